@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both call `setup` first.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+UV := scripts/uv
+RUN := $(UV) run --frozen --no-sync
+
+.PHONY: help setup demo test test-python test-agent lint format bench reference clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## Install what is missing: system packages (only with the privileges at hand), Python packages, the guest agent.
+	@scripts/setup.sh
+
+demo: setup ## The main job on real input: a real project is seeded, broken, fixed, diffed, exported, reset.
+	@$(RUN) pyro demo
+
+test: setup lint test-agent test-python ## Everything, on the real engine, as root and as an unprivileged user.
+
+test-python: setup
+	@$(RUN) python -m tests.run
+
+test-agent: setup
+	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
+
+lint: setup ## ruff, mypy --strict, layers, gofmt.
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(RUN) lint-imports
+	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
+	@$(RUN) python -m pyro_mcp.reference --check
+
+format: setup ## Bring all code into the one format.
+	@$(RUN) ruff check --fix . || true
+	@$(RUN) ruff format .
+	@scripts/go fmt -w agent
+
+bench: setup ## The cost of each operation, as ratios against baselines of the same run.
+	@$(RUN) python -m benchmarks.run
+
+reference: setup ## Write docs/public-contract.md from the operations.
+	@$(RUN) python -m pyro_mcp.reference
+
+clean: ## Remove what setup made in this directory (not the caches of pyro itself).
+	@rm -rf .venv .tools dist build src/pyro_mcp/_bin

@@ -1,0 +1,329 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+)
+
+const (
+	maxChanges = 10000
+	maxContent = 16 << 20 // bytes of file content in one request
+)
+
+type change struct {
+	Op          string  `json:"op"`
+	Path        string  `json:"path"`
+	To          string  `json:"to"`
+	Mode        *uint32 `json:"mode"`
+	Content     []byte  `json:"content"`
+	Link        string  `json:"link"`
+	MakeParents bool    `json:"make_parents"`
+	// PruneParents removes the directories that a deletion leaves empty.
+	PruneParents bool   `json:"prune_parents"`
+	Expect       string `json:"expect"`
+}
+
+type applyRequest struct {
+	Changes []change `json:"changes"`
+}
+
+// journal knows how to take back what was done, newest first.
+type journal struct {
+	root   *os.Root
+	stage  string
+	number int
+	undo   []func()
+}
+
+func newJournal(root *os.Root) (*journal, error) {
+	stage := stagePrefix + randomName()
+	if err := root.Mkdir(stage, 0o700); err != nil {
+		return nil, err
+	}
+	return &journal{root: root, stage: stage}, nil
+}
+
+func randomName() string {
+	var raw [8]byte
+	rand.Read(raw[:])
+	return hex.EncodeToString(raw[:])
+}
+
+func (j *journal) temporary() string {
+	j.number++
+	return path.Join(j.stage, "n"+hex.EncodeToString([]byte{byte(j.number >> 16), byte(j.number >> 8), byte(j.number)}))
+}
+
+func (j *journal) rollback() {
+	for i := len(j.undo) - 1; i >= 0; i-- {
+		j.undo[i]()
+	}
+}
+
+func (j *journal) finish() { j.root.RemoveAll(j.stage) }
+
+func (j *journal) did(undo func()) { j.undo = append(j.undo, undo) }
+
+// setAside moves what stands at a path into the stage, so that it can be put back.
+func (j *journal) setAside(name string) error {
+	kept := j.temporary()
+	if err := j.root.Rename(name, kept); err != nil {
+		return err
+	}
+	j.did(func() { j.root.Rename(kept, name) })
+	return nil
+}
+
+func (j *journal) makeParents(name string) error {
+	parent := path.Dir(name)
+	if parent == "." {
+		return nil
+	}
+	if _, err := j.root.Stat(parent); err == nil {
+		return nil
+	}
+	if err := j.makeParents(parent); err != nil {
+		return err
+	}
+	if err := j.root.Mkdir(parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	j.did(func() { j.root.Remove(parent) })
+	return nil
+}
+
+// place puts a staged thing at its path; a non-empty directory there is never replaced.
+func (j *journal) place(staged, name string) error {
+	if info, err := j.root.Lstat(name); err == nil {
+		if info.IsDir() {
+			return fail(409, "is_directory", "%s is a directory.", shown(name))
+		}
+		if err := j.setAside(name); err != nil {
+			return err
+		}
+	}
+	if err := j.root.Rename(staged, name); err != nil {
+		return err
+	}
+	j.did(func() { j.root.RemoveAll(name) })
+	return nil
+}
+
+// through follows symbolic links at the end of a path, as a writing program would, staying inside.
+func through(root *os.Root, name string) (string, error) {
+	for range 40 { // as many as the kernel follows (MAXSYMLINKS)
+		info, err := root.Lstat(name)
+		if err != nil || kindOf(info.Mode()) != "symlink" {
+			return name, nil
+		}
+		target, err := root.Readlink(name)
+		if err != nil {
+			return "", err
+		}
+		joined := path.Join(path.Dir(name), target)
+		if path.IsAbs(target) {
+			inside, ok := strings.CutPrefix(path.Clean(target), "/workspace/")
+			if !ok {
+				return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
+			}
+			joined = inside
+		}
+		if joined == ".." || strings.HasPrefix(joined, "../") {
+			return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
+		}
+		name = joined
+	}
+	return "", fail(422, "bad_path", "%s is a loop of symbolic links.", shown(name))
+}
+
+func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
+	var request applyRequest
+	if err := decode(r.Body, &request); err != nil {
+		return err
+	}
+	size := 0
+	for i := range request.Changes {
+		size += len(request.Changes[i].Content)
+	}
+	if len(request.Changes) == 0 || len(request.Changes) > maxChanges || size > maxContent {
+		return fail(413, "too_large", "A request holds 1 to %d changes with at most %d bytes.", maxChanges, maxContent)
+	}
+	root, err := a.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	a.applyLock.Lock()
+	defer a.applyLock.Unlock()
+	for i := range request.Changes {
+		if err := check(root, &request.Changes[i]); err != nil {
+			return err
+		}
+	}
+	j, err := newJournal(root)
+	if err != nil {
+		return fileError(err, ".")
+	}
+	defer j.finish()
+	staged := make([]string, len(request.Changes))
+	for i := range request.Changes {
+		if staged[i], err = j.stageContent(&request.Changes[i]); err != nil {
+			return fileError(err, request.Changes[i].Path)
+		}
+	}
+	for i := range request.Changes {
+		if err := j.carryOut(&request.Changes[i], staged[i]); err != nil {
+			j.rollback()
+			return fileError(err, request.Changes[i].Path)
+		}
+	}
+	writeJSON(w, 200, map[string]int{"applied": len(request.Changes)})
+	return nil
+}
+
+// check looks at paths and expectations before anything changes.
+func check(root *os.Root, c *change) error {
+	name, err := cleanPath(c.Path)
+	if err != nil {
+		return err
+	}
+	if name == "." {
+		return fail(422, "bad_path", "The workspace itself cannot be changed by this.")
+	}
+	c.Path = name
+	if c.Op == "rename" {
+		if c.To, err = cleanPath(c.To); err != nil {
+			return err
+		}
+		if c.To == "." {
+			return fail(422, "bad_path", "The workspace itself cannot be changed by this.")
+		}
+	}
+	if c.Op == "write" && c.Expect == "" {
+		if c.Path, err = through(root, name); err != nil {
+			return fileError(err, name)
+		}
+	}
+	if c.Expect == "" {
+		return nil
+	}
+	state, err := stateOf(root, c.Path, maxContent)
+	if err != nil {
+		return fileError(err, c.Path)
+	}
+	holds := state.SHA256 == c.Expect
+	switch c.Expect {
+	case "absent":
+		holds = state.Kind == "absent"
+	case "present":
+		holds = state.Kind != "absent"
+	}
+	if !holds {
+		return fail(409, "expectation_failed", "%s has changed in the meantime; nothing was changed.", shown(c.Path))
+	}
+	return nil
+}
+
+func (j *journal) stageContent(c *change) (string, error) {
+	switch c.Op {
+	case "write":
+		mode := uint32(0o644)
+		if c.Mode != nil {
+			mode = *c.Mode
+		} else if info, err := j.root.Stat(c.Path); err == nil && info.Mode().IsRegular() {
+			mode = permissions(info.Mode())
+		}
+		staged := j.temporary()
+		if err := j.root.WriteFile(staged, c.Content, 0o600); err != nil {
+			return "", err
+		}
+		return staged, j.root.Chmod(staged, fileMode(mode))
+	case "symlink":
+		staged := j.temporary()
+		return staged, j.root.Symlink(c.Link, staged)
+	case "delete", "mkdir", "chmod", "rename":
+		return "", nil
+	}
+	return "", fail(400, "bad_request", "There is no change %q.", c.Op)
+}
+
+func (j *journal) carryOut(c *change, staged string) error {
+	switch c.Op {
+	case "write", "symlink":
+		if c.MakeParents {
+			if err := j.makeParents(c.Path); err != nil {
+				return err
+			}
+		}
+		return j.place(staged, c.Path)
+	case "mkdir":
+		if c.MakeParents {
+			if err := j.makeParents(c.Path); err != nil {
+				return err
+			}
+		}
+		if err := j.root.Mkdir(c.Path, 0o755); err != nil {
+			return err
+		}
+		j.did(func() { j.root.Remove(c.Path) })
+		return nil
+	case "delete":
+		if _, err := j.root.Lstat(c.Path); err != nil {
+			return err
+		}
+		if err := j.setAside(c.Path); err != nil {
+			return err
+		}
+		if c.PruneParents {
+			j.pruneParents(c.Path)
+		}
+		return nil
+	case "chmod":
+		info, err := j.root.Stat(c.Path)
+		if err != nil {
+			return err
+		}
+		if c.Mode == nil {
+			return fail(400, "bad_request", "chmod needs a mode.")
+		}
+		if err := j.root.Chmod(c.Path, fileMode(*c.Mode)); err != nil {
+			return err
+		}
+		j.did(func() { j.root.Chmod(c.Path, info.Mode()) })
+		return nil
+	case "rename":
+		if c.MakeParents {
+			if err := j.makeParents(c.To); err != nil {
+				return err
+			}
+		}
+		if _, err := j.root.Lstat(c.To); err == nil {
+			return fail(409, "exists", "%s exists already.", shown(c.To))
+		}
+		if err := j.root.Rename(c.Path, c.To); err != nil {
+			return err
+		}
+		j.did(func() { j.root.Rename(c.To, c.Path) })
+		if c.PruneParents {
+			j.pruneParents(c.Path)
+		}
+		return nil
+	}
+	return nil
+}
+
+func (j *journal) pruneParents(name string) {
+	for parent := path.Dir(name); parent != "."; parent = path.Dir(parent) {
+		info, err := j.root.Lstat(parent)
+		if err != nil || j.root.Remove(parent) != nil {
+			return // not empty
+		}
+		removed := parent
+		j.did(func() { j.root.Mkdir(removed, info.Mode().Perm()) })
+	}
+}

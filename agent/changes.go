@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"syscall"
+)
+
+const maxChangesListed = 200_000
+
+type side struct {
+	Kind string `json:"kind"`
+	Mode uint32 `json:"mode"`
+	Size int64  `json:"size"`
+	Link string `json:"link,omitempty"`
+}
+
+type treeChange struct {
+	Path   string `json:"path"`
+	Change string `json:"change"`
+	Old    *side  `json:"old"`
+	New    *side  `json:"new"`
+}
+
+// differ compares the overlay's upper layer with the seed below it. Only the upper is walked, so the cost
+// grows with what was changed and not with the tree.
+type differ struct {
+	upper, lower *os.Root
+	upperPath    string
+	limit        int
+	changes      []treeChange
+	truncated    bool
+}
+
+func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
+	limit, err := numberOf(r, "limit", maxChangesListed, 1, maxChangesListed)
+	if err != nil {
+		return err
+	}
+	lower, err := a.layer("lower")
+	if err != nil {
+		return err
+	}
+	defer lower.Close()
+	upperPath := path.Join(a.upper, "u")
+	upper, err := os.OpenRoot(upperPath)
+	if err != nil {
+		return err
+	}
+	defer upper.Close()
+	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}}
+	if err := d.directory(".", true); err != nil {
+		return err
+	}
+	writeJSON(w, 200, map[string]any{"changes": d.changes, "truncated": d.truncated})
+	return nil
+}
+
+func sideOf(root *os.Root, name string) *side {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil
+	}
+	s := &side{Kind: kindOf(info.Mode()), Mode: permissions(info.Mode())}
+	switch s.Kind {
+	case "file":
+		s.Size = info.Size()
+	case "symlink":
+		s.Link, _ = root.Readlink(name)
+	case "other":
+		return nil // sockets, FIFOs and devices are not part of a diff
+	}
+	return s
+}
+
+func (d *differ) note(name string, before, after *side) {
+	if len(d.changes) >= d.limit {
+		d.truncated = true
+		return
+	}
+	what := "modified"
+	switch {
+	case before == nil:
+		what = "added"
+	case after == nil:
+		what = "deleted"
+	}
+	d.changes = append(d.changes, treeChange{name, what, before, after})
+}
+
+// isWhiteout tells an overlay's mark for «deleted»: a character device 0:0.
+func isWhiteout(info fs.FileInfo) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && info.Mode()&fs.ModeCharDevice != 0 && stat.Rdev == 0
+}
+
+func (d *differ) isOpaque(name string) bool {
+	var value [1]byte
+	for _, attribute := range []string{"trusted.overlay.opaque", "user.overlay.opaque"} {
+		n, err := syscall.Getxattr(path.Join(d.upperPath, name), attribute, value[:])
+		if err == nil && n == 1 && value[0] == 'y' {
+			return true
+		}
+	}
+	return false
+}
+
+// directory compares a directory of the upper layer; `merged` tells that a lower one lies below it.
+func (d *differ) directory(name string, merged bool) error {
+	names, err := readNames(d.upper, name)
+	if err != nil {
+		return err
+	}
+	if merged && name != "." && d.isOpaque(name) {
+		// Made anew where one was deleted: all of the old is gone but what stands here again.
+		if err := d.hidden(name, names); err != nil {
+			return err
+		}
+	}
+	for _, base := range names {
+		child := path.Join(name, base)
+		info, err := d.upper.Lstat(child)
+		if err != nil {
+			continue
+		}
+		var before *side
+		if merged {
+			before = sideOf(d.lower, child)
+		}
+		if isWhiteout(info) {
+			d.gone(child, before)
+			continue
+		}
+		after := sideOf(d.upper, child)
+		switch {
+		case after == nil:
+			d.gone(child, before)
+		case after.Kind == "dir":
+			if err := d.subdirectory(child, before, after); err != nil {
+				return err
+			}
+		default:
+			if before != nil && before.Kind == "dir" {
+				d.gone(child, before)
+				before = nil
+			}
+			if !d.same(child, before, after) {
+				d.note(child, before, after)
+			}
+		}
+		if d.truncated {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (d *differ) subdirectory(name string, before, after *side) error {
+	if before != nil && before.Kind != "dir" {
+		d.note(name, before, nil)
+		before = nil
+	}
+	count := len(d.changes)
+	if before != nil && before.Mode != after.Mode {
+		d.note(name, before, after)
+	}
+	if err := d.directory(name, before != nil); err != nil {
+		return err
+	}
+	if before == nil && len(d.changes) == count {
+		d.note(name, nil, after) // a new directory with nothing in it
+	}
+	return nil
+}
+
+// hidden notes what an opaque directory no longer shows of the one below it.
+func (d *differ) hidden(name string, present []string) error {
+	names, err := readNames(d.lower, name)
+	if err != nil {
+		return nil
+	}
+	still := map[string]bool{}
+	for _, base := range present {
+		still[base] = true
+	}
+	for _, base := range names {
+		if !still[base] {
+			child := path.Join(name, base)
+			d.gone(child, sideOf(d.lower, child))
+		}
+	}
+	return nil
+}
+
+// gone notes a deletion, of a directory with all files in it.
+func (d *differ) gone(name string, before *side) {
+	if before == nil || d.truncated {
+		return
+	}
+	if before.Kind != "dir" {
+		d.note(name, before, nil)
+		return
+	}
+	names, err := readNames(d.lower, name)
+	if err != nil || len(names) == 0 {
+		d.note(name, before, nil)
+		return
+	}
+	for _, base := range names {
+		child := path.Join(name, base)
+		d.gone(child, sideOf(d.lower, child))
+	}
+}
+
+// same tells that a copied-up entry is what it was: a touch, or a change that was taken back.
+func (d *differ) same(name string, before, after *side) bool {
+	if before == nil || *before != *after {
+		return false
+	}
+	if after.Kind != "file" {
+		return true
+	}
+	old, err := d.lower.Open(name)
+	if err != nil {
+		return false
+	}
+	defer old.Close()
+	now, err := d.upper.Open(name)
+	if err != nil {
+		return false
+	}
+	defer now.Close()
+	return sameBytes(old, now)
+}
+
+func sameBytes(a, b io.Reader) bool {
+	left, right := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, errA := io.ReadFull(a, left)
+		m, errB := io.ReadFull(b, right)
+		if n != m || !bytes.Equal(left[:n], right[:m]) {
+			return false
+		}
+		if errA != nil || errB != nil {
+			return ended(errA) && ended(errB)
+		}
+	}
+}
+
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+

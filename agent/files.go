@@ -1,0 +1,361 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+const (
+	maxPath      = 4096
+	maxName      = 255
+	maxList      = 20000
+	maxRead      = 64 << 20
+	maxReadMany  = 10000 // paths in one request
+	maxManyBytes = 48 << 20
+	stagePrefix  = ".pyro-stage-" // never shown, listed or exported
+)
+
+// cleanPath checks a path below the workspace: relative, no `..`, no NUL. "." is the workspace itself.
+func cleanPath(text string) (string, error) {
+	if len(text) > maxPath || strings.ContainsRune(text, 0) {
+		return "", fail(422, "bad_path", "The path is too long or holds a NUL byte.")
+	}
+	if strings.HasPrefix(text, "/") {
+		return "", fail(422, "outside_workspace", "%q is absolute; paths here are below the workspace.", text)
+	}
+	for _, part := range strings.Split(text, "/") {
+		if part == ".." {
+			return "", fail(422, "outside_workspace", "%q leads upwards.", text)
+		}
+		if len(part) > maxName {
+			return "", fail(422, "bad_path", "A part of the path is longer than %d bytes.", maxName)
+		}
+		if strings.HasPrefix(part, stagePrefix) {
+			return "", fail(422, "bad_path", "Names that begin with %s are pyro's own.", stagePrefix)
+		}
+	}
+	return path.Clean("./" + text), nil
+}
+
+func (a *agent) root() (*os.Root, error) { return os.OpenRoot(a.workspace) }
+
+// layer opens the tree that a request is about: the workspace, or the seed below it.
+func (a *agent) layer(name string) (*os.Root, error) {
+	switch name {
+	case "", "merged":
+		return a.root()
+	case "lower":
+		if lower := a.lower.Load(); lower != nil {
+			return os.OpenRoot(*lower)
+		}
+		return nil, fail(409, "not_configured", "This machine has no lower layer yet.")
+	}
+	return nil, fail(400, "bad_request", "A layer is merged or lower.")
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return "file"
+	case mode.IsDir():
+		return "dir"
+	case mode&fs.ModeSymlink != 0:
+		return "symlink"
+	}
+	return "other"
+}
+
+// permissions are the bits as chmod(2) has them, setuid, setgid and sticky included.
+func permissions(mode fs.FileMode) uint32 {
+	bits := uint32(mode.Perm())
+	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if mode&flag != 0 {
+			bits |= bit
+		}
+	}
+	return bits
+}
+
+func fileMode(bits uint32) fs.FileMode {
+	mode := fs.FileMode(bits & 0o777)
+	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: 0o4000, fs.ModeSetgid: 0o2000, fs.ModeSticky: 0o1000} {
+		if bits&bit != 0 {
+			mode |= flag
+		}
+	}
+	return mode
+}
+
+type entry struct {
+	Path    string `json:"path"`
+	Kind    string `json:"kind"`
+	Size    int64  `json:"size"`
+	Mode    uint32 `json:"mode"`
+	MtimeNS int64  `json:"mtime_ns"`
+	Link    string `json:"link,omitempty"`
+}
+
+func describe(root *os.Root, name string, info fs.FileInfo) entry {
+	e := entry{Path: name, Kind: kindOf(info.Mode()), Mode: permissions(info.Mode()), MtimeNS: info.ModTime().UnixNano()}
+	if e.Kind == "file" {
+		e.Size = info.Size()
+	}
+	if e.Kind == "symlink" {
+		e.Link, _ = root.Readlink(name)
+	}
+	return e
+}
+
+func (a *agent) statFile(w http.ResponseWriter, r *http.Request) error {
+	name, err := cleanPath(r.URL.Query().Get("path"))
+	if err != nil {
+		return err
+	}
+	root, err := a.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := root.Lstat(name)
+	if err != nil {
+		return fileError(err, name)
+	}
+	writeJSON(w, 200, describe(root, name, info))
+	return nil
+}
+
+func (a *agent) listFiles(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	name, err := cleanPath(query.Get("path"))
+	if err != nil {
+		return err
+	}
+	limit, err := numberOf(r, "limit", 1000, 1, maxList)
+	if err != nil {
+		return err
+	}
+	root, err := a.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	if err != nil {
+		return fileError(err, name)
+	}
+	entries := []entry{}
+	if !info.IsDir() {
+		entries = append(entries, describe(root, name, info))
+		writeJSON(w, 200, map[string]any{"entries": entries, "truncated": false})
+		return nil
+	}
+	truncated := false
+	var walk func(directory string) error
+	walk = func(directory string) error {
+		names, err := readNames(root, directory)
+		if err != nil {
+			return err
+		}
+		for _, base := range names {
+			child := path.Join(directory, base)
+			info, err := root.Lstat(child)
+			if err != nil {
+				continue // it went away in between
+			}
+			if int64(len(entries)) >= limit {
+				truncated = true
+				return nil
+			}
+			entries = append(entries, describe(root, child, info))
+			if info.IsDir() && query.Get("recursive") == "1" {
+				if err := walk(child); err != nil {
+					return err
+				}
+			}
+			if truncated {
+				return nil
+			}
+		}
+		return nil
+	}
+	if err := walk(name); err != nil {
+		return fileError(err, name)
+	}
+	writeJSON(w, 200, map[string]any{"entries": entries, "truncated": truncated})
+	return nil
+}
+
+// readNames are the names in a directory, sorted, without pyro's own.
+func readNames(root *os.Root, directory string) ([]string, error) {
+	d, err := root.Open(directory)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	kept := names[:0]
+	for _, name := range names {
+		if !strings.HasPrefix(name, stagePrefix) {
+			kept = append(kept, name)
+		}
+	}
+	sort.Strings(kept)
+	return kept, nil
+}
+
+// openRegular opens a regular file without ever blocking on a FIFO or opening a device.
+func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	info, err := root.Stat(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info.IsDir() {
+		return nil, nil, fail(409, "is_directory", "%s is a directory.", shown(name))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fail(422, "bad_path", "%s is not a regular file.", shown(name))
+	}
+	file, err := root.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err = file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		file.Close()
+		return nil, nil, fail(422, "bad_path", "%s is not a regular file.", shown(name))
+	}
+	return file, info, nil
+}
+
+func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
+	name, err := cleanPath(r.URL.Query().Get("path"))
+	if err != nil {
+		return err
+	}
+	offset, err := numberOf(r, "offset", 0, 0, 1<<62)
+	if err != nil {
+		return err
+	}
+	limit, err := numberOf(r, "limit", 1<<20, 0, maxRead)
+	if err != nil {
+		return err
+	}
+	root, err := a.root()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	file, info, err := openRegular(root, name)
+	if err != nil {
+		return fileError(err, name)
+	}
+	defer file.Close()
+	header := w.Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Pyro-Size", strconv.FormatInt(info.Size(), 10))
+	header.Set("Pyro-Mode", strconv.FormatUint(uint64(permissions(info.Mode())), 10))
+	header.Set("Pyro-Mtime-Ns", strconv.FormatInt(info.ModTime().UnixNano(), 10))
+	w.WriteHeader(200)
+	io.Copy(w, io.NewSectionReader(file, offset, limit))
+	return nil
+}
+
+type readManyRequest struct {
+	Layer        string   `json:"layer"`
+	Paths        []string `json:"paths"`
+	MaxBytesEach int64    `json:"max_bytes_each"`
+}
+
+type fileState struct {
+	Path      string  `json:"path"`
+	Kind      string  `json:"kind"`
+	Mode      uint32  `json:"mode"`
+	Size      int64   `json:"size"`
+	SHA256    string  `json:"sha256,omitempty"`
+	Content   *[]byte `json:"content"`
+	Link      string  `json:"link,omitempty"`
+	Truncated bool    `json:"truncated,omitempty"`
+}
+
+func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
+	var request readManyRequest
+	if err := decode(r.Body, &request); err != nil {
+		return err
+	}
+	if len(request.Paths) > maxReadMany {
+		return fail(413, "too_large", "%d paths are too many; %d is the most.", len(request.Paths), maxReadMany)
+	}
+	root, err := a.layer(request.Layer)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	states := make([]fileState, 0, len(request.Paths))
+	budget := int64(maxManyBytes)
+	for _, text := range request.Paths {
+		name, err := cleanPath(text)
+		if err != nil {
+			return err
+		}
+		state, err := stateOf(root, name, min(request.MaxBytesEach, budget))
+		if err != nil {
+			return fileError(err, name)
+		}
+		if state.Content != nil {
+			budget -= int64(len(*state.Content))
+		}
+		state.Path = text
+		states = append(states, state)
+	}
+	writeJSON(w, 200, map[string]any{"files": states})
+	return nil
+}
+
+// stateOf looks at a path without following a last symbolic link; a parent that is a link out is absent.
+func stateOf(root *os.Root, name string, bound int64) (fileState, error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), "not a directory") {
+			return fileState{Kind: "absent"}, nil
+		}
+		return fileState{}, err
+	}
+	state := fileState{Kind: kindOf(info.Mode()), Mode: permissions(info.Mode())}
+	switch state.Kind {
+	case "symlink":
+		state.Link, err = root.Readlink(name)
+		sum := sha256.Sum256([]byte(state.Link))
+		state.SHA256 = hex.EncodeToString(sum[:])
+	case "file":
+		state.Size = info.Size()
+		if info.Size() > bound {
+			state.Truncated = true
+			return state, nil
+		}
+		var file *os.File
+		if file, err = root.Open(name); err != nil {
+			return state, err
+		}
+		defer file.Close()
+		var content []byte
+		if content, err = io.ReadAll(io.LimitReader(file, bound+1)); err == nil {
+			sum := sha256.Sum256(content)
+			state.SHA256 = hex.EncodeToString(sum[:])
+			state.Size = int64(len(content))
+			state.Content = &content
+		}
+	}
+	return state, err
+}

@@ -1,0 +1,3 @@
+module pyro.local/agent
+
+go 1.25

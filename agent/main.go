@@ -1,0 +1,46 @@
+// The guest agent: the first process of a pyro machine and its only link to the daemon.
+//
+// It serves docs/agent-protocol.md on a unix socket (gVisor) or on vsock (Firecracker). Standard library only.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+)
+
+// Version of the protocol that this agent speaks.
+const protocolVersion = 1
+
+func main() {
+	listen := flag.String("listen", "unix:/pyro/run/agent.sock", "unix:PATH or vsock:PORT")
+	workspace := flag.String("workspace", "/workspace", "the directory that file operations are confined to")
+	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")
+	upper := flag.String("upper", "/pyro/upper", "a writable file system for what changes")
+	noInit := flag.Bool("no-init", false, "do not act as the first process: no overlay, no identity")
+	flag.Parse()
+	// An idle agent should be small; its work is short-lived buffers.
+	debug.SetGCPercent(50)
+	os.MkdirAll(*workspace, 0o755)
+	agent := newAgent(config{listen: *listen, workspace: *workspace, seed: *seed, upper: *upper, init: !*noInit})
+	go agent.processes.reap()
+	if err := agent.serveForever(); err != nil {
+		fmt.Fprintln(os.Stderr, "pyro-agent:", err)
+		os.Exit(1)
+	}
+}
+
+func openListener(address string) (net.Listener, error) {
+	kind, rest, _ := strings.Cut(address, ":")
+	switch kind {
+	case "unix":
+		os.Remove(rest)
+		return net.Listen("unix", rest)
+	case "vsock":
+		return listenVsock(rest)
+	}
+	return nil, fmt.Errorf("unknown address %q", address)
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxJSON       = 24 << 20 // bytes of one JSON request: 16 MiB of content in base64
+	maxHeader     = 64 << 10
+	thawPoll      = time.Millisecond // the host cannot signal a frozen guest; a stat costs 0.1 ms
+	upgradeName   = "pyro-stream"
+	connectionCap = 1024
+)
+
+type config struct {
+	listen, workspace, seed, upper string
+	init                           bool
+}
+
+type agent struct {
+	config
+	started    time.Time
+	processes  *processTable
+	egress     *egressQueue
+	configured atomic.Bool
+	setupLock  sync.Mutex
+	applyLock  sync.Mutex
+	lower      atomic.Pointer[string]
+	freeze     chan struct{}
+}
+
+func newAgent(c config) *agent {
+	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan struct{}, 1)}
+}
+
+// apiError is an error with its place in the protocol.
+type apiError struct {
+	status  int
+	code    string
+	message string
+}
+
+func (e *apiError) Error() string { return e.message }
+
+func fail(status int, code, format string, args ...any) *apiError {
+	return &apiError{status, code, fmt.Sprintf(format, args...)}
+}
+
+// fileError names what went wrong with a path, without the host's view of it.
+func fileError(err error, path string) error {
+	var own *apiError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+		return err
+	case errors.Is(err, os.ErrNotExist):
+		return fail(404, "not_found", "There is no %s in the workspace.", shown(path))
+	case errors.Is(err, os.ErrExist):
+		return fail(409, "exists", "%s exists already.", shown(path))
+	case strings.Contains(err.Error(), "escapes"):
+		return fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(path))
+	}
+	var underlying *os.PathError
+	if errors.As(err, &underlying) {
+		err = underlying.Err
+	}
+	return fail(422, "bad_path", "%s: %s.", shown(path), err)
+}
+
+func shown(path string) string { return "/workspace/" + strings.TrimPrefix(path, "./") }
+
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(value)
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	var own *apiError
+	if !errors.As(err, &own) {
+		own = fail(500, "agent_failed", "%s", err)
+	}
+	writeJSON(w, own.status, map[string]any{"error": map[string]string{"code": own.code, "message": own.message}})
+}
+
+func decode(r io.Reader, into any) error {
+	limited := io.LimitReader(r, maxJSON+1)
+	decoder := json.NewDecoder(limited)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fail(400, "bad_request", "The request is not the JSON that is expected here: %s.", err)
+	}
+	if decoder.More() {
+		return fail(400, "bad_request", "There is more after the request's JSON.")
+	}
+	return nil
+}
+
+func (a *agent) routes() http.Handler {
+	mux := http.NewServeMux()
+	add := func(pattern string, h handler) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := h(w, r); err != nil {
+				writeError(w, err)
+			}
+		})
+	}
+	add("GET /v1/health", a.health)
+	add("POST /v1/setup", a.setup)
+	add("POST /v1/freeze", a.startFreeze)
+	add("POST /v1/relieve", a.relieve)
+	add("POST /v1/shutdown", a.shutdown)
+	add("POST /v1/processes", a.startProcess)
+	add("GET /v1/processes", a.listProcesses)
+	add("GET /v1/processes/{id}", a.showProcess)
+	add("DELETE /v1/processes/{id}", a.forgetProcess)
+	add("GET /v1/processes/{id}/stream", a.streamProcess)
+	add("POST /v1/processes/{id}/signal", a.signalProcess)
+	add("PUT /v1/processes/{id}/stdin", a.feedProcess)
+	add("POST /v1/processes/{id}/resize", a.resizeProcess)
+	add("GET /v1/files/stat", a.statFile)
+	add("GET /v1/files/list", a.listFiles)
+	add("GET /v1/files/read", a.readFile)
+	add("POST /v1/files/read-many", a.readMany)
+	add("POST /v1/files/apply", a.applyFiles)
+	add("GET /v1/tar", a.tarOut)
+	add("PUT /v1/tar", a.tarIn)
+	add("GET /v1/changes", a.changes)
+	add("GET /v1/connect", a.connect)
+	add("POST /v1/egress/open", a.openEgress)
+	add("GET /v1/egress/accept", a.acceptEgress)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, fail(404, "unknown_route", "This agent has no %s %s.", r.Method, r.URL.Path))
+	})
+	return mux
+}
+
+func (a *agent) health(w http.ResponseWriter, r *http.Request) error {
+	writeJSON(w, 200, map[string]any{
+		"protocol": protocolVersion, "pid": os.Getpid(), "configured": a.configured.Load(),
+		"uptime_ms": time.Since(a.started).Milliseconds(), "processes": a.processes.running(),
+	})
+	return nil
+}
+
+// serveForever serves, and freezes when asked: the listener and all connections close, and it listens again
+// once the host says `thaw`. A restored copy wakes up in that very wait.
+func (a *agent) serveForever() error {
+	for {
+		listener, err := openListener(a.listen)
+		if err != nil {
+			return err
+		}
+		server := &http.Server{Handler: a.routes(), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 30 * time.Second}
+		tracked := &trackingListener{Listener: listener, open: map[net.Conn]struct{}{}}
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(tracked) }()
+		select {
+		case err := <-done:
+			return err
+		case <-a.freeze:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		server.Shutdown(ctx) // lets the answer to the freeze itself out
+		cancel()
+		server.Close()
+		tracked.closeAll() // upgraded connections are not the server's any more
+		<-done
+		a.egress.drop()
+		if path, ok := strings.CutPrefix(a.listen, "unix:"); ok {
+			os.Remove(path)
+			thaw := filepath.Join(filepath.Dir(path), "thaw")
+			for os.Remove(thaw) != nil {
+				time.Sleep(thawPoll)
+			}
+		}
+	}
+}
+
+func (a *agent) startFreeze(w http.ResponseWriter, r *http.Request) error {
+	writeJSON(w, 200, map[string]bool{"freezing": true})
+	select {
+	case a.freeze <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (a *agent) shutdown(w http.ResponseWriter, r *http.Request) error {
+	writeJSON(w, 200, map[string]bool{"stopping": true})
+	time.AfterFunc(50*time.Millisecond, func() { a.processes.killAll(); os.Exit(0) })
+	return nil
+}
+
+// trackingListener knows every connection, so that a freeze can close also those that were upgraded.
+type trackingListener struct {
+	net.Listener
+	lock sync.Mutex
+	open map[net.Conn]struct{}
+}
+
+type trackedConn struct {
+	net.Conn
+	owner *trackingListener
+}
+
+func (l *trackingListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		tracked := &trackedConn{conn, l}
+		l.lock.Lock()
+		if len(l.open) >= connectionCap {
+			l.lock.Unlock()
+			conn.Close()
+			continue
+		}
+		l.open[tracked] = struct{}{}
+		l.lock.Unlock()
+		return tracked, nil
+	}
+}
+
+func (c *trackedConn) Close() error {
+	c.owner.lock.Lock()
+	delete(c.owner.open, c)
+	c.owner.lock.Unlock()
+	return c.Conn.Close()
+}
+
+func (c *trackedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+func (l *trackingListener) closeAll() {
+	l.lock.Lock()
+	connections := make([]net.Conn, 0, len(l.open))
+	for conn := range l.open {
+		connections = append(connections, conn)
+	}
+	l.lock.Unlock()
+	for _, conn := range connections {
+		conn.Close()
+	}
+}
+
+// upgrade turns the request's connection into a byte stream of its own.
+func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, io.Reader, error) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), upgradeName) {
+		return nil, nil, fail(426, "upgrade_required", "This is a stream; ask for it with Upgrade: %s.", upgradeName)
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn.SetDeadline(time.Time{})
+	if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+upgradeName+"\r\n\r\n"); err != nil {
+		conn.Close()
+		return nil, nil, nil
+	}
+	if buffered.Reader.Buffered() > 0 {
+		return conn, buffered.Reader, nil
+	}
+	return conn, conn, nil
+}
+
+func isUpgrade(r *http.Request) bool { return r.Header.Get("Upgrade") != "" }
+
+func numberOf(r *http.Request, name string, fallback, low, high int64) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return fallback, nil
+	}
+	value, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || value < low || value > high {
+		return 0, fail(400, "bad_request", "%s must be a number from %d to %d.", name, low, high)
+	}
+	return value, nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	minEntropy     = 32
+	maxEntropy     = 512
+	maxEnvironment = 256
+)
+
+var (
+	hostnamePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62})$`)
+	machineIDPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+)
+
+type setupRequest struct {
+	Hostname   string            `json:"hostname"`
+	MachineID  string            `json:"machine_id"`
+	Entropy    []byte            `json:"entropy"`
+	TimeUnixNS int64             `json:"time_unix_ns"`
+	Lower      *string           `json:"lower"`
+	Env        map[string]string `json:"env"`
+	Files      map[string]string `json:"files"`
+}
+
+// setup gives a restored machine its own identity and its workspace. It works once.
+func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
+	var request setupRequest
+	if err := decode(r.Body, &request); err != nil {
+		return err
+	}
+	switch {
+	case !hostnamePattern.MatchString(request.Hostname):
+		return fail(400, "bad_request", "%q is not a host name.", request.Hostname)
+	case !machineIDPattern.MatchString(request.MachineID):
+		return fail(400, "bad_request", "A machine id has 32 hexadecimal digits.")
+	case len(request.Entropy) < minEntropy || len(request.Entropy) > maxEntropy:
+		return fail(400, "bad_request", "Entropy has %d to %d bytes.", minEntropy, maxEntropy)
+	case len(request.Env) > maxEnvironment:
+		return fail(400, "bad_request", "At most %d variables.", maxEnvironment)
+	case request.Lower != nil && *request.Lower != a.seed:
+		return fail(400, "bad_request", "The seed is at %s.", a.seed)
+	}
+	a.setupLock.Lock()
+	defer a.setupLock.Unlock()
+	if a.configured.Load() {
+		return fail(409, "already_configured", "This machine has its identity already.")
+	}
+	if a.init {
+		if err := a.takeIdentity(&request); err != nil {
+			return err
+		}
+		if err := a.mountWorkspace(request.Lower != nil); err != nil {
+			return err
+		}
+	}
+	merged := map[string]string{}
+	for key, value := range defaultEnvironment {
+		merged[key] = value
+	}
+	for key, value := range request.Env {
+		merged[key] = value
+	}
+	merged["HOSTNAME"] = request.Hostname
+	a.processes.lock.Lock()
+	a.processes.env = merged
+	a.processes.lock.Unlock()
+	a.configured.Store(true)
+	writeJSON(w, 200, map[string]bool{"overlay": a.init})
+	return nil
+}
+
+func (a *agent) takeIdentity(request *setupRequest) error {
+	if err := syscall.Sethostname([]byte(request.Hostname)); err != nil {
+		return fail(500, "setup_failed", "The host name could not be set: %s.", err)
+	}
+	files := map[string]string{
+		"/etc/hostname":   request.Hostname + "\n",
+		"/etc/machine-id": request.MachineID + "\n",
+		"/etc/hosts":      "127.0.0.1 localhost " + request.Hostname + "\n::1 localhost ip6-localhost ip6-loopback\n",
+	}
+	for name, content := range request.Files {
+		if clean := filepath.Clean(name); clean != name || !strings.HasPrefix(name, "/etc/") && !strings.HasPrefix(name, "/root/") {
+			return fail(400, "bad_request", "%q is not below /etc or /root.", name)
+		}
+		files[name] = content
+	}
+	for name, content := range files {
+		os.MkdirAll(filepath.Dir(name), 0o755)
+		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+			return fail(500, "setup_failed", "%s could not be written: %s.", name, err)
+		}
+	}
+	// Restored siblings share their kernel's random state until something of their own is mixed in.
+	if device, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0); err == nil {
+		device.Write(request.Entropy)
+		device.Close()
+	}
+	if request.TimeUnixNS > 0 {
+		moment := syscall.NsecToTimeval(request.TimeUnixNS)
+		syscall.Settimeofday(&moment) // gVisor has the host's clock and refuses
+	}
+	return nil
+}
+
+// mountWorkspace puts the overlay on the workspace: the seed below, what changes on a file system of its own.
+func (a *agent) mountWorkspace(seeded bool) error {
+	lower := "/pyro/empty"
+	if seeded {
+		lower = a.seed
+	}
+	upper, work := filepath.Join(a.upper, "u"), filepath.Join(a.upper, "w")
+	for _, directory := range []string{"/pyro/empty", upper, work, a.workspace} {
+		if err := os.MkdirAll(directory, 0o755); err != nil {
+			return fail(500, "setup_failed", "%s could not be made: %s.", directory, err)
+		}
+	}
+	// An overlay's root takes its mode and time from the upper directory.
+	if info, err := os.Stat(lower); err == nil {
+		os.Chmod(upper, info.Mode().Perm())
+		os.Chtimes(upper, time.Time{}, info.ModTime())
+	} else {
+		return fail(500, "setup_failed", "The seed is not there: %s.", err)
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
+	if err := syscall.Mount("overlay", a.workspace, "overlay", 0, options); err != nil {
+		return fail(500, "setup_failed", "The overlay could not be mounted: %s.", err)
+	}
+	a.lower.Store(&lower)
+	return nil
+}

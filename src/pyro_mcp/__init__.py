@@ -1,0 +1,34 @@
+"""pyro: the disposable workspace for chat-based coding agents.
+
+`Pyro`, the errors and the result models are found here. They are loaded when first asked for, so that
+`import pyro_mcp` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyro_mcp.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from pyro_mcp.aio import AsyncPyro as AsyncPyro
+    from pyro_mcp.errors import *  # noqa: F403
+    from pyro_mcp.models import *  # noqa: F403
+    from pyro_mcp.sdk import Pyro as Pyro
+
+_HOMES = {"Pyro": "pyro_mcp.sdk", "AsyncPyro": "pyro_mcp.aio"}
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'pyro_mcp' has no attribute {name!r}")
+    import importlib
+
+    for module in [_HOMES[name]] if name in _HOMES else ["pyro_mcp.errors", "pyro_mcp.models"]:
+        found = getattr(importlib.import_module(module), name, None)
+        if found is not None:
+            return found
+    raise AttributeError(f"module 'pyro_mcp' has no attribute {name!r}")
+
+
+__all__ = ["AsyncPyro", "Pyro", "__version__"]  # noqa: F822

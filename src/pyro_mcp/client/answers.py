@@ -1,0 +1,69 @@
+"""What the lines of an answer mean: events on the way, then exactly one result or error."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyro_mcp.client.wire import Record, went_away
+from pyro_mcp.errors import from_record
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long operation has come."""
+
+    text: str
+    fraction: float | None = None
+    """0 to 1, or None where the end is not known."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Bytes that a command printed, as they came."""
+
+    stream: Literal["stdout", "stderr"]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command runs; this is its handle."""
+
+    handle: str
+    workspace: str | None = None
+
+
+Event = Progress | Output | Started
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last line of an answer that went well."""
+
+    record: dict[str, Any]
+
+
+def understand(line: Record) -> Event | Result | None:
+    """The meaning of one line; None for an event that this version does not know.
+
+    Raises:
+        PyroError: the line is the error that ends the answer.
+    """
+    if "result" in line:
+        return Result(line["result"])
+    if "error" in line:
+        raise from_record(line["error"])
+    event = line.get("event")
+    if not isinstance(event, dict):
+        raise went_away()
+    match event.get("type"):
+        case "progress":
+            return Progress(str(event.get("text", "")), event.get("fraction"))
+        case "output":
+            stream: Literal["stdout", "stderr"] = "stderr" if event.get("stream") == "stderr" else "stdout"
+            return Output(stream, base64.b64decode(event.get("data", "")))
+        case "started":
+            return Started(str(event["handle"]), event.get("workspace"))
+    return None

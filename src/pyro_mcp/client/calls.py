@@ -1,0 +1,35 @@
+"""What a call is, whichever transport carries it: arguments made ready, headers, the final record."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from pyro_mcp.operations import Operation
+
+Face = Literal["cli", "sdk", "mcp"]
+
+
+def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with paths of this machine absolute: the daemon has another working directory.
+
+    `~` is the caller's home directory. Symbolic links are left as they are.
+    """
+    ready = dict(arguments)
+    for name in operation.host_paths:
+        value = ready.get(name)
+        if isinstance(value, str) and value:
+            ready[name] = os.path.abspath(os.path.expanduser(value))
+        elif isinstance(value, os.PathLike):
+            ready[name] = os.path.abspath(os.path.expanduser(os.fspath(value)))
+    return ready
+
+
+def headers(face: Face, client: str, events: bool) -> dict[str, str]:
+    """The headers that tell the daemon who calls."""
+    fields = {"Pyro-Face": face}
+    if client:
+        fields["Pyro-Client"] = client
+    if events:
+        fields["Pyro-Events"] = "1"
+    return fields

@@ -1,0 +1,192 @@
+"""The blocking way to the daemon: a small pool of kept-alive connections to its unix socket.
+
+Safe to use from many threads: each call has a connection of its own. A request is sent again only when
+the connection could not be made, or a kept one was closed before any byte of it was accepted.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyro_mcp.client.wire import Record, Wire, check_health, went_away
+from pyro_mcp.errors import DaemonUnavailable
+from pyro_mcp.locations import Locations
+
+SILENCE_SECONDS = 3600.0
+"""A daemon that says nothing for this long counts as gone; copying a huge tree may be silent for minutes."""
+CONNECT_SECONDS = 10.0
+POOL_SIZE = 8
+"""Idle connections kept; more calls at once open more and close them afterwards."""
+_CHUNK = 256 * 1024
+
+
+def _start(locations: Locations) -> None:
+    from pyro_mcp.client.launch import start_daemon
+
+    start_daemon(locations)
+
+
+class _Connection:
+    def __init__(self, path: str) -> None:
+        self.wire = Wire()
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(CONNECT_SECONDS)
+        try:
+            self.socket.connect(path)
+        except BaseException:
+            self.socket.close()
+            raise
+        self.socket.settimeout(SILENCE_SECONDS)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def stale(self) -> bool:
+        """An idle connection is readable only when the other side has closed it."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def exchange(self, request: bytes) -> Iterator[Record]:
+        """Send and give the records of the answer. `_Untouched` when nothing of the request was accepted."""
+        try:
+            accepted = self.socket.send(request)
+        except (BrokenPipeError, ConnectionResetError):
+            raise _Untouched from None
+        return self._records(request[accepted:])
+
+    def _records(self, rest: bytes) -> Iterator[Record]:
+        try:
+            if rest:
+                self.socket.sendall(rest)
+            while not self.wire.done:
+                yield from self.wire.receive(self.socket.recv(_CHUNK))
+        except TimeoutError:
+            raise DaemonUnavailable(
+                f"The daemon said nothing for {self.socket.gettimeout():.0f} s.",
+                hint="`pyro daemon status` says whether it answers.",
+                code="daemon_silent",
+            ) from None
+        except OSError:
+            raise went_away() from None
+
+
+class _Untouched(Exception):
+    """The connection was closed before any byte was accepted."""
+
+
+class Transport:
+    """Connections to one user's daemon, which is started when it does not run.
+
+    Args:
+        locations: where the daemon's socket is.
+        start: starts the daemon and returns when its socket accepts; None never starts one.
+        any_version: talk to a daemon of another version, too: to stop it, or to ask what it is.
+    """
+
+    def __init__(
+        self,
+        locations: Locations,
+        start: Callable[[Locations], None] | None = _start,
+        *,
+        any_version: bool = False,
+    ) -> None:
+        self._locations = locations
+        self._start = start
+        self._any_version = any_version
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> Iterator[Record]:
+        """The records of one answer, as they come. Leaving the iterator early closes the connection,
+        which the daemon takes as: the caller went away."""
+        while True:
+            connection = self._kept()
+            fresh = connection is None
+            if connection is None:
+                connection = self._connect()
+            whole = False
+            try:
+                yield from connection.exchange(connection.wire.request(method, path, body, headers))
+                whole = True
+                return
+            except _Untouched:
+                if fresh:
+                    raise went_away() from None
+            finally:
+                self._give_back(connection, whole)
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    # -- connections
+
+    def _kept(self) -> _Connection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if not connection.stale():
+                return connection
+            connection.close()
+
+    def _give_back(self, connection: _Connection, whole: bool) -> None:
+        if whole and connection.wire.reusable:
+            with self._lock:
+                if len(self._idle) < POOL_SIZE:
+                    self._idle.append(connection)
+                    return
+        connection.close()
+
+    def _connect(self) -> _Connection:
+        path = str(self._locations.socket)
+        try:
+            connection = _Connection(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if self._start is None:
+                raise not_running(path) from None
+            self._start(self._locations)
+            try:
+                connection = _Connection(path)
+            except OSError as error:
+                raise not_reached(path, error) from None
+        except OSError as error:
+            raise not_reached(path, error) from None
+        if self._any_version:
+            return connection
+        try:
+            connection.socket.settimeout(CONNECT_SECONDS)
+            for record in connection.exchange(connection.wire.request("GET", "/v1/health")):
+                check_health(record)
+            connection.socket.settimeout(SILENCE_SECONDS)
+        except _Untouched:
+            connection.close()
+            raise went_away() from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def not_running(path: str) -> DaemonUnavailable:
+    return DaemonUnavailable(
+        f"No daemon listens on {path}.", hint="`pyro daemon start` starts it.", code="daemon_not_running"
+    )
+
+
+def not_reached(path: str, error: OSError) -> DaemonUnavailable:
+    return DaemonUnavailable(
+        f"The daemon's socket {path} cannot be reached: {error.strerror or error}.",
+        hint="`pyro daemon status` says what is known of it.",
+        code="daemon_not_reached",
+    )

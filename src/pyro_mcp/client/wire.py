@@ -1,0 +1,133 @@
+"""HTTP/1.1 to the daemon as a pure state machine: bytes in, records out, no sockets (h11 does the parsing).
+
+One `Wire` belongs to one connection and carries one exchange at a time. An answer is a stream of JSON
+objects, one a line. What ends before its end is `DaemonUnavailable`: the caller cannot know whether the
+operation was carried out, so nothing here ever repeats a request.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import h11
+
+from pyro_mcp.errors import DaemonUnavailable
+from pyro_mcp.version import VERSION
+
+Record = dict[str, Any]
+
+
+def went_away() -> DaemonUnavailable:
+    """The daemon closed the connection in the middle of a call."""
+    return DaemonUnavailable(
+        "The daemon went away during the call; whether it was carried out is shown by `pyro workspace history`.",
+        hint="Look there, then call again if need be; the daemon starts by itself.",
+        code="daemon_went_away",
+    )
+
+
+class Wire:
+    """The client's side of one connection."""
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.CLIENT)
+        self._body = bytearray()
+        self._done = True
+
+    @property
+    def done(self) -> bool:
+        """The answer to the last request is complete."""
+        return self._done
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> bytes:
+        """The bytes of a request; call only when `done`."""
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        fields = [("host", "pyro"), ("content-length", str(len(content)))]
+        if body is not None:
+            fields.append(("content-type", "application/json"))
+        fields.extend((name, _field_value(value)) for name, value in (headers or {}).items())
+        self._done = False
+        self._body.clear()
+        parts = [
+            self._http.send(h11.Request(method=method, target=path, headers=fields)),
+            self._http.send(h11.Data(data=content)) if content else b"",
+            self._http.send(h11.EndOfMessage()),
+        ]
+        return b"".join(part for part in parts if part)
+
+    def receive(self, data: bytes) -> list[Record]:
+        """The records that `data` completes; empty `data` says that the daemon closed the connection.
+
+        Raises:
+            DaemonUnavailable: the stream broke off, or what came is no answer of the daemon.
+        """
+        records: list[Record] = []
+        try:
+            self._http.receive_data(data)
+            while True:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA:
+                    break
+                if isinstance(event, h11.Data):
+                    self._body += event.data
+                    self._take_lines(records)
+                elif isinstance(event, h11.EndOfMessage):
+                    if self._body.strip():
+                        self._body += b"\n"
+                        self._take_lines(records)
+                    self._done = True
+                    break
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise went_away()
+        except (h11.RemoteProtocolError, ValueError) as error:
+            if not data:
+                raise went_away() from None
+            raise DaemonUnavailable(
+                f"What answers on the daemon's socket does not speak its protocol: {error}.",
+                hint="`pyro daemon status` says what runs; `pyro daemon stop` ends it, machines live on.",
+                code="daemon_protocol",
+            ) from None
+        return records
+
+    @property
+    def reusable(self) -> bool:
+        """The connection can carry another request."""
+        return self._done and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    def _take_lines(self, records: list[Record]) -> None:
+        *lines, rest = self._body.split(b"\n")
+        for line in lines:
+            if line.strip():
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("a line is not an object")
+                records.append(record)
+        self._body[:] = rest
+
+
+def _field_value(text: str) -> str:
+    """Text that may stand in a header: printable ASCII, at most 200 characters."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).strip()[:200]
+
+
+def operation_path(name: str) -> str:
+    return f"/v1/operations/{name}"
+
+
+def check_health(record: Record) -> None:
+    """See that the daemon is of our version.
+
+    Raises:
+        DaemonUnavailable: it is another one.
+    """
+    found = record.get("version")
+    if found != VERSION:
+        raise DaemonUnavailable(
+            f"The daemon that runs is pyro {found or 'of an unknown version'}; this is pyro {VERSION}.",
+            hint="`pyro daemon stop` ends it (machines live on); the next call starts the right one.",
+            code="daemon_version",
+            details={"daemon": found, "client": VERSION},
+        )

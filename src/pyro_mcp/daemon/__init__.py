@@ -1,0 +1,1 @@
+"""The per-user daemon: it owns machines, ports, proxies and time limits."""

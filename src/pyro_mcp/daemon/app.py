@@ -1,0 +1,154 @@
+"""The daemon's HTTP face on its unix socket: one route per operation, answers as lines of JSON.
+
+Only the socket's owner can connect (mode 0600 in a 0700 directory), so there is no further authentication.
+A plain ASGI application: three routes do not need a router, and each exec passes through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
+from pyro_mcp.operations import REGISTRY, Operation
+from pyro_mcp.operations.validation import validated
+from pyro_mcp.version import PROTOCOL, VERSION
+
+log = logging.getLogger(__name__)
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes of one request: the largest is a patch or a file of 1 MiB, escaped."""
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Dispatch = Callable[[Operation, Call, dict[str, Any]], Awaitable[Any]]
+
+
+class App:
+    """The ASGI application. `dispatch` runs a validated operation and gives its result record."""
+
+    def __init__(self, dispatch: Dispatch, stop: Callable[[], None]) -> None:
+        self._dispatch = dispatch
+        self._stop = stop
+        self.active = 0
+        """Calls under way; the daemon does not go idle meanwhile."""
+        self.on_idle: Callable[[], None] = lambda: None
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.active += 1
+        try:
+            await self._route(scope, receive, send)
+        finally:
+            self.active -= 1
+            if not self.active:
+                self.on_idle()
+
+    async def _route(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        method, path = scope["method"], scope["path"]
+        if (method, path) == ("GET", "/v1/health"):
+            await _answer(send, 200, {"pid": os.getpid(), "version": VERSION, "protocol": PROTOCOL})
+        elif (method, path) == ("POST", "/v1/stop"):
+            await _answer(send, 200, {"stopping": True})
+            self._stop()
+        elif method == "POST" and path.startswith("/v1/operations/"):
+            await self._operate(path.rpartition("/")[2], scope, receive, send)
+        else:
+            error = NotFound(f"The daemon has no {method} {path}.", code="unknown_route")
+            await _answer(send, 404, {"error": error.to_record()})
+
+    async def _operate(self, name: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        answer = _Lines(send)
+        listens = headers.get("pyro-events") == "1"
+        call = Call(
+            face=headers.get("pyro-face", "sdk"),
+            client=headers.get("pyro-client", ""),
+            emit=answer.event if listens else None,
+        )
+        try:
+            operation = REGISTRY.get(name)
+            if operation is None:
+                raise NotFound(f"This daemon knows no operation {name!r}.", code="unknown_operation")
+            arguments = validated(operation, await _body(receive))
+            work = asyncio.ensure_future(self._dispatch(operation, call, arguments))
+            gone = asyncio.ensure_future(_disconnected(receive))
+            try:
+                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    work.cancel()  # what must be finished shields itself
+                result = await work
+            finally:
+                gone.cancel()
+            record: dict[str, Any] = {"result": result.model_dump(mode="json")}
+        except PyroError as error:
+            record = {"error": error.to_record()}
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            log.exception("operation %s failed", name)
+            internal = InternalError(
+                f"{name} failed inside the daemon; this is a defect of pyro.",
+                hint="The daemon's log has the trace: pyro daemon status says where it is.",
+            )
+            record = {"error": internal.to_record()}
+        await answer.last(record)
+
+
+class _Lines:
+    """A streamed answer, begun with its first line."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._begun = False
+        self._turn = asyncio.Lock()
+
+    async def _line(self, record: dict[str, Any], more: bool) -> None:
+        async with self._turn:
+            if not self._begun:
+                self._begun = True
+                headers = [(b"content-type", b"application/x-ndjson")]
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            body = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def event(self, record: dict[str, Any]) -> None:
+        await self._line({"event": record}, True)
+
+    async def last(self, record: dict[str, Any]) -> None:
+        await self._line(record, False)
+
+
+async def _body(receive: Receive) -> Any:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MAX_REQUEST:
+            raise InvalidInput(f"The request is larger than {MAX_REQUEST} bytes.", code="request_too_large")
+        if not message.get("more_body"):
+            break
+    try:
+        return json.loads(b"".join(parts) or b"{}")
+    except ValueError:
+        raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _answer(send: Send, status: int, record: dict[str, Any]) -> None:
+    body = json.dumps(record).encode() + b"\n"
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,32 @@
+"""What a handler knows of the call it answers: who asks, and where its events go."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+Emit = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+@dataclass
+class Call:
+    """One call of an operation."""
+
+    face: str
+    client: str
+    emit: Emit | None = None
+    """None when the caller does not listen to events."""
+
+    async def progress(self, text: str, fraction: float | None = None) -> None:
+        if self.emit is not None:
+            await self.emit({"type": "progress", "text": text, "fraction": fraction})
+
+    async def started(self, handle: str) -> None:
+        if self.emit is not None:
+            await self.emit({"type": "started", "handle": handle})
+
+    async def output(self, stream: str, data: bytes) -> None:
+        if self.emit is not None:
+            await self.emit({"type": "output", "stream": stream, "data": base64.b64encode(data).decode()})

@@ -1,0 +1,108 @@
+"""Runs an operation: resolves the workspace, keeps its history, counts it as in use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.commands import CommandHandlers
+from pyro_mcp.daemon.handlers.files import FileHandlers
+from pyro_mcp.daemon.handlers.system import SystemHandlers
+from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
+from pyro_mcp.errors import GuestUnreachable, MachineLost, PyroError
+from pyro_mcp.operations import Operation
+from pyro_mcp.workspaces.workspace import Workspace
+
+LOOKING = frozenset({"status_workspace", "history_workspace", "logs_workspace"})
+"""Operations that only look at what pyro keeps itself: no event, no activity."""
+SUMMARY_CHARACTERS = 200
+
+
+class Dispatcher:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._areas = (
+            SystemHandlers(context),
+            WorkspaceHandlers(context),
+            CommandHandlers(context),
+            FileHandlers(context),
+        )
+
+    def handler(self, operation: Operation) -> Any:
+        for area in self._areas:
+            found = getattr(area, operation.name, None)
+            if found is not None:
+                return found
+        raise LookupError(f"no handler for {operation.name}")
+
+    async def __call__(self, operation: Operation, call: Call, arguments: dict[str, Any]) -> Any:
+        handler = self.handler(operation)
+        if "workspace" not in arguments:
+            result = await handler(call, **arguments)
+            if operation.name == "create_workspace":
+                await self._created(result.id, operation, call, arguments)
+            return result
+        workspace = self._context.manager.get(arguments["workspace"])
+        arguments = {**arguments, "workspace": workspace}
+        if operation.name in LOOKING:
+            return await handler(call, **arguments)
+        return await self._recorded(workspace, operation, call, handler, arguments)
+
+    async def _created(self, workspace_id: str, operation: Operation, call: Call, arguments: dict[str, Any]) -> None:
+        sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, _summary(arguments))
+        await self._context.store.end_event(sequence, "ok", 0.0, None)
+
+    async def _recorded(
+        self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]
+    ) -> Any:
+        store, manager = self._context.store, self._context.manager
+        begun = time.monotonic()
+        # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
+        event = asyncio.ensure_future(
+            store.begin_event(workspace.id, call.face, operation.name, _summary(arguments))
+        )
+        workspace.in_use += 1
+        outcome, said = "ok", None
+        try:
+            return await handler(call, **arguments)
+        except GuestUnreachable as error:
+            outcome, said = "error", error.message
+            if workspace.machine is not None and not workspace.machine.alive():
+                cause = workspace.row.cause or "its processes ended during the operation"
+                raise MachineLost(
+                    f"The machine of workspace {workspace.id} is lost: {cause}.",
+                    hint="Reset gives it a fresh machine at its baseline; or delete it.",
+                ) from error
+            raise
+        except PyroError as error:
+            outcome, said = "error", error.message
+            raise
+        except asyncio.CancelledError:
+            outcome, said = "error", "the caller went away"
+            raise
+        except Exception as error:
+            outcome, said = "error", f"defect: {type(error).__name__}"
+            raise
+        finally:
+            workspace.in_use -= 1
+            manager.activity(workspace)
+            seconds = time.monotonic() - begun
+
+            async def end() -> None:
+                await store.end_event(await event, outcome, seconds, said)
+
+            manager.spawn(end())
+
+
+def _summary(arguments: dict[str, Any]) -> str:
+    """The arguments that tell what was done, short, with no content of files."""
+    told = []
+    for name in ("environment", "seed_path", "command", "handle", "path", "dest", "output", "name"):
+        value = arguments.get(name)
+        if value is not None and not (name == "dest" and value == "/workspace"):
+            told.append(" ".join(value) if isinstance(value, list) else str(value))
+    text = " ".join(" ".join(told).split())
+    return text if len(text) <= SUMMARY_CHARACTERS else text[: SUMMARY_CHARACTERS - 1] + "…"

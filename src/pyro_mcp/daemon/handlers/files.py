@@ -1,0 +1,60 @@
+"""Files, patches and the diff."""
+
+from __future__ import annotations
+
+from pyro_mcp import models
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.workspaces import changes, files
+from pyro_mcp.workspaces.workspace import Workspace
+
+
+class FileHandlers:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_workspace_files(
+        self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
+    ) -> models.FileList:
+        async with workspace.lock.shared():
+            return await files.list_files(workspace.guest, workspace.id, path, recursive, limit)
+
+    async def read_workspace_file(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str,
+        first_line: int | None,
+        last_line: int | None,
+        offset: int | None,
+        grep: str | None,
+        max_bytes: int,
+    ) -> models.FileContent:
+        async with workspace.lock.shared():
+            return await files.read_file(
+                workspace.guest,
+                workspace.id,
+                path,
+                first_line=first_line,
+                last_line=last_line,
+                offset=offset,
+                grep=grep,
+                max_bytes=max_bytes,
+            )
+
+    async def write_workspace_file(
+        self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None
+    ) -> models.FileWritten:
+        async with workspace.lock.shared():
+            return await files.write_file(workspace.guest, workspace.id, path, text, executable)
+
+    async def apply_workspace_patch(self, call: Call, *, workspace: Workspace, patch: str) -> models.PatchApplied:
+        async with workspace.lock.shared():
+            return await changes.apply_patch(workspace.guest, workspace.id, patch)
+
+    async def diff_workspace(
+        self, call: Call, *, workspace: Workspace, path: str | None, summary: bool, max_bytes: int
+    ) -> models.Diff:
+        async with workspace.lock.shared():
+            return await changes.diff(workspace.guest, workspace.id, path, summary=summary, max_bytes=max_bytes)

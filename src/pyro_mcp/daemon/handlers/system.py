@@ -1,0 +1,72 @@
+"""doctor and the environments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from pyro_mcp import models
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.environments.catalog import DEFAULT, definition
+from pyro_mcp.machines.components import fetch_runsc, find_runsc
+from pyro_mcp.machines.host_checks import find_tools, host_checks
+from pyro_mcp.version import VERSION
+
+
+class SystemHandlers:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def doctor(self, call: Call, *, fix: bool) -> models.Doctor:
+        context = self._context
+        fixed: list[str] = []
+        if fix:
+            if not (await asyncio.to_thread(find_runsc, context.locations.cache)).ok:
+                await call.progress("fetching runsc")
+                await asyncio.to_thread(fetch_runsc, context.locations.cache, lambda text, fraction: None)
+                fixed.append("fetched runsc")
+            if not any(environment.installed for environment in context.environments.describe_all()):
+                await context.environments.pull(call, definition(DEFAULT))
+                fixed.append(f"built environment {DEFAULT}")
+        engine = await context.environments.engine_status()
+        checks = await asyncio.to_thread(host_checks)
+        runsc = await asyncio.to_thread(find_runsc, context.locations.cache)
+        tools = await asyncio.to_thread(find_tools)
+        return models.Doctor(
+            ok=engine.ok,
+            default_engine=engine.name if engine.ok else None,
+            engines=[engine],
+            components=[runsc, *tools],
+            checks=checks,
+            environments=context.environments.describe_all(),
+            daemon={
+                "pid": os.getpid(),
+                "version": VERSION,
+                "socket": str(context.info.socket),
+                "log": str(context.info.log),
+                "state": str(context.locations.state),
+                "cache": str(context.locations.cache),
+                "workspaces": len(context.manager.all()),
+                "memory_bytes": _resident_bytes(),
+            },
+            fixed=fixed,
+        )
+
+    async def list_environments(self, call: Call) -> models.EnvironmentList:
+        return models.EnvironmentList(environments=await asyncio.to_thread(self._context.environments.describe_all))
+
+    async def inspect_environment(self, call: Call, *, environment: str) -> models.Environment:
+        return await asyncio.to_thread(self._context.environments.describe, environment, True)
+
+    async def pull_environment(self, call: Call, *, environment: str, force: bool) -> models.Environment:
+        await self._context.environments.pull(call, definition(environment), force=force)
+        return await asyncio.to_thread(self._context.environments.describe, environment)
+
+    async def prune_environments(self, call: Call, *, all: bool) -> models.Pruned:
+        return await self._context.environments.prune(all)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,211 @@
+"""The daemon from start to end: enclosure, adoption, serving, idling, leaving.
+
+Leaving never ends a machine that belongs to a workspace. Only spare machines and half-made things go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import uvicorn
+
+from pyro_mcp import enclosure
+from pyro_mcp.daemon.app import App
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.dispatch import Dispatcher
+from pyro_mcp.daemon.environment_service import EnvironmentService
+from pyro_mcp.errors import Conflict, InternalError, PyroError
+from pyro_mcp.locations import Locations
+from pyro_mcp.machines.gvisor.engine import GvisorEngine
+from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.pool import WarmPool
+from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.store import Store
+from pyro_mcp.version import VERSION
+from pyro_mcp.workspaces.egress import Egress
+from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.seed_store import SeedStore
+
+log = logging.getLogger("pyro_mcp.daemon")
+IDLE_SECONDS = 120.0
+"""A daemon with no workspace leaves this long after its last call; PYRO_DAEMON_IDLE_SECONDS overrides it."""
+LOG_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class DaemonInfo:
+    """What a handler may say of the daemon itself."""
+
+    pid: int
+    engine: str
+    log: Path
+    socket: Path
+    version: str = VERSION
+
+
+def run(locations: Locations, ready_fd: int | None = None) -> int:
+    """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status."""
+    try:
+        locations.prepare()
+        lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
+        for directory in (locations.machines, locations.outputs):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        enclosure.enter()
+        enclosure.make_shared(locations.machines)
+        asyncio.run(_serve(locations, ready_fd))
+    except PyroError as error:
+        _tell(ready_fd, json.dumps(error.to_record()))
+        print(f"pyro daemon: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _tell(ready_fd: int | None, line: str) -> None:
+    if ready_fd is not None:
+        with contextlib.suppress(OSError):
+            os.write(ready_fd, line.encode() + b"\n")
+            os.close(ready_fd)
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(128)
+    return listener
+
+
+def _agent_binary() -> Path:
+    path = Path(str(resources.files("pyro_mcp") / "_bin" / "pyro-agent"))
+    if not path.exists():
+        raise InternalError(
+            f"The guest agent {path} is missing from this installation.",
+            hint="Install pyro again from its wheel; a checkout builds it with `make setup`.",
+            code="agent_missing",
+        )
+    return path
+
+
+def _seed_tree(seeds: SeedStore, digest: str) -> Path:
+    seed = seeds.find(digest)
+    if seed is None:
+        raise InternalError(f"The seed {digest[:12]} is gone from the store.", hint="Create a new workspace.")
+    return seed.tree
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: this module has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+async def _serve(locations: Locations, ready_fd: int | None) -> None:
+    handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
+    logging.basicConfig(
+        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    store = await Store.open(locations.database)
+    environments = EnvironmentService(locations, store)
+    limits = Limits()
+    engine = GvisorEngine(
+        runsc=environments.runsc_path(),
+        agent=_agent_binary(),
+        machines=locations.machines,
+        cache=locations.cache,
+        limits=limits,
+    )
+    pool = WarmPool(engine)
+    seeds = SeedStore(locations.cache / "seeds")
+    network = Egress()
+    manager = WorkspaceManager(
+        store=store,
+        engine=engine,
+        pool=pool,
+        network=network,
+        outputs=locations.outputs,
+        seed_tree=lambda digest: _seed_tree(seeds, digest),
+        find_root=environments.root,
+    )
+    info = DaemonInfo(os.getpid(), engine.name, locations.daemon_log, locations.socket)
+    context = Context(locations, store, manager, environments, seeds, info)
+    environments.bind(engine, manager, pool)
+    await manager.adopt()
+    await asyncio.to_thread(seeds.sweep)
+    await asyncio.to_thread(seeds.prune, manager.seeds_in_use())
+    watchdog = MemoryWatchdog(manager.machines, manager.lost_by_machine)
+
+    app = App(Dispatcher(context), stop.set)
+    server = _Server(
+        uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            http="h11",
+            loop="asyncio",
+            lifespan="off",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            timeout_keep_alive=3600,
+            h11_max_incomplete_event_size=65536,
+        )
+    )
+    listener = _listen(locations.socket)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    watching = asyncio.create_task(watchdog.run())
+    idling = asyncio.create_task(_idle(app, manager, stop))
+    log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
+    _tell(ready_fd, "ready")
+    await stop.wait()
+
+    log.info("daemon %s leaves", os.getpid())
+    locations.socket.unlink(missing_ok=True)
+    for task in (watching, idling):
+        task.cancel()
+    server.should_exit = True
+    server.force_exit = True
+    await asyncio.gather(serving, watching, idling, return_exceptions=True)
+    await manager.close()
+    await pool.close()
+    await engine.finish_cleaning()
+    await store.close()
+
+
+async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> None:
+    """Stop when for a while nobody called and there is nothing to own."""
+    patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
+    quiet = asyncio.Event()
+    app.on_idle = quiet.set
+    while True:
+        quiet.clear()
+        try:
+            await asyncio.wait_for(quiet.wait(), patience)
+        except TimeoutError:
+            if not app.active and not manager.all():
+                stop.set()
+                return

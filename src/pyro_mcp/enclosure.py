@@ -1,0 +1,180 @@
+"""The namespaces that the daemon lives in.
+
+As an ordinary user the daemon moves into a user namespace where it is root, with the user's subordinate
+ids mapped behind it, and a mount namespace. That gives everything machines need (file owners other than
+one, bind mounts that the host does not see) with no privilege on the host. As root only the mount
+namespace is made. Mounts of the host flow in, none of ours flow out, and all of them vanish with the
+last process inside.
+
+A later daemon makes an enclosure of its own with the same mapping; it may still signal the machines of
+an earlier one, because both run as the same user on the outside.
+
+Standard library only, and called before any thread exists: the kernel refuses `unshare` of a user
+namespace to a process with threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pyro_mcp.errors import ComponentMissing
+
+# include/uapi/linux/sched.h and include/uapi/linux/mount.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+MS_RDONLY = 0x1
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_SLAVE = 0x80000
+MS_SHARED = 0x100000
+MNT_DETACH = 0x2
+MINIMUM_IDS = 65536
+"""A Debian tree uses ids up to 65534 (nobody)."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def unshare(flags: int) -> None:
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, flags: int) -> None:
+    """mount(2) without a file system type: bind mounts, remounts and propagation."""
+    _check(_libc.mount(source.encode(), target.encode(), None, ctypes.c_ulong(flags), None), f"mount {target}")
+
+
+def unmount(target: str) -> None:
+    """Detach what is mounted on `target`; nothing mounted there is fine (EINVAL), as is no such path."""
+    if _libc.umount2(target.encode(), MNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        if number not in (22, 2):  # EINVAL: not a mount point; ENOENT
+            raise OSError(number, f"umount {target}: {os.strerror(number)}")
+
+
+def bind_read_only(source: Path, target: Path) -> None:
+    """Show `source` at `target`, read-only on this side as well."""
+    mount(str(source), str(target), MS_BIND)
+    try:
+        mount("none", str(target), MS_BIND | MS_REMOUNT | MS_RDONLY)
+    except OSError:
+        unmount(str(target))
+        raise
+
+
+def make_shared(directory: Path) -> None:
+    """Make `directory` a mount of its own whose later sub-mounts appear in running sandboxes."""
+    mount(str(directory), str(directory), MS_BIND)
+    mount("none", str(directory), MS_SHARED)
+
+
+def subordinate_range(path: str, user: str, uid: int) -> tuple[int, int] | None:
+    """The first range of at least `MINIMUM_IDS` ids for this user in /etc/subuid or /etc/subgid."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        owner, _, rest = line.partition(":")
+        start, _, count = rest.partition(":")
+        if owner in (user, str(uid)) and start.isdigit() and count.isdigit() and int(count) >= MINIMUM_IDS:
+            return int(start), int(count)
+    return None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _map_ids(ranges: list[tuple[str, int, tuple[int, int]]]) -> None:
+    """Unshare the user namespace and have newuidmap/newgidmap, run from outside it, fill in the maps."""
+    parent = os.getpid()
+    unshared_r, unshared_w = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(unshared_w)
+        status = 1
+        try:
+            if os.read(unshared_r, 1) == b"1":
+                for tool, own, (start, count) in ranges:
+                    subprocess.run(
+                        [tool, str(parent), "0", str(own), "1", "1", str(start), str(count)],
+                        check=True,
+                        stdin=subprocess.DEVNULL,
+                    )
+                status = 0
+        except BaseException as error:
+            print(f"pyro daemon: {error}", file=sys.stderr)
+        finally:
+            os._exit(status)
+    os.close(unshared_r)
+    try:
+        unshare(CLONE_NEWUSER)
+        os.write(unshared_w, b"1")
+    finally:
+        os.close(unshared_w)
+        _, status = os.waitpid(child, 0)
+    if status != 0:
+        raise ComponentMissing(
+            "The subordinate ids of this user could not be mapped into a user namespace.",
+            hint="Run `pyro doctor`; it says what is missing.",
+            code="id_mapping_failed",
+        )
+
+
+def enter() -> None:
+    """Move this process into its enclosure.
+
+    Raises:
+        ComponentMissing: user namespaces are forbidden, or uidmap or /etc/subuid is missing.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if os.geteuid() == 0:
+        unshare(CLONE_NEWNS)
+    else:
+        user = _user_name(uid)
+        ranges = []
+        for tool, own, path in (("newuidmap", uid, "/etc/subuid"), ("newgidmap", gid, "/etc/subgid")):
+            program = shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin")
+            found = subordinate_range(path, user, uid)
+            if program is None:
+                raise ComponentMissing(
+                    f"{tool} is not on this machine; pyro needs it to run machines without root.",
+                    hint="Install it once: sudo apt-get install uidmap",
+                    code="uidmap_missing",
+                )
+            if found is None:
+                raise ComponentMissing(
+                    f"{path} gives {user} no range of {MINIMUM_IDS} subordinate ids.",
+                    hint=f"Add one once: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+                    code="subordinate_ids_missing",
+                )
+            ranges.append((program, own, found))
+        try:
+            _map_ids(ranges)
+            unshare(CLONE_NEWNS)
+        except OSError as error:
+            raise ComponentMissing(
+                f"This machine does not let an ordinary user make a user namespace: {error}.",
+                hint="Run `pyro doctor`; it says which setting forbids it.",
+                code="user_namespaces_forbidden",
+            ) from error
+        # Being root of the namespace means holding its ids too; files made from now on are ours outside.
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    mount("none", "/", MS_REC | MS_SLAVE)

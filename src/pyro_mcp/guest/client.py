@@ -1,0 +1,282 @@
+"""The client of the agent's protocol (docs/agent-protocol.md): HTTP/1.1, one connection per operation.
+
+Bytes that come from a guest are hostile: every answer has a bound, and JSON from it is checked where it is
+used. Nothing that may have run is ever sent twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import h11
+
+from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound
+from pyro_mcp.guest import frames
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes of one answer that is held in memory; larger things are streamed."""
+READ_SIZE = 256 * 1024
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[], Awaitable[Streams]]
+
+_INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "too_large"}
+_CONFLICT = {"expectation_failed", "exists", "conflict", "not_empty", "is_directory", "not_directory"}
+
+
+def agent_error(status: int, body: bytes) -> Exception:
+    """The error that an answer of the agent stands for."""
+    try:
+        record = json.loads(body)["error"]
+        code, message = str(record["code"]), str(record["message"])
+    except (ValueError, KeyError, TypeError):
+        return GuestError(f"The agent answered {status} with no error record.")
+    if status == 404 or code == "not_found":
+        return NotFound(message, code=code)
+    if code in _INVALID:
+        return InvalidInput(message, code=code)
+    if code in _CONFLICT or status in (409, 412):
+        return Conflict(message, code=code)
+    return GuestError(message, code=code)
+
+
+@dataclass(frozen=True)
+class Answer:
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise GuestError("The agent's answer is not JSON.") from None
+
+
+class _Exchange:
+    """One request and its answer on one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=64 * 1024)
+
+    async def send_head(self, method: str, target: str, headers: list[tuple[str, str]]) -> None:
+        self._send(h11.Request(method=method, target=target, headers=[("Host", "agent"), *headers]))
+        await self.writer.drain()
+
+    def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
+        data = self.http.send(event)
+        if data:
+            self.writer.write(data)
+
+    async def send_body(self, body: bytes | AsyncIterator[bytes] | None) -> None:
+        if isinstance(body, bytes):
+            self._send(h11.Data(data=body))
+        elif body is not None:
+            async for chunk in body:
+                self._send(h11.Data(data=chunk))
+                await self.writer.drain()
+        self._send(h11.EndOfMessage())
+        await self.writer.drain()
+
+    async def next_event(self) -> Any:
+        while True:
+            event = self.http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            self.http.receive_data(await self.reader.read(READ_SIZE))
+
+    async def response(self, upgrade: bool = False) -> h11.Response | h11.InformationalResponse:
+        if upgrade:
+            # Only the head: what follows a 101 belongs to the stream and must stay in the reader.
+            self.http.receive_data(await self.reader.readuntil(b"\r\n\r\n"))
+        while True:
+            event = await self.next_event()
+            if isinstance(event, h11.Response):
+                return event
+            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                return event
+            if isinstance(event, h11.ConnectionClosed):
+                raise GuestUnreachable("The agent closed the connection before it answered.")
+
+    async def body(self) -> AsyncIterator[bytes]:
+        while True:
+            event = await self.next_event()
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                return
+            else:
+                raise GuestUnreachable("The agent closed the connection in the middle of an answer.")
+
+    async def whole_body(self, bound: int = MAX_ANSWER) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.body():
+            size += len(chunk)
+            if size > bound:
+                raise GuestError(f"The agent's answer is larger than {bound} bytes.")
+            parts.append(chunk)
+        return b"".join(parts)
+
+
+def _headers(response: Any) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+
+
+class ProcessStream:
+    """The frames of one process. Closing it leaves the process alone."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = frames.Decoder()
+
+    async def frames(self) -> AsyncIterator[frames.Frame]:
+        """Frames until the process ended (the last is EXIT) or the connection broke (no EXIT)."""
+        while True:
+            try:
+                data = await self._reader.read(READ_SIZE)
+            except OSError:
+                return
+            if not data:
+                return
+            for frame in self._decoder.feed(data):
+                yield frame
+                if frame.type in (frames.EXIT, frames.ERROR):
+                    return
+
+    async def send(self, type_: int, payload: bytes = b"") -> None:
+        for start in range(0, len(payload) or 1, frames.MAX_PAYLOAD):
+            self._writer.write(frames.encode(type_, payload[start : start + frames.MAX_PAYLOAD]))
+            await self._writer.drain()
+
+    async def send_stdin(self, data: bytes) -> None:
+        """Give the process its whole standard input, then end of file."""
+        await self.send(frames.STDIN, data)
+        await self.send(frames.STDIN_EOF)
+
+    async def close(self) -> None:
+        await _close(self._writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        pass
+
+
+class Guest:
+    """The agent of one machine."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+
+    @asynccontextmanager
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        headers: list[tuple[str, str]] | None = None,
+        keep: bool = False,
+    ) -> AsyncIterator[tuple[_Exchange, Any]]:
+        reader, writer = await self._connect()
+        kept = False
+        try:
+            exchange = _Exchange(reader, writer)
+            target = path + ("?" + urlencode({k: str(v) for k, v in query.items()}, quote_via=quote) if query else "")
+            head = list(headers or [])
+            if isinstance(body, bytes):
+                head.append(("Content-Length", str(len(body))))
+            elif body is not None:
+                head.append(("Transfer-Encoding", "chunked"))
+            if not keep:
+                head.append(("Connection", "close"))
+            try:
+                await exchange.send_head(method, target, head)
+                sender = None
+                if body is None or isinstance(body, bytes):
+                    await exchange.send_body(body)
+                else:
+                    # The agent may refuse in the middle of a long upload; its answer tells why.
+                    sender = asyncio.ensure_future(exchange.send_body(body))
+                try:
+                    response = await exchange.response(upgrade=keep)
+                    if sender is not None and response.status_code < 300:
+                        await sender
+                finally:
+                    if sender is not None and not sender.done():
+                        sender.cancel()
+                    if sender is not None:
+                        await asyncio.gather(sender, return_exceptions=True)
+                if response.status_code >= 300:
+                    raise agent_error(response.status_code, await exchange.whole_body(1024 * 1024))
+            except (OSError, h11.RemoteProtocolError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+                raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+            yield exchange, response
+            kept = keep
+        finally:
+            if not kept:
+                await _close(writer)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        json_body: Any = None,
+        body: bytes | AsyncIterator[bytes] | None = None,
+        bound: int = MAX_ANSWER,
+    ) -> Answer:
+        """One request with an answer of at most `bound` bytes."""
+        headers: list[tuple[str, str]] = []
+        if json_body is not None:
+            body = json.dumps(json_body, separators=(",", ":")).encode()
+            headers.append(("Content-Type", "application/json"))
+        async with self._exchange(method, path, query=query, body=body, headers=headers) as (exchange, response):
+            try:
+                return Answer(_headers(response), await exchange.whole_body(bound))
+            except h11.RemoteProtocolError as error:
+                raise GuestUnreachable(f"The agent's answer broke off: {error}.") from error
+
+    @asynccontextmanager
+    async def download(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A streamed answer, such as a tar."""
+        async with self._exchange("GET", path, query=query) as (exchange, _):
+            yield exchange.body()
+
+    async def _upgrade(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, json_body: Any = None
+    ) -> Streams:
+        headers = [("Connection", "Upgrade"), ("Upgrade", "pyro-stream")]
+        body = None
+        if json_body is not None:
+            body = json.dumps(json_body, separators=(",", ":")).encode()
+            headers.append(("Content-Type", "application/json"))
+        async with self._exchange(method, path, query=query, body=body, headers=headers, keep=True) as (exchange, r):
+            if r.status_code != 101:
+                raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
+            return exchange.reader, exchange.writer
+
+    async def start_process(self, request: dict[str, Any]) -> ProcessStream:
+        """Start a process and follow it in one round trip."""
+        return ProcessStream(*await self._upgrade("POST", "/v1/processes", json_body=request))
+
+    async def follow_process(self, process_id: str, offset: int) -> ProcessStream:
+        """Follow a process from an absolute offset of its output on."""
+        return ProcessStream(*await self._upgrade("GET", f"/v1/processes/{process_id}/stream", {"offset": offset}))
+
+    async def raw_stream(self, path: str, query: Mapping[str, Any] | None = None) -> Streams:
+        """An upgraded connection that is a plain byte stream: a guest port, or a guest's egress connection."""
+        return await self._upgrade("GET", path, query)

@@ -1,0 +1,1 @@
+"""Engines and the machines they run. Nothing here knows of workspaces."""

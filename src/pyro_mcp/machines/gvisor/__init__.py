@@ -1,0 +1,1 @@
+"""The gVisor engine: runsc, a user-space kernel, without privileges."""

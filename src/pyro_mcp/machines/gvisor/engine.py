@@ -1,0 +1,279 @@
+"""Boots, restores, adopts and ends gVisor machines.
+
+Every machine has a directory of its own under `machines/`, with its own runsc root, so that ending one is:
+kill its processes, remove its directory. `runsc delete` (1.5-2 s) is never used. The path of that directory
+stands in the command line of each of the machine's processes; that is how the half-started ones of a killed
+daemon are found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from pyro_mcp import enclosure
+from pyro_mcp.errors import EngineError, PyroError
+from pyro_mcp.machines import processes
+from pyro_mcp.machines.gvisor import spec as bundles
+from pyro_mcp.machines.gvisor.machine import (
+    PARTS,
+    GvisorMachine,
+    MachineRecord,
+    connect_when_there,
+    pids_from_state,
+)
+from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.protocol import MachineSpec, Probe, RootTree
+
+RUNSC_SECONDS = 60.0
+"""The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
+FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=all")
+
+
+def boot_id() -> str:
+    """Changes with every start of this machine (proc(5), random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class GvisorEngine:
+    """See `machines.protocol.Engine` for what each method promises."""
+
+    name = "gvisor"
+    isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared folder"
+
+    def __init__(self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
+        self._runsc = runsc
+        self._machines = machines
+        self._templates = cache / "templates"
+        self._agents = cache / "agents"
+        self._agent_source = agent
+        self.limits = limits
+        self._boot_id = boot_id()
+        self._template_locks: dict[str, asyncio.Lock] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._agent: Path | None = None
+
+    # -- running runsc
+
+    async def runsc(self, directory: Path, *arguments: str, wrap: MachineSpec | None = None) -> None:
+        """Run one runsc command for the machine in `directory`; its output goes to the machine's log."""
+        argv = [
+            str(self._runsc),
+            f"--root={directory / 'runsc'}",
+            *FLAGS,
+            f"--overlay2=root:dir={directory / 'fs'}",
+            *arguments,
+        ]
+        if wrap is not None:
+            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv)
+        log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            )
+        finally:
+            os.close(log)
+        try:
+            async with asyncio.timeout(RUNSC_SECONDS):
+                status = await process.wait()
+        except BaseException:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            raise
+        if status != 0:
+            said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
+            raise EngineError(
+                f"runsc {arguments[0]} failed with status {status}: {said}",
+                hint="`pyro doctor` boots a machine and says what this computer lacks.",
+                code=f"runsc_{arguments[0]}_failed",
+            )
+
+    async def _install_agent(self) -> Path:
+        """The agent under a name made of its content: snapshots must find the very binary they ran."""
+        if self._agent is None:
+
+            def install() -> Path:
+                content = self._agent_source.read_bytes()
+                place = self._agents / hashlib.sha256(content).hexdigest()[:16] / "pyro-agent"
+                if not place.exists():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    partial = place.with_name(f"partial-{os.getpid()}")
+                    partial.write_bytes(content)
+                    partial.chmod(0o755)
+                    os.replace(partial, place)
+                return place
+
+            self._agent = await asyncio.to_thread(install)
+        return self._agent
+
+    async def _prepare(self, machine_id: str, root: RootTree) -> Path:
+        directory = self._machines / machine_id
+        directory.mkdir(mode=0o700)
+        for part in PARTS:
+            (directory / part).mkdir(mode=0o755)
+        agent = await self._install_agent()
+        bundles.write_bundle(
+            directory, bundles.bundle(directory=directory, root=root.path, agent=agent, hostname="pyro")
+        )
+        return directory
+
+    # -- templates
+
+    async def template(self, root: RootTree) -> Path:
+        agent = await self._install_agent()
+        runsc = await asyncio.to_thread(self._runsc.stat)
+        key = hashlib.sha256(
+            "\n".join([root.digest, agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]).encode()
+        ).hexdigest()[:24]
+        place = self._templates / key
+        async with self._template_locks.setdefault(key, asyncio.Lock()):
+            if not place.exists():
+                await self._make_template(root, place, f"template-{key[:8]}-{os.getpid()}")
+        return place
+
+    def prune_templates(self, digests: set[str]) -> int:
+        """Remove the templates of environments that are gone; gives the bytes that were freed."""
+        freed = 0
+        for place in self._templates.iterdir() if self._templates.exists() else ():
+            try:
+                known = (place / "environment").read_text() in digests
+            except OSError:
+                known = False
+            if not known:
+                freed += sum(file.stat().st_size for file in place.iterdir())
+                shutil.rmtree(place, ignore_errors=True)
+        return freed
+
+    async def _make_template(self, root: RootTree, place: Path, machine_id: str) -> None:
+        machine = await self._boot(MachineSpec(machine_id, root, vcpu_count=1, mem_mib=1024))
+        try:
+            self._templates.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f"{place.name}.{os.getpid()}.made")
+            await machine.snapshot(partial)
+            (partial / "environment").write_text(root.digest)
+            try:
+                os.rename(partial, place)
+            except OSError:
+                await asyncio.to_thread(shutil.rmtree, partial, True)  # another daemon was first
+        finally:
+            await self.destroy(machine_id)
+
+    async def _boot(self, spec: MachineSpec) -> GvisorMachine:
+        directory = await self._prepare(spec.id, spec.root)
+        try:
+            await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec)
+            return await self._started(spec, directory)
+        except BaseException:
+            await self.destroy(spec.id)
+            raise
+
+    async def probe(self, root: RootTree) -> Probe:
+        started = time.monotonic()
+        machine_id = f"probe-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            await self._boot(MachineSpec(machine_id, root, vcpu_count=1, mem_mib=512))
+        except (PyroError, OSError) as error:
+            return Probe(False, f"a machine did not boot: {error}")
+        finally:
+            await self.destroy(machine_id)
+        return Probe(True, "a machine booted and its agent answered", round(time.monotonic() - started, 3))
+
+    # -- machines
+
+    async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> GvisorMachine:
+        directory = await self._prepare(spec.id, spec.root)
+        try:
+            if seed is not None:
+                enclosure.bind_read_only(seed, directory / "seed" / "tree")
+            (directory / "run" / "thaw").touch()
+            await self.runsc(
+                directory,
+                "restore",
+                "--detach",
+                f"--image-path={snapshot}",
+                f"--bundle={directory}",
+                spec.id,
+                wrap=spec,
+            )
+            return await self._started(spec, directory)
+        except BaseException:
+            await self.destroy(spec.id)
+            raise
+
+    async def _started(self, spec: MachineSpec, directory: Path) -> GvisorMachine:
+        sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))
+        if sandbox is None or gofer is None:
+            raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended")
+        record = MachineRecord(
+            id=spec.id,
+            boot_id=self._boot_id,
+            sandbox=sandbox,
+            gofer=gofer,
+            vcpu_count=spec.vcpu_count,
+            mem_mib=spec.mem_mib,
+            pins=self.limits.pins(spec.id),
+        )
+        record.write(directory)
+        _, writer = await connect_when_there(directory / "run", lambda: processes.runs(sandbox))
+        writer.close()
+        return GvisorMachine(self, directory, record)
+
+    async def adopt(self, machine_id: str) -> GvisorMachine | None:
+        directory = self._machines / machine_id
+        record = MachineRecord.read(directory)
+        if record is None or record.boot_id != self._boot_id:
+            return None
+        if not (processes.runs(record.sandbox) and processes.runs(record.gofer)):
+            return None
+        self.limits.adopt(machine_id, record.pins)
+        machine = GvisorMachine(self, directory, record)
+        # A daemon that was killed during a snapshot left the agent frozen; a spare `thaw` is harmless.
+        if not (directory / "run" / "agent.sock").exists():
+            (directory / "run" / "thaw").touch()
+        return machine
+
+    async def destroy(self, machine_id: str) -> None:
+        """Kill the machine now; its directory is removed behind the caller's back."""
+        if machine_id not in self._ending:
+            record = MachineRecord.read(self._machines / machine_id)
+            if record is not None and record.boot_id == self._boot_id:
+                processes.kill(record.sandbox)
+                processes.kill(record.gofer)
+            task = asyncio.create_task(self._clean(machine_id), name=f"clean {machine_id}")
+            self._ending[machine_id] = task
+            task.add_done_callback(lambda _: self._ending.pop(machine_id, None))
+
+    async def _clean(self, machine_id: str) -> None:
+        directory = self._machines / machine_id
+        word = os.fsencode(str(directory) + "/")
+        for process in await asyncio.to_thread(processes.with_word_in_command_line, word):
+            processes.kill(process)
+            await processes.wait_gone(process)
+        if directory.exists():
+            enclosure.unmount(str(directory / "seed" / "tree"))
+            await asyncio.to_thread(shutil.rmtree, directory, True)
+        self.limits.release(machine_id)
+
+    async def finish_cleaning(self) -> None:
+        """Wait until everything that was destroyed is removed."""
+        while self._ending:
+            await asyncio.gather(*self._ending.values(), return_exceptions=True)
+
+    async def sweep(self, keep: set[str]) -> list[str]:
+        found = [entry.name for entry in self._machines.iterdir() if entry.is_dir() and entry.name not in keep]
+        for machine_id in found:
+            await self.destroy(machine_id)
+        await self.finish_cleaning()
+        self.limits.sweep(keep)
+        if self._templates.exists():
+            for partial in [*self._templates.glob("*.partial"), *self._templates.glob("*.made")]:
+                await asyncio.to_thread(shutil.rmtree, partial, True)
+        return found
+
+

@@ -1,0 +1,182 @@
+"""One running gVisor sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyro_mcp import enclosure
+from pyro_mcp.errors import EngineError, GuestUnreachable
+from pyro_mcp.guest.client import Guest, Streams
+from pyro_mcp.machines import processes
+from pyro_mcp.machines.arrival import Arrival
+from pyro_mcp.machines.processes import ProcessId
+
+if TYPE_CHECKING:
+    from pyro_mcp.machines.gvisor.engine import GvisorEngine
+
+RECORD = "machine.json"
+PARTS = ("run", "seed", "seed/tree", "upper", "tmp", "fs", "runsc")
+AGENT_SECONDS = 20.0
+"""How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
+
+
+@dataclass(frozen=True)
+class MachineRecord:
+    """What a later daemon needs to adopt the machine."""
+
+    id: str
+    boot_id: str
+    sandbox: ProcessId
+    gofer: ProcessId
+    vcpu_count: int
+    mem_mib: int
+    pins: list[int]
+
+    def write(self, directory: Path) -> None:
+        partial = directory / (RECORD + ".partial")
+        partial.write_text(json.dumps(asdict(self)))
+        os.replace(partial, directory / RECORD)
+
+    @classmethod
+    def read(cls, directory: Path) -> MachineRecord | None:
+        """The record, or None when the machine was not finished or the file is damaged."""
+        try:
+            raw = json.loads((directory / RECORD).read_text())
+            return cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+class GvisorMachine:
+    """A machine that runs. See `machines.protocol.Machine` for what each method promises."""
+
+    def __init__(self, engine: GvisorEngine, directory: Path, record: MachineRecord) -> None:
+        self.id = record.id
+        self.directory = directory
+        self.record = record
+        self.guest = Guest(self.connect)
+        self._engine = engine
+        self._memory_fd_path: str | None = None
+        self._frozen = asyncio.Lock()
+
+    @property
+    def limits(self) -> str:
+        return self._engine.limits.description
+
+    def alive(self) -> bool:
+        return processes.runs(self.record.sandbox)
+
+    async def connect(self) -> Streams:
+        """A connection to the agent; waits while it is about to listen.
+
+        Raises:
+            GuestUnreachable: the machine is gone, or its agent does not listen within 20 s.
+        """
+        path = str(self.directory / "run" / "agent.sock")
+        try:
+            return await asyncio.open_unix_connection(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        return await connect_when_there(self.directory / "run", self.alive)
+
+    async def show_seed(self, tree: Path | None) -> None:
+        target = self.directory / "seed" / "tree"
+        enclosure.unmount(str(target))
+        if tree is not None:
+            enclosure.bind_read_only(tree, target)
+
+    async def snapshot(self, destination: Path) -> None:
+        async with self._frozen:
+            partial = destination.with_name(destination.name + ".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            thaw = self.directory / "run" / "thaw"
+            await self.guest.call("POST", "/v1/freeze", json_body={})
+            try:
+                await self._engine.runsc(
+                    self.directory,
+                    "checkpoint",
+                    "--leave-running",
+                    "--compression=none",
+                    f"--image-path={partial}",
+                    self.id,
+                )
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            finally:
+                thaw.touch()
+            os.replace(partial, destination)
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        return self.record.mem_mib * 1024 * 1024
+
+    def memory_bytes(self) -> int:
+        """Memory that the guest uses: the allocated part of the sandbox's memory file."""
+        if self._memory_fd_path is None:
+            base = f"/proc/{self.record.sandbox.pid}/fd"
+            for entry in os.listdir(base):
+                if os.readlink(f"{base}/{entry}").startswith("/memfd:runsc-memory"):
+                    self._memory_fd_path = f"{base}/{entry}"
+                    break
+            else:
+                raise FileNotFoundError(f"{base}: no memory file")
+        return os.stat(self._memory_fd_path).st_blocks * 512
+
+    async def wait_gone(self) -> str:
+        await processes.wait_gone(self.record.sandbox)
+        log = self.directory / "runsc.log"
+        try:
+            tail = log.read_text(errors="replace")[-400:].strip()
+        except OSError:
+            tail = ""
+        return "the sandbox process ended" + (f": {tail}" if tail else "")
+
+    async def destroy(self) -> None:
+        await self._engine.destroy(self.id)
+
+
+async def connect_when_there(run: Path, alive: object) -> Streams:
+    """Connect to the agent's socket in `run` as soon as it listens."""
+    path = str(run / "agent.sock")
+    is_alive = alive if callable(alive) else (lambda: True)
+    try:
+        arrival = Arrival(run)
+    except OSError as error:
+        raise GuestUnreachable("The machine's directory is gone.") from error
+    try:
+        async with asyncio.timeout(AGENT_SECONDS):
+            while True:
+                try:
+                    return await asyncio.open_unix_connection(path)
+                except FileNotFoundError:
+                    waiter = arrival.something()
+                except ConnectionRefusedError:
+                    # Bound and not listening yet (a moment), or left by a dead agent: look again shortly.
+                    waiter = asyncio.sleep(0.002)
+                if not is_alive():
+                    waiter.close()
+                    raise GuestUnreachable("The machine is gone.")
+                try:
+                    await asyncio.wait_for(waiter, 1.0)
+                except TimeoutError:
+                    continue
+    except TimeoutError:
+        raise GuestUnreachable(f"The agent did not listen within {AGENT_SECONDS:.0f} s.") from None
+    finally:
+        arrival.close()
+
+
+def pids_from_state(runsc_root: Path, machine_id: str) -> tuple[int, int]:
+    """Sandbox and gofer pid, as runsc keeps them in its state file."""
+    for path in runsc_root.glob(f"{machine_id}_sandbox:*.state"):
+        state = json.loads(path.read_text())
+        return int(state["sandbox"]["pid"]), int(state["goferPid"])
+    raise EngineError(f"runsc kept no state of machine {machine_id}.")

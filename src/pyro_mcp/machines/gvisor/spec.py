@@ -1,0 +1,66 @@
+"""The OCI bundle of a gVisor machine: what the guest sees, and nothing else.
+
+/pyro/run (its agent's socket) and /pyro/seed (read-only, may be filled later) are the only things of the
+host inside; /pyro/upper and /tmp are guest file systems kept in a file on disk instead of in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+CAPABILITIES = [
+    f"CAP_{name}"
+    for name in (
+        "AUDIT_WRITE CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID IPC_LOCK KILL LEASE MKNOD NET_ADMIN "
+        "NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID SYS_ADMIN SYS_CHROOT SYS_NICE SYS_PTRACE "
+        "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG"
+    ).split()
+]
+"""What apt, pip, git, su, chown, mount and gdb need. They hold against gVisor's kernel, never the host's."""
+OPEN_FILES = 65536
+
+
+def _disk_backed(name: str, source: Path) -> dict[str, str]:
+    # gVisor's mount hint: a tmpfs whose pages live in a file under `source` (runsc/boot/mount_hints.go).
+    prefix = f"dev.gvisor.spec.mount.{name}"
+    return {f"{prefix}.source": str(source), f"{prefix}.type": "tmpfs", f"{prefix}.share": "container"}
+
+
+def bundle(*, directory: Path, root: Path, agent: Path, hostname: str) -> dict[str, Any]:
+    """The runtime configuration of the machine whose files are in `directory`."""
+
+    def bind(destination: str, source: Path, *options: str) -> dict[str, Any]:
+        return {"destination": destination, "type": "bind", "source": str(source), "options": list(options)}
+
+    return {
+        "ociVersion": "1.0.0",
+        "hostname": hostname,
+        "root": {"path": str(root), "readonly": False},
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/pyro/bin/pyro-agent", "--listen", "unix:/pyro/run/agent.sock"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"],
+            "cwd": "/",
+            "capabilities": {kind: CAPABILITIES for kind in ("bounding", "effective", "inheritable", "permitted")},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": OPEN_FILES, "soft": OPEN_FILES}],
+        },
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
+            {"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs"},
+            bind("/pyro/run", directory / "run", "rw"),
+            # rslave: what is mounted below it on this side later appears inside the running guest.
+            bind("/pyro/seed", directory / "seed", "ro", "rbind", "rslave"),
+            bind("/pyro/bin", agent.parent, "ro"),
+            bind("/pyro/upper", directory / "upper", "rw"),
+            bind("/tmp", directory / "tmp", "rw"),
+        ],
+        "annotations": _disk_backed("upper", directory / "upper") | _disk_backed("tmp", directory / "tmp"),
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+    }
+
+
+def write_bundle(directory: Path, configuration: dict[str, Any]) -> None:
+    (directory / "config.json").write_text(json.dumps(configuration))

@@ -1,0 +1,124 @@
+"""What this machine offers, looked at without changing anything. No check may fail the others.
+
+Standard library and models only: `doctor` runs these before there is a daemon, too.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from pyro_mcp.enclosure import MINIMUM_IDS, subordinate_range
+from pyro_mcp.models import Component, HostCheck
+
+ROOM_BYTES = 3 * 1024**3
+"""An environment with its build beside it takes 1.5 GB; workspaces need some, too."""
+
+
+def find_tools() -> list[Component]:
+    """Programs of the system that pyro calls."""
+    wanted = (
+        ("mmdebstrap", "builds environments"),
+        ("tar", "copies seeds"),
+        ("git", "seeds git work trees"),
+        ("zstd", "reads .tar.zst seeds"),
+        ("taskset", "holds machines to their CPUs"),
+    )
+    found = []
+    for name, purpose in wanted:
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin")
+        remedy = "" if path else f"{purpose}: sudo apt-get install {'util-linux' if name == 'taskset' else name}"
+        found.append(Component(name=name, ok=path is not None, path=path, source="PATH" if path else "missing", remedy=remedy))
+    return found
+
+
+def host_checks() -> list[HostCheck]:
+    """Every check, in the order in which a person would mend them."""
+    checks: list[tuple[str, bool, Callable[[], tuple[bool, str, str]]]] = [
+        ("linux", True, _kernel),
+        ("user-namespaces", os.geteuid() != 0, _user_namespaces),
+        ("uidmap", os.geteuid() != 0, _uidmap),
+        ("subordinate-ids", os.geteuid() != 0, _subordinate_ids),
+        ("disk", True, _disk),
+        ("kvm", False, _kvm),
+    ]
+    results = []
+    for name, required, check in checks:
+        try:
+            ok, detail, remedy = check()
+        except Exception as error:  # a check that breaks is a finding, not a crash
+            ok, detail, remedy = False, f"could not be looked at: {error}", ""
+        results.append(HostCheck(name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy))
+    return results
+
+
+def _kernel() -> tuple[bool, str, str]:
+    system = os.uname()
+    ok = system.sysname == "Linux" and system.machine in ("x86_64", "aarch64")
+    return ok, f"{system.sysname} {system.release} on {system.machine}", "pyro runs on Linux, x86_64 or aarch64."
+
+
+def _user_namespaces() -> tuple[bool, str, str]:
+    if os.geteuid() == 0 and not _inside_enclosure():
+        return True, "not needed as root", ""
+    done = subprocess.run(["unshare", "--user", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+    if done.returncode == 0:
+        return True, "an ordinary user can make one", ""
+    remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
+        remedy = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+    elif _read("/proc/sys/user/max_user_namespaces") == "0":
+        remedy = "sudo sysctl -w user.max_user_namespaces=15000"
+    return False, f"refused: {done.stderr.strip()}", remedy
+
+
+def _inside_enclosure() -> bool:
+    return (_read("/proc/self/uid_map").split() or ["0", "0", "4294967295"])[:3] != ["0", "0", "4294967295"]
+
+
+def _uidmap() -> tuple[bool, str, str]:
+    if os.geteuid() == 0 and not _inside_enclosure():
+        return True, "not needed as root", ""
+    missing = [tool for tool in ("newuidmap", "newgidmap") if shutil.which(tool) is None]
+    if missing:
+        return False, f"{', '.join(missing)} missing", "sudo apt-get install uidmap"
+    return True, "newuidmap and newgidmap are there", ""
+
+
+def _subordinate_ids() -> tuple[bool, str, str]:
+    if _inside_enclosure():
+        return True, "mapped: this daemon runs with them", ""
+    if os.geteuid() == 0:
+        return True, "not needed as root", ""
+    uid = os.getuid()
+    user = pwd.getpwuid(uid).pw_name
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if subordinate_range(path, user, uid) is None]
+    if missing:
+        remedy = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+        return False, f"{' and '.join(missing)} give {user} no range of {MINIMUM_IDS}", remedy
+    return True, f"{user} has ranges in /etc/subuid and /etc/subgid", ""
+
+
+def _disk() -> tuple[bool, str, str]:
+    place = Path(os.path.expanduser("~"))
+    free = shutil.disk_usage(place).free
+    return free >= ROOM_BYTES, f"{free / 1024**3:.1f} GiB free at {place}", "Make room, or set PYRO_HOME to another disk."
+
+
+def _kvm() -> tuple[bool, str, str]:
+    if not os.path.exists("/dev/kvm"):
+        return False, "no /dev/kvm; gVisor does not need it", ""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False, "/dev/kvm may not be opened by this user; gVisor does not need it", "sudo usermod -aG kvm $USER"
+    return True, "/dev/kvm can be opened; whether it boots a guest only a probe tells, and gVisor does not need it", ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,105 @@
+"""What an engine offers. Nothing here knows of workspaces; engines do not know each other.
+
+An engine boots an environment once into a template (a snapshot with the agent waiting); every machine is a
+restore of a template or of a snapshot. A machine has no network card and shares no folder; its agent's
+byte streams are all that crosses the boundary, and the seed, which is shown read-only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pyro_mcp.guest.client import Guest
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True)
+class RootTree:
+    """An installed environment, as an engine needs it."""
+
+    name: str
+    digest: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What a machine is to be."""
+
+    id: str
+    root: RootTree
+    vcpu_count: int
+    """Virtual CPUs, at least 1."""
+    mem_mib: int
+    """Memory in MiB, at least 128."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether an engine can run machines here, found out by booting one."""
+
+    ok: bool
+    detail: str
+    boot_seconds: float | None = None
+
+
+class Machine(Protocol):
+    """A running machine."""
+
+    id: str
+    directory: Path
+    guest: Guest
+    limits: str
+    """How CPU and memory limits are held, in words."""
+
+    async def show_seed(self, tree: Path | None) -> None:
+        """Make `tree` visible, read-only, where the guest looks for its seed; None takes it away."""
+
+    async def snapshot(self, destination: Path) -> None:
+        """Write memory, processes and file systems of one moment to the new directory `destination`.
+
+        The machine goes on. Connections to the agent end; processes and their output do not.
+        """
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """What the guest may use."""
+
+    def memory_bytes(self) -> int:
+        """What the guest uses now. Raises OSError when the machine is gone."""
+
+    async def wait_gone(self) -> str:
+        """Wait until the machine's processes are gone; say how that looked."""
+
+    def alive(self) -> bool:
+        """Whether the machine's processes run."""
+
+    async def destroy(self) -> None:
+        """End the machine at once and remove what it left. Never raises because it was gone already."""
+
+
+class Engine(Protocol):
+    """Runs machines."""
+
+    name: str
+    isolation: str
+    """The boundary in words, for status."""
+
+    async def probe(self, root: RootTree) -> Probe:
+        """Boot a machine and say whether it worked; the verdict holds until this computer restarts."""
+
+    async def template(self, root: RootTree) -> Path:
+        """The snapshot of the booted environment, made on first use."""
+
+    async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
+        """A new machine from a snapshot, its agent answering. A snapshot that knew a seed needs it from the start."""
+
+    async def adopt(self, machine_id: str) -> Machine | None:
+        """The machine of this id that an earlier daemon started, when it still runs."""
+
+    async def sweep(self, keep: set[str]) -> list[str]:
+        """End every machine whose id is not in `keep`, running or half made; give their ids."""

@@ -1,0 +1,317 @@
+"""The records that cross a face: what SDK methods return, `--json` prints and MCP tools answer.
+
+All are frozen. Times are ISO 8601 in UTC with milliseconds; sizes are bytes; durations are seconds.
+Models are built on first use (`defer_build`), which keeps the command line quick to start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
+
+NetworkPolicy = Literal["off", "egress"]
+WorkspaceState = Literal["creating", "running", "lost", "deleting"]
+ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "lost"]
+EngineName = Literal["auto", "gvisor"]
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, no unknown fields, built on first use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class HostCheck(Record):
+    """One thing that was looked at on this machine."""
+
+    name: str
+    ok: bool
+    required: bool = True
+    detail: str
+    remedy: str = ""
+
+
+class Component(Record):
+    """A program that pyro uses but does not carry."""
+
+    name: str
+    ok: bool
+    path: str | None = None
+    version: str | None = None
+    source: str = "missing"
+    """Where it was found: an environment variable, PATH, or `fetched` by pyro."""
+    sha256: str | None = None
+    remedy: str = ""
+
+
+class EngineStatus(Record):
+    """Whether an engine works on this machine, found out by booting a machine."""
+
+    name: str
+    ok: bool
+    detail: str
+    boot_seconds: float | None = None
+    isolation: str = ""
+    limits: str = ""
+    """How CPU and memory limits are held: cgroup v2, cgroup v1, or the stated fallback."""
+
+
+class Doctor(Record):
+    """What `doctor` found. `ok` is true when workspaces can be created."""
+
+    ok: bool
+    default_engine: str | None
+    engines: list[EngineStatus]
+    components: list[Component]
+    checks: list[HostCheck]
+    environments: list[Environment]
+    daemon: dict[str, Any]
+    fixed: list[str] = Field(default_factory=list)
+
+
+class Environment(Record):
+    """A root file system by name."""
+
+    name: str
+    description: str
+    installed: bool
+    size_bytes: int | None = None
+    digest: str | None = None
+    created_at: str | None = None
+    default: bool = False
+    packages: list[str] = Field(default_factory=list)
+    """The packages asked for; `inspect` lists all that are in it, with versions, in `contents`."""
+    contents: dict[str, str] | None = None
+    source: str = ""
+
+
+class EnvironmentList(Record):
+    environments: list[Environment]
+
+
+class Pruned(Record):
+    """What a prune removed."""
+
+    removed: list[str]
+    freed_bytes: int
+
+
+class SeedInfo(Record):
+    """What a workspace was filled with at its creation."""
+
+    source: str
+    kind: Literal["directory", "git", "archive"]
+    files: int
+    bytes: int
+    skipped: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class Workspace(Record):
+    """A workspace, as measured when the call was answered."""
+
+    id: str
+    name: str | None = None
+    state: WorkspaceState
+    environment: str
+    engine: str
+    network_policy: str
+    vcpu_count: int
+    mem_mib: int
+    labels: dict[str, str] = Field(default_factory=dict)
+    created_at: str
+    last_activity_at: str
+    expires_at: str | None = None
+    seed: SeedInfo | None = None
+    running_commands: list[str] = Field(default_factory=list)
+    """Handles of commands that still run."""
+    isolation: str = ""
+    limits: str = ""
+    cause: str | None = None
+    """Why the machine was lost, when it was."""
+    directory: str = "/workspace"
+
+
+class WorkspaceList(Record):
+    workspaces: list[Workspace]
+
+
+class Deleted(Record):
+    """A workspace that is gone."""
+
+    id: str
+    name: str | None = None
+    deleted: bool = True
+
+
+class ExecResult(Record):
+    """One command's outcome, or its state so far when it still runs.
+
+    `stdout` and `stderr` hold head and tail when they were too long; `omitted_bytes` counts what was left
+    out, and `workspace logs` with `handle` has the rest.
+    """
+
+    workspace: str
+    handle: str
+    status: ExecStatus
+    exit_code: int | None = None
+    """The command's own status; 128 + N when signal N ended it; 124 after a time-out."""
+    stdout: str = ""
+    stderr: str = ""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    omitted_bytes: int = 0
+    duration_seconds: float = 0.0
+    hint: str = ""
+    """What to do next: how to wait on, read or cancel a command that still runs."""
+
+
+class RunResult(ExecResult):
+    """The outcome of a one-shot machine."""
+
+    environment: str
+    workspace_kept: bool = False
+    """True while the command still runs: the machine lives until it ends or its TTL passes."""
+
+
+class CommandRecord(Record):
+    """A past or running command of a workspace."""
+
+    handle: str
+    command: list[str]
+    status: ExecStatus
+    exit_code: int | None = None
+    started_at: str
+    duration_seconds: float | None = None
+    output_bytes: int = 0
+
+
+class Logs(Record):
+    """A workspace's commands, and the output of one of them from an offset on."""
+
+    workspace: str
+    commands: list[CommandRecord] = Field(default_factory=list)
+    handle: str | None = None
+    status: ExecStatus | None = None
+    exit_code: int | None = None
+    output: str = ""
+    """Standard output and error as they came, from `offset`."""
+    offset: int = 0
+    next_offset: int = 0
+    total_bytes: int = 0
+    matches: int | None = None
+    hint: str = ""
+
+
+class HistoryEvent(Record):
+    """One operation on a workspace."""
+
+    sequence: int
+    at: str
+    face: str
+    operation: str
+    outcome: Literal["ok", "error", "running"]
+    duration_seconds: float | None = None
+    summary: str = ""
+    error: str | None = None
+
+
+class History(Record):
+    workspace: str
+    events: list[HistoryEvent]
+
+
+class FileEntry(Record):
+    path: str
+    kind: Literal["file", "dir", "symlink", "other"]
+    size: int
+    mode: str
+    """Permission bits, octal, such as `0644`."""
+    modified_at: str
+    link: str | None = None
+
+
+class FileList(Record):
+    workspace: str
+    path: str
+    entries: list[FileEntry]
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileContent(Record):
+    """A text file, or a part of one."""
+
+    workspace: str
+    path: str
+    content: str
+    size: int
+    """Of the whole file."""
+    mode: str
+    first_line: int | None = None
+    last_line: int | None = None
+    total_lines: int | None = None
+    offset: int | None = None
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileWritten(Record):
+    workspace: str
+    path: str
+    action: Literal["created", "replaced"]
+    size: int
+    mode: str
+
+
+class ChangedFile(Record):
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed", "mode"]
+    old_path: str | None = None
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
+
+
+class PatchApplied(Record):
+    workspace: str
+    files: list[ChangedFile]
+
+
+class Diff(Record):
+    """What changed since the baseline."""
+
+    workspace: str
+    files: list[ChangedFile]
+    insertions: int
+    deletions: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """Created directories without a file, which a patch cannot carry."""
+    patch: str = ""
+    patch_bytes: int = 0
+    """Of the whole patch, also when `patch` was cut."""
+    truncated: bool = False
+    hint: str = ""
+
+
+class Synced(Record):
+    workspace: str
+    source: str
+    destination: str
+    files: int
+    bytes: int
+    skipped: list[str] = Field(default_factory=list)
+
+
+class Exported(Record):
+    workspace: str
+    path: str
+    output: str
+    """Where it stands on this machine."""
+    kind: Literal["file", "directory", "patch"]
+    files: int
+    bytes: int

@@ -1,0 +1,130 @@
+"""Operations that run commands: in a workspace, or in a machine that is gone afterwards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
+from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations.fields import (
+    DEFAULT_TIMEOUT_SECONDS,
+    DEFAULT_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
+    RESULT_TEXT_DEFAULT,
+    Command,
+    Cwd,
+    Env,
+    EnvironmentName,
+    MaxOutput,
+    MemMib,
+    Network,
+    Stdin,
+    TimeoutSeconds,
+    VcpuCount,
+    WaitSeconds,
+    WorkspaceRef,
+)
+
+CORE = ("workspace-core", "workspace-full")
+
+
+class CommandOperations(Operations):
+    @operation(
+        cli="workspace exec",
+        mcp="workspace_exec",
+        profiles=CORE,
+        positional=("workspace", "command"),
+        streams=True,
+    )
+    def exec_workspace(
+        self,
+        workspace: WorkspaceRef,
+        command: Command,
+        *,
+        cwd: Cwd = "/workspace",
+        env: Env = None,
+        stdin: Stdin = None,
+        timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
+        wait_seconds: WaitSeconds = DEFAULT_WAIT_SECONDS,
+        max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+    ) -> ExecResult:
+        """Run a command in the workspace, as root.
+
+        When it outlives `wait_seconds` it goes on, and the result says `running` with a handle for
+        workspace_logs and workspace_cancel.
+        """
+        ...
+
+    @operation(
+        cli="workspace cancel",
+        mcp="workspace_cancel",
+        profiles=CORE,
+        idempotent=True,
+        positional=("workspace", "handle"),
+    )
+    def cancel_workspace_exec(
+        self,
+        workspace: WorkspaceRef,
+        handle: Annotated[str, Field(description="Of the running command.", max_length=64)],
+    ) -> CommandRecord:
+        """End a running command and its whole process group: TERM, and KILL 2 s later."""
+        ...
+
+    @operation(
+        cli="workspace logs",
+        mcp="workspace_logs",
+        profiles=CORE,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace",),
+        streams=True,
+    )
+    def logs_workspace(
+        self,
+        workspace: WorkspaceRef,
+        *,
+        handle: Annotated[str | None, Field(description="Of one command; none lists them.", max_length=64)] = None,
+        offset: Annotated[
+            int | None, Field(description="First byte of output; negative counts from the end.", ge=-(2**40), le=2**40)
+        ] = None,
+        wait_seconds: WaitSeconds = 0,
+        grep: Annotated[
+            str | None, Field(description="Only lines that match this regular expression.", max_length=1000)
+        ] = None,
+        max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+        limit: Annotated[int, Field(description="Commands to list, 1 to 1000.", ge=1, le=1000)] = 20,
+    ) -> Logs:
+        """List past commands, or read one's output by `handle`; `wait_seconds` waits until it ends."""
+        ...
+
+    @operation(
+        cli="run",
+        mcp="vm_run",
+        profiles=("vm-run", "workspace-core"),
+        positional=("environment", "command"),
+        hidden=("vcpu_count", "mem_mib", "env", "stdin"),
+        streams=True,
+    )
+    def run_in_vm(
+        self,
+        environment: EnvironmentName = "debian:12",
+        command: Command | None = None,
+        *,
+        handle: Annotated[
+            str | None, Field(description="Instead of a command: wait on an earlier run.", max_length=64)
+        ] = None,
+        env: Env = None,
+        stdin: Stdin = None,
+        network_policy: Network = "off",
+        vcpu_count: VcpuCount = 1,
+        mem_mib: MemMib = 1024,
+        timeout_seconds: Annotated[
+            float, Field(description="End it after this many seconds, at most 3600.", gt=0, le=3600)
+        ] = 600,
+        wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
+        max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+    ) -> RunResult:
+        """Run one command in a fresh Linux machine that is gone afterwards."""
+        ...

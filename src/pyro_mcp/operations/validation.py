@@ -1,0 +1,58 @@
+"""Checks the arguments of an operation and says in words what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from pydantic import ValidationError
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.operations._base import Operation
+
+
+def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
+    """The arguments with defaults filled in.
+
+    Raises:
+        InvalidInput: unknown names (the nearest is offered), missing ones, wrong types, out of bounds.
+    """
+    if not isinstance(arguments, dict):
+        raise InvalidInput(f"The arguments of {operation.name} must be an object.", code="invalid_arguments")
+    known = list(operation.signature.parameters)
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            raise InvalidInput(
+                f"{operation.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}.",
+                hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
+                code="unknown_parameter",
+            )
+    try:
+        model = operation.parameters.model_validate(arguments)
+    except ValidationError as error:
+        raise InvalidInput(
+            f"{operation.name}: " + "; ".join(_say(problem) for problem in _distinct(error)) + ".",
+            hint="Nothing was changed.",
+            code="invalid_arguments",
+        ) from None
+    return {name: getattr(model, name) for name in known}
+
+
+def _distinct(error: ValidationError) -> list[Any]:
+    """One problem per parameter: a union reports one for each of its members."""
+    seen: dict[str, Any] = {}
+    for problem in error.errors(include_url=False):
+        seen.setdefault(str(problem["loc"][0]) if problem["loc"] else "", problem)
+    return list(seen.values())
+
+
+def _say(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "arguments"
+    if problem["type"] == "missing":
+        return f"{name} is missing"
+    shown = repr(problem.get("input"))
+    if len(shown) > 80:
+        shown = shown[:80] + "…"
+    said = str(problem["msg"])
+    return f"{name} = {shown}: {said[:1].lower()}{said[1:]}"

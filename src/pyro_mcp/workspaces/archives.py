@@ -1,0 +1,244 @@
+"""Unpacks .tar, .tar.gz, .tgz and .tar.zst from anywhere into a private, empty directory.
+
+Members are checked as they stream by. Nothing is written outside of the directory, through a symbolic
+link, or as a device. A symbolic link that leads out is kept as it is (it can only be followed inside of a
+machine); a later member that goes through a link is refused. On any error the caller removes the directory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import zstandard
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.workspaces.paths import check_parts, show
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
+MAX_MEMBERS = 1_000_000
+"""Entries in one archive."""
+MAX_BYTES = 32 * 1024**3
+"""Unpacked content of one archive."""
+MAX_HEADER_BYTES = 1024 * 1024
+"""One extended header (long name, pax records); real ones have a few KiB."""
+MAX_LINK_BYTES = 4095
+"""A symbolic link's target on Linux: PATH_MAX without the NUL."""
+
+Progress = Callable[[int, int | None, int], None]
+"""Called with files done, files in total (None when not known), bytes done."""
+_HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What an archive held: files and links, and the bytes of the files."""
+
+    files: int
+    bytes: int
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file of this name is taken for an archive."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extracted:
+    """Unpack `archive` into the empty directory `into`. Modes (without setuid), mtimes and links are kept.
+
+    Raises:
+        InvalidInput: damaged, cut off, of another kind than its name says, over the bounds of this module,
+            or with a member that leads outside or is no file, directory or link.
+    """
+    try:
+        with archive.open("rb") as raw, _opened(raw, archive.name) as stream:
+            with tarfile.open(
+                fileobj=stream,
+                mode="r|",
+                tarinfo=_BoundedInfo,
+                errorlevel=2,
+                encoding="utf-8",
+                errors="surrogateescape",
+            ) as tar:
+                found = _Extraction(tar, into, archive.name, progress).run()
+            while stream.read(1024 * 1024):
+                pass  # To the end, so that the checksum of the compression is looked at.
+            return found
+    except (tarfile.TarError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error, EOFError, UnicodeError) as error:
+        raise _bad(archive.name, f"is damaged, cut off or no such archive ({error or type(error).__name__})") from error
+
+
+def _opened(raw: IO[bytes], name: str) -> IO[bytes]:
+    if name.lower().endswith(".zst"):
+        reader = zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw, read_across_frames=True)
+        return cast(IO[bytes], reader)
+    if name.lower().endswith(("gz", ".tgz")):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb"))
+    return raw
+
+
+def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
+    return InvalidInput(
+        f"The archive {show(archive)} {what}; nothing of it was used.",
+        hint="Make it again with `tar -C DIRECTORY -cf ARCHIVE .`, without such a member.",
+        code=code,
+    )
+
+
+class _BoundedInfo(tarfile.TarInfo):
+    """tarfile reads extended headers whole into memory, however large they say they are."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+class _Extraction:
+    def __init__(self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None) -> None:
+        self.tar, self.into, self.name, self.progress = tar, str(into), name, progress
+        self.kinds: dict[str, Literal["file", "dir", "symlink"]] = {}
+        self.dirs: dict[str, tuple[int, int]] = {}
+        self.files = self.bytes = 0
+
+    def run(self) -> Extracted:
+        for number, member in enumerate(self.tar):
+            if number >= MAX_MEMBERS:
+                raise _bad(self.name, f"has more than {MAX_MEMBERS} members", "archive_too_large")
+            self.tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it has seen
+            self.member(member)
+            if self.progress and not number % 100:
+                self.progress(self.files, None, self.bytes)
+        # Inner ones first: a directory's mtime changes when something is made in it.
+        for path, (mode, mtime) in sorted(self.dirs.items(), reverse=True):
+            _stamp(os.path.join(self.into, path), mode, mtime)
+        if self.progress:
+            self.progress(self.files, self.files, self.bytes)
+        return Extracted(self.files, self.bytes)
+
+    def member(self, member: tarfile.TarInfo) -> None:
+        path = self.checked_name(member.name, "member")
+        mode, mtime = member.mode & 0o777, _mtime_ns(member)
+        if not path:
+            if not member.isdir():
+                raise _bad(self.name, "has a member without a name")
+            return
+        self.make_parents(path)
+        target = os.path.join(self.into, path)
+        there = self.kinds.get(path)
+        if member.isdir():
+            if there is None:
+                os.mkdir(target, 0o700)
+            elif there != "dir":
+                raise self.twice(path)
+            self.kinds[path] = "dir"
+            self.dirs[path] = mode, mtime
+            return
+        if there == "dir" or (there is not None and (there == "symlink") != member.issym()):
+            raise self.twice(path)
+        if member.isfile():
+            if there:
+                os.unlink(target)
+            self.write(member, target)
+            _stamp(target, mode, mtime)
+            self.kinds[path] = "file"
+        elif member.issym():
+            link = member.linkname
+            if not link or "\0" in link or len(os.fsencode(link)) > MAX_LINK_BYTES:
+                raise _bad(self.name, f"has the symbolic link {show(path)} without a usable target")
+            if there:
+                os.unlink(target)
+            os.symlink(link, target)
+            os.utime(target, ns=(mtime, mtime), follow_symlinks=False)
+            self.kinds[path] = "symlink"
+        elif member.islnk():
+            self.hard_link(member, path, target, there is not None)
+        else:
+            raise _bad(self.name, f"has {show(path)}, which is a device, FIFO or of another unknown kind")
+        self.files += 1
+
+    def hard_link(self, member: tarfile.TarInfo, path: str, target: str, there: bool) -> None:
+        source = self.checked_name(member.linkname, "hard link to")
+        self.refuse_through_link(source)
+        if self.kinds.get(source) != "file":
+            raise _bad(self.name, f"has the hard link {show(path)} to {show(source)}, which is no earlier file in it")
+        if source == path:
+            return
+        if there:
+            os.unlink(target)
+        os.link(os.path.join(self.into, source), target, follow_symlinks=False)
+        self.kinds[path] = "file"
+
+    def checked_name(self, name: str, what: str) -> str:
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if name.startswith("/") or ".." in parts:
+            raise _bad(self.name, f"has the {what} {show(name)}, which leads outside of it", "archive_escapes")
+        try:
+            check_parts(parts, show(name))
+        except InvalidInput as error:
+            raise _bad(self.name, f"has a name that cannot be: {error.message}") from error
+        return "/".join(parts)
+
+    def refuse_through_link(self, path: str) -> None:
+        parts = path.split("/")
+        for i in range(1, len(parts)):
+            parent = "/".join(parts[:i])
+            if self.kinds.get(parent) == "symlink":
+                raise _bad(
+                    self.name,
+                    f"has {show(path)}, which goes through its symbolic link {show(parent)}",
+                    "archive_escapes",
+                )
+
+    def make_parents(self, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        if not parent or self.kinds.get(parent) == "dir":
+            return
+        self.refuse_through_link(path)
+        parts = path.split("/")
+        for i in range(1, len(parts)):
+            parent = "/".join(parts[:i])
+            kind = self.kinds.get(parent)
+            if kind is None:
+                os.mkdir(os.path.join(self.into, parent), 0o755)
+                self.kinds[parent] = "dir"
+            elif kind != "dir":
+                raise self.twice(parent)
+
+    def twice(self, path: str) -> InvalidInput:
+        return _bad(self.name, f"has {show(path)} twice, as different kinds")
+
+    def write(self, member: tarfile.TarInfo, target: str) -> None:
+        # `bytes` is counted before writing: a header that lies about its size must not fill the disk.
+        self.bytes += member.size
+        if self.bytes > MAX_BYTES:
+            raise _bad(self.name, f"unpacks to more than {MAX_BYTES} bytes", "archive_too_large")
+        source = self.tar.extractfile(member)
+        assert source is not None
+        with source, open(target, "xb") as out:
+            shutil.copyfileobj(source, out, 256 * 1024)
+            if out.tell() != member.size:
+                raise tarfile.ReadError(f"{member.name} ends early")
+
+
+def _mtime_ns(member: tarfile.TarInfo) -> int:
+    text = member.pax_headers.get("mtime")
+    try:
+        # tarfile keeps pax times as float, which loses nanoseconds.
+        value = int(Decimal(text) * 10**9) if text else int(member.mtime) * 10**9
+    except (InvalidOperation, ValueError, OverflowError):
+        return 0
+    return value if abs(value) < 2**62 else 0
+
+
+def _stamp(path: str, mode: int, mtime: int) -> None:
+    os.utime(path, ns=(mtime, mtime))
+    os.chmod(path, mode)

@@ -1,0 +1,210 @@
+"""What changed in a workspace: the diff against its baseline, and patches that change it further."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from pyro_mcp import models
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.workspaces.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.workspaces.files import absolute
+from pyro_mcp.workspaces.patch_parse import parse_patch
+from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
+from pyro_mcp.workspaces.paths import show, workspace_path
+
+FILE_CAP = 8 * 1024 * 1024
+"""Larger files are named in a diff as binary ones are, and are not patched."""
+BATCH_PATHS = 500
+
+
+class _Wanted(Exception):
+    """The plan asks for these paths."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+
+
+async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> dict[str, FileState]:
+    """What stands at these paths, relative to /workspace, links not followed."""
+    states: dict[str, FileState] = {}
+    for start in range(0, len(paths), BATCH_PATHS):
+        batch = paths[start : start + BATCH_PATHS]
+        while batch:
+            answer = await guest.call(
+                "POST",
+                "/v1/files/read-many",
+                json_body={"layer": layer, "paths": batch, "max_bytes_each": FILE_CAP},
+            )
+            again: list[str] = []
+            for record in answer.json()["files"]:
+                # The answer as a whole is bounded; what did not fit into it, but would alone, is asked for again.
+                if record.get("truncated") and int(record["size"]) <= FILE_CAP and len(batch) > 1:
+                    again.append(str(record["path"]))
+                else:
+                    states[str(record["path"])] = _state(record)
+            batch = again
+    return states
+
+
+def _state(record: dict[str, Any]) -> FileState:
+    content = record.get("content")
+    return FileState(
+        kind=record["kind"],
+        content=None if content is None else base64.b64decode(content),
+        mode=int(record["mode"]) & 0o7777,
+        link=record.get("link"),
+    )
+
+
+# -- patches
+
+
+async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.PatchApplied:
+    """Apply a patch, all of it or nothing."""
+    patches = parse_patch(text)
+
+    def ask(paths: list[str]) -> dict[str, FileState]:
+        raise _Wanted(paths)
+
+    try:
+        plan(patches, ask)
+    except _Wanted as wanted:
+        states = await read_states(guest, wanted.paths)
+    changes = plan(patches, lambda _: states)
+    await guest.call("POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]})
+    return models.PatchApplied(workspace=workspace_id, files=_summary(changes, states))
+
+
+def _change_record(change: Change) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "op": change.op,
+        "path": change.path,
+        "make_parents": change.op in ("write", "symlink", "rename"),
+        "prune_parents": change.op in ("delete", "rename"),
+    }
+    if change.content is not None:
+        record["content"] = base64.b64encode(change.content).decode()
+    for key in ("to", "mode", "link", "expect"):
+        value = getattr(change, key)
+        if value is not None:
+            record[key] = value
+    return record
+
+
+def _summary(changes: list[Change], states: dict[str, FileState]) -> list[models.ChangedFile]:
+    """What the changes come to, counted as the diff counts."""
+    before: dict[str, FileVersion | None] = {}
+    after: dict[str, FileVersion | None] = {}
+
+    def now(path: str) -> FileVersion | None:
+        return after[path] if path in after else before.setdefault(path, _version(states.get(path)))
+
+    for change in changes:
+        old = now(change.path)
+        if change.op == "delete":
+            after[change.path] = None
+        elif change.op == "rename" and change.to is not None:
+            now(change.to)
+            after[change.path], after[change.to] = None, old
+        elif change.op == "write":
+            mode = change.mode if change.mode is not None else (old.mode if old else 0o644)
+            after[change.path] = FileVersion("file", change.content or b"", mode)
+        elif change.op == "symlink":
+            after[change.path] = FileVersion("symlink", os.fsencode(change.link or ""), 0o777)
+        elif change.op == "chmod" and old is not None and change.mode is not None:
+            after[change.path] = FileVersion("file", old.content, change.mode)
+    entries = [DiffEntry(path, before.get(path), version) for path, version in after.items()]
+    return render(entries).files
+
+
+def _version(state: FileState | None) -> FileVersion | None:
+    if state is None or state.kind in ("absent", "other"):
+        return None
+    if state.kind == "symlink":
+        return FileVersion("symlink", os.fsencode(state.link or ""), 0o777)
+    if state.kind == "dir":
+        return FileVersion("dir", b"", state.mode)
+    return FileVersion("file", state.content or b"", state.mode)
+
+
+# -- diff
+
+
+async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool = False) -> list[DiffEntry]:
+    """Every change since the baseline, with contents. The cost grows with what changed, not with the tree.
+
+    A file over `FILE_CAP` stands in as a binary one; with `whole` it is an error instead.
+    """
+    listing = (await guest.call("GET", "/v1/changes")).json()
+    if listing["truncated"]:
+        raise InvalidInput(
+            f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
+            hint="Diff below a path, or export the tree.",
+            code="too_many_changes",
+        )
+    changes = [c for c in listing["changes"] if below is None or _is_below(str(c["path"]), below)]
+    sides: dict[str, dict[str, FileState]] = {}
+    for side, layer in (("old", "lower"), ("new", "merged")):
+        paths = [str(c["path"]) for c in changes if c[side] and c[side]["kind"] == "file"]
+        large = next((c for c in changes if c[side] and int(c[side]["size"]) > FILE_CAP), None)
+        if whole and large is not None:
+            raise InvalidInput(
+                f"{show(absolute(large['path']))} has {large[side]['size']} bytes; a patch holds files of up to {FILE_CAP}.",
+                hint="Export that file by its path, and delete it before you export the patch.",
+                code="file_too_large",
+            )
+        sides[side] = await read_states(guest, paths, layer)
+    return [
+        DiffEntry(
+            str(c["path"]), _side(c["old"], sides["old"].get(c["path"])), _side(c["new"], sides["new"].get(c["path"]))
+        )
+        for c in changes
+    ]
+
+
+def _is_below(path: str, below: str) -> bool:
+    return below == "." or path == below or path.startswith(below + "/")
+
+
+def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion | None:
+    if record is None:
+        return None
+    mode = int(record["mode"]) & 0o7777
+    if record["kind"] == "symlink":
+        return FileVersion("symlink", os.fsencode(record.get("link") or ""), mode)
+    if record["kind"] == "dir":
+        return FileVersion("dir", b"", mode)
+    if state is not None and state.content is not None:
+        return FileVersion("file", state.content, mode)
+    # Too large to be compared: binary by the NUL, and different from its other side.
+    return FileVersion("file", b"\0" + os.urandom(16) + str(record["size"]).encode(), mode)
+
+
+async def whole_patch(guest: Guest) -> DiffResult:
+    """The diff as a patch with binary files in it, uncut."""
+    return render(await changed_entries(guest, whole=True), binary=True)
+
+
+async def diff(guest: Guest, workspace_id: str, path: str | None, *, summary: bool, max_bytes: int) -> models.Diff:
+    below = None if path is None else str(workspace_path(path))
+    result = render(await changed_entries(guest, below), max_bytes=max_bytes)
+    hint = ""
+    if result.truncated and not summary:
+        hint = (
+            f"{result.patch_bytes - len(result.patch)} of {result.patch_bytes} bytes left out; "
+            "narrow it with `path`, raise `max_bytes`, or export with `patch`."
+        )
+    return models.Diff(
+        workspace=workspace_id,
+        files=result.files,
+        insertions=result.insertions,
+        deletions=result.deletions,
+        empty_directories=[absolute(directory) for directory in result.empty_directories],
+        patch="" if summary else result.patch.decode("utf-8", "replace"),
+        patch_bytes=result.patch_bytes,
+        truncated=result.truncated and not summary,
+        hint=hint,
+    )

@@ -1,0 +1,222 @@
+"""One command in a workspace: followed by the daemon, whoever waits for it.
+
+A command belongs to the machine, not to the call that started it: calls wait on it, leave and come back by
+its handle; a daemon that restarts follows it again from the last byte it had kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from pyro_mcp.errors import GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
+from pyro_mcp.guest import frames
+from pyro_mcp.guest.client import Guest, ProcessStream
+from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.store import CommandRow
+from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
+
+TIMEOUT_EXIT_CODE = 124
+"""As timeout(1) has it."""
+Ended = Callable[["Command"], Awaitable[None]]
+
+
+class Command:
+    """A command that runs or ran. `changed` is notified on output and at the end."""
+
+    def __init__(self, row: CommandRow, number: int, output: OutputLog) -> None:
+        self.row = row
+        self.number = number
+        self.output = output
+        self._started = time.monotonic()
+        self._changed = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+        self._cancelled = False
+
+    @property
+    def running(self) -> bool:
+        return self.row.status == "running"
+
+    # -- waiting
+
+    @property
+    def change(self) -> asyncio.Event:
+        """Set at the next output, or the end; taken before looking, so that nothing falls in between."""
+        return self._changed
+
+    def _notify(self) -> None:
+        waiting, self._changed = self._changed, asyncio.Event()
+        waiting.set()
+
+    async def wait_ended(self, seconds: float) -> None:
+        """Wait until the command has ended, at most `seconds`."""
+        if not self.running or seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                while self.running:
+                    await self.change.wait()
+        except TimeoutError:
+            pass
+
+    # -- following
+
+    def follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
+        """Follow the command until it ends; without a stream, ask for one from the last kept byte on."""
+        self._follower = asyncio.create_task(self._follow(guest, stream, ended), name=f"follow {self.row.handle}")
+
+    async def _follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
+        try:
+            while self.running:
+                if stream is None:
+                    try:
+                        process_id = self.row.process_id or await self._find_process(guest)
+                        stream = await guest.follow_process(process_id, self.output.total_bytes)
+                    except NotFound:
+                        # It ended and was forgotten, or the machine is another one now.
+                        self._end("lost", None)
+                        break
+                try:
+                    await self._consume(stream)
+                finally:
+                    await stream.close()
+                # The stream broke off without an end: the agent was frozen for a snapshot, or is gone.
+                stream = None
+        except GuestUnreachable:
+            self._end("lost", None)
+        if self.row.process_id is not None and self.row.status != "lost":
+            try:
+                await guest.call("DELETE", f"/v1/processes/{self.row.process_id}")
+            except PyroError:
+                pass  # the agent forgets old processes by itself
+        self.output.close()
+        await ended(self)
+
+    async def _find_process(self, guest: Guest) -> str:
+        """The agent's id of this command, by its label: the daemon may have ended before it kept the id."""
+        answer = (await guest.call("GET", "/v1/processes")).json()
+        for process in answer["processes"]:
+            if process.get("label") == self.row.handle:
+                return str(process["id"])
+        raise NotFound(f"The machine knows no process of command {self.row.handle}.")
+
+    async def _consume(self, stream: ProcessStream) -> None:
+        async for frame in stream.frames():
+            if frame.type in (frames.STDOUT, frames.STDERR):
+                kind = STDOUT if frame.type == frames.STDOUT else STDERR
+                have = self.output.total_bytes
+                if frame.offset > have:
+                    # The agent's ring overflowed while nobody followed; say so where it happened.
+                    self.output.skip(kind, frame.offset - have)
+                    have = frame.offset
+                self.output.append(kind, frame.payload[max(0, have - frame.offset) :])
+                self._notify()
+            elif frame.type == frames.STARTED:
+                self.row = replace(self.row, process_id=str(json.loads(frame.payload)["id"]))
+            elif frame.type == frames.EXIT:
+                self._ended_with(json.loads(frame.payload))
+
+    def _ended_with(self, record: dict[str, object]) -> None:
+        code, signal = record.get("exit_code"), record.get("signal")
+        if record.get("timed_out"):
+            self._end("timed_out", TIMEOUT_EXIT_CODE)
+        elif self._cancelled or record.get("killed_by_request"):
+            self._end("cancelled", _exit_code(code, signal))
+        else:
+            self._end("exited", _exit_code(code, signal))
+
+    def _end(self, status: str, exit_code: int | None) -> None:
+        self.row = replace(
+            self.row,
+            status=status,
+            exit_code=exit_code,
+            duration_seconds=self.duration_seconds,
+            stdout_bytes=self.output.stdout_bytes,
+            stderr_bytes=self.output.stderr_bytes,
+        )
+        self._notify()
+
+    def lose(self) -> None:
+        """The machine it ran in is gone: by a reset, or because it was lost."""
+        if self.running:
+            self._end("lost", None)
+        if self._follower is not None:
+            self._follower.cancel()
+        self.output.close()
+
+    async def cancel(self, guest: Guest) -> None:
+        """End it: TERM to its process group, KILL 2 s later if it still runs."""
+        if not self.running or self.row.process_id is None:
+            return
+        self._cancelled = True
+        for signal, patience in (("TERM", 2.0), ("KILL", 10.0)):
+            try:
+                await guest.call(
+                    "POST", f"/v1/processes/{self.row.process_id}/signal", json_body={"signal": signal, "group": True}
+                )
+            except (NotFound, GuestError, InvalidInput):
+                pass  # it ended in between; the follower says how
+            await self.wait_ended(patience)
+            if not self.running:
+                return
+
+    # -- reporting
+
+    @property
+    def duration_seconds(self) -> float:
+        if self.row.duration_seconds is not None:
+            return self.row.duration_seconds
+        return round(time.monotonic() - self._started, 4)
+
+    def record(self) -> CommandRecord:
+        return CommandRecord(
+            handle=self.row.handle,
+            command=self.row.command,
+            status=self.row.status,  # type: ignore[arg-type]
+            exit_code=self.row.exit_code,
+            started_at=self.row.started_at,
+            duration_seconds=self.duration_seconds,
+            output_bytes=self.output.total_bytes,
+        )
+
+    def result(self, workspace_id: str, bound: int) -> ExecResult:
+        """The outcome so far, its output within `bound` bytes shared by both streams."""
+        error_share = min(self.output.stderr_bytes, max(bound // 2, bound - self.output.stdout_bytes))
+        stdout = self.output.excerpt(STDOUT, bound - error_share)
+        stderr = self.output.excerpt(STDERR, error_share)
+        omitted = stdout.omitted_bytes + stderr.omitted_bytes
+        return ExecResult(
+            workspace=workspace_id,
+            handle=self.row.handle,
+            status=self.row.status,  # type: ignore[arg-type]
+            exit_code=self.row.exit_code,
+            stdout=stdout.text,
+            stderr=stderr.text,
+            stdout_bytes=self.output.stdout_bytes,
+            stderr_bytes=self.output.stderr_bytes,
+            omitted_bytes=omitted,
+            duration_seconds=self.duration_seconds,
+            hint=self._hint(omitted),
+        )
+
+    def _hint(self, omitted: int) -> str:
+        handle = self.row.handle
+        if self.running:
+            return (
+                f"Still running. Wait with workspace_logs(handle={handle!r}, wait_seconds=45); "
+                f"end it with workspace_cancel(handle={handle!r})."
+            )
+        if self.row.status == "lost":
+            return "The machine it ran in was reset or lost before it ended; run it again if need be."
+        if omitted:
+            return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
+        return ""
+
+
+def _exit_code(code: object, signal: object) -> int | None:
+    if isinstance(code, int):
+        return code
+    return 128 + signal if isinstance(signal, int) else None

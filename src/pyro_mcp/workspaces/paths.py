@@ -1,0 +1,92 @@
+"""The one rule for names inside a workspace: below /workspace, no `..`, nothing the kernel would refuse.
+
+The check is textual. Whoever opens the path must also refuse to walk through symbolic links; the guest
+agent and `seed_store` do that with directory descriptors, `patch_apply` by looking at the parents.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+
+from pyro_mcp.errors import InvalidInput
+
+WORKSPACE = "/workspace"
+MAX_PATH_BYTES = 4096
+"""PATH_MAX of Linux (include/uapi/linux/limits.h)."""
+MAX_NAME_BYTES = 255
+"""NAME_MAX of Linux (include/uapi/linux/limits.h)."""
+
+_HINT = "Give a path relative to /workspace, such as `src/app.py`, or one that begins with /workspace/."
+
+
+def workspace_path(text: str) -> PurePosixPath:
+    """The path relative to /workspace that `text` names; `.` is /workspace itself.
+
+    `text` is relative or begins with /workspace; `.` parts and doubled slashes are dropped. Bytes that are
+    not UTF-8 are carried as surrogate escapes, as `os.fsdecode` makes them.
+
+    Raises:
+        InvalidInput: empty, absolute elsewhere, with `..` or NUL, over 4096 bytes, or a part over 255 bytes.
+    """
+    shown = show(text)
+    if not text:
+        raise InvalidInput("The path is empty; it must name something under /workspace.", hint=_HINT, code="bad_path")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if text.startswith("/"):
+        if parts[:1] != ["workspace"]:
+            raise InvalidInput(
+                f"The path {shown} is outside of the workspace; only /workspace can be reached.",
+                hint=_HINT,
+                code="path_outside_workspace",
+            )
+        parts = parts[1:]
+    if ".." in parts:
+        raise InvalidInput(
+            f"The path {shown} contains `..`; paths may only lead downwards from /workspace.",
+            hint=_HINT,
+            code="path_outside_workspace",
+        )
+    check_parts(parts, shown)
+    return PurePosixPath(*parts) if parts else PurePosixPath(".")
+
+
+def check_parts(parts: list[str], shown: str) -> None:
+    """Refuse what no Linux file system can hold.
+
+    Raises:
+        InvalidInput: NUL, text that is no file name, or too long.
+    """
+    total = 0
+    for part in parts:
+        try:
+            size = len(os.fsencode(part))
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"The path {shown} holds characters that cannot be in a file name.", hint=_HINT, code="bad_path"
+            ) from error
+        if "\0" in part:
+            raise InvalidInput(
+                f"The path {shown} holds a NUL byte, which no file name can.", hint=_HINT, code="bad_path"
+            )
+        if size > MAX_NAME_BYTES:
+            raise InvalidInput(
+                f"A part of the path {shown} has {size} bytes; {MAX_NAME_BYTES} is the most.",
+                hint="Use a shorter name.",
+                code="path_too_long",
+            )
+        total += size + 1
+    if total > MAX_PATH_BYTES:
+        raise InvalidInput(
+            f"The path {shown} has {total} bytes; {MAX_PATH_BYTES} is the most.",
+            hint="Use a shorter path.",
+            code="path_too_long",
+        )
+
+
+def show(text: str, limit: int = 120) -> str:
+    """`text` in backquotes for an error message: printable, at most `limit` characters."""
+    clean = "".join(c if c.isprintable() else c.encode("utf-8", "surrogatepass").hex(" ") for c in text[: limit + 1])
+    if len(clean) > limit:
+        clean = clean[:limit] + "…"
+    return f"`{clean}`"

@@ -1,0 +1,305 @@
+"""Keeps seeds as directories named by what they were made from, so an unchanged source is copied once.
+
+Layout: `ROOT/DIGEST/tree` beside `ROOT/DIGEST/seed.json`; work in progress in `ROOT/.staging-…`, locked by
+whoever makes it. A seed appears by one rename. Nothing is synced to disk: the digest includes the id of
+this boot, so a tree that a power loss may have torn is never taken for whole.
+
+Copying is done here and not by a pipe of two `tar`: it keeps nanoseconds, walks through no link, and says
+which file failed. It costs more CPU than `tar`; where the disk is what limits, the two take about as long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.workspaces.archives import Progress, extract
+from pyro_mcp.workspaces.paths import show
+from pyro_mcp.workspaces.seeding import Entry, SeedPlan, restat, scan
+
+_RACY_NS = 100_000_000
+"""Times are kept in ticks of up to 10 ms; a source changed this shortly ago may change again unseen."""
+_ATTEMPTS = 3
+_SMALL = 256 * 1024
+_PROGRESS_FILES = 200
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A seed in the store. `reused` tells that nothing was copied."""
+
+    digest: str
+    tree: Path
+    files: int
+    bytes: int
+    reused: bool
+
+
+class SeedStore:
+    """The seeds of one user, below `root`, which is made with mode 0700. Safe between processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        self._salt = f"pyro seed 1 {boot} "
+
+    def materialise(self, plan: SeedPlan, progress: Progress | None = None) -> Seed:
+        """The plan's content as a tree of the store, copied unless it is there already.
+
+        When the source changes while it is copied, it is listed and copied anew, three times at most.
+
+        Raises:
+            InvalidInput: a file cannot be read, or an archive is bad.
+            Conflict: the source would not stand still.
+        """
+        for _ in range(_ATTEMPTS):
+            started = time.time_ns()
+            digest = self._digest(plan)
+            found = self._existing(digest)
+            if found:
+                return found
+            racy = any(max(e.ctime_ns, e.mtime_ns) > started - _RACY_NS for e in plan.entries)
+            if racy:
+                # It could change again without a trace in its times: a name that is never looked for.
+                digest = hashlib.sha256((digest + secrets.token_hex(16)).encode()).hexdigest()
+            with self._staging() as staging:
+                files, size = self._fill(plan, staging / "tree", progress)
+                if restat(plan):
+                    return self._publish(staging, digest, plan, files, size)
+            plan = scan(plan.source, include_ignored=plan.kind == "directory")
+        raise Conflict(
+            f"The seed {show(str(plan.source))} was changed again and again while it was copied.",
+            hint="Stop what writes to it, or seed from a copy.",
+            code="seed_unstable",
+        )
+
+    def find(self, digest: str) -> Seed | None:
+        """The seed of that digest, if it is in the store."""
+        return self._existing(digest)
+
+    def prune(self, in_use: set[str]) -> list[str]:
+        """Remove every seed whose digest is not in `in_use`; the digests removed."""
+        removed = []
+        for path in self.root.iterdir():
+            if path.name.startswith(".") or path.name in in_use or not (path / "seed.json").exists():
+                continue
+            # Out of sight first: a seed that is half removed must not be found.
+            aside = self.root / f".staging-removed-{secrets.token_hex(8)}"
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(aside)
+                _remove(aside)
+                removed.append(path.name)
+        return removed
+
+    def sweep(self) -> int:
+        """Remove what killed processes left behind; how many. Work of living processes is left alone."""
+        count = 0
+        for path in self.root.glob(".staging-*"):
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _remove(path)
+                    count += 1
+                except BlockingIOError:
+                    pass
+                finally:
+                    os.close(lock)
+        return count
+
+    def _digest(self, plan: SeedPlan) -> str:
+        return hashlib.sha256((self._salt + plan.fingerprint()).encode()).hexdigest()
+
+    def _existing(self, digest: str) -> Seed | None:
+        home = self.root / digest
+        try:
+            record: dict[str, Any] = json.loads((home / "seed.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Seed(digest, home / "tree", int(record["files"]), int(record["bytes"]), True)
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[Path]:
+        while True:
+            path = self.root / f".staging-{os.getpid()}-{secrets.token_hex(8)}"
+            path.mkdir(mode=0o700)
+            try:
+                lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # A sweep came between the two lines above.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if path.exists():
+                break
+            os.close(lock)
+        try:
+            yield path
+        finally:
+            _remove(path)
+            os.close(lock)
+
+    def _fill(self, plan: SeedPlan, tree: Path, progress: Progress | None) -> tuple[int, int]:
+        tree.mkdir(mode=0o755)
+        if plan.kind == "archive":
+            try:
+                found = extract(plan.source, tree, progress)
+            except PermissionError as error:
+                raise _unreadable(str(plan.source), error) from error
+            return found.files, found.bytes
+        _Copy(plan, tree, progress).run()
+        return plan.files, plan.bytes
+
+    def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
+        record = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
+        (staging / "seed.json").write_text(json.dumps(record))
+        home = self.root / digest
+        try:
+            staging.rename(home)
+        except OSError:
+            found = self._existing(digest)
+            if found is None:
+                raise
+            return found  # Another process was quicker with the same.
+        return Seed(digest, home / "tree", files, size, False)
+
+
+class _Copy:
+    """Copies a plan's entries into an empty directory, one directory's entries after the other."""
+
+    def __init__(self, plan: SeedPlan, tree: Path, progress: Progress | None) -> None:
+        self.plan, self.progress = plan, progress
+        self.source, self.tree = str(plan.source), str(tree)
+        self.parent: str | None = None
+        self.src = self.dst = -1
+        self.dirs = {entry.path: entry for entry in plan.entries if stat.S_ISDIR(entry.mode)}
+
+    def run(self) -> None:
+        files = size = 0
+        try:
+            for entry in self.plan.entries:
+                if not entry.path:
+                    continue
+                parent, _, name = entry.path.rpartition("/")
+                if parent != self.parent:
+                    self.enter(parent)
+                kind = stat.S_IFMT(entry.mode)
+                if kind == stat.S_IFDIR:
+                    os.mkdir(name, 0o700, dir_fd=self.dst)
+                    continue
+                if kind == stat.S_IFLNK:
+                    os.symlink(entry.link or "", name, dir_fd=self.dst)
+                    os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=self.dst, follow_symlinks=False)
+                else:
+                    self.file(entry, name)
+                files += 1
+                size += entry.size if kind == stat.S_IFREG else 0
+                if self.progress and not files % _PROGRESS_FILES:
+                    self.progress(files, self.plan.files, size)
+        finally:
+            self.leave()
+        for entry in reversed(list(self.dirs.values())):
+            path = f"{self.tree}/{entry.path}" if entry.path else self.tree
+            if not os.path.isdir(path):
+                continue
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+            os.chmod(path, entry.mode & 0o1777)
+        if self.progress:
+            self.progress(files, self.plan.files, size)
+
+    def enter(self, parent: str) -> None:
+        self.leave()
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        path = f"{self.source}/{parent}" if parent else self.source
+        with _reading(path):
+            self.src = os.open(path, flags)
+        info = os.fstat(self.src)
+        planned = self.dirs[parent]
+        if (info.st_dev, info.st_ino) != (planned.dev, planned.ino):
+            # A link or another directory was put in its place, perhaps higher up.
+            raise Conflict(f"{show(path)} was replaced while it was copied.", hint="Try again.", code="seed_unstable")
+        self.dst = os.open(f"{self.tree}/{parent}", flags)
+        self.parent = parent
+
+    def leave(self) -> None:
+        for descriptor in (self.src, self.dst):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.src = self.dst = -1
+        self.parent = None
+
+    def file(self, entry: Entry, name: str) -> None:
+        # O_NONBLOCK: a FIFO put in the file's place must not hang us.
+        try:
+            src = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.src)
+        except FileNotFoundError:
+            return  # `restat` notices, and all is listed anew.
+        except OSError as error:
+            raise _unreadable(f"{self.source}/{entry.path}", error) from error
+        try:
+            dst = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self.dst)
+            try:
+                _pump(src, dst, entry.size, f"{self.source}/{entry.path}")
+                os.fchmod(dst, entry.mode & 0o777)
+                os.utime(dst, ns=(entry.mtime_ns, entry.mtime_ns))
+            finally:
+                os.close(dst)
+        finally:
+            os.close(src)
+
+
+def _pump(src: int, dst: int, size: int, path: str) -> None:
+    if size <= _SMALL:
+        with _reading(path):
+            data = os.read(src, size + 1)
+        if len(data) == size and os.write(dst, data) == size:
+            return
+        os.lseek(src, 0, os.SEEK_SET)
+        os.ftruncate(dst, 0)
+        os.lseek(dst, 0, os.SEEK_SET)
+    with open(src, "rb", closefd=False) as reader, open(dst, "wb", closefd=False) as writer:
+        shutil.copyfileobj(reader, writer, 1024 * 1024)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"{show(path)} in the seed cannot be read: {(error.strerror or str(error)).lower()}.",
+        hint="Make it readable, or seed from a directory without it.",
+        code="seed_unreadable",
+    )
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, also where its directories forbid it by their modes."""
+
+    def allow(function: Callable[..., Any], name: str, _: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(name), 0o700)
+            if os.path.isdir(name) and not os.path.islink(name):
+                os.chmod(name, 0o700)
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                function(name)
+
+    if os.path.lexists(path):
+        shutil.rmtree(path, onerror=allow)

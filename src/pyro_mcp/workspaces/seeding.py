@@ -1,0 +1,305 @@
+"""Looks at what a workspace is to be filled with, and lists it. Reads names and metadata, no contents.
+
+A directory gives all that is in it. A git work tree gives what is tracked or untracked and not ignored,
+with its `.git`, so that log, blame and diff work inside. Symbolic links are listed as they are, never
+followed. Archives are looked into only when they are unpacked (`seed_store`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.workspaces.archives import SUFFIXES, is_archive_name
+from pyro_mcp.workspaces.paths import show
+
+_GIT_SECONDS = 60
+_KINDS = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+
+
+class Entry(NamedTuple):
+    """One file, directory or link of a seed. A directory stands before what is in it."""
+
+    path: str
+    mode: int
+    """Kind and permission bits, as `lstat` gives them."""
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    ino: int
+    dev: int
+    link: str | None
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """What will be copied. `files` counts files and links; it and `bytes` are 0 for an archive."""
+
+    source: Path
+    kind: Literal["directory", "git", "archive"]
+    entries: list[Entry] = field(repr=False)
+    files: int
+    bytes: int
+    skipped: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over names and metadata. It changes whenever a file of the source does."""
+        digest = hashlib.sha256(f"{self.kind}\0{os.fspath(self.source)}\0".encode("utf-8", "surrogateescape"))
+        digest.update(repr([tuple(entry) for entry in self.entries]).encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()
+
+
+def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> SeedPlan:
+    """What `path` would seed a workspace with.
+
+    With `include_ignored`, a git work tree is taken whole like any directory.
+
+    Raises:
+        InvalidInput: missing, unreadable, a socket or device, a file that is no archive, or with something
+            unreadable inside.
+    """
+    source = Path(os.path.abspath(os.path.expanduser(path)))
+    shown = show(str(source))
+    try:
+        source = source.resolve(strict=True)
+        info = source.stat()
+    except FileNotFoundError:
+        raise _bad(f"The seed path {shown} does not exist.", "seed_missing") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _bad(f"The seed path {shown} cannot be read: {_reason(error)}.", "seed_unreadable") from None
+    if stat.S_ISREG(info.st_mode):
+        if not is_archive_name(source.name):
+            raise _bad(f"The seed path {shown} is a file, but no archive ({', '.join(SUFFIXES)}).", "seed_unsupported")
+        if not os.access(source, os.R_OK):
+            raise _bad(f"The seed path {shown} cannot be read: permission denied.", "seed_unreadable")
+        return SeedPlan(source, "archive", [_entry("", info, None)], 0, 0)
+    if not stat.S_ISDIR(info.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(info.st_mode), "special file")
+        raise _bad(f"The seed path {shown} is a {kind}; it must be a directory or an archive.", "seed_unsupported")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise _bad(f"The seed path {shown} cannot be read: permission denied.", "seed_unreadable")
+    walk = _Walk(source)
+    kind_found: Literal["directory", "git"] = "directory"
+    top = None if include_ignored else _work_tree_top(source)
+    if top is not None and walk.git(top):
+        kind_found = "git"
+    else:
+        walk.tree("")
+    return SeedPlan(source, kind_found, walk.entries, walk.files, walk.bytes, walk.skipped, walk.notes)
+
+
+def restat(plan: SeedPlan) -> bool:
+    """Whether everything in the plan still is as it was when it was listed.
+
+    Names that came or went show in the times of their directories, which are part of the plan.
+    """
+    root = str(plan.source)
+    for entry in plan.entries:
+        try:
+            path = f"{root}/{entry.path}" if entry.path else root
+            info = os.lstat(path)
+            link = os.readlink(path) if entry.link is not None else None
+        except OSError:
+            return False
+        if _entry(entry.path, info, link) != entry:
+            return False
+    return True
+
+
+def _bad(message: str, code: str) -> InvalidInput:
+    return InvalidInput(
+        message, hint="Give a directory, a git work tree or an archive (.tar, .tar.gz, .tgz, .tar.zst).", code=code
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+def _entry(path: str, info: os.stat_result, link: str | None) -> Entry:
+    return Entry(path, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev, link)
+
+
+def _work_tree_top(source: Path) -> Path | None:
+    for directory in (source, *source.parents):
+        dot = directory / ".git"
+        if dot.is_file() or (dot / "HEAD").is_file():
+            return directory
+    return None
+
+
+class _Walk:
+    def __init__(self, source: Path) -> None:
+        self.source = str(source)
+        self.entries: list[Entry] = []
+        self.files = self.bytes = 0
+        self.skipped: list[str] = []
+        self.notes: list[str] = []
+        self.uid = os.geteuid()
+        info = os.lstat(self.source)
+        self.entries.append(_entry("", info, None))
+        self.dirs: dict[str, bool] = {"": True}
+
+    def add(self, path: str, info: os.stat_result) -> None:
+        mode = info.st_mode
+        kind = stat.S_IFMT(mode)
+        if kind == stat.S_IFREG:
+            if self.uid and not (info.st_uid == self.uid and mode & 0o400) and not os.access(self.full(path), os.R_OK):
+                raise self.unreadable(path, "permission denied")
+            self.files += 1
+            self.bytes += info.st_size
+            self.entries.append(_entry(path, info, None))
+        elif kind == stat.S_IFLNK:
+            try:
+                link = os.readlink(self.full(path))
+            except OSError as error:
+                raise self.unreadable(path, _reason(error)) from error
+            self.files += 1
+            self.entries.append(_entry(path, info, link))
+        elif kind == stat.S_IFDIR:
+            self.dirs[path] = True
+            self.entries.append(_entry(path, info, None))
+        else:
+            self.skipped.append(f"{path} ({_KINDS.get(kind, 'special file')})")
+
+    def full(self, path: str) -> str:
+        return f"{self.source}/{path}" if path else self.source
+
+    def unreadable(self, path: str, reason: str) -> InvalidInput:
+        return InvalidInput(
+            f"{show(self.full(path))} in the seed cannot be read: {reason}.",
+            hint="Make it readable, or seed from a directory without it.",
+            code="seed_unreadable",
+        )
+
+    def tree(self, start: str) -> None:
+        """All below directory `start`, which is listed already; a directory's own files stand together."""
+        todo = [start]
+        while todo:
+            directory = todo.pop()
+            prefix = directory + "/" if directory else ""
+            try:
+                with os.scandir(self.full(directory)) as found:
+                    for item in sorted(found, key=lambda item: item.name):
+                        info = item.stat(follow_symlinks=False)
+                        path = prefix + item.name
+                        if path.endswith(".lock") and path.startswith(".git/"):
+                            self.skipped.append(f"{path} (a lock of a running git)")
+                            continue
+                        self.add(path, info)
+                        if stat.S_ISDIR(info.st_mode):
+                            todo.append(path)
+            except FileNotFoundError:
+                continue  # Gone since; the check after copying sees it in the directory's time.
+            except OSError as error:
+                raise self.unreadable(directory, _reason(error)) from error
+
+    def git(self, top: Path) -> bool:
+        """List a work tree, or False with a note when git cannot."""
+        names = self.ls_files(top, self.source)
+        if names is None:
+            return False
+        at_top = str(top) == self.source
+        if not names and not at_top:
+            self.notes.append(f"Git ignores this directory of {top}, so all of it was taken.")
+            return False
+        self.listed("", names)
+        dot = top / ".git"
+        if not at_top:
+            self.notes.append(f"A part of the work tree {top}: its git history was left out.")
+        elif dot.is_dir() and not dot.is_symlink():
+            self.add(".git", os.lstat(dot))
+            self.tree(".git")
+            alternates = dot / "objects" / "info" / "alternates"
+            if alternates.is_file():
+                self.notes.append("Git borrows objects from another repository, which is not there inside.")
+        else:
+            self.notes.append("A linked work tree or submodule (.git is a file): its git history was left out.")
+        return True
+
+    def listed(self, prefix: str, names: Iterable[str]) -> None:
+        for name in names:
+            path = prefix + name.rstrip("/")
+            if not self.parents(path):
+                continue
+            try:
+                info = os.lstat(self.full(path))
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # Tracked but deleted in the work tree.
+            except OSError as error:
+                raise self.unreadable(path, _reason(error)) from error
+            if stat.S_ISDIR(info.st_mode) and path in self.dirs:
+                continue
+            self.add(path, info)
+            if stat.S_ISDIR(info.st_mode):
+                self.nested(path)
+
+    def nested(self, path: str) -> None:
+        """A submodule, or another repository inside this one."""
+        dot = Path(self.full(path), ".git")
+        if not os.path.lexists(dot):
+            return  # A submodule that is not checked out.
+        names = self.ls_files(Path(self.full(path)), self.full(path))
+        if names is None:
+            self.tree(path)
+            return
+        self.listed(path + "/", names)
+        self.add(f"{path}/.git", os.lstat(dot))
+        if dot.is_dir() and not dot.is_symlink():
+            self.tree(f"{path}/.git")
+
+    def parents(self, path: str) -> bool:
+        """List the directories above `path`; False when one is none, as behind a link put in its place."""
+        parent = path.rpartition("/")[0]
+        known = self.dirs.get(parent)
+        if known is not None:
+            return known
+        ok = self.parents(parent)
+        if ok:
+            try:
+                info = os.lstat(self.full(parent))
+                ok = stat.S_ISDIR(info.st_mode)
+            except OSError:
+                ok = False
+            if ok:
+                self.add(parent, info)
+        self.dirs[parent] = ok
+        return ok
+
+    def ls_files(self, top: Path, directory: str) -> list[str] | None:
+        git = shutil.which("git")
+        if git is None:
+            self.notes.append("git is not on this machine, so ignored files were taken too.")
+            return None
+        # Of the repository's own settings none may run a program here.
+        command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", f"--git-dir={top}/.git"]
+        command += [f"--work-tree={top}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        try:
+            done = subprocess.run(
+                command,
+                cwd=directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_GIT_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.notes.append(f"git ls-files failed ({type(error).__name__}), so ignored files were taken too.")
+            return None
+        if done.returncode:
+            first = done.stderr.decode("utf-8", "replace").strip().splitlines()[:1]
+            self.notes.append(f"git ls-files failed ({' '.join(first)}), so ignored files were taken too.")
+            return None
+        return list(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))

@@ -1,0 +1,91 @@
+"""Fixtures that give real things: a daemon of its own, real workspaces, and a look at what was left behind.
+
+The caches (environments, templates) are the user's own, so that a second run is quick; state and runtime
+directories are fresh for every test session or, with `fresh`, for one test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.sdk import Pyro
+from tests.support import Installation, leftovers
+
+ENVIRONMENT = "debian:12"
+
+
+@pytest.fixture(scope="session")
+def session_installation() -> Iterator[Installation]:
+    """A daemon for the whole session; at the end nothing of it may be left."""
+    with Installation() as installation:
+        yield installation
+    left = leftovers(installation.root)
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def installation(session_installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    for key, value in session_installation.environment.items():
+        monkeypatch.setenv(key, value)
+    return session_installation
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An installation for one test that kills daemons; afterwards nothing of it may be left."""
+    with Installation() as installation:
+        for key, value in installation.environment.items():
+            monkeypatch.setenv(key, value)
+        yield installation
+    left = leftovers(installation.root)
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def pyro(installation: Installation) -> Iterator[Pyro]:
+    """A client; workspaces that the test left are deleted afterwards."""
+    with Pyro() as client:
+        before = {w.id for w in client.list_workspaces().workspaces}
+        yield client
+        for workspace in client.list_workspaces().workspaces:
+            if workspace.id not in before:
+                client.delete_workspace(workspace.id)
+
+
+@pytest.fixture
+def workspace(pyro: Pyro) -> str:
+    """The id of an empty workspace."""
+    return pyro.create_workspace(ENVIRONMENT).id
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small git work tree with what usually breaks: x-bits, symlinks, ignored and untracked files."""
+    root = tmp_path / "project"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "calc.py").write_text("def add(a, b):\n    return a + b\n")
+    (root / "test_calc.py").write_text(
+        "import sys\nsys.path.insert(0, 'src')\nfrom calc import add\n\nassert add(2, 3) == 5\nprint('passed')\n"
+    )
+    (root / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (root / "run.sh").chmod(0o755)
+    (root / "link").symlink_to("src/calc.py")
+    (root / ".gitignore").write_text("ignored.txt\nbuild/\n")
+    git = ["git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
+    (root / "ignored.txt").write_text("secret\n")
+    (root / "untracked.txt").write_text("new\n")
+    return root
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "installation" in getattr(item, "fixturenames", ()) or "fresh" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.engine)
+

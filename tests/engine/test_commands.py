@@ -1,0 +1,148 @@
+"""Commands in a workspace: what an agent does most."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pyro_mcp.errors import InvalidInput, NotFound
+from pyro_mcp.sdk import Pyro
+
+
+def test_a_command_gives_output_status_and_error_apart(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, "echo out; echo err >&2; exit 3")
+    assert (result.status, result.exit_code) == ("exited", 3)
+    assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+def test_a_list_is_run_as_it_is_and_a_line_by_the_shell(pyro: Pyro, workspace: str) -> None:
+    assert pyro.exec_workspace(workspace, ["echo", "$HOME; *"]).stdout == "$HOME; *\n"
+    assert pyro.exec_workspace(workspace, "echo $HOME").stdout == "/root\n"
+
+
+def test_environment_working_directory_and_input_reach_the_command(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "mkdir -p sub")
+    result = pyro.exec_workspace(workspace, "pwd; echo $COLOUR; cat", cwd="sub", env={"COLOUR": "red"}, stdin="typed")
+    assert result.stdout == "/workspace/sub\nred\ntyped"
+
+
+def test_a_missing_program_or_directory_is_a_clear_error(pyro: Pyro, workspace: str) -> None:
+    with pytest.raises(Exception, match="no-such-program"):
+        pyro.exec_workspace(workspace, ["no-such-program"])
+    with pytest.raises(Exception, match="nowhere"):
+        pyro.exec_workspace(workspace, ["true"], cwd="/nowhere")
+    assert pyro.exec_workspace(workspace, "no-such-program").exit_code == 127
+
+
+def test_output_that_is_not_utf8_runs_once_and_is_replaced(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, r"echo run >> runs; printf '\xff\xfe\n'")
+    assert result.stdout == "\ufffd\ufffd\n"
+    assert pyro.exec_workspace(workspace, "wc -l < runs").stdout.strip() == "1"
+
+
+def test_long_output_keeps_head_and_tail_and_counts_the_rest(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, "seq 1 200000", max_output_bytes=2000)
+    assert result.stdout.startswith("1\n2\n")
+    assert result.stdout.endswith("199999\n200000\n")
+    assert result.stdout_bytes == 1288895
+    assert 1_280_000 < result.omitted_bytes < result.stdout_bytes
+    assert str(result.omitted_bytes) in result.stdout
+    page = pyro.logs_workspace(workspace, handle=result.handle, offset=500_000, max_output_bytes=1000)
+    whole = "".join(f"{n}\n" for n in range(1, 200001))
+    assert page.output == whole[500_000:501_000]
+    assert page.next_offset == 501_000
+    assert page.total_bytes == len(whole)
+    assert pyro.logs_workspace(workspace, handle=result.handle, grep="^1999..$").matches == 100
+
+
+def test_a_command_that_outlives_the_wait_comes_back_as_running(pyro: Pyro, workspace: str) -> None:
+    begun = pyro.exec_workspace(workspace, "echo early; while [ ! -e go ]; do sleep 0.05; done; echo late", wait_seconds=0.3)
+    assert begun.status == "running"
+    assert begun.handle in begun.hint
+    assert pyro.status_workspace(workspace).running_commands == [begun.handle]
+    pyro.write_workspace_file(workspace, "go", "")
+    done = pyro.logs_workspace(workspace, handle=begun.handle, wait_seconds=20)
+    assert (done.status, done.exit_code, done.output) == ("exited", 0, "early\nlate\n")
+
+
+def test_a_time_out_ends_the_command_and_leaves_the_agent(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, "echo begun; sleep 60", timeout_seconds=0.5)
+    assert (result.status, result.exit_code, result.stdout) == ("timed_out", 124, "begun\n")
+    assert pyro.exec_workspace(workspace, "echo still here").stdout == "still here\n"
+    assert "sleep" not in pyro.exec_workspace(workspace, "ps axo comm").stdout
+
+
+def test_cancel_ends_the_whole_process_group(pyro: Pyro, workspace: str) -> None:
+    begun = pyro.exec_workspace(workspace, "sleep 300 & sleep 301; wait", wait_seconds=0.2)
+    record = pyro.cancel_workspace_exec(workspace, begun.handle)
+    assert record.status == "cancelled"
+    assert "sleep" not in pyro.exec_workspace(workspace, "ps axo comm").stdout
+
+
+def test_three_commands_at_once_take_the_time_of_one(pyro: Pyro, workspace: str) -> None:
+    order: list[str] = []
+
+    def one(name: str) -> None:
+        pyro.exec_workspace(workspace, f"touch {name}; while [ $(ls a b c 2>/dev/null | wc -l) -lt 3 ]; do sleep 0.02; done")
+        order.append(name)
+
+    threads = [threading.Thread(target=one, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    # Each waits inside for the other two: done one after the other, this would never end.
+    assert sorted(order) == ["a", "b", "c"]
+
+
+def test_a_background_child_does_not_hold_the_command(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, "sleep 30 & echo started", timeout_seconds=20)
+    assert (result.status, result.stdout) == ("exited", "started\n")
+    assert result.duration_seconds < 15
+
+
+def test_output_is_streamed_while_the_command_runs(pyro: Pyro, workspace: str) -> None:
+    seen: list[tuple[float, bytes]] = []
+    with Pyro(on_event=lambda e: seen.append((time.monotonic(), e["type"])) if e["type"] == "output" else None) as live:
+        live.exec_workspace(workspace, "for i in 1 2 3; do echo $i; sleep 0.2; done")
+    assert len(seen) >= 3
+    assert seen[-1][0] - seen[0][0] > 0.2
+
+
+def test_unknown_handles_and_empty_commands_are_refused(pyro: Pyro, workspace: str) -> None:
+    with pytest.raises(NotFound, match="no command 'nope'"):
+        pyro.logs_workspace(workspace, handle="nope")
+    with pytest.raises(InvalidInput):
+        pyro.exec_workspace(workspace, "  ")
+    with pytest.raises(InvalidInput, match="wait_seconds"):
+        pyro.exec_workspace(workspace, "true", wait_seconds=51)
+
+
+def test_a_run_is_one_machine_and_then_gone(pyro: Pyro) -> None:
+    result = pyro.run_in_vm("debian:12", "echo hi; id -u; cat /proc/sys/kernel/hostname")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("hi\n0\n")
+    assert not result.workspace_kept
+    assert result.workspace not in {w.id for w in pyro.list_workspaces().workspaces}
+
+
+def test_a_run_that_outlives_its_call_is_asked_for_by_its_handle(pyro: Pyro) -> None:
+    begun = pyro.run_in_vm("debian:12", "sleep 1; echo done", wait_seconds=0.1)
+    assert begun.workspace_kept
+    done = pyro.run_in_vm(handle=begun.handle, wait_seconds=30)
+    assert (done.stdout, done.workspace_kept) == ("done\n", False)
+    assert done.workspace not in {w.id for w in pyro.list_workspaces().workspaces}
+
+
+def test_history_tells_what_was_done_by_which_face(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "echo remembered")
+    with pytest.raises(NotFound):
+        pyro.read_workspace_file(workspace, "missing.txt")
+    events = pyro.history_workspace(workspace).events
+    assert [e.operation for e in events] == ["create_workspace", "exec_workspace", "read_workspace_file"]
+    assert [e.outcome for e in events] == ["ok", "ok", "error"]
+    assert events[1].summary == "echo remembered"
+    assert {e.face for e in events} == {"sdk"}
+    assert "missing.txt" in (events[2].error or "")

@@ -1,0 +1,124 @@
+"""A pyro installation for tests, and what one may leave behind: nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from pyro_mcp.client.launch import accepts
+from pyro_mcp.locations import Locations
+from pyro_mcp.machines.processes import with_word_in_command_line
+from pyro_mcp.sdk import Pyro
+
+
+class Installation:
+    """State and runtime directories of their own, the user's caches; leaves nothing on exit."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="pyro-t-", dir="/tmp"))
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+        (self.root / "run").mkdir(mode=0o700)
+        self.environment = {
+            "XDG_RUNTIME_DIR": str(self.root / "run"),
+            "XDG_STATE_HOME": str(self.root / "state"),
+            "XDG_CACHE_HOME": cache,
+            "PYRO_DAEMON_IDLE_SECONDS": "60",
+        }
+        self.locations = Locations(
+            self.root / "run" / "pyro", self.root / "state" / "pyro", Path(cache) / "pyro"
+        )
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _environment(self.environment):
+            try:
+                if accepts(self.locations) or self.locations.database.exists():
+                    with Pyro() as client:
+                        for workspace in client.list_workspaces().workspaces:
+                            client.delete_workspace(workspace.id)
+                    self.stop_daemon()
+            finally:
+                if kind is not None and self.locations.daemon_log.exists():
+                    print(self.locations.daemon_log.read_text()[-4000:])
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def daemon_pid(self) -> int:
+        found = [
+            p.pid
+            for p in with_word_in_command_line(b"pyro_mcp.daemon")
+            if f"XDG_STATE_HOME={self.root}/state\0".encode() in _environ(p.pid)
+        ]
+        assert len(found) == 1, f"{len(found)} daemons"
+        return found[0]
+
+    def kill_daemon(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists() or b"\0" not in _environ(pid))
+
+    def stop_daemon(self) -> None:
+        try:
+            pid = self.daemon_pid()
+        except AssertionError:
+            return
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists() or b"\0" not in _environ(pid), 30)
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]):  # type: ignore[no-untyped-def]
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait for something that happens outside of this process and offers no event to a test."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def leftovers(root: Path) -> list[str]:
+    """Processes, mounts and directories that still refer to an installation's root."""
+    word = os.fsencode(str(root))
+    left = [f"process {p.pid}: {_command_line(p.pid)}" for p in with_word_in_command_line(word)]
+    left += [f"mount {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(root) in line]
+    if root.exists():
+        left += [f"file {path}" for path in list(root.rglob("*"))[:20]]
+    return left
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+    except OSError:
+        return "gone"
+
