@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import tempfile
@@ -51,6 +52,8 @@ class Installation:
             finally:
                 if kind is not None and self.locations.daemon_log.exists():
                     print(self.locations.daemon_log.read_text()[-4000:])
+        if os.environ.get("PYRO_TEST_SHOW_LOG") and self.locations.daemon_log.exists():
+            print(self.locations.daemon_log.read_text()[-6000:])
         shutil.rmtree(self.root, ignore_errors=True)
 
     def daemon_pid(self) -> int:
@@ -64,17 +67,26 @@ class Installation:
 
     def kill_daemon(self) -> None:
         """SIGKILL, and wait until it is gone."""
-        pid = self.daemon_pid()
-        os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists() or b"\0" not in _environ(pid))
+        _end(self.daemon_pid(), signal.SIGKILL)
 
     def stop_daemon(self) -> None:
         try:
             pid = self.daemon_pid()
         except AssertionError:
             return
-        os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists() or b"\0" not in _environ(pid), 30)
+        _end(pid, signal.SIGTERM)
+
+
+def _end(pid: int, number: signal.Signals) -> None:
+    """Signal a process and wait until all of its threads are gone, and with them its sockets."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        assert poll.poll(30_000), f"process {pid} did not end"
+    finally:
+        os.close(descriptor)
 
 
 def _environ(pid: int) -> bytes:

@@ -20,15 +20,14 @@ _HOMES = {"Pyro": "pyro_mcp.sdk", "AsyncPyro": "pyro_mcp.aio"}
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(f"module 'pyro_mcp' has no attribute {name!r}")
-    import importlib
+    if name[:1].isupper():
+        import importlib
 
-    for module in [_HOMES[name]] if name in _HOMES else ["pyro_mcp.errors", "pyro_mcp.models"]:
-        found = getattr(importlib.import_module(module), name, None)
-        if found is not None:
-            return found
+        for home in [_HOMES[name]] if name in _HOMES else ["pyro_mcp.errors", "pyro_mcp.models"]:
+            found = getattr(importlib.import_module(home), name, None)
+            if getattr(found, "__module__", None) == home:
+                return found
     raise AttributeError(f"module 'pyro_mcp' has no attribute {name!r}")
 
 
-__all__ = ["AsyncPyro", "Pyro", "__version__"]  # noqa: F822
+__all__ = ["AsyncPyro", "Pyro", "__version__"]

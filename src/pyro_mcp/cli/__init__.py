@@ -1,0 +1,13 @@
+"""The command line. `main` is the entry point `pyro`."""
+
+from __future__ import annotations
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and give the exit status: 0, 1 for failure, 2 for bad usage, or the command's own."""
+    from pyro_mcp.cli.app import run
+
+    return run(argv)
+
+
+__all__ = ["main"]

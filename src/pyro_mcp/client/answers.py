@@ -45,8 +45,8 @@ class Result:
     record: dict[str, Any]
 
 
-def understand(line: Record) -> Event | Result | None:
-    """The meaning of one line; None for an event that this version does not know.
+def understand(line: Record, *, outputs: bool = True) -> Event | Result | None:
+    """The meaning of one line; None for an event that this version does not know, or for unwanted output.
 
     Raises:
         PyroError: the line is the error that ends the answer.
@@ -61,7 +61,7 @@ def understand(line: Record) -> Event | Result | None:
     match event.get("type"):
         case "progress":
             return Progress(str(event.get("text", "")), event.get("fraction"))
-        case "output":
+        case "output" if outputs:
             stream: Literal["stdout", "stderr"] = "stderr" if event.get("stream") == "stderr" else "stdout"
             return Output(stream, base64.b64decode(event.get("data", "")))
         case "started":

@@ -27,7 +27,7 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
 
 def headers(face: Face, client: str, events: bool) -> dict[str, str]:
     """The headers that tell the daemon who calls."""
-    fields = {"Pyro-Face": face}
+    fields: dict[str, str] = {"Pyro-Face": face}
     if client:
         fields["Pyro-Client"] = client
     if events:

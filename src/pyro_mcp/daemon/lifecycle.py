@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import fcntl
 import json
 import logging
@@ -41,6 +42,8 @@ from pyro_mcp.workspaces.seed_store import SeedStore
 log = logging.getLogger("pyro_mcp.daemon")
 IDLE_SECONDS = 120.0
 """A daemon with no workspace leaves this long after its last call; PYRO_DAEMON_IDLE_SECONDS overrides it."""
+LEAVE_SECONDS = 15
+"""The longest that leaving in good order may take; after that the stacks go to the log, and the process ends."""
 LOG_BYTES = 2 * 1024 * 1024
 
 
@@ -184,6 +187,8 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     await stop.wait()
 
     log.info("daemon %s leaves", os.getpid())
+    # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
+    faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=handler.stream)
     locations.socket.unlink(missing_ok=True)
     for task in (watching, idling):
         task.cancel()

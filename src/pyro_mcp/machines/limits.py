@@ -5,7 +5,7 @@ used ones first. That needs no privilege, holds hard, and is faster for small ma
 guest on one core, starting a process in gVisor took 12 ms instead of 23 ms.
 
 Memory: a cgroup where this user may make one (v1 or v2), as the last line; before that, and alone where
-there is no cgroup, a watchdog looks twice a second at the memory file of each machine and has the agent end
+there is no cgroup, a watchdog looks four times a second at the memory file of each machine and has the agent end
 the largest guest process, so that a greedy command costs itself and not the workspace.
 """
 
@@ -16,9 +16,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CGROUP_HEADROOM = 1.25
-"""The cgroup's limit over the guest's: the engine's own memory (12-15 MB an idle sandbox, more under load)."""
-_ENGINE_OVERHEAD_MIB = 128
+CGROUP_HEADROOM = 2.0
+"""The cgroup's limit over the guest's. It must leave the watchdog time: a guest fills about 1 GB a second, and
+the kernel can only end the whole machine."""
+_ENGINE_OVERHEAD_MIB = 256
 _CGROUPS = Path("/sys/fs/cgroup")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
-from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_WAIT_SECONDS,
@@ -27,7 +27,7 @@ from pyro_mcp.operations.fields import (
     WorkspaceRef,
 )
 
-CORE = ("workspace-core", "workspace-full")
+CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
 
 class CommandOperations(Operations):
@@ -36,6 +36,7 @@ class CommandOperations(Operations):
         mcp="workspace_exec",
         profiles=CORE,
         positional=("workspace", "command"),
+        hidden=("env", "stdin", "max_output_bytes"),
         streams=True,
     )
     def exec_workspace(
@@ -51,11 +52,8 @@ class CommandOperations(Operations):
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
     ) -> ExecResult:
         """Run a command in the workspace, as root.
-
-        When it outlives `wait_seconds` it goes on, and the result says `running` with a handle for
-        workspace_logs and workspace_cancel.
+        If it outlives `wait_seconds` it goes on: status `running`, with a handle for logs and cancel.
         """
-        ...
 
     @operation(
         cli="workspace cancel",
@@ -67,10 +65,9 @@ class CommandOperations(Operations):
     def cancel_workspace_exec(
         self,
         workspace: WorkspaceRef,
-        handle: Annotated[str, Field(description="Of the running command.", max_length=64)],
+        handle: Annotated[str, Field(description="Of the command.", max_length=64)],
     ) -> CommandRecord:
-        """End a running command and its whole process group: TERM, and KILL 2 s later."""
-        ...
+        """End a running command: TERM, and KILL 2 s later."""
 
     @operation(
         cli="workspace logs",
@@ -79,32 +76,32 @@ class CommandOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace",),
+        hidden=("limit", "max_output_bytes"),
         streams=True,
     )
     def logs_workspace(
         self,
         workspace: WorkspaceRef,
         *,
-        handle: Annotated[str | None, Field(description="Of one command; none lists them.", max_length=64)] = None,
+        handle: Annotated[str | None, Field(description="Of one command.", max_length=64)] = None,
         offset: Annotated[
-            int | None, Field(description="First byte of output; negative counts from the end.", ge=-(2**40), le=2**40)
+            int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
         ] = None,
         wait_seconds: WaitSeconds = 0,
         grep: Annotated[
-            str | None, Field(description="Only lines that match this regular expression.", max_length=1000)
+            str | None, Field(description="Only lines that match this regex.", max_length=1000)
         ] = None,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         limit: Annotated[int, Field(description="Commands to list, 1 to 1000.", ge=1, le=1000)] = 20,
     ) -> Logs:
-        """List past commands, or read one's output by `handle`; `wait_seconds` waits until it ends."""
-        ...
+        """List commands, or read the output of one by `handle`."""
 
     @operation(
         cli="run",
         mcp="vm_run",
         profiles=("vm-run", "workspace-core"),
         positional=("environment", "command"),
-        hidden=("vcpu_count", "mem_mib", "env", "stdin"),
+        hidden=("vcpu_count", "mem_mib", "env", "stdin", "max_output_bytes"),
         streams=True,
     )
     def run_in_vm(
@@ -113,7 +110,7 @@ class CommandOperations(Operations):
         command: Command | None = None,
         *,
         handle: Annotated[
-            str | None, Field(description="Instead of a command: wait on an earlier run.", max_length=64)
+            str | None, Field(description="Wait on this run instead.", max_length=64)
         ] = None,
         env: Env = None,
         stdin: Stdin = None,
@@ -121,10 +118,9 @@ class CommandOperations(Operations):
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
         timeout_seconds: Annotated[
-            float, Field(description="End it after this many seconds, at most 3600.", gt=0, le=3600)
+            float, Field(description="End it after this, at most 3600.", gt=0, le=3600)
         ] = 600,
         wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
     ) -> RunResult:
-        """Run one command in a fresh Linux machine that is gone afterwards."""
-        ...
+        """Run a command in a fresh Linux machine that is gone afterwards."""

@@ -22,46 +22,46 @@ FILE_TEXT_CAP = 1024 * 1024
 RESULT_TEXT_DEFAULT = 10_000
 """Bytes of output in a result; about 10 kB is safe in all three hosts (shared/HOSTS.md)."""
 
-WorkspaceRef = Annotated[str, Field(description="Workspace id or name.", min_length=1, max_length=64)]
-EnvironmentName = Annotated[str, Field(description="Environment, such as debian:12.", min_length=1, max_length=64)]
+WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
+EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
 Name = Annotated[
     str,
     Field(
-        description="A name: letters, digits, . _ - ; starts with a letter or digit; at most 64.",
+        description="Letters, digits, . _ - ; at most 64, the first a letter or digit.",
         pattern=NAME_PATTERN,
     ),
 ]
 Command = Annotated[
     str | list[str],
-    Field(description="Shell command line, run by bash (a list of arguments is run as it is)."),
+    Field(description="Shell command line, run by bash."),
 ]
-Cwd = Annotated[str, Field(description="Working directory, absolute or below /workspace.", max_length=4096)]
-Env = Annotated[dict[str, str] | None, Field(description="Environment variables to add.")]
-Stdin = Annotated[str | None, Field(description="Text for standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
+Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
+Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
+Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
 TimeoutSeconds = Annotated[
-    float, Field(description="End the command after this many seconds, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
+    float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
 ]
 WaitSeconds = Annotated[
     float,
     Field(
-        description="How long to wait, 0 to 50 s; what runs on comes back as `running` with a handle.",
+        description="Wait so long for its end, 0 to 50.",
         ge=0,
         le=MAX_WAIT_SECONDS,
     ),
 ]
 MaxOutput = Annotated[
     int,
-    Field(description="Bytes of output to return, 200 to 1048576; head and tail are kept.", ge=200, le=FILE_TEXT_CAP),
+    Field(description="Bytes of output to give, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
 Path = Annotated[str, Field(description="Path below /workspace.", max_length=4096)]
-HostPath = Annotated[str, Field(description="Path on the user's machine.", min_length=1, max_length=4096)]
-Labels = Annotated[dict[str, str] | None, Field(description="Labels, key to value.", max_length=64)]
-VcpuCount = Annotated[int, Field(description="Virtual CPUs, 1 to 32.", ge=1, le=32)]
-MemMib = Annotated[int, Field(description="Memory in MiB, 128 to 65536.", ge=128, le=65536)]
+HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
+Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
+VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
+MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
 TtlSeconds = Annotated[
-    int | None, Field(description="Delete after this long without use, 10 s to 30 days; none keeps it.", ge=10, le=2592000)
+    int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]
 Network = Annotated[
-    Literal["off", "egress"], Field(description="`off`, or `egress`: public hosts through pyro's proxy.")
+    Literal["off", "egress"], Field(description="egress: public hosts only.")
 ]
 Engine = Annotated[Literal["auto", "gvisor"], Field(description="Engine to use; auto chooses one that works.")]

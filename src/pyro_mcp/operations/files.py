@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from pyro_mcp.models import Diff, FileContent, FileList, FileWritten, PatchApplied
-from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, RESULT_TEXT_DEFAULT, Path, WorkspaceRef
 
-CORE = ("workspace-core", "workspace-full")
+CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
 
 class FileOperations(Operations):
@@ -28,10 +28,9 @@ class FileOperations(Operations):
         path: Path = "/workspace",
         *,
         recursive: Annotated[bool, Field(description="Go into directories.")] = False,
-        limit: Annotated[int, Field(description="Entries at most, 1 to 20000.", ge=1, le=20000)] = 200,
+        limit: Annotated[int, Field(description="1 to 20000.", ge=1, le=20000)] = 200,
     ) -> FileList:
         """List a directory."""
-        ...
 
     @operation(
         cli="workspace file read",
@@ -46,19 +45,18 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         path: Path,
         *,
-        first_line: Annotated[int | None, Field(description="From this line on; the first is 1.", ge=1)] = None,
-        last_line: Annotated[int | None, Field(description="Up to this line.", ge=1)] = None,
-        offset: Annotated[int | None, Field(description="From this byte on, instead of lines.", ge=0)] = None,
+        first_line: Annotated[int | None, Field(description="From 1 on.", ge=1)] = None,
+        last_line: Annotated[int | None, Field(description="Inclusive.", ge=1)] = None,
+        offset: Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)] = None,
         grep: Annotated[
             str | None,
-            Field(description="Only lines that match this regular expression, numbered.", max_length=1000),
+            Field(description="Only lines that match this regex, numbered.", max_length=1000),
         ] = None,
         max_bytes: Annotated[
-            int, Field(description="Bytes to return, at most 1048576.", ge=1, le=FILE_TEXT_CAP)
+            int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)
         ] = FILE_READ_DEFAULT,
     ) -> FileContent:
         """Read a text file, or a part of it."""
-        ...
 
     @operation(
         cli="workspace file write",
@@ -71,12 +69,11 @@ class FileOperations(Operations):
         self,
         workspace: WorkspaceRef,
         path: Path,
-        text: Annotated[str, Field(description="The whole new content, at most 1 MiB.", max_length=FILE_TEXT_CAP)],
+        text: Annotated[str, Field(description="Whole new content, at most 1 MiB.", max_length=FILE_TEXT_CAP)],
         *,
-        executable: Annotated[bool | None, Field(description="Set or take the x bits; none keeps them.")] = None,
+        executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
     ) -> FileWritten:
-        """Write a text file whole, making its directories. The mode of a file that exists is kept."""
-        ...
+        """Write a whole text file, and its directories."""
 
     @operation(cli="workspace patch apply", mcp="workspace_patch_apply", profiles=CORE, positional=("workspace",))
     def apply_workspace_patch(
@@ -84,11 +81,10 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         patch: Annotated[
             str,
-            Field(description="Unified diff, as `git diff` or `diff -u` print it; at most 1 MiB.", max_length=FILE_TEXT_CAP),
+            Field(description="Unified diff, at most 1 MiB.", max_length=FILE_TEXT_CAP),
         ],
     ) -> PatchApplied:
-        """Apply a patch: create, modify, delete, rename. It is checked whole first; if a hunk does not fit, nothing changes."""
-        ...
+        """Apply a patch: create, modify, delete, rename files. If a hunk does not fit, nothing changes."""
 
     @operation(
         cli="workspace diff",
@@ -102,11 +98,10 @@ class FileOperations(Operations):
         self,
         workspace: WorkspaceRef,
         *,
-        path: Annotated[str | None, Field(description="Only below this path.", max_length=4096)] = None,
-        summary: Annotated[bool, Field(description="Only the list of files.")] = False,
+        path: Annotated[str | None, Field(description="Only below it.", max_length=4096)] = None,
+        summary: Annotated[bool, Field(description="Only the files' names.")] = False,
         max_bytes: Annotated[
-            int, Field(description="Bytes of patch to return, at most 1048576.", ge=200, le=FILE_TEXT_CAP)
+            int, Field(description="Of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
         ] = RESULT_TEXT_DEFAULT * 2,
     ) -> Diff:
-        """Show what changed since the baseline, as a patch for `git apply`. Binary files are named."""
-        ...
+        """Show what changed since the baseline, as a patch for `git apply`."""

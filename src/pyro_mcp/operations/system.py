@@ -23,17 +23,14 @@ class SystemOperations(Operations):
         An engine counts as working only after a machine was booted with it. The verdict is kept until this
         machine restarts.
         """
-        ...
 
     @operation(cli="env list", mcp="env_list", profiles=("workspace-full",), read_only=True, idempotent=True)
     def list_environments(self) -> EnvironmentList:
         """List the environments and which are installed."""
-        ...
 
     @operation(cli="env inspect", read_only=True, idempotent=True, positional=("environment",))
     def inspect_environment(self, environment: EnvironmentName) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version."""
-        ...
 
     @operation(cli="env pull", open_world=True, idempotent=True, positional=("environment",), streams=True)
     def pull_environment(
@@ -47,7 +44,6 @@ class SystemOperations(Operations):
         A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
         do the work once.
         """
-        ...
 
     @operation(cli="env prune", destructive=True, idempotent=True)
     def prune_environments(
@@ -56,4 +52,3 @@ class SystemOperations(Operations):
         all: Annotated[bool, Field(description="Also remove current environments that no workspace uses.")] = False,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`."""
-        ...

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pyro_mcp.models import Deleted, Exported, History, Synced, Workspace, WorkspaceList
-from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
     Engine,
     EnvironmentName,
@@ -22,7 +22,7 @@ from pyro_mcp.operations.fields import (
     WorkspaceRef,
 )
 
-CORE = ("workspace-core", "workspace-full")
+CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
 
 class WorkspaceOperations(Operations):
@@ -31,7 +31,7 @@ class WorkspaceOperations(Operations):
         mcp="workspace_create",
         profiles=CORE,
         positional=("environment",),
-        hidden=("engine", "include_ignored"),
+        hidden=("engine", "include_ignored", "ttl_seconds", "vcpu_count"),
         streams=True,
         host_paths=("seed_path",),
     )
@@ -41,7 +41,7 @@ class WorkspaceOperations(Operations):
         *,
         seed_path: Annotated[
             str | None,
-            Field(description="Directory, git work tree or tar to fill /workspace from.", max_length=4096),
+            Field(description="Directory, git work tree or tar to start from.", max_length=4096),
         ] = None,
         name: Name | None = None,
         labels: Labels = None,
@@ -54,17 +54,14 @@ class WorkspaceOperations(Operations):
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        The state it starts with is its baseline, for diff and reset. A git work tree brings its tracked files,
-        the untracked ones that are not ignored, and its history.
+        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         """
-        ...
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
     def list_workspaces(
-        self, *, labels: Annotated[dict[str, str] | None, Field(description="Only those with these labels.")] = None
+        self, *, labels: Annotated[dict[str, str] | None, Field(description="Only those that have these.")] = None
     ) -> WorkspaceList:
         """List workspaces, last used first."""
-        ...
 
     @operation(
         cli="workspace status",
@@ -75,8 +72,7 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
     )
     def status_workspace(self, workspace: WorkspaceRef) -> Workspace:
-        """Show a workspace's measured state and its running commands."""
-        ...
+        """Show a workspace's state and running commands."""
 
     @operation(
         cli="workspace update",
@@ -90,12 +86,11 @@ class WorkspaceOperations(Operations):
         workspace: WorkspaceRef,
         *,
         name: Name | None = None,
-        clear_name: Annotated[bool, Field(description="Take the name away.")] = False,
-        labels: Annotated[dict[str, str] | None, Field(description="Labels to set.")] = None,
-        clear_labels: Annotated[list[str] | None, Field(description="Label keys to remove.")] = None,
+        clear_name: Annotated[bool, Field(description="Remove the name.")] = False,
+        labels: Annotated[dict[str, str] | None, Field(description="To set.")] = None,
+        clear_labels: Annotated[list[str] | None, Field(description="Keys to remove.")] = None,
     ) -> Workspace:
         """Change a workspace's name or labels."""
-        ...
 
     @operation(
         cli="workspace delete",
@@ -106,15 +101,13 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
     )
     def delete_workspace(self, workspace: WorkspaceRef) -> Deleted:
-        """Delete a workspace with all that is in it. Export first what must stay."""
-        ...
+        """Delete a workspace and all in it."""
 
     @operation(
         cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",)
     )
     def reset_workspace(self, workspace: WorkspaceRef) -> Workspace:
-        """Put the whole machine back to its baseline: files, memory and processes. The id stays."""
-        ...
+        """Put the machine back to its baseline: files, memory, processes."""
 
     @operation(cli="workspace history", read_only=True, idempotent=True, positional=("workspace",))
     def history_workspace(
@@ -124,7 +117,6 @@ class WorkspaceOperations(Operations):
         limit: Annotated[int, Field(description="The newest events, 1 to 10000.", ge=1, le=10000)] = 200,
     ) -> History:
         """Show every operation on a workspace: when, by which face, how long, outcome."""
-        ...
 
     @operation(
         cli="workspace sync push",
@@ -145,8 +137,7 @@ class WorkspaceOperations(Operations):
         dest: Path = "/workspace",
         include_ignored: Annotated[bool, Field(description="Copy files that .gitignore excludes, too.")] = False,
     ) -> Synced:
-        """Copy a file or tree of this machine into the workspace, all of it or nothing. Adds and replaces files."""
-        ...
+        """Copy a file or tree of the user's machine into the workspace, whole or not at all."""
 
     @operation(
         cli="workspace export",
@@ -161,11 +152,10 @@ class WorkspaceOperations(Operations):
     def export_workspace(
         self,
         workspace: WorkspaceRef,
-        path: Annotated[str | None, Field(description="File or tree to export; none with `patch`.", max_length=4096)] = None,
+        path: Annotated[str | None, Field(description="File or tree in the workspace; none with `patch`.", max_length=4096)] = None,
         *,
-        output: Annotated[str, Field(description="Where to write on this machine.", min_length=1, max_length=4096)],
-        patch: Annotated[bool, Field(description="Export the diff as a patch for `git apply`.")] = False,
-        overwrite: Annotated[bool, Field(description="Replace what is at `output`.")] = False,
+        output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
+        patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
     ) -> Exported:
-        """Write a file, a tree or the whole patch to this machine. Refuses to overwrite unless told."""
-        ...
+        """Write a file, a tree or the diff to the user's machine."""

@@ -139,6 +139,11 @@ class Command:
         )
         self._notify()
 
+    def leave(self) -> None:
+        """Follow it no more; it goes on, and the next daemon follows it again."""
+        if self._follower is not None:
+            self._follower.cancel()
+
     def lose(self) -> None:
         """The machine it ran in is gone: by a reset, or because it was lost."""
         if self.running:

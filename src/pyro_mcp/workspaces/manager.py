@@ -438,6 +438,9 @@ class WorkspaceManager:
         tasks = [t for w in self.all() for t in (w.watcher, w.network) if t is not None]
         if self._expiry is not None:
             tasks.append(self._expiry)
+        for workspace in self.all():
+            for command in workspace.running_commands():
+                command.leave()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._background, return_exceptions=True)

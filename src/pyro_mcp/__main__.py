@@ -1,0 +1,10 @@
+"""`python -m pyro_mcp` is `pyro`."""
+
+from __future__ import annotations
+
+import sys
+
+from pyro_mcp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

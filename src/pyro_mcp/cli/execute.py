@@ -1,0 +1,230 @@
+"""Carries out an operation for the command line: streams, progress, Ctrl-C, and what is printed at the end.
+
+Results go to standard output, everything else to standard error. `exec` and `run` pass the command's bytes
+on as they come, untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from pyro_mcp.cli.parsing import COMMAND, Parsed, UsageError, takes_command
+from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.errors import PyroError
+from pyro_mcp.operations import REGISTRY, Operation
+from pyro_mcp.sdk import Pyro
+
+CONTENT = {"FileContent": "content", "Diff": "patch", "Logs": "output"}
+"""What `--content-only` prints, by the kind of result; commands print their output."""
+TIMED_OUT = 124
+
+
+def execute(operation: Operation, parsed: Parsed) -> int:
+    """Carry out a parsed command line and give the exit status."""
+    _refuse_impossible(operation, parsed)
+    with Pyro(face="cli", client="pyro") as pyro:
+        if takes_command(operation):
+            return _run_command(pyro, operation, parsed)
+        with _ProgressView(shown=not parsed.json) as view:
+            record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
+    print_result(operation, record, parsed)
+    return 0 if record.get("ok", True) else 1
+
+
+def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
+    """Before anything is done: the result must have what the flags ask for."""
+    kind = operation.result.__name__
+    fields = operation.result.model_fields
+    if parsed.id_only and not ({"id", "workspaces"} & set(fields)):
+        raise UsageError("This result has no id.", hint="Leave --id-only out.")
+    if parsed.content_only and kind not in CONTENT and not takes_command(operation):
+        raise UsageError("This result has no content of its own.", hint="Leave --content-only out.")
+    if parsed.content_only and kind == "Logs" and "handle" not in parsed.arguments:
+        raise UsageError("--content-only needs --handle: the output is that of one command.")
+
+
+def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -> None:
+    """Print a result the way the flags ask."""
+    kind = operation.result.__name__
+    if parsed.json:
+        text = json.dumps(record, ensure_ascii=False) + "\n"
+    elif parsed.id_only:
+        text = "".join(f"{item['id']}\n" for item in record.get("workspaces", [record]))
+    elif parsed.content_only:
+        text = record[CONTENT[kind]]
+        if record.get("hint"):
+            _note(record["hint"])
+    else:
+        from pyro_mcp.cli.render import render
+
+        text = render(kind, record)
+    _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _write(stream: Any, data: bytes) -> None:
+    """All of `data`, at once: what a command printed is seen when it was printed."""
+    stream.flush()
+    view = memoryview(data)
+    while view:
+        view = view[os.write(stream.fileno(), view) :]
+
+
+# -- exec and run
+
+
+def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
+    arguments = parsed.arguments
+    leave_running = "wait_seconds" in arguments
+    record: dict[str, Any] = {}
+    with _ProgressView(shown=not parsed.json) as view, _Interrupt(pyro, arguments.get("workspace")) as interrupt:
+        for said in _pieces(pyro, operation, arguments, leave_running):
+            match said:
+                case Started():
+                    interrupt.started(said)
+                case Output():
+                    view.clear()
+                    if not parsed.json:
+                        _write(sys.stdout if said.stream == "stdout" else sys.stderr, said.data)
+                case Progress():
+                    view.show(said)
+                case Result():
+                    record = said.record
+    if parsed.json:
+        print_result(operation, record, parsed)
+    elif not parsed.content_only:
+        _tell_outcome(record)
+    return _exit_status(record, interrupted=interrupt.asked)
+
+
+def _pieces(pyro: Pyro, operation: Operation, arguments: dict[str, Any], leave_running: bool) -> Iterator[Event | Result]:
+    if leave_running or COMMAND not in arguments:
+        return pyro.events(operation, arguments)
+    from pyro_mcp.client.following import follow
+
+    return follow(pyro.events, pyro.call, operation, arguments)
+
+
+def _tell_outcome(record: dict[str, Any]) -> None:
+    """What the exit status alone does not say."""
+    handle, workspace = record["handle"], record["workspace"]
+    match record["status"]:
+        case "running" if "environment" in record:
+            _note(f"Still running; wait on it with: pyro run --handle {handle}")
+        case "running":
+            _note(f"Still running; read on with: pyro workspace logs {workspace} --handle {handle} --wait-seconds 45")
+        case "timed_out":
+            _note("The command was ended: its time was over (--timeout-seconds).")
+        case "cancelled":
+            _note("The command was cancelled.")
+        case "lost":
+            _note("The machine was reset or lost before the command ended.")
+
+
+def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:
+    status = record["status"]
+    if status == "running":
+        return 0
+    if status == "timed_out":
+        return TIMED_OUT
+    if status == "cancelled" and interrupted:
+        return 130
+    code = record.get("exit_code")
+    return code if isinstance(code, int) else 1
+
+
+class _Interrupt:
+    """Ctrl-C while a command runs: the first cancels the command, the second leaves at once."""
+
+    def __init__(self, pyro: Pyro, workspace: str | None) -> None:
+        self._pyro = pyro
+        self._workspace = workspace
+        self._handle: str | None = None
+        self._before: Any = None
+        self.asked = False
+
+    def started(self, said: Started) -> None:
+        self._handle = said.handle
+        self._workspace = said.workspace or self._workspace
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._arrived)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _arrived(self, number: int, frame: Any) -> None:
+        again, self.asked = self.asked, True
+        if again or self._handle is None or self._workspace is None:
+            # Nothing runs yet, or its name is not known: leaving closes the connection, which ends a one-shot run.
+            raise KeyboardInterrupt
+        _note("\nCancelling the command; once more to leave at once.")
+        threading.Thread(target=self._cancel, daemon=True).start()
+
+    def _cancel(self) -> None:
+        try:
+            self._pyro.call(
+                REGISTRY["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle}
+            )
+        except PyroError as error:
+            _note(f"error: {error}")
+
+
+# -- progress
+
+
+class _ProgressView:
+    """Progress on standard error: a bar on a terminal, else one line for each new text."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._bar: Any = None
+        self._task: Any = None
+        self._last = ""
+
+    def __enter__(self) -> _ProgressView:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.clear()
+
+    def show(self, event: Event) -> None:
+        if not self._shown or not isinstance(event, Progress):
+            return
+        if sys.stderr.isatty():
+            self._draw(event)
+        elif event.text != self._last:
+            self._last = event.text
+            _note(event.text)
+
+    def clear(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self, event: Progress) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bar
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=None)
+        total = None if event.fraction is None else 1.0
+        self._bar.update(self._task, description=event.text, total=total, completed=event.fraction or 0.0)
+
+

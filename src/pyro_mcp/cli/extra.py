@@ -1,0 +1,200 @@
+"""Commands that are no operations: the MCP server, the daemon, the demo."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_mcp.cli.parsing import Parser, UsageError
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A command outside the registry. `run` gets the program's name, its words, and what follows `--`."""
+
+    words: tuple[str, ...]
+    summary: str
+    run: Callable[[str, list[str], list[str] | None], int]
+
+
+def extras() -> list[Extra]:
+    """All of them that this installation has."""
+    found = [
+        Extra(("mcp", "serve"), "Serve the tools to a chat host over standard input and output.", _mcp_serve),
+        Extra(("daemon", "start"), "Start the daemon; other commands do so by themselves.", _daemon_start),
+        Extra(("daemon", "stop"), "Ask the daemon to leave. Machines live on; the next daemon adopts them.", _daemon_stop),
+        Extra(("daemon", "status"), "Say whether the daemon runs, and where its socket and log are.", _daemon_status),
+        Extra(("daemon", "run"), "Be the daemon, in the foreground.", _daemon_run),
+    ]
+    if importlib.util.find_spec("pyro_mcp.cli.demo") is not None:
+        # cli/demo.py offers `SUMMARY` and `run(prog, words, after) -> int`.
+        found.append(Extra(("demo",), "Show the whole story, end to end.", _demo))
+    return found
+
+
+def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        raise SystemExit(0)
+    found, rest = parser.take(words)
+    if rest or after:
+        raise UsageError(f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`.")
+    return found
+
+
+def _demo(prog: str, words: list[str], after: list[str] | None) -> int:
+    demo: Any = importlib.import_module("pyro_mcp.cli.demo")
+    return int(demo.run(prog, words, after))
+
+
+def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
+    parser = Parser(
+        prog=prog,
+        add_help=False,
+        description="Serve the tools to a chat host over standard input and output.\n\n"
+        "Through the tools, only the project folder (CLAUDE_PROJECT_DIR, else the working directory) and the folders\n"
+        "given with --allow-path can be read or written on this machine.",
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("vm-run", "workspace-core", "workspace-full"),
+        default="workspace-core",
+        help="Which tools to offer (default: workspace-core).",
+    )
+    parser.add_argument(
+        "--allow-path", metavar="DIR", action="append", default=[], help="A folder that tools may reach, too. Repeatable."
+    )
+    parser.add_argument(
+        "--network",
+        choices=("off", "egress"),
+        default="egress",
+        help="The most network that a workspace may ask for: off, or egress, which reaches public hosts only. "
+        "Workspaces have none unless they ask (default: egress).",
+    )
+    found = _options(parser, words, after)
+    from pyro_mcp.mcp.serve import serve
+
+    return serve(profile=found.profile, allow_paths=found.allow_path, network=found.network)
+
+
+def _state_parser(prog: str, summary: str) -> Parser:
+    parser = Parser(prog=prog, add_help=False, description=summary)
+    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    return parser
+
+
+def _health() -> dict[str, Any] | None:
+    """What the daemon says of itself; None when none runs."""
+    from pyro_mcp.client.sync import Transport
+    from pyro_mcp.errors import DaemonUnavailable
+    from pyro_mcp.locations import Locations
+
+    transport = Transport(Locations.of_this_user(), start=None, any_version=True)
+    try:
+        return next(iter(list(transport.request("GET", "/v1/health"))))
+    except DaemonUnavailable as error:
+        if error.code == "daemon_not_running":
+            return None
+        raise
+    finally:
+        transport.close()
+
+
+def _say_status(as_json: bool) -> int:
+    from pyro_mcp.locations import Locations
+
+    locations, health = Locations.of_this_user(), _health()
+    facts = {
+        "running": health is not None,
+        "pid": health and health.get("pid"),
+        "version": health and health.get("version"),
+        "socket": str(locations.socket),
+        "log": str(locations.daemon_log),
+        "state": str(locations.state),
+        "cache": str(locations.cache),
+    }
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        said = f"runs, process {facts['pid']}, pyro {facts['version']}" if health else "does not run"
+        print(f"The daemon {said}.\n  socket  {locations.socket}\n  log     {locations.daemon_log}")
+    return 0 if health is not None else 1
+
+
+def _daemon_start(prog: str, words: list[str], after: list[str] | None) -> int:
+    found = _options(_state_parser(prog, "Start the daemon."), words, after)
+    from pyro_mcp.client.launch import start_daemon
+    from pyro_mcp.locations import Locations
+
+    start_daemon(Locations.of_this_user())
+    return _say_status(found.json)
+
+
+def _daemon_status(prog: str, words: list[str], after: list[str] | None) -> int:
+    return _say_status(_options(_state_parser(prog, "Say whether the daemon runs."), words, after).json)
+
+
+def _daemon_stop(prog: str, words: list[str], after: list[str] | None) -> int:
+    found = _options(_state_parser(prog, "Ask the daemon to leave; machines live on."), words, after)
+    from pyro_mcp.client.sync import Transport
+    from pyro_mcp.errors import DaemonUnavailable
+    from pyro_mcp.locations import Locations
+
+    pid: int | None = None
+    health = _health()
+    if health is not None:
+        pid = health.get("pid")
+        transport = Transport(Locations.of_this_user(), start=None, any_version=True)
+        try:
+            list(transport.request("POST", "/v1/stop", {}))
+        except DaemonUnavailable as error:
+            if error.code not in ("daemon_not_running", "daemon_went_away"):
+                raise
+        finally:
+            transport.close()
+        _await_end(pid)
+    if found.json:
+        print(json.dumps({"stopped": health is not None, "pid": pid}))
+    else:
+        print(f"The daemon, process {pid}, has left; machines live on." if health else "No daemon runs.")
+    return 0
+
+
+STOP_SECONDS = 30.0
+
+
+def _await_end(pid: int | None) -> None:
+    """Wait until the process is gone, by its descriptor: nothing is polled."""
+    import select
+
+    from pyro_mcp.errors import DaemonUnavailable
+
+    try:
+        descriptor = os.pidfd_open(int(pid or 0))
+    except (OSError, ValueError):
+        return  # it has gone already
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(STOP_SECONDS * 1000):
+            raise DaemonUnavailable(
+                f"The daemon, process {pid}, was asked to leave and still runs after {STOP_SECONDS:.0f} s.",
+                hint="Its log says why: `pyro daemon status` names it.",
+                code="daemon_stays",
+            )
+    finally:
+        os.close(descriptor)
+
+
+def _daemon_run(prog: str, words: list[str], after: list[str] | None) -> int:
+    _options(Parser(prog=prog, add_help=False, description="Be the daemon, in the foreground."), words, after)
+    from pyro_mcp.daemon.main import run
+    from pyro_mcp.locations import Locations
+
+    print("The daemon runs in the foreground; Ctrl-C ends it.", file=sys.stderr)
+    return run(Locations.of_this_user())

@@ -1,0 +1,288 @@
+"""From words to arguments: the options of a command, derived from its operation's parameters.
+
+argparse reads options only. What is left are the positionals, taken in order, and what follows `--` is the
+command to run; so the order of options and positionals never matters, on any version of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.operations import Operation
+from pyro_mcp.operations.parameters import Parameter, parameters
+
+TEXT_OPTIONS = frozenset({("write_workspace_file", "text"), ("apply_workspace_patch", "patch")})
+"""Texts that may also come from a file: `--text-file FILE`, `-` for standard input."""
+COMMAND = "command"
+OUTPUT_FLAGS = ("json", "id_only", "content_only")
+
+
+class UsageError(InvalidInput):
+    """The words of the command line do not fit; exit status 2."""
+
+    default_code = "bad_usage"
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a command line asks for."""
+
+    arguments: dict[str, Any]
+    json: bool = False
+    id_only: bool = False
+    content_only: bool = False
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises instead of exiting, and knows no abbreviations."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message[:1].upper() + message[1:] + ".", hint=f"See `{self.prog} --help`.")
+
+    def take(self, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Options, and the words that are none.
+
+        Raises:
+            UsageError: an option that there is not; the nearest is offered.
+        """
+        found, rest = self.parse_known_args(words)
+        for word in rest:
+            if word.startswith("-") and word != "-":
+                known = [name for action in self._actions for name in action.option_strings]
+                near = difflib.get_close_matches(word.split("=")[0], known, 1)
+                raise UsageError(
+                    f"There is no option {word.split('=')[0]}.",
+                    hint=f"Did you mean {near[0]}?" if near else f"See `{self.prog} --help`.",
+                )
+        return found, rest
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    hide: dict[str, Any] = {"default": argparse.SUPPRESS, "action": "store_true"}
+    group.add_argument("--json", help="Print exactly one JSON object.", **hide)
+    group.add_argument("--id-only", help="Print ids alone.", **hide)
+    group.add_argument("--content-only", help="Print the content alone.", **hide)
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def singular(parameter: Parameter) -> str:
+    """Options that may be repeated are named for one of them: `labels` is `--label`."""
+    name = parameter.name
+    return name[:-1] if parameter.kind in ("list", "dict") and name.endswith("s") else name
+
+
+def takes_command(operation: Operation) -> bool:
+    return COMMAND in operation.positional
+
+
+def option_parser(operation: Operation, prog: str, *, with_positionals: bool = False) -> Parser:
+    """The parser of one command's options; with its positionals only to print the help."""
+    parser = Parser(prog=prog, description=_description(operation), add_help=with_positionals)
+    for p in parameters(operation):
+        if p.name in operation.positional:
+            if with_positionals:
+                _add_positional(parser, operation, p)
+        else:
+            _add_option(parser, operation, p)
+    add_output_flags(parser)
+    return parser
+
+
+def _description(operation: Operation) -> str:
+    text = operation.help
+    if takes_command(operation):
+        text = operation.summary + (
+            "\n\nThe command follows `--`: one word is a shell command line, several are a program and its arguments,"
+            "\nexactly as given. Its output is passed on while it runs, and its exit status is pyro's (124 after a"
+            "\ntime-out). Ctrl-C ends the command; a second one leaves at once."
+        )
+    return text
+
+
+def _add_positional(parser: argparse.ArgumentParser, operation: Operation, p: Parameter) -> None:
+    if p.name == COMMAND:
+        parser.usage = f"{parser.prog} {_usage_of(operation)} [options] -- COMMAND…"
+        return
+    said = p.description if p.required else f"{p.description} {_default(operation, p)}"
+    parser.add_argument(p.name, metavar=p.name.upper(), nargs=None if p.required else "?", help=_escaped(said))
+
+
+def _usage_of(operation: Operation) -> str:
+    words = []
+    for p in parameters(operation):
+        if p.name in operation.positional and p.name != COMMAND:
+            words.append(p.name.upper() if p.required else f"[{p.name.upper()}]")
+    return " ".join(words)
+
+
+def _default(operation: Operation, p: Parameter) -> str:
+    value = operation.cli_defaults.get(p.name, p.default)
+    if value is None or value is False or value == {}:
+        return ""
+    return f"(default: {value:g})" if isinstance(value, float) else f"(default: {value})"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%").strip()
+
+
+def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parameter) -> None:
+    given: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
+    said = f"{p.description} {_default(operation, p)}"
+    name = option(singular(p))
+    if (operation.name, p.name) in TEXT_OPTIONS:
+        parser.add_argument(name, metavar="TEXT", help=_escaped(said), **given)
+        parser.add_argument(
+            f"{name}-file",
+            metavar="FILE",
+            default=argparse.SUPPRESS,
+            dest=f"{p.name}_file",
+            help="Take it from a file; - is standard input.",
+        )
+        return
+    if p.name == "stdin":
+        parser.add_argument(
+            name, action="store_true", help="Pass this command's standard input on: text, at most 1 MiB.", **given
+        )
+        return
+    if p.name == "wait_seconds" and takes_command(operation):
+        said = "Wait only so long, 0 to 50 s, and leave the command running; without this, wait until it ends."
+    if p.kind == "boolean":
+        action: Any = argparse.BooleanOptionalAction if p.tri_state else "store_true"
+        parser.add_argument(name, action=action, help=_escaped(said), **given)
+    elif p.kind == "dict":
+        parser.add_argument(name, action=_Pairs, metavar="KEY=VALUE", help=_escaped(f"{said} Repeatable."), **given)
+    elif p.kind == "list":
+        parser.add_argument(name, action="append", metavar="TEXT", help=_escaped(f"{said} Repeatable."), **given)
+    elif p.choices:
+        parser.add_argument(name, choices=p.choices, help=_escaped(said), required=p.required, **given)
+    else:
+        metavar = {"integer": "N", "number": "SECONDS" if p.name.endswith("seconds") else "N"}.get(p.kind, "TEXT")
+        parser.add_argument(
+            name, type=_reader(p), metavar=metavar, help=_escaped(said), required=p.required, **given
+        )
+
+
+class _Pairs(argparse.Action):
+    """`k=v`, repeated, into a dictionary."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        key, sign, value = str(values).partition("=")
+        if not sign or not key:
+            parser.error(f"{option_string} takes KEY=VALUE, not {values!r}")
+        pairs = dict(getattr(namespace, self.dest, {}))
+        pairs[key] = value
+        setattr(namespace, self.dest, pairs)
+
+
+def _reader(p: Parameter) -> Callable[[str], Any]:
+    """Reads one value and holds its bounds; argparse puts the option's name before the message."""
+
+    def read(text: str) -> Any:
+        value: Any = text
+        if p.kind in ("integer", "number"):
+            try:
+                value = int(text) if p.kind == "integer" else float(text)
+            except ValueError:
+                kind = "a whole number" if p.kind == "integer" else "a number"
+                raise argparse.ArgumentTypeError(f"{text!r} is not {kind}") from None
+            if not _within(p, value):
+                raise argparse.ArgumentTypeError(f"{text} is out of bounds: {p.description.rstrip('.')}")
+        elif p.pattern and not re.search(p.pattern, text):
+            raise argparse.ArgumentTypeError(f"{text!r} does not fit: {p.description.rstrip('.')}")
+        return value
+
+    return read
+
+
+def _within(p: Parameter, value: float) -> bool:
+    return (
+        value == value
+        and (p.minimum is None or value >= p.minimum)
+        and (p.above is None or value > p.above)
+        and (p.maximum is None or value <= p.maximum)
+    )
+
+
+def parse(operation: Operation, prog: str, words: list[str], after: list[str] | None) -> Parsed:
+    """The arguments that a command line gives; `after` is what follows `--`, None without one.
+
+    Raises:
+        UsageError: words that do not fit.
+    """
+    parser = option_parser(operation, prog)
+    found, rest = parser.take(words)
+    arguments = vars(found)
+    flags = {flag: bool(arguments.pop(flag, False)) for flag in OUTPUT_FLAGS}
+    if sum(flags.values()) > 1:
+        raise UsageError("Only one of --json, --id-only and --content-only can hold.")
+    positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
+    if not takes_command(operation):
+        rest += after or []
+    if len(rest) > len(positionals):
+        if takes_command(operation) and after is None:
+            raise UsageError(
+                "The command to run stands after `--`.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
+            )
+        raise UsageError(f"There is one word too many: {rest[len(positionals)]!r}.", hint=f"See `{prog} --help`.")
+    for p, word in zip(positionals, rest, strict=False):
+        arguments[p.name] = word
+    if takes_command(operation) and after is not None:
+        if not after:
+            raise UsageError("There is no command after `--`.", hint="Such as: -- ls -l")
+        arguments[COMMAND] = after[0] if len(after) == 1 else after
+    _take_texts(operation, arguments)
+    for p in parameters(operation):
+        if p.required and p.name not in arguments:
+            if p.name == COMMAND:
+                raise UsageError("The command to run is missing.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l")
+            shown = p.name.upper() if p.name in operation.positional else option(singular(p))
+            if (operation.name, p.name) in TEXT_OPTIONS:
+                shown += f" or {shown}-file"
+            raise UsageError(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
+    return Parsed({**operation.cli_defaults, **arguments}, **flags)
+
+
+def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:
+    for owner, name in TEXT_OPTIONS:
+        if owner != operation.name or f"{name}_file" not in arguments:
+            continue
+        if name in arguments:
+            raise UsageError(f"Give {option(name)} or {option(name)}-file, not both.")
+        arguments[name] = read_text(arguments.pop(f"{name}_file"))
+    if arguments.get("stdin") is True:
+        arguments["stdin"] = read_text("-")
+
+
+def read_text(path: str) -> str:
+    """The text of a file, or of standard input for `-`.
+
+    Raises:
+        InvalidInput: it cannot be read, or is not UTF-8.
+    """
+    shown = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read().decode()
+        with open(path, "rb") as file:
+            return file.read().decode()
+    except OSError as error:
+        raise InvalidInput(f"{shown} cannot be read: {error.strerror}.", code="file_unreadable") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"{shown} is not UTF-8 text.", hint="For other files use `pyro workspace sync push`.", code="not_text"
+        ) from None

@@ -1,0 +1,305 @@
+"""Results as text for people: aligned columns, relative times, sizes in words. Pure: record in, text out."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Fields = dict[str, Any]
+
+
+def render(kind: str, record: Fields) -> str:
+    """The text for a result of the model named `kind`; ends with a line end unless it is empty."""
+    renderer = _RENDERERS.get(kind, _facts)
+    text = renderer(record)
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+# -- pieces
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
+    """Columns aligned by width; the last one is left as long as it is."""
+    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def size(count: int | None) -> str:
+    """Bytes in words: 1023 B, 1.5 KiB, 20 MiB."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+        value /= 1024
+    return str(count)
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
+
+
+def ago(moment: str | None, now: datetime.datetime | None = None) -> str:
+    """A time relative to now: `12 s ago`, `in 3 min`."""
+    if not moment:
+        return "-"
+    try:
+        then = datetime.datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    seconds = ((now or datetime.datetime.now(datetime.UTC)) - then).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    count = duration(float(round(abs(seconds)))).replace(".0 s", " s")
+    return f"{count} ago" if seconds > 0 else f"in {count}"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def _facts(record: Fields) -> str:
+    """Names and values, what is empty left out: for results without a form of their own."""
+    rows = []
+    for name, value in record.items():
+        if value is None or value in ("", [], {}):
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{key}={item}" for key, item in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(str(item) for item in value)
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif name.endswith("_bytes"):
+            value = size(value)
+        elif name.endswith("_at"):
+            value = ago(value)
+        elif name.endswith("_seconds"):
+            value = duration(value)
+        rows.append((name.replace("_", " "), value))
+    return table(rows)
+
+
+# -- results
+
+
+def _workspaces(record: Fields) -> str:
+    if not record["workspaces"]:
+        return "There are no workspaces."
+    rows = [
+        (
+            w["id"],
+            w["name"] or "-",
+            w["state"],
+            w["environment"],
+            w["network_policy"],
+            ago(w["last_activity_at"]),
+            " ".join(f"{key}={value}" for key, value in w["labels"].items()),
+        )
+        for w in record["workspaces"]
+    ]
+    return table(rows, ("ID", "NAME", "STATE", "ENVIRONMENT", "NETWORK", "LAST USED", "LABELS"))
+
+
+def _workspace(record: Fields) -> str:
+    seed = record.get("seed")
+    shown = {key: value for key, value in record.items() if key != "seed"}
+    text = _facts(shown)
+    if seed:
+        text += f"\nseed  {seed['source']}: {plural(seed['files'], 'file')}, {size(seed['bytes'])}"
+        text += "".join(f"\n      {note}" for note in seed["notes"])
+        if seed["skipped"]:
+            text += f"\n      skipped: {', '.join(seed['skipped'])}"
+    return text
+
+
+def _environments(record: Fields) -> str:
+    rows = [
+        (
+            e["name"] + (" (default)" if e["default"] else ""),
+            "yes" if e["installed"] else "no",
+            size(e["size_bytes"]),
+            e["description"],
+        )
+        for e in record["environments"]
+    ]
+    return table(rows, ("ENVIRONMENT", "INSTALLED", "SIZE", "DESCRIPTION"))
+
+
+def _environment(record: Fields) -> str:
+    contents = record.get("contents")
+    text = _facts({key: value for key, value in record.items() if key != "contents"})
+    if contents:
+        text += "\n\n" + table(sorted(contents.items()), ("PACKAGE", "VERSION"))
+    return text
+
+
+def _doctor(record: Fields) -> str:
+    def mark(item: Fields) -> str:
+        return "ok" if item["ok"] else "--" if item.get("required") is False else "NO"
+
+    lines = [("pyro works here." if record["ok"] else "pyro cannot create workspaces here."), "", "Engines"]
+    for engine in record["engines"]:
+        lines.append(f"  {mark(engine)}  {engine['name']}: {engine['detail']}")
+    lines += ["", "Components"]
+    for part in record["components"]:
+        where = " ".join(x for x in (part["path"], part["version"]) if x) or part["source"]
+        lines.append(f"  {mark(part)}  {part['name']}: {where}" + (f"  {part['remedy']}" if part["remedy"] else ""))
+    lines += ["", "This machine"]
+    for check in record["checks"]:
+        lines.append(f"  {mark(check)}  {check['name']}: {check['detail']}")
+        if check["remedy"] and not check["ok"]:
+            lines.append(f"      {check['remedy']}")
+    lines += ["", "Environments"]
+    for env in record["environments"]:
+        lines.append(f"  {'ok' if env['installed'] else '--'}  {env['name']}: {env['description']}")
+    lines += ["", "Daemon", *("  " + line for line in _facts(record["daemon"]).splitlines())]
+    if record["fixed"]:
+        lines += ["", "Fixed", *(f"  {item}" for item in record["fixed"])]
+    return "\n".join(lines)
+
+
+def _logs(record: Fields) -> str:
+    if record["handle"] is not None:
+        text = str(record["output"])
+        if record["hint"]:
+            text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['hint']}]\n"
+        return text
+    if not record["commands"]:
+        return "No command has run yet."
+    rows = [
+        (
+            c["handle"],
+            c["status"] if c["exit_code"] is None else f"{c['status']} {c['exit_code']}",
+            ago(c["started_at"]),
+            duration(c["duration_seconds"]),
+            size(c["output_bytes"]),
+            _command(c["command"]),
+        )
+        for c in record["commands"]
+    ]
+    return table(rows, ("HANDLE", "STATUS", "STARTED", "TOOK", "OUTPUT", "COMMAND"))
+
+
+def _command(argv: list[str]) -> str:
+    import shlex
+
+    text = argv[2] if len(argv) == 3 and argv[:2] == ["/bin/bash", "-c"] else shlex.join(argv)
+    text = " ".join(text.split())
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def _history(record: Fields) -> str:
+    rows = [
+        (
+            event["sequence"],
+            ago(event["at"]),
+            event["face"],
+            event["operation"],
+            event["outcome"],
+            duration(event["duration_seconds"]),
+            event["error"] or event["summary"],
+        )
+        for event in record["events"]
+    ]
+    return table(rows, ("#", "WHEN", "FACE", "OPERATION", "OUTCOME", "TOOK", "WHAT"))
+
+
+def _file_list(record: Fields) -> str:
+    rows = [
+        (
+            e["mode"],
+            size(e["size"]) if e["kind"] == "file" else e["kind"],
+            ago(e["modified_at"]),
+            e["path"] + (f" -> {e['link']}" if e["link"] else ""),
+        )
+        for e in record["entries"]
+    ]
+    return _with_hint(table(rows), record)
+
+
+def _file_content(record: Fields) -> str:
+    return _with_hint(str(record["content"]), record)
+
+
+def _changes(files: list[Fields]) -> str:
+    rows = []
+    for f in files:
+        name = f["path"] if not f["old_path"] else f"{f['old_path']} -> {f['path']}"
+        rows.append((f["status"], "binary" if f["binary"] else f"+{f['insertions']} -{f['deletions']}", name))
+    return table(rows)
+
+
+def _diff(record: Fields) -> str:
+    if not record["files"] and not record["empty_directories"]:
+        return "Nothing has changed since the baseline."
+    parts = [
+        f"{plural(len(record['files']), 'file')} changed, +{record['insertions']} -{record['deletions']}",
+        _changes(record["files"]),
+    ]
+    parts += [f"new empty directory: {name}" for name in record["empty_directories"]]
+    if record["patch"]:
+        parts += ["", record["patch"].rstrip("\n")]
+    return _with_hint("\n".join(parts), record)
+
+
+def _with_hint(text: str, record: Fields) -> str:
+    if not record.get("hint"):
+        return text
+    return text + ("" if not text or text.endswith("\n") else "\n") + f"[{record['hint']}]\n"
+
+
+def _written(record: Fields) -> str:
+    return f"{record['action']} {record['path']}, {size(record['size'])}, mode {record['mode']}"
+
+
+def _deleted(record: Fields) -> str:
+    return f"deleted {record['name'] or record['id']}"
+
+
+def _synced(record: Fields) -> str:
+    text = f"{record['source']} -> {record['destination']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+    return text + (f"\nskipped: {', '.join(record['skipped'])}" if record["skipped"] else "")
+
+
+def _exported(record: Fields) -> str:
+    return f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+
+
+def _pruned(record: Fields) -> str:
+    if not record["removed"]:
+        return "Nothing to remove."
+    return "\n".join([*(f"removed {name}" for name in record["removed"]), f"{size(record['freed_bytes'])} freed"])
+
+
+_RENDERERS: dict[str, Callable[[Fields], str]] = {
+    "Deleted": _deleted,
+    "Diff": _diff,
+    "Doctor": _doctor,
+    "Environment": _environment,
+    "EnvironmentList": _environments,
+    "Exported": _exported,
+    "FileContent": _file_content,
+    "FileList": _file_list,
+    "FileWritten": _written,
+    "History": _history,
+    "Logs": _logs,
+    "PatchApplied": lambda record: _changes(record["files"]),
+    "Pruned": _pruned,
+    "Synced": _synced,
+    "Workspace": _workspace,
+    "WorkspaceList": _workspaces,
+}

@@ -1,0 +1,187 @@
+"""Runs the tools of a profile: checks, guards, calls the daemon, and shapes the answer. Knows no MCP library.
+
+Text and structured content are the same JSON, each complete on its own, for one host shows only the one and
+the next only the other. An error is one line that a model can act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.client.answers import Event, Progress, Started
+from pyro_mcp.errors import InternalError, InvalidInput, PyroError
+from pyro_mcp.mcp.access import Access
+from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
+from pyro_mcp.operations import REGISTRY, Operation, Profile
+from pyro_mcp.operations.validation import validated
+
+log = logging.getLogger(__name__)
+CALL_SECONDS = 49.0
+"""No call lasts longer: Codex and OpenCode give a tool 60 s, and 50 s is what we promise (shared contract)."""
+WAIT_SECONDS = 45.0
+"""The longest wait that is passed on, so that the rest of the call fits within `CALL_SECONDS`."""
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a tool call gives."""
+
+    text: str
+    structured: dict[str, Any] | None = None
+    is_error: bool = False
+
+
+def said(error: PyroError) -> Answer:
+    """An error as text: message, next step, code."""
+    return Answer(f"{error.message} {error.hint}".strip() + f" [{error.code}]", is_error=True)
+
+
+class Toolbox:
+    """The tools of one profile, within what the user allowed."""
+
+    def __init__(self, profile: Profile, access: Access, pyro: AsyncPyro) -> None:
+        self._access = access
+        self._pyro = pyro
+        self._operations = {str(op.mcp): op for op in operations_of(profile)}
+        self.tools = [tool(op) for op in self._operations.values()]
+        self._schemas = {t["name"]: t["outputSchema"] for t in self.tools}
+        self._left: set[asyncio.Task[Any]] = set()
+
+    async def call(self, name: str, arguments: dict[str, Any] | None, on_progress: OnProgress | None = None) -> Answer:
+        """Run a tool; every failure is an answer, only cancellation passes through."""
+        try:
+            operation = self._find(name)
+            ready = self._ready(operation, arguments or {})
+            return await self._carried_out(operation, ready, on_progress)
+        except PyroError as error:
+            return said(error)
+        except Exception as error:
+            log.exception("tool %s failed", name)
+            return said(
+                InternalError(
+                    f"{name} failed by a defect of pyro ({type(error).__name__}: {error}).",
+                    hint="Whether it was carried out, workspace_status and workspace_diff can tell.",
+                )
+            )
+
+    def _find(self, name: str) -> Operation:
+        found = self._operations.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._operations, 1, 0.4)
+            raise InvalidInput(
+                f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
+                hint=f"Did you mean {near[0]!r}?" if near else "",
+                code="unknown_tool",
+            )
+        return found
+
+    def _ready(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as the daemon gets them: known, valid, within what is allowed."""
+        names = [p.name for p in offered(operation)]
+        for name in arguments:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                raise InvalidInput(
+                    f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",
+                    hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
+                    code="unknown_parameter",
+                )
+        given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            checked = validated(operation, given)
+        except InvalidInput as error:
+            message = error.message.replace(operation.name, str(operation.mcp), 1)
+            raise InvalidInput(message, hint=error.hint, code=error.code) from None
+        ready = {name: checked[name] for name in given}
+        if operation.name == "create_workspace":
+            self._choose_seed(ready)
+        if "wait_seconds" in checked:
+            ready["wait_seconds"] = min(checked["wait_seconds"], WAIT_SECONDS)
+        return self._access.granted(operation, ready)
+
+    def _choose_seed(self, arguments: dict[str, Any]) -> None:
+        """Unsaid, a workspace begins with the project folder; an empty path asks for an empty one."""
+        if "seed_path" not in arguments:
+            if self._access.project is not None:
+                arguments["seed_path"] = str(self._access.project)
+        elif not arguments["seed_path"]:
+            del arguments["seed_path"]
+
+    async def _carried_out(
+        self, operation: Operation, arguments: dict[str, Any], on_progress: OnProgress | None
+    ) -> Answer:
+        handle: str | None = None
+
+        def heard(event: Event) -> None:
+            nonlocal handle
+            if isinstance(event, Started):
+                handle = event.handle
+            elif isinstance(event, Progress) and on_progress is not None:
+                on_progress(event)
+
+        listens = operation.streams and (on_progress is not None or operation.name == "exec_workspace")
+        work = asyncio.ensure_future(
+            self._pyro.call(operation, arguments, on_event=heard if listens else None, outputs=False)
+        )
+        try:
+            done, _ = await asyncio.wait({work}, timeout=CALL_SECONDS)
+        except asyncio.CancelledError:
+            await self._give_up(operation, arguments, work, handle)
+            raise
+        if not done:
+            return self._not_yet(operation, arguments, work, handle)
+        return self._answer(operation, work.result())
+
+    def _answer(self, operation: Operation, record: dict[str, Any]) -> Answer:
+        structured = without_empty(record, self._schemas[str(operation.mcp)])
+        return Answer(json.dumps(structured, ensure_ascii=False, separators=(",", ":")), structured)
+
+    def _not_yet(
+        self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None
+    ) -> Answer:
+        """The call lasted too long: answer with what is known, and let it go on."""
+        self._keep(work)
+        if operation.name == "exec_workspace" and handle is not None:
+            record = {
+                "workspace": arguments["workspace"],
+                "handle": handle,
+                "status": "running",
+                "hint": f"Still running. Wait with workspace_logs(handle={handle!r}, wait_seconds=45).",
+            }
+            return self._answer(operation, record)
+        return Answer(
+            f"{operation.mcp} has not finished within {CALL_SECONDS:.0f} s and goes on. "
+            "Do not repeat it; see in a while with workspace_list or workspace_status what came of it. [still_running]",
+            is_error=True,
+        )
+
+    async def _give_up(
+        self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None
+    ) -> None:
+        """The host cancelled the call: end the command that it started. A one-shot machine ends with its connection."""
+        if operation.name == "exec_workspace" and handle is not None and not work.done():
+            cancel = REGISTRY["cancel_workspace_exec"]
+            ending = self._pyro.call(cancel, {"workspace": arguments["workspace"], "handle": handle})
+            self._keep(asyncio.ensure_future(ending))
+            self._keep(work)
+        else:
+            work.cancel()
+
+    def _keep(self, work: asyncio.Task[Any]) -> None:
+        """Let a task go on by itself; its failure is of no interest any more."""
+        self._left.add(work)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._left.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                log.info("a call that nobody waited for failed: %s", task.exception())
+
+        work.add_done_callback(ended)
