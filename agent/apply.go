@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"strings"
 )
 
 const (
@@ -84,7 +83,7 @@ func (j *journal) makeParents(name string) error {
 	if parent == "." {
 		return nil
 	}
-	if _, err := j.root.Stat(parent); err == nil {
+	if _, err := j.root.Lstat(parent); err == nil {
 		return nil
 	}
 	if err := j.makeParents(parent); err != nil {
@@ -112,33 +111,6 @@ func (j *journal) place(staged, name string) error {
 	}
 	j.did(func() { j.root.RemoveAll(name) })
 	return nil
-}
-
-// through follows symbolic links at the end of a path, as a writing program would, staying inside.
-func through(root *os.Root, name string) (string, error) {
-	for range 40 { // as many as the kernel follows (MAXSYMLINKS)
-		info, err := root.Lstat(name)
-		if err != nil || kindOf(info.Mode()) != "symlink" {
-			return name, nil
-		}
-		target, err := root.Readlink(name)
-		if err != nil {
-			return "", err
-		}
-		joined := path.Join(path.Dir(name), target)
-		if path.IsAbs(target) {
-			inside, ok := strings.CutPrefix(path.Clean(target), "/workspace/")
-			if !ok {
-				return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
-			}
-			joined = inside
-		}
-		if joined == ".." || strings.HasPrefix(joined, "../") {
-			return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
-		}
-		name = joined
-	}
-	return "", fail(422, "bad_path", "%s is a loop of symbolic links.", shown(name))
 }
 
 func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
@@ -195,18 +167,19 @@ func check(root *os.Root, c *change) error {
 	if name == "." {
 		return fail(422, "bad_path", "The workspace itself cannot be changed by this.")
 	}
-	c.Path = name
+	// A write goes through a last link, as that of any program does; what replaces the link expects it.
+	if c.Path, err = resolve(root, name, c.Op == "write" && c.Expect == "" || c.Op == "chmod"); err != nil {
+		return err
+	}
 	if c.Op == "rename" {
 		if c.To, err = cleanPath(c.To); err != nil {
 			return err
 		}
+		if c.To, err = resolve(root, c.To, false); err != nil {
+			return err
+		}
 		if c.To == "." {
 			return fail(422, "bad_path", "The workspace itself cannot be changed by this.")
-		}
-	}
-	if c.Op == "write" && c.Expect == "" {
-		if c.Path, err = through(root, name); err != nil {
-			return fileError(err, name)
 		}
 	}
 	if c.Expect == "" {
@@ -235,7 +208,7 @@ func (j *journal) stageContent(c *change) (string, error) {
 		mode := uint32(0o644)
 		if c.Mode != nil {
 			mode = *c.Mode
-		} else if info, err := j.root.Stat(c.Path); err == nil && info.Mode().IsRegular() {
+		} else if info, err := j.root.Lstat(c.Path); err == nil && info.Mode().IsRegular() {
 			mode = permissions(info.Mode())
 		}
 		staged := j.temporary()
@@ -284,7 +257,7 @@ func (j *journal) carryOut(c *change, staged string) error {
 		}
 		return nil
 	case "chmod":
-		info, err := j.root.Stat(c.Path)
+		info, err := j.root.Lstat(c.Path)
 		if err != nil {
 			return err
 		}

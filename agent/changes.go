@@ -253,4 +253,3 @@ func sameBytes(a, b io.Reader) bool {
 }
 
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
-

@@ -46,6 +46,53 @@ func cleanPath(text string) (string, error) {
 	return path.Clean("./" + text), nil
 }
 
+const maxLinks = 40 // as many as the kernel follows (MAXSYMLINKS in include/linux/namei.h)
+
+// resolve follows the symbolic links of a clean path inside the workspace and refuses those that lead out.
+//
+// os.Root does this by itself, but not under gVisor: there, openat(2) with O_NOFOLLOW and O_DIRECTORY follows
+// a last symbolic link all the same (release 20240729), and os.Root relies on that it does not. What is given
+// here has no link left in it, except for the last name when `last` is false.
+func resolve(root *os.Root, name string, last bool) (string, error) {
+	done, rest := ".", strings.Split(name, "/")
+	for links := 0; len(rest) > 0; {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if done == "." {
+				return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
+			}
+			done = path.Dir(done)
+			continue
+		}
+		next := path.Join(done, part)
+		info, err := root.Lstat(next)
+		if err != nil || info.Mode()&fs.ModeSymlink == 0 || (len(rest) == 0 && !last) {
+			done = next // what is missing is for the caller to say
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", fail(422, "bad_path", "%s is a loop of symbolic links.", shown(name))
+		}
+		target, err := root.Readlink(next)
+		if err != nil {
+			return "", fileError(err, name)
+		}
+		if path.IsAbs(target) {
+			inside, ok := strings.CutPrefix(path.Clean(target)+"/", "/workspace/")
+			if !ok {
+				return "", fail(422, "outside_workspace", "%s leads out of the workspace through a symbolic link.", shown(name))
+			}
+			done, target = ".", inside
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return done, nil
+}
+
 func (a *agent) root() (*os.Root, error) { return os.OpenRoot(a.workspace) }
 
 // layer opens the tree that a request is about: the workspace, or the seed below it.
@@ -125,6 +172,9 @@ func (a *agent) statFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer root.Close()
+	if name, err = resolve(root, name, false); err != nil {
+		return err
+	}
 	info, err := root.Lstat(name)
 	if err != nil {
 		return fileError(err, name)
@@ -148,7 +198,10 @@ func (a *agent) listFiles(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer root.Close()
-	info, err := root.Stat(name)
+	if name, err = resolve(root, name, true); err != nil {
+		return err
+	}
+	info, err := root.Lstat(name)
 	if err != nil {
 		return fileError(err, name)
 	}
@@ -215,9 +268,9 @@ func readNames(root *os.Root, directory string) ([]string, error) {
 	return kept, nil
 }
 
-// openRegular opens a regular file without ever blocking on a FIFO or opening a device.
+// openRegular opens a regular file at a resolved path, without ever blocking on a FIFO or opening a device.
 func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	info, err := root.Stat(name)
+	info, err := root.Lstat(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -257,6 +310,9 @@ func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer root.Close()
+	if name, err = resolve(root, name, true); err != nil {
+		return err
+	}
 	file, info, err := openRegular(root, name)
 	if err != nil {
 		return fileError(err, name)
@@ -309,6 +365,9 @@ func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		if name, err = resolve(root, name, false); err != nil {
+			return err
+		}
 		state, err := stateOf(root, name, min(request.MaxBytesEach, budget))
 		if err != nil {
 			return fileError(err, name)
@@ -323,7 +382,7 @@ func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// stateOf looks at a path without following a last symbolic link; a parent that is a link out is absent.
+// stateOf looks at a resolved path without following a last symbolic link.
 func stateOf(root *os.Root, name string, bound int64) (fileState, error) {
 	info, err := root.Lstat(name)
 	if err != nil {

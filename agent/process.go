@@ -704,4 +704,3 @@ func readText(path string) string {
 	data, _ := os.ReadFile(path)
 	return string(data)
 }
-

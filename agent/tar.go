@@ -29,7 +29,11 @@ func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer root.Close()
-	if _, err := root.Lstat(name); err != nil {
+	if name, err = resolve(root, name, false); err != nil {
+		return err
+	}
+	info, err := root.Lstat(name)
+	if err != nil {
 		return fileError(err, name)
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
@@ -38,7 +42,7 @@ func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
 	skipped := 0
 	// A file's own name, or names below a directory: what stands in the archive does not tell where it was.
 	base := path.Dir(name)
-	if info, err := root.Stat(name); err == nil && info.IsDir() {
+	if info.IsDir() {
 		base = name
 	}
 	if err := addToTar(out, root, name, base, &skipped); err != nil {
@@ -139,6 +143,9 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer root.Close()
+	if destination, err = resolve(root, destination, true); err != nil {
+		return err
+	}
 	j, err := newJournal(root)
 	if err != nil {
 		return fileError(err, ".")
@@ -151,9 +158,15 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 	a.applyLock.Lock()
 	defer a.applyLock.Unlock()
 	files, directories := 0, 0
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
+		// Only now: what an earlier member put there counts as well.
+		if e.name, err = resolve(root, e.name, false); err != nil {
+			j.rollback()
+			return err
+		}
 		if e.directory {
-			err = j.placeDirectory(e)
+			err = j.placeDirectory(*e)
 			directories++
 		} else {
 			if err = j.makeParents(e.name); err == nil {

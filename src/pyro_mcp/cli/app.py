@@ -6,13 +6,14 @@ Start-up counts: only the parser of the command at hand is built, and nothing he
 from __future__ import annotations
 
 import difflib
+import gc
 import json
 import os
 import sys
 from typing import Any
 
 from pyro_mcp.cli import extra
-from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, UsageError, option_parser, parse
+from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, usage_error, option_parser, parse
 from pyro_mcp.errors import InternalError, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION
@@ -22,10 +23,18 @@ INTERRUPTED = 130
 _ORDER = {"doctor": 0, "env": 1, "run": 2, "workspace": 3}
 
 
+def in_order() -> list[Operation]:
+    """The operations in the order in which a person meets them."""
+
+    def place(op: Operation) -> tuple[int, bool]:
+        return _ORDER.get(op.cli[0], len(_ORDER)), not op.function.__qualname__.startswith("Workspace")
+
+    return sorted(REGISTRY.values(), key=place)
+
+
 def commands() -> dict[tuple[str, ...], Operation | extra.Extra]:
     """Every command by its words."""
-    ordered = sorted(REGISTRY.values(), key=lambda op: (_ORDER.get(op.cli[0], 9), not op.function.__qualname__.startswith("Workspace")))
-    table: dict[tuple[str, ...], Operation | extra.Extra] = {op.cli: op for op in ordered}
+    table: dict[tuple[str, ...], Operation | extra.Extra] = {op.cli: op for op in in_order()}
     table.update({e.words: e for e in extra.extras()})
     return table
 
@@ -83,6 +92,7 @@ def _run(words: list[str]) -> int:
         return _group(path, rest, table)
     command, prog = table[path], " ".join(("pyro", *path))
     if isinstance(command, extra.Extra):
+        gc.enable()
         return command.run(prog, leading + rest, after)
     if "--help" in rest or "-h" in rest:
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
@@ -94,6 +104,7 @@ def _run(words: list[str]) -> int:
 def execute(operation: Operation, parsed: Parsed) -> int:
     from pyro_mcp.cli.execute import execute as carry_out
 
+    gc.enable()
     return carry_out(operation, parsed)
 
 
@@ -116,7 +127,7 @@ def _group(path: tuple[str, ...], rest: list[str], table: dict[tuple[str, ...], 
     if rest and rest[0] not in ("--help", "-h"):
         near = difflib.get_close_matches(rest[0], below, 1)
         what = "option" if rest[0].startswith("-") else "command"
-        raise UsageError(
+        raise usage_error(
             f"There is no {what} {rest[0]!r} of `{prog}`; there are: {', '.join(sorted(below))}.",
             hint=f"Did you mean `{prog} {near[0]}`?" if near else f"See `{prog} --help`.",
         )

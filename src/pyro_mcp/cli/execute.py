@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pyro_mcp.cli.parsing import COMMAND, Parsed, UsageError, takes_command
+from pyro_mcp.cli.parsing import COMMAND, Parsed, usage_error, takes_command
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.errors import PyroError
 from pyro_mcp.operations import REGISTRY, Operation
@@ -42,11 +42,11 @@ def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
     kind = operation.result.__name__
     fields = operation.result.model_fields
     if parsed.id_only and not ({"id", "workspaces"} & set(fields)):
-        raise UsageError("This result has no id.", hint="Leave --id-only out.")
+        raise usage_error("This result has no id.", hint="Leave --id-only out.")
     if parsed.content_only and kind not in CONTENT and not takes_command(operation):
-        raise UsageError("This result has no content of its own.", hint="Leave --content-only out.")
+        raise usage_error("This result has no content of its own.", hint="Leave --content-only out.")
     if parsed.content_only and kind == "Logs" and "handle" not in parsed.arguments:
-        raise UsageError("--content-only needs --handle: the output is that of one command.")
+        raise usage_error("--content-only needs --handle: the output is that of one command.")
 
 
 def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -> None:
@@ -106,7 +106,9 @@ def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
     return _exit_status(record, interrupted=interrupt.asked)
 
 
-def _pieces(pyro: Pyro, operation: Operation, arguments: dict[str, Any], leave_running: bool) -> Iterator[Event | Result]:
+def _pieces(
+    pyro: Pyro, operation: Operation, arguments: dict[str, Any], leave_running: bool
+) -> Iterator[Event | Result]:
     if leave_running or COMMAND not in arguments:
         return pyro.events(operation, arguments)
     from pyro_mcp.client.following import follow
@@ -175,9 +177,7 @@ class _Interrupt:
 
     def _cancel(self) -> None:
         try:
-            self._pyro.call(
-                REGISTRY["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle}
-            )
+            self._pyro.call(REGISTRY["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
         except PyroError as error:
             _note(f"error: {error}")
 
@@ -220,11 +220,14 @@ class _ProgressView:
             from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bar
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TimeElapsedColumn(),
+            )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=None)
         total = None if event.fraction is None else 1.0
         self._bar.update(self._task, description=event.text, total=total, completed=event.fraction or 0.0)
-
-

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pyro_mcp.cli.parsing import Parser, UsageError
+from pyro_mcp.cli.parsing import Parser, usage_error
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ def extras() -> list[Extra]:
     found = [
         Extra(("mcp", "serve"), "Serve the tools to a chat host over standard input and output.", _mcp_serve),
         Extra(("daemon", "start"), "Start the daemon; other commands do so by themselves.", _daemon_start),
-        Extra(("daemon", "stop"), "Ask the daemon to leave. Machines live on; the next daemon adopts them.", _daemon_stop),
+        Extra(
+            ("daemon", "stop"), "Ask the daemon to leave. Machines live on; the next daemon adopts them.", _daemon_stop
+        ),
         Extra(("daemon", "status"), "Say whether the daemon runs, and where its socket and log are.", _daemon_status),
         Extra(("daemon", "run"), "Be the daemon, in the foreground.", _daemon_run),
     ]
@@ -43,7 +45,9 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
         raise SystemExit(0)
     found, rest = parser.take(words)
     if rest or after:
-        raise UsageError(f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`.")
+        raise usage_error(
+            f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`."
+        )
     return found
 
 
@@ -67,7 +71,11 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="Which tools to offer (default: workspace-core).",
     )
     parser.add_argument(
-        "--allow-path", metavar="DIR", action="append", default=[], help="A folder that tools may reach, too. Repeatable."
+        "--allow-path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="A folder that tools may reach, too. Repeatable.",
     )
     parser.add_argument(
         "--network",

@@ -24,10 +24,9 @@ COMMAND = "command"
 OUTPUT_FLAGS = ("json", "id_only", "content_only")
 
 
-class UsageError(InvalidInput):
+def usage_error(message: str, hint: str = "") -> InvalidInput:
     """The words of the command line do not fit; exit status 2."""
-
-    default_code = "bad_usage"
+    return InvalidInput(message, hint=hint, code="bad_usage")
 
 
 @dataclass(frozen=True)
@@ -47,20 +46,20 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message[:1].upper() + message[1:] + ".", hint=f"See `{self.prog} --help`.")
+        raise usage_error(message[:1].upper() + message[1:] + ".", hint=f"See `{self.prog} --help`.")
 
     def take(self, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         """Options, and the words that are none.
 
         Raises:
-            UsageError: an option that there is not; the nearest is offered.
+            InvalidInput: an option that there is not; the nearest is offered.
         """
         found, rest = self.parse_known_args(words)
         for word in rest:
             if word.startswith("-") and word != "-":
                 known = [name for action in self._actions for name in action.option_strings]
                 near = difflib.get_close_matches(word.split("=")[0], known, 1)
-                raise UsageError(
+                raise usage_error(
                     f"There is no option {word.split('=')[0]}.",
                     hint=f"Did you mean {near[0]}?" if near else f"See `{self.prog} --help`.",
                 )
@@ -172,9 +171,7 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
         parser.add_argument(name, choices=p.choices, help=_escaped(said), required=p.required, **given)
     else:
         metavar = {"integer": "N", "number": "SECONDS" if p.name.endswith("seconds") else "N"}.get(p.kind, "TEXT")
-        parser.add_argument(
-            name, type=_reader(p), metavar=metavar, help=_escaped(said), required=p.required, **given
-        )
+        parser.add_argument(name, type=_reader(p), metavar=metavar, help=_escaped(said), required=p.required, **given)
 
 
 class _Pairs(argparse.Action):
@@ -222,38 +219,40 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
     """The arguments that a command line gives; `after` is what follows `--`, None without one.
 
     Raises:
-        UsageError: words that do not fit.
+        InvalidInput: words that do not fit.
     """
     parser = option_parser(operation, prog)
     found, rest = parser.take(words)
     arguments = vars(found)
     flags = {flag: bool(arguments.pop(flag, False)) for flag in OUTPUT_FLAGS}
     if sum(flags.values()) > 1:
-        raise UsageError("Only one of --json, --id-only and --content-only can hold.")
+        raise usage_error("Only one of --json, --id-only and --content-only can hold.")
     positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
     if not takes_command(operation):
         rest += after or []
     if len(rest) > len(positionals):
         if takes_command(operation) and after is None:
-            raise UsageError(
+            raise usage_error(
                 "The command to run stands after `--`.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
             )
-        raise UsageError(f"There is one word too many: {rest[len(positionals)]!r}.", hint=f"See `{prog} --help`.")
+        raise usage_error(f"There is one word too many: {rest[len(positionals)]!r}.", hint=f"See `{prog} --help`.")
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
     if takes_command(operation) and after is not None:
         if not after:
-            raise UsageError("There is no command after `--`.", hint="Such as: -- ls -l")
+            raise usage_error("There is no command after `--`.", hint="Such as: -- ls -l")
         arguments[COMMAND] = after[0] if len(after) == 1 else after
     _take_texts(operation, arguments)
     for p in parameters(operation):
         if p.required and p.name not in arguments:
             if p.name == COMMAND:
-                raise UsageError("The command to run is missing.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l")
+                raise usage_error(
+                    "The command to run is missing.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
+                )
             shown = p.name.upper() if p.name in operation.positional else option(singular(p))
             if (operation.name, p.name) in TEXT_OPTIONS:
                 shown += f" or {shown}-file"
-            raise UsageError(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
+            raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
     return Parsed({**operation.cli_defaults, **arguments}, **flags)
 
 
@@ -262,7 +261,7 @@ def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:
         if owner != operation.name or f"{name}_file" not in arguments:
             continue
         if name in arguments:
-            raise UsageError(f"Give {option(name)} or {option(name)}-file, not both.")
+            raise usage_error(f"Give {option(name)} or {option(name)}-file, not both.")
         arguments[name] = read_text(arguments.pop(f"{name}_file"))
     if arguments.get("stdin") is True:
         arguments["stdin"] = read_text("-")

@@ -25,7 +25,9 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
     if not cells:
         return ""
     widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 def size(count: int | None) -> str:

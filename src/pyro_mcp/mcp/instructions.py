@@ -9,26 +9,30 @@ MAX_CHARACTERS = 2048
 """Claude Code cuts instructions there."""
 
 _VM_RUN = (
-    "pyro runs a command in a fresh, isolated Linux machine that is gone afterwards: use vm_run for anything you would "
-    "rather not run on the user's machine. Nothing is kept and none of the user's files are in it. What outlives "
-    "wait_seconds answers with status running and a handle: call vm_run again with that handle to go on waiting."
+    "pyro runs a command in a fresh, isolated Linux machine that is gone afterwards: use vm_run for "
+    "anything you would rather not run on the user's machine. Nothing is kept and none of the user's "
+    "files are in it. What outlives wait_seconds answers with status running and a handle: call vm_run "
+    "again with that handle to go on waiting."
 )
 
 _WORKSPACE = (
-    "pyro gives you a disposable Linux machine to work in as root: prefer it over the user's machine for building, "
-    "testing, installing packages and running untrusted code, for nothing in it touches the user's files until you export.\n"
+    "pyro gives you a disposable Linux machine to work in as root: prefer it over the user's machine for "
+    "building, testing, installing packages and running untrusted code, for nothing in it touches the "
+    "user's files until you export.\n"
     "\n"
-    "The loop: workspace_create fills /workspace with {project}; look around with workspace_file_list and "
-    "workspace_file_read; edit with workspace_patch_apply (unified diff) or workspace_file_write; run with workspace_exec; "
-    "see what changed with workspace_diff; bring it back with workspace_export (patch=true for all changes as a patch, or "
-    "a path) and say where it is. workspace_reset puts everything back to how it began; workspace_delete when done.\n"
+    "The loop: workspace_create fills /workspace with {project}; look around with workspace_file_list and"
+    " workspace_file_read; edit with workspace_patch_apply (unified diff) or workspace_file_write; run "
+    "with workspace_exec; see what changed with workspace_diff; bring it back with workspace_export "
+    "(patch=true for all changes as a patch, or a path) and say where it is. workspace_reset puts "
+    "everything back to how it began; workspace_delete when done.\n"
     "\n"
-    "- Every call answers within 50 s. A command that takes longer goes on: status is running, and its handle serves "
-    "workspace_logs (wait_seconds=45 waits for its end) and workspace_cancel. It is never a failure; do not start it again.\n"
+    "- Every call answers within 50 s. A command that takes longer goes on: status is running, and its "
+    "handle serves workspace_logs (wait_seconds=45 waits for its end) and workspace_cancel. That is no "
+    "failure; do not start it again.\n"
     "- Long output keeps head and tail; workspace_logs with handle and offset or grep has the rest.\n"
     "- Each command starts in its own shell in /workspace; set cwd, or chain with &&.\n"
-    "- The network is off unless you create the workspace with network_policy=egress, which reaches public hosts only"
-    "{network}.\n"
+    "- The network is off unless you create the workspace with network_policy=egress, which reaches "
+    "public hosts only{network}.\n"
     "- When the user's files change, workspace_sync_push copies them in. {reach}\n"
     "- vm_run is one command in an empty machine, without a workspace.\n"
     "- Errors say what to do next. Fields that are empty or false are left out of results."
@@ -41,8 +45,10 @@ def instructions(profile: Profile, access: Access) -> str:
         return _VM_RUN
     project = f"the project ({access.project})" if access.project else "what seed_path names"
     network = "" if access.network != "off" else "; here the user allows none"
-    reach = "Paths on the user's machine must be inside the project folder" if access.project else (
-        "No folder of the user's machine is in reach"
+    reach = (
+        "Paths on the user's machine must be inside the project folder"
+        if access.project
+        else ("No folder of the user's machine is in reach")
     )
     if access.allowed:
         reach += " or " + ", ".join(str(path) for path in access.allowed)

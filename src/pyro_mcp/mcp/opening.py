@@ -18,6 +18,7 @@ from pyro_mcp.version import VERSION
 HANDSHAKE_VERSIONS = ("2025-06-18", "2025-11-25")
 STATELESS_VERSION = "2026-07-28"
 _META = "io.modelcontextprotocol/"
+_NOT_CACHED = {"ttlMs": 0, "cacheScope": "private"}
 Message = dict[str, Any]
 
 
@@ -89,7 +90,7 @@ class Opening:
         self.swallow = message["id"]
         return {
             "protocolVersion": asked,
-            "capabilities": {"experimental": {}, "tools": {"listChanged": False}},
+            "capabilities": {"tools": {"listChanged": False}},
             "serverInfo": self._info,
             "instructions": self._instructions,
         }
@@ -105,10 +106,11 @@ class Opening:
             return {
                 "_meta": stamp,
                 "resultType": "complete",
+                **_NOT_CACHED,
                 "supportedVersions": [STATELESS_VERSION],
                 "capabilities": {"tools": {"listChanged": False}},
                 "instructions": self._instructions,
             }
         if method == "tools/list":
-            return {"_meta": stamp, "resultType": "complete", "tools": self._tools}
+            return {"_meta": stamp, "resultType": "complete", **_NOT_CACHED, "tools": self._tools}
         return None

@@ -17,7 +17,7 @@ from pyro_mcp.operations.parameters import Parameter, parameters
 
 Schema = dict[str, Any]
 
-PROJECT_SEED = 'Directory, git work tree or tar; unsaid: the project folder; "": nothing.'
+PROJECT_SEED = 'Directory, git tree or tar; unsaid: the project; "": nothing.'
 _MEANS_ELSE = {("create_workspace", "seed_path"): PROJECT_SEED}
 """Parameters that mean something else here than in the other faces."""
 
@@ -25,10 +25,10 @@ _MEANS_ELSE = {("create_workspace", "seed_path"): PROJECT_SEED}
 def operations_of(profile: Profile) -> list[Operation]:
     """The operations of a profile, in the order in which an agent meets them."""
     chosen = [op for op in REGISTRY.values() if op.mcp is not None and profile in op.profiles]
-    return sorted(chosen, key=lambda op: (_ORDER.index(op.mcp) if op.mcp in _ORDER else len(_ORDER)))
+    return sorted(chosen, key=lambda op: _PLACES.get(str(op.mcp), 2))
 
 
-_ORDER = ("vm_run", "workspace_create", "workspace_exec")
+_PLACES = {"workspace_create": 0, "workspace_exec": 1, "env_list": 3, "vm_run": 4}
 
 
 def tool(operation: Operation) -> Schema:

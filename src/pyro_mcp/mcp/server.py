@@ -31,9 +31,7 @@ def create_server(toolbox: Toolbox, instructions: str) -> Server[Any]:
                 reporter.stop()
         return shaped(answer)
 
-    return Server(
-        NAME, version=VERSION, instructions=instructions, on_list_tools=list_tools, on_call_tool=call_tool
-    )
+    return Server(NAME, version=VERSION, instructions=instructions, on_list_tools=list_tools, on_call_tool=call_tool)
 
 
 def shaped(answer: Answer) -> types.CallToolResult:

@@ -54,6 +54,8 @@ class Toolbox:
         self.tools = [tool(op) for op in self._operations.values()]
         self._schemas = {t["name"]: t["outputSchema"] for t in self.tools}
         self._left: set[asyncio.Task[Any]] = set()
+        self.leaving = False
+        """The host is going: calls that are cancelled now are not what it wants ended."""
 
     async def call(self, name: str, arguments: dict[str, Any] | None, on_progress: OnProgress | None = None) -> Answer:
         """Run a tool; every failure is an answer, only cancellation passes through."""
@@ -118,12 +120,11 @@ class Toolbox:
     async def _carried_out(
         self, operation: Operation, arguments: dict[str, Any], on_progress: OnProgress | None
     ) -> Answer:
-        handle: str | None = None
+        handle: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def heard(event: Event) -> None:
-            nonlocal handle
-            if isinstance(event, Started):
-                handle = event.handle
+            if isinstance(event, Started) and not handle.done():
+                handle.set_result(event.handle)
             elif isinstance(event, Progress) and on_progress is not None:
                 on_progress(event)
 
@@ -134,10 +135,10 @@ class Toolbox:
         try:
             done, _ = await asyncio.wait({work}, timeout=CALL_SECONDS)
         except asyncio.CancelledError:
-            await self._give_up(operation, arguments, work, handle)
+            self._give_up(operation, arguments, work, handle)
             raise
         if not done:
-            return self._not_yet(operation, arguments, work, handle)
+            return self._not_yet(operation, arguments, work, handle.result() if handle.done() else None)
         return self._answer(operation, work.result())
 
     def _answer(self, operation: Operation, record: dict[str, Any]) -> Answer:
@@ -163,17 +164,29 @@ class Toolbox:
             is_error=True,
         )
 
-    async def _give_up(
-        self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None
+    def _give_up(
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        work: asyncio.Task[Any],
+        handle: asyncio.Future[str],
     ) -> None:
-        """The host cancelled the call: end the command that it started. A one-shot machine ends with its connection."""
-        if operation.name == "exec_workspace" and handle is not None and not work.done():
-            cancel = REGISTRY["cancel_workspace_exec"]
-            ending = self._pyro.call(cancel, {"workspace": arguments["workspace"], "handle": handle})
-            self._keep(asyncio.ensure_future(ending))
-            self._keep(work)
-        else:
+        """The host cancelled the call: end the command that it started.
+
+        A one-shot machine ends with its connection. When the host itself goes, commands run on: it may come back.
+        """
+        if operation.name != "exec_workspace" or self.leaving or work.done():
             work.cancel()
+            return
+
+        async def end() -> None:
+            await asyncio.wait({work, handle}, return_when=asyncio.FIRST_COMPLETED)
+            if handle.done() and not work.done():
+                place = {"workspace": arguments["workspace"], "handle": handle.result()}
+                await self._pyro.call(REGISTRY["cancel_workspace_exec"], place)
+
+        self._keep(work)
+        self._keep(asyncio.ensure_future(end()))
 
     def _keep(self, work: asyncio.Task[Any]) -> None:
         """Let a task go on by itself; its failure is of no interest any more."""

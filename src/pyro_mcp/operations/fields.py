@@ -27,7 +27,7 @@ EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_len
 Name = Annotated[
     str,
     Field(
-        description="Letters, digits, . _ - ; at most 64, the first a letter or digit.",
+        description="Letters, digits, . _ - (not first); at most 64.",
         pattern=NAME_PATTERN,
     ),
 ]

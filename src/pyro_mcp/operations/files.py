@@ -50,7 +50,7 @@ class FileOperations(Operations):
         offset: Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)] = None,
         grep: Annotated[
             str | None,
-            Field(description="Only lines that match this regex, numbered.", max_length=1000),
+            Field(description="Only lines that match this regex.", max_length=1000),
         ] = None,
         max_bytes: Annotated[
             int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)

@@ -152,7 +152,9 @@ class WorkspaceOperations(Operations):
     def export_workspace(
         self,
         workspace: WorkspaceRef,
-        path: Annotated[str | None, Field(description="File or tree in the workspace; none with `patch`.", max_length=4096)] = None,
+        path: Annotated[
+            str | None, Field(description="File or tree in the workspace; none with `patch`.", max_length=4096)
+        ] = None,
         *,
         output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,

@@ -1,0 +1,201 @@
+"""`pyro mcp serve`: takes the standard streams, answers the opening at once, and hands over to the library.
+
+The library loads in a thread meanwhile. Standard output belongs to the protocol alone: what anything else
+prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.mcp.access import Access
+from pyro_mcp.mcp.instructions import instructions
+from pyro_mcp.mcp.opening import Opening
+from pyro_mcp.mcp.schema import operations_of, tool
+from pyro_mcp.models import NetworkPolicy
+from pyro_mcp.operations import Profile
+
+if TYPE_CHECKING:
+    from pyro_mcp.mcp.toolbox import Toolbox
+
+
+def serve(*, profile: Profile, allow_paths: list[str], network: NetworkPolicy) -> int:
+    """Serve until the host closes standard input. Gives the exit status."""
+    for path in allow_paths:
+        if not os.path.isdir(os.path.expanduser(path)):
+            raise InvalidInput(f"--allow-path {path}: there is no such directory.", code="bad_usage")
+    # The host's wish to end us is obeyed at once: the daemon keeps all that matters.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    wire_in, wire_out = _claim_standard_streams()
+    access = Access.chosen(allow_paths, network)
+    text = instructions(profile, access)
+    opening = Opening([tool(op) for op in operations_of(profile)], text)
+    loaded = _load()
+    lines = _Lines(wire_in)
+    if not _open(opening, lines, wire_out, loaded):
+        return 0
+
+    import asyncio
+
+    from pyro_mcp.aio import AsyncPyro
+    from pyro_mcp.mcp.toolbox import Toolbox
+
+    async def run() -> None:
+        pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"))
+        toolbox = Toolbox(profile, access, pyro)
+        await _hand_over(toolbox, text, opening, lines, wire_out)
+
+    asyncio.run(run())
+    return 0
+
+
+def _claim_standard_streams() -> tuple[int, int]:
+    """Private copies of standard input and output; the public ones lead to nothing and to standard error."""
+    sys.stdout.flush()
+    wire_in, wire_out = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return wire_in, wire_out
+
+
+def _load() -> int:
+    """Import what the library needs in a thread; the descriptor that comes back is readable when that is done."""
+    done, tell = os.pipe()
+
+    def load() -> None:
+        try:
+            import mcp.server.stdio  # noqa: F401
+
+            import pyro_mcp.mcp.server
+            import pyro_mcp.mcp.toolbox  # noqa: F401
+        finally:
+            os.close(tell)
+
+    threading.Thread(target=load, name="load", daemon=True).start()
+    return done
+
+
+class _Lines:
+    """Lines from a descriptor, of which some can be put back."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._buffer = bytearray()
+        self.put_back: list[str] = []
+        self.ended = False
+
+    def buffered(self) -> bool:
+        return bool(self.put_back) or b"\n" in self._buffer
+
+    def next(self) -> str:
+        """The next line with its end; empty at the end of input. May block."""
+        if self.put_back:
+            return self.put_back.pop(0)
+        start = 0
+        while (end := self._buffer.find(b"\n", start)) < 0:
+            start = len(self._buffer)
+            chunk = b"" if self.ended else os.read(self.fd, 1 << 16)
+            if not chunk:
+                self.ended = True
+                line, self._buffer = bytes(self._buffer), bytearray()
+                return line.decode("utf-8", "replace")
+            self._buffer += chunk
+        line = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        return line.decode("utf-8", "replace")
+
+
+def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
+    """Answer until the library is loaded or needed; False when the host has gone."""
+    poll = select.poll()
+    poll.register(lines.fd, select.POLLIN)
+    poll.register(loaded, select.POLLIN)
+    while True:
+        if not lines.buffered():
+            ready = [fd for fd, _ in poll.poll()]
+            if lines.fd not in ready:
+                return True
+        line = lines.next()
+        if not line:
+            return False
+        if not line.strip():
+            continue
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if opening.notice(message):
+            continue
+        answer = opening.answer(message)
+        if answer is None:
+            lines.put_back.insert(0, line)
+            return True
+        _write(wire_out, json.dumps(answer, separators=(",", ":"), ensure_ascii=False) + "\n")
+
+
+def _write(fd: int, text: str) -> None:
+    view = memoryview(text.encode())
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+# -- handing over
+
+
+class _Input:
+    """Standard input for the library: the handshake once more, then what the host says."""
+
+    def __init__(self, lines: _Lines, toolbox: Toolbox) -> None:
+        self._lines = lines
+        self._toolbox = toolbox
+
+    def readline(self) -> str:
+        while True:
+            line = self._lines.next()
+            if not line:
+                self._toolbox.leaving = True
+            if line.strip() or not line:
+                return line
+
+
+class _Output:
+    """Standard output for the library, without the answer that was given already."""
+
+    def __init__(self, fd: int, swallow: Any) -> None:
+        self._fd = fd
+        self._swallow = swallow
+
+    def write(self, text: str) -> int:
+        if self._swallow is not None:
+            message = json.loads(text)
+            if message.get("id") == self._swallow and "method" not in message:
+                self._swallow = None
+                return len(text)
+        _write(self._fd, text)
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+async def _hand_over(toolbox: Toolbox, text: str, opening: Opening, lines: _Lines, wire_out: int) -> None:
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    from pyro_mcp.mcp.server import create_server
+
+    server = create_server(toolbox, text)
+    lines.put_back[:0] = [json.dumps(message) + "\n" for message in opening.replay]
+    stdin = anyio.wrap_file(cast("IO[str]", _Input(lines, toolbox)))
+    stdout = anyio.wrap_file(cast("IO[str]", _Output(wire_out, opening.swallow)))
+    async with stdio_server(stdin, stdout) as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())

@@ -1,0 +1,113 @@
+"""`make test-python`: the whole suite as the caller and, when that is root, again as an unprivileged user.
+
+The unprivileged run uses the built wheel in an environment of its own, far from this checkout: what the wheel
+lacks fails there. The user `pyro-test` is made when it is missing, with subordinate ids; its caches stay, so
+that the second time is quicker.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+USER = "pyro-test"
+UV = str(ROOT / "scripts" / "uv")
+IN_BOTH = ["tests"]
+
+
+def say(text: str) -> None:
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def run(*argv: str, **more: object) -> None:
+    subprocess.run(argv, check=True, **more)  # type: ignore[call-overload]
+
+
+def make_user() -> pwd.struct_passwd:
+    """The unprivileged user, with ranges in /etc/subuid and /etc/subgid."""
+    try:
+        entry = pwd.getpwnam(USER)
+    except KeyError:
+        say(f"making the unprivileged user {USER}")
+        run("useradd", "--create-home", "--shell", "/bin/bash", USER)
+        entry = pwd.getpwnam(USER)
+    for path in ("/etc/subuid", "/etc/subgid"):
+        lines = Path(path).read_text().splitlines() if Path(path).exists() else []
+        if not any(line.startswith(f"{USER}:") for line in lines):
+            taken = [int(line.split(":")[1]) + int(line.split(":")[2]) for line in lines if line.count(":") == 2]
+            with open(path, "a") as file:
+                file.write(f"{USER}:{max([100000, *taken])}:65536\n")
+    return entry
+
+
+def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
+    """Run as the unprivileged user, with an environment as after a login."""
+    environment = {
+        "HOME": entry.pw_dir,
+        "USER": USER,
+        "LOGNAME": USER,
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+    }
+    for name, value in os.environ.items():
+        if name.lower().endswith("_proxy") or name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CI"):
+            environment[name] = value
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        env=environment,
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+        umask=0o022,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+def unprivileged(pytest_arguments: list[str]) -> int:
+    entry = make_user()
+    with tempfile.TemporaryDirectory(prefix="pyro-wheel-", dir="/var/tmp") as work:
+        place = Path(work)
+        place.chmod(0o755)
+        say("building the wheel, and installing it where nothing else is")
+        run(UV, "build", "--quiet", "--wheel", "--out-dir", str(place / "dist"), str(ROOT))
+        (wheel,) = (place / "dist").glob("*.whl")
+        python = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
+        environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(place / "venv"), "UV_LINK_MODE": "copy"}
+        run(UV, "venv", "--quiet", "--python", python, str(place / "venv"), env=environment)
+        requirements = place / "requirements.txt"
+        with requirements.open("w") as file:
+            run(UV, "export", "--quiet", "--frozen", "--no-emit-project", cwd=ROOT, stdout=file)
+        install = [UV, "pip", "install", "--quiet", "--python", str(place / "venv" / "bin" / "python")]
+        run(*install, "--requirement", str(requirements), env=environment)
+        run(*install, "--no-deps", str(wheel), env=environment)
+        for name in ("tests", "examples", "docs", "pyproject.toml", "README.md", "CHANGELOG.md"):
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy(source, place / name)
+        say(f"the suite as {USER}, from the wheel")
+        argv = [str(place / "venv" / "bin" / "python"), "-m", "pytest", "-p", "no:cacheprovider", *pytest_arguments]
+        return as_user(entry, argv, place)
+
+
+def main() -> int:
+    arguments = sys.argv[1:] or IN_BOTH
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    say(f"the suite as {user}")
+    status = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    if status == 0 and os.geteuid() == 0:
+        status = unprivileged(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
