@@ -46,13 +46,21 @@ def test_options_and_positionals_may_stand_in_any_order() -> None:
 
 def test_one_word_after_the_dashes_is_a_shell_line_and_several_are_arguments() -> None:
     assert arguments("workspace", "exec", "w", "--", "ls -l | wc")["command"] == "ls -l | wc"
-    assert arguments("workspace", "exec", "w", "--", "a", "--json", "--", "b c")["command"] == ["a", "--json", "--", "b c"]
+    assert arguments("workspace", "exec", "w", "--", "a", "--json", "--", "b c")["command"] == [
+        "a",
+        "--json",
+        "--",
+        "b c",
+    ]
     assert arguments("run", "--", "true") == {"command": "true"}
 
 
 def test_pairs_lists_flags_and_negative_numbers() -> None:
     assert arguments("workspace", "create", "--label", "a=1", "--label", "b=x=y")["labels"] == {"a": "1", "b": "x=y"}
-    assert arguments("workspace", "update", "w", "--clear-label", "a", "--clear-label", "b")["clear_labels"] == ["a", "b"]
+    assert arguments("workspace", "update", "w", "--clear-label", "a", "--clear-label", "b")["clear_labels"] == [
+        "a",
+        "b",
+    ]
     assert arguments("workspace", "logs", "w", "--handle", "h", "--offset", "-100")["offset"] == -100
     assert arguments("workspace", "file", "write", "w", "f", "--text", "x", "--no-executable")["executable"] is False
     assert "executable" not in arguments("workspace", "file", "write", "w", "f", "--text", "x")

@@ -90,7 +90,9 @@ def test_error_comes_out_as_the_class_it_went_in_as(serve: Serve, locations: Loc
     assert (caught.value.hint, caught.value.details) == ("look", {"file": "a"})
 
 
-@pytest.mark.parametrize("script", [[], [CLOSE], [{"event": {"type": "progress", "text": "x"}}, CLOSE], [b'{"res', CLOSE]])
+@pytest.mark.parametrize(
+    "script", [[], [CLOSE], [{"event": {"type": "progress", "text": "x"}}, CLOSE], [b'{"res', CLOSE]]
+)
 def test_broken_off_answer_is_told_and_never_repeated(serve: Serve, locations: Locations, script: list[Any]) -> None:
     server = serve(lambda *_: script)
     with client(locations) as pyro, pytest.raises(DaemonUnavailable, match="whether it was carried out"):
@@ -186,7 +188,10 @@ def long_command(name: str, arguments: dict[str, Any], headers: dict[str, str]) 
         command = {"handle": "h", "command": ["x"], "status": "exited", "started_at": "", "duration_seconds": 99.5}
         return [{"result": {"workspace": "ws-1", "commands": [command]}}]
     if arguments["offset"] == 4:
-        return [output("two\n"), {"result": {"workspace": "ws-1", "handle": "h", "status": "running", "exit_code": None}}]
+        return [
+            output("two\n"),
+            {"result": {"workspace": "ws-1", "handle": "h", "status": "running", "exit_code": None}},
+        ]
     assert arguments["offset"] == 8
     return [
         output("bad\n", "stderr"),

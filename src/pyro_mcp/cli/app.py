@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from pyro_mcp.cli import extra
-from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, usage_error, option_parser, parse
+from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, option_parser, parse, usage_error
 from pyro_mcp.errors import InternalError, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION

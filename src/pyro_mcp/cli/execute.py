@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pyro_mcp.cli.parsing import COMMAND, Parsed, usage_error, takes_command
+from pyro_mcp.cli.parsing import COMMAND, Parsed, takes_command, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.errors import PyroError
 from pyro_mcp.operations import REGISTRY, Operation

@@ -1,0 +1,68 @@
+"""What holds of every operation, so that a new one cannot come half made."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pyro_mcp import reference
+from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.operations import REGISTRY, AllOperations, Operation
+from pyro_mcp.operations.parameters import parameters
+from pyro_mcp.sdk import Pyro
+
+OPERATIONS = [pytest.param(op, id=op.name) for op in REGISTRY.values()]
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_operation_is_described_whole(op: Operation) -> None:
+    assert op.summary.endswith(".")
+    names = {p.name for p in parameters(op)}
+    for p in parameters(op):
+        assert p.description.endswith("."), p.name
+    for listed in (op.positional, op.hidden, op.host_paths, tuple(op.cli_defaults)):
+        assert set(listed) <= names
+    assert not (op.read_only and op.destructive)
+    if op.mcp:
+        assert re.fullmatch("[a-z_]{1,40}", op.mcp)
+        assert op.profiles
+    assert all(p.name not in op.hidden for p in parameters(op) if p.required), "a tool could never be called"
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_bounds_are_also_said_in_words(op: Operation) -> None:
+    for p in parameters(op):
+        if p.kind in ("integer", "number") and p.maximum is not None and p.maximum < 2**40:
+            assert f"{p.maximum:.0f}" in p.description, f"{p.name}: {p.description}"
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_parameters_agree_with_the_model_that_checks_them(op: Operation) -> None:
+    schema = op.parameters.model_json_schema()
+    assert list(schema.get("properties", {})) == [p.name for p in parameters(op)]
+    assert sorted(schema.get("required", [])) == sorted(p.name for p in parameters(op) if p.required)
+
+
+def test_names_are_used_once() -> None:
+    assert len({op.cli for op in REGISTRY.values()}) == len(REGISTRY)
+    tools = [op.mcp for op in REGISTRY.values() if op.mcp]
+    assert len(set(tools)) == len(tools)
+
+
+def test_both_clients_have_every_operation() -> None:
+    for name in REGISTRY:
+        assert getattr(Pyro, name) is getattr(AllOperations, name)
+        assert getattr(AsyncPyro, name).operation is REGISTRY[name]
+
+
+def test_reference_page_is_what_the_operations_say() -> None:
+    assert reference.main(["--check"]) == 0, "write it with: python -m pyro_mcp.reference"
+
+
+def test_reference_names_every_operation_and_parameter() -> None:
+    text = reference.page()
+    for op in REGISTRY.values():
+        section = text.split(f"### pyro {' '.join(op.cli)}\n")[1].split("\n### ")[0]
+        assert f"`{op.name}`" in section
+        assert all(f"| `{p.name}` |" in section for p in parameters(op))
