@@ -47,18 +47,18 @@ def page() -> str:
         names = ", ".join(f"`{op.mcp}`" for op in operations_of(profile))
         default = " (default)" if profile == "workspace-core" else ""
         parts.append(f"- **{profile}**{default}: {names}")
-    parts += ["\n" + _access(), "\n## Errors\n", _errors()]
+    parts += [ACCESS, "## Errors\n", _errors()]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-def _access() -> str:
-    return (
-        "Through the tools, `seed_path`, `path` of a push and `output` of an export reach only the project folder (the\n"
-        "server's working directory, or `CLAUDE_PROJECT_DIR`; never the home directory or `/`) and what the user gave\n"
-        "with `--allow-path`. `workspace_create` without `seed_path` starts from the project folder; with an empty one,\n"
-        "from nothing. `--network off` keeps workspaces from asking for egress. Parameters marked *not in MCP* are refused\n"
-        "there as unknown."
-    )
+ACCESS = """\
+
+Through the tools, `seed_path`, `path` of a push and `output` of an export reach only the project folder (the
+server's working directory, or `CLAUDE_PROJECT_DIR`; never the home directory or `/`) and what the user gave
+with `--allow-path`. `workspace_create` without `seed_path` starts from the project folder; with an empty one,
+from nothing. `--network off` keeps workspaces from asking for egress. Parameters marked *not in MCP* are
+refused there as unknown.
+"""
 
 
 def _overview() -> str:

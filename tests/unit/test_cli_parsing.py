@@ -131,7 +131,8 @@ def test_usage_errors_exit_with_2_and_json_stays_one_object(capsys: pytest.Captu
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    code = "import sys, pyro_mcp.cli.execute; print([m for m in ('mcp', 'mcp_types', 'starlette', 'rich', 'asyncio', 'http.client') if m in sys.modules])"
+    heavy = ("mcp", "mcp_types", "starlette", "rich", "asyncio", "http.client")
+    code = f"import sys, pyro_mcp.cli.execute; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout.strip() == "[]"
 

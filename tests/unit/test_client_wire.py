@@ -122,7 +122,7 @@ def test_daemon_is_started_once_when_nothing_listens(serve: Serve, locations: Lo
 
 def test_daemon_is_not_started_for_bad_input(locations: Locations) -> None:
     with Pyro(transport=Transport(locations, start=lambda _: pytest.fail("started"))) as pyro:
-        with pytest.raises(InvalidInput, match="wait_seconds = 51.*less than or equal to 50"):
+        with pytest.raises(InvalidInput, match=r"wait_seconds = 51.*less than or equal to 50"):
             pyro.exec_workspace("w", "ls", wait_seconds=51)
         with pytest.raises(InvalidInput, match="name"):
             pyro.create_workspace(name="../x")

@@ -320,7 +320,7 @@ class Host(io.StringIO):
         self._satisfied = threading.Event()
         self.heard: list[dict[str, Any]] = []
 
-    def readline(self, size: int | None = -1) -> str:
+    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
         if self._messages:
             return json.dumps(self._messages.pop(0)) + "\n"
         self._satisfied.wait(10)
@@ -359,7 +359,7 @@ def test_the_opening_answers_word_for_word_as_the_library(profile: Profile, vers
 
 
 def test_the_opening_leaves_to_the_library_what_it_does_not_know() -> None:
-    for message in (
+    unknown: list[Any] = [
         None,
         [],
         {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
@@ -368,7 +368,8 @@ def test_the_opening_leaves_to_the_library_what_it_does_not_know() -> None:
         {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": []},
         {"jsonrpc": "2.0", "id": None, "method": "ping"},
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}},
-    ):
+    ]
+    for message in unknown:
         opening = Opening([], "")
         assert opening.answer(message) is None
         assert not opening.notice(message)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and give the exit status: 0, 1 for failure, 2 for bad usage, or the command's own."""
+    if (sys.argv[1:] if argv is None else argv) == ["--version"]:
+        from pyro_mcp.version import VERSION
+
+        print(f"pyro {VERSION}")
+        return 0
     gc.disable()  # a tenth of the start-up; what lives longer than a moment enables it again
     from pyro_mcp.cli.app import run
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pyro_mcp.client.sync import CONNECT_SECONDS, POOL_SIZE, SILENCE_SECONDS, _start, not_reached, not_running
+from pyro_mcp.client.sync import CONNECT_SECONDS, POOL_SIZE, SILENCE_SECONDS, not_reached, not_running, start_on_demand
 from pyro_mcp.client.wire import Record, Wire, check_health, went_away
 from pyro_mcp.errors import DaemonUnavailable
 from pyro_mcp.locations import Locations
@@ -52,7 +52,7 @@ class _Connection:
 class AsyncTransport:
     """Connections to one user's daemon, which is started when it does not run. Of one event loop."""
 
-    def __init__(self, locations: Locations, start: Callable[[Locations], None] | None = _start) -> None:
+    def __init__(self, locations: Locations, start: Callable[[Locations], None] | None = start_on_demand) -> None:
         self._locations = locations
         self._start = start
         self._idle: list[_Connection] = []

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyro_mcp.client.answers import Event, Output, Result
+from pyro_mcp.client.answers import Event, Output, Result, Started
 from pyro_mcp.client.excerpts import HeadTail, shares
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.fields import RESULT_TEXT_DEFAULT
@@ -46,6 +46,7 @@ def follow(events: Events, call: Call, operation: Operation, arguments: dict[str
         return
 
     first, handle = record, record["handle"]
+    yield Started(handle, first["workspace"])
     logs = REGISTRY["logs_workspace"]
     while record["status"] == "running":
         place = {"workspace": first["workspace"], "handle": handle, "offset": seen}

@@ -24,7 +24,7 @@ POOL_SIZE = 8
 _CHUNK = 256 * 1024
 
 
-def _start(locations: Locations) -> None:
+def start_on_demand(locations: Locations) -> None:
     from pyro_mcp.client.launch import start_daemon
 
     start_daemon(locations)
@@ -91,7 +91,7 @@ class Transport:
     def __init__(
         self,
         locations: Locations,
-        start: Callable[[Locations], None] | None = _start,
+        start: Callable[[Locations], None] | None = start_on_demand,
         *,
         any_version: bool = False,
     ) -> None:

@@ -128,7 +128,7 @@ class Toolbox:
             elif isinstance(event, Progress) and on_progress is not None:
                 on_progress(event)
 
-        listens = operation.streams and (on_progress is not None or operation.name == "exec_workspace")
+        listens = operation.streams and (on_progress is not None or operation.name in ("exec_workspace", "run_in_vm"))
         work = asyncio.ensure_future(
             self._pyro.call(operation, arguments, on_event=heard if listens else None, outputs=False)
         )
@@ -149,7 +149,18 @@ class Toolbox:
         self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None
     ) -> Answer:
         """The call lasted too long: answer with what is known, and let it go on."""
+        if operation.name == "run_in_vm" and handle is None:
+            work.cancel()  # closing the connection ends the machine, so that it cannot run twice
+            return Answer(
+                f"The machine was not ready within {CALL_SECONDS:.0f} s, most likely because its environment is still "
+                "being built; nothing was run. Call vm_run again. [not_ready]",
+                is_error=True,
+            )
         self._keep(work)
+        if operation.name == "run_in_vm":
+            return Answer(
+                f"Still running. Wait with vm_run(handle={handle!r}, wait_seconds=45). [still_running]", is_error=True
+            )
         if operation.name == "exec_workspace" and handle is not None:
             record = {
                 "workspace": arguments["workspace"],

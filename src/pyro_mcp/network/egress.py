@@ -1,15 +1,324 @@
-"""Temporary, until the proxy lands."""
+"""The egress proxy: one guest connection in, one checked connection out.
+
+Speaks an HTTP proxy's requests (absolute form and CONNECT) and SOCKS5, told apart by the first byte. A refusal
+says in its body which host was refused, by which rule, and what the user may do; the guest cannot allow itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import h11
+
+from pyro_mcp.network.policy import EgressPolicy, Refused
+from pyro_mcp.network.resolve import AddressCheck, Resolver, Unreachable, connect, strict_check, system_resolver
+
+FIRST_BYTES_SECONDS = 30.0
+IDLE_SECONDS = 900.0
+CHUNK = 64 * 1024
+MAX_HEADER = 64 * 1024
+HOP_BY_HOP = frozenset({b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"te", b"upgrade"})
+"""Headers that concern one connection only (RFC 9110, 7.6.1)."""
 
 
-class EgressEvent: ...
+@dataclass(frozen=True)
+class EgressEvent:
+    """One connection out, at its end."""
+
+    protocol: str
+    host: str
+    port: int
+    verdict: str
+    """allowed, refused or failed."""
+    reason: str = ""
+    bytes_up: int = 0
+    bytes_down: int = 0
+    seconds: float = 0.0
 
 
 class EgressProxy:
-    def __init__(self, policy: Any, on_event: Any) -> None: ...
+    """Serves guest connections by one policy; `on_event` gets each connection's end."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        on_event: Callable[[EgressEvent], None],
+        resolver: Resolver = system_resolver,
+        check: AddressCheck = strict_check,
+    ) -> None:
+        self._policy = policy
+        self._on_event = on_event
+        self._resolver = resolver
+        self._check = check
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end. The caller closes `writer`."""
+        try:
+            async with asyncio.timeout(FIRST_BYTES_SECONDS):
+                first = await reader.read(1)
+        except TimeoutError:
+            return
+        if first == b"\x05":
+            await self._socks(reader, writer)
+        elif first:
+            await self._http(first, reader, writer)
+
+    async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        name = self._policy.check_host(host)
+        (upstream_reader, upstream_writer), _ = await connect(name, port, self._resolver, self._check)
+        return upstream_reader, upstream_writer
+
+    def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str = "", **counts: float) -> None:
+        self._on_event(EgressEvent(protocol, host, port, verdict, reason, **counts))  # type: ignore[arg-type]
+
+    # -- HTTP
+
+    async def _http(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        guest = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+        guest.receive_data(first)
+        while True:
+            try:
+                request = await _next(guest, reader)
+                if not isinstance(request, h11.Request):
+                    return
+                if request.method == b"CONNECT":
+                    await self._tunnel(request, guest, reader, writer)
+                    return
+                if not await self._forward(request, guest, reader, writer):
+                    return
+                guest.start_next_cycle()
+            except h11.RemoteProtocolError as error:
+                await _answer(guest, writer, error.error_status_hint or 400, f"pyro: {error}\n")
+                return
+            except h11.LocalProtocolError:
+                return
+
+    async def _tunnel(
+        self, request: h11.Request, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        host, _, port_text = request.target.decode("latin-1").rpartition(":")
+        if not port_text.isdigit() or not 0 < int(port_text) < 65536:
+            await _answer(guest, writer, 400, "pyro: CONNECT takes HOST:PORT\n")
+            return
+        port = int(port_text)
+        upstream = await self._open_or_answer("connect", host, port, guest, writer)
+        if upstream is None:
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        early, _ = guest.trailing_data
+        await self._join("connect", host, port, early, (reader, writer), upstream)
+
+    async def _open_or_answer(
+        self, protocol: str, host: str, port: int, guest: h11.Connection, writer: asyncio.StreamWriter
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            return await self._open(host, port)
+        except Refused as refusal:
+            self._event(protocol, host, port, "refused", str(refusal))
+            await _answer(guest, writer, 403, refusal_text(host, str(refusal)))
+        except Unreachable as failure:
+            self._event(protocol, host, port, "failed", str(failure))
+            await _answer(guest, writer, 502, f"pyro: {failure}\n")
+        return None
+
+    async def _forward(
+        self, request: h11.Request, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """One plain request there and back; whether the guest's connection can be used again."""
+        try:
+            url = urlsplit(request.target.decode("latin-1"))
+            host, port = url.hostname or "", url.port or 80
+        except ValueError:
+            host, port, url = "", 0, urlsplit("")
+        if url.scheme != "http" or not host:
+            await _answer(guest, writer, 400, "pyro: this is a proxy; it takes http:// addresses and CONNECT\n")
+            return False
+        upstream = await self._open_or_answer("http", host, port, guest, writer)
+        if upstream is None:
+            return guest.our_state is h11.DONE and guest.their_state is h11.DONE
+        up_reader, up_writer = upstream
+        begun, counts = time.monotonic(), {"bytes_up": 0, "bytes_down": 0}
+        broke = False
+        try:
+            server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
+            target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+            headers = [(k, v) for k, v in request.headers if k not in HOP_BY_HOP and k != b"host"]
+            authority = url.netloc.rpartition("@")[2]
+            out = h11.Request(
+                method=request.method, target=target, headers=[("Host", authority), *headers, ("Connection", "close")]
+            )
+            up_writer.write(server.send(out) or b"")
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(_send_body(guest, reader, writer, server, up_writer, counts))
+                await _send_response(server, up_reader, guest, writer, counts)
+                if not sending.done():
+                    sending.cancel()
+        except* (OSError, h11.ProtocolError):
+            broke = True
+        finally:
+            up_writer.close()
+            self._event("http", host, port, "allowed", seconds=time.monotonic() - begun, **counts)
+        return not broke and guest.our_state is h11.DONE and guest.their_state is h11.DONE
+
+    # -- SOCKS5 (RFC 1928), without authentication, CONNECT only
+
+    async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readexactly((await reader.readexactly(1))[0])
+            writer.write(b"\x05\x00")
+            version, command, _, kind = await reader.readexactly(4)
+            if kind == 1:
+                host = str(ipaddress.IPv4Address(await reader.readexactly(4)))
+            elif kind == 4:
+                host = str(ipaddress.IPv6Address(await reader.readexactly(16)))
+            elif kind == 3:
+                host = (await reader.readexactly((await reader.readexactly(1))[0])).decode("latin-1")
+            else:
+                writer.write(_socks_reply(8))
+                return
+            port = int.from_bytes(await reader.readexactly(2), "big")
+        except (asyncio.IncompleteReadError, ValueError):
+            return
+        if (version, command) != (5, 1):
+            writer.write(_socks_reply(7))
+            return
+        try:
+            upstream = await self._open(host, port)
+        except Refused as refusal:
+            self._event("socks5", host, port, "refused", str(refusal))
+            writer.write(_socks_reply(2))
+            return
+        except Unreachable as failure:
+            self._event("socks5", host, port, "failed", str(failure))
+            writer.write(_socks_reply(4))
+            return
+        writer.write(_socks_reply(0))
+        await self._join("socks5", host, port, b"", (reader, writer), upstream)
+
+    # -- tunnels
+
+    async def _join(
+        self,
+        protocol: str,
+        host: str,
+        port: int,
+        early: bytes,
+        guest: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        begun = time.monotonic()
+        counts = {"bytes_up": len(early), "bytes_down": 0}
+        if early:
+            upstream[1].write(early)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(guest[0], upstream[1], counts, "bytes_up"))
+                group.create_task(_copy(upstream[0], guest[1], counts, "bytes_down"))
+        except* OSError:
+            pass  # one side broke; the other is closed below
+        finally:
+            upstream[1].close()
+            self._event(protocol, host, port, "allowed", seconds=time.monotonic() - begun, **counts)
+
+
+def refusal_text(host: str, reason: str) -> str:
+    """What a guest reads when a connection is refused."""
+    return (
+        f"pyro refused the connection to {host}: {reason}.\n"
+        "The workspace cannot allow it by itself. The user of this machine decides which hosts a workspace may\n"
+        "reach; loopback, private and metadata addresses are never reachable.\n"
+    )
+
+
+def _socks_reply(code: int) -> bytes:
+    return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: dict[str, int], key: str) -> None:
+    """Copy to the end, passing the end on. The writer's drain is what slows a sender to a slow reader's pace."""
+    while True:
+        async with asyncio.timeout(IDLE_SECONDS):
+            data = await reader.read(CHUNK)
+        if not data:
+            break
+        counts[key] += len(data)
+        writer.write(data)
+        await writer.drain()
+    with contextlib.suppress(OSError, RuntimeError):
+        writer.write_eof()
+
+
+async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    while True:
+        event = connection.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        connection.receive_data(await reader.read(CHUNK))
+
+
+async def _send_body(
+    guest: h11.Connection,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    server: h11.Connection,
+    up_writer: asyncio.StreamWriter,
+    counts: dict[str, int],
+) -> None:
+    if guest.they_are_waiting_for_100_continue:
+        writer.write(guest.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+    while True:
+        event = await _next(guest, reader)
+        if isinstance(event, h11.Data):
+            counts["bytes_up"] += len(event.data)
+            up_writer.write(server.send(event) or b"")
+            await up_writer.drain()
+        elif isinstance(event, h11.EndOfMessage):
+            up_writer.write(server.send(event) or b"")
+            await up_writer.drain()
+            return
+        else:
+            raise ConnectionResetError("the guest went away in the middle of a request")
+
+
+async def _send_response(
+    server: h11.Connection,
+    up_reader: asyncio.StreamReader,
+    guest: h11.Connection,
+    writer: asyncio.StreamWriter,
+    counts: dict[str, int],
+) -> None:
+    while True:
+        event = await _next(server, up_reader)
+        if isinstance(event, h11.InformationalResponse):
+            continue
+        if isinstance(event, h11.Response):
+            headers = [(k, v) for k, v in event.headers if k not in HOP_BY_HOP]
+            writer.write(guest.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)) or b"")
+        elif isinstance(event, h11.Data):
+            counts["bytes_down"] += len(event.data)
+            writer.write(guest.send(event) or b"")
+        elif isinstance(event, h11.EndOfMessage):
+            writer.write(guest.send(event) or b"")
+            await writer.drain()
+            return
+        else:
+            raise ConnectionResetError("the server went away in the middle of a response")
+        await writer.drain()
+
+
+async def _answer(guest: h11.Connection, writer: asyncio.StreamWriter, status: int, text: str) -> None:
+    if guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+        return
+    body = text.encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+    response = guest.send(h11.Response(status_code=status, headers=headers)) or b""
+    writer.write(response + (guest.send(h11.Data(data=body)) or b"") + (guest.send(h11.EndOfMessage()) or b""))
+    with contextlib.suppress(OSError):
+        await writer.drain()

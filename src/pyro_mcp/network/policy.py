@@ -1,10 +1,129 @@
-"""Where a workspace may connect to."""
+"""Which hosts and addresses a workspace may reach. Pure: names and addresses in, a verdict out."""
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from dataclasses import dataclass
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "fd00:ec2::254")
+)
+"""Addresses at which clouds offer credentials to their machines. One of them (168.63.129.16) is public by form."""
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_DENIED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8",  # this network (RFC 791)
+        "10.0.0.0/8",  # private (RFC 1918)
+        "100.64.0.0/10",  # carrier-grade NAT (RFC 6598)
+        "127.0.0.0/8",  # loopback
+        "169.254.0.0/16",  # link-local, with the metadata of clouds
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # protocol assignments (RFC 6890)
+        "192.168.0.0/16",  # private
+        "198.18.0.0/15",  # benchmarks inside networks (RFC 2544)
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, and broadcast
+        "::/96",  # unspecified, loopback, and IPv4-compatible (deprecated)
+        "64:ff9b:1::/48",  # local NAT64 (RFC 8215)
+        "100::/64",  # discard (RFC 6666)
+        "fc00::/7",  # unique local
+        "fe80::/10",  # link-local
+        "fec0::/10",  # site-local (deprecated)
+        "ff00::/8",  # multicast
+    )
+)
+"""Every range that may lead to this machine, its networks or its cloud (IANA's special-purpose registries). The
+documentation ranges (such as RFC 5737) are left out on purpose: they are nobody's network, and networks with a
+transparent proxy answer with them for public names."""
+
+
+class Refused(Exception):
+    """A connection that the policy does not allow; the text says which rule."""
 
 
 @dataclass(frozen=True)
 class EgressPolicy:
+    """What a workspace may reach: public hosts, all of them or those on a list.
+
+    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself.
+    """
+
     allow_domains: tuple[str, ...] = ()
+
+    def check_host(self, host: str) -> str:
+        """The host's name in one spelling.
+
+        Raises:
+            Refused: a name of this machine, or not on the list.
+        """
+        name = normalised(host)
+        if name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".home.arpa")):
+            raise Refused(f"{name} is a name of the local network")
+        if not self.allow_domains:
+            return name
+        for pattern in self.allow_domains:
+            wanted = pattern.lower().rstrip(".")
+            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
+                return name
+        raise Refused(f"{name} is not one of the allowed domains")
+
+
+def normalised(host: str) -> str:
+    """One spelling for all: lower case, no trailing dot, IDNA, numbers as the resolver reads them.
+
+    Raises:
+        Refused: not a host name.
+    """
+    name = host.strip().strip("[]").rstrip(".").lower()
+    if not name or len(name) > 253 or any(c.isspace() or c in "/\\@%?#" or not c.isprintable() for c in name):
+        raise Refused(f"{host!r} is not a host name")
+    if ":" in name:
+        try:
+            return str(ipaddress.ip_address(name))
+        except ValueError:
+            raise Refused(f"{host!r} is not a host name") from None
+    try:
+        name = name.encode("idna").decode() if not name.isascii() else name
+    except UnicodeError:
+        raise Refused(f"{host!r} is not a host name") from None
+    try:
+        # inet_aton takes what C resolvers take: 127.1, 0x7f.1, 2130706433, 0177.0.0.1.
+        return str(ipaddress.IPv4Address(socket.inet_aton(name)))
+    except OSError:
+        return name
+
+
+def check_address(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -> None:
+    """Refuse every address that is not plainly a host of the public internet.
+
+    Raises:
+        Refused: loopback, private, link-local, metadata, this machine's own, or a form that embeds one of these.
+    """
+    for inner in _embedded(address):
+        check_address(inner, own)
+    if address in METADATA:
+        raise Refused(f"{address} is a cloud's metadata address")
+    if address in own:
+        raise Refused(f"{address} is an address of this machine")
+    if any(address.version == network.version and address in network for network in _DENIED):
+        raise Refused(f"{address} is an address of a private or local network")
+
+
+def _embedded(address: IPAddress) -> list[IPAddress]:
+    """IPv4 addresses that an IPv6 address stands for: mapped, compatible, 6to4, Teredo, NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    found: list[IPAddress] = []
+    if address.ipv4_mapped is not None:
+        found.append(address.ipv4_mapped)
+    if address.sixtofour is not None:
+        found.append(address.sixtofour)
+    if address.teredo is not None:
+        found += address.teredo
+    if address in _NAT64:
+        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return found

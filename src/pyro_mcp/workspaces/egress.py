@@ -13,7 +13,7 @@ import logging
 from pyro_mcp.errors import GuestUnreachable, PyroError
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.network.egress import EgressEvent, EgressProxy
-from pyro_mcp.network.guest_environment import environment
+from pyro_mcp.network.guest_environment import environment, files
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -30,6 +30,10 @@ class Egress:
     def environment(self, policy: str) -> dict[str, str]:
         """Variables of every process in a machine with this policy."""
         return environment(PORT) if policy != "off" else {}
+
+    def files(self, policy: str) -> dict[str, str]:
+        """Configuration files, for programs that read no variables."""
+        return files(PORT) if policy != "off" else {}
 
     async def open(self, machine: Machine) -> None:
         """Have the agent listen for the guest's connections."""

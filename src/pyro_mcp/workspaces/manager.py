@@ -61,6 +61,9 @@ class Network(Protocol):
     def environment(self, policy: str) -> dict[str, str]:
         """Variables of every process in a machine with this policy."""
 
+    def files(self, policy: str) -> dict[str, str]:
+        """Configuration files, for programs that read no variables."""
+
     async def open(self, machine: Machine) -> None:
         """Have the machine's agent take its connections."""
 
@@ -232,6 +235,7 @@ class WorkspaceManager:
                 "entropy": base64.b64encode(os.urandom(256)).decode(),
                 "lower": "/pyro/seed/tree" if tree is not None else None,
                 "env": self._network.environment(workspace.row.network_policy),
+                "files": self._network.files(workspace.row.network_policy),
             },
         )
         if workspace.row.network_policy != "off":

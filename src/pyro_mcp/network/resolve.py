@@ -1,0 +1,80 @@
+"""From a host's name to a connection, through the policy: resolved once, and only what was checked is connected to."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from pyro_mcp.network.policy import IPAddress, Refused, check_address
+
+CONNECT_SECONDS = 10.0
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Resolver = Callable[[str, int], Awaitable[list[IPAddress]]]
+AddressCheck = Callable[[IPAddress], None]
+
+
+class Unreachable(Exception):
+    """The host could not be resolved or connected to."""
+
+
+async def system_resolver(host: str, port: int) -> list[IPAddress]:
+    """Addresses of a host, by this machine's resolver.
+
+    Raises:
+        Unreachable: there is no such host.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreachable(f"{host} could not be resolved: {error.strerror or error}") from None
+    addresses = [ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in found]
+    return list(dict.fromkeys(addresses))
+
+
+def own_addresses() -> frozenset[IPAddress]:
+    """The addresses of this machine's interfaces, public ones included (proc(5))."""
+    own: set[IPAddress] = set()
+    try:
+        previous = ""
+        for line in Path("/proc/net/fib_trie").read_text().splitlines():
+            if "/32 host LOCAL" in line:
+                own.add(ipaddress.ip_address(previous.split()[-1]))
+            previous = line
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            own.add(ipaddress.IPv6Address(int(line.split()[0], 16)))
+    except (OSError, ValueError, IndexError):
+        pass  # no IPv6, or no such files: the forms of the addresses still are checked
+    return frozenset(own)
+
+
+def strict_check(address: IPAddress) -> None:
+    """The check that holds for every workspace."""
+    check_address(address, own_addresses())
+
+
+async def connect(host: str, port: int, resolver: Resolver, check: AddressCheck) -> tuple[Streams, IPAddress]:
+    """Connect to a host, all of whose addresses must be allowed.
+
+    Raises:
+        Refused: one of the addresses is not allowed; a name that answers both ways is playing tricks.
+        Unreachable: none of them answers within 10 s.
+    """
+    addresses = await resolver(host, port)
+    for address in addresses:
+        check(address)
+    problem = f"{host} has no address"
+    for address in addresses:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_connection(str(address), port), address
+        except TimeoutError:
+            problem = f"{host} ({address}) did not answer within {CONNECT_SECONDS:.0f} s"
+        except OSError as error:
+            problem = f"{host} ({address}): {error.strerror or error}"
+    raise Unreachable(problem)
+
+
+__all__ = ["AddressCheck", "Refused", "Resolver", "Unreachable", "connect", "own_addresses", "strict_check"]
