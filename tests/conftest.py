@@ -88,4 +88,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "installation" in getattr(item, "fixturenames", ()) or "fresh" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.engine)
-

@@ -32,9 +32,7 @@ class Installation:
             "XDG_CACHE_HOME": cache,
             "PYRO_DAEMON_IDLE_SECONDS": "60",
         }
-        self.locations = Locations(
-            self.root / "run" / "pyro", self.root / "state" / "pyro", Path(cache) / "pyro"
-        )
+        self.locations = Locations(self.root / "run" / "pyro", self.root / "state" / "pyro", Path(cache) / "pyro")
 
     def __enter__(self) -> Installation:
         return self
@@ -133,4 +131,3 @@ def _command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
     except OSError:
         return "gone"
-

@@ -181,11 +181,13 @@ class Store:
     # -- commands
 
     async def put_command(self, row: CommandRow, number: int) -> None:
+        """Insert or replace; nothing when the workspace was deleted in the meantime."""
         await self._run(
             lambda: self._db.execute(
-                "INSERT INTO commands (handle, workspace_id, number, record) VALUES (?, ?, ?, ?) "
+                "INSERT INTO commands (handle, workspace_id, number, record) "
+                "SELECT ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?) "
                 "ON CONFLICT (handle) DO UPDATE SET record = excluded.record",
-                (row.handle, row.workspace_id, number, json.dumps(asdict(row))),
+                (row.handle, row.workspace_id, number, json.dumps(asdict(row)), row.workspace_id),
             )
         )
 
@@ -232,7 +234,9 @@ class Store:
     async def interrupt_events(self, cause: str) -> None:
         """What an earlier daemon had begun and not ended."""
         await self._run(
-            lambda: self._db.execute("UPDATE events SET outcome = 'error', error = ? WHERE outcome = 'running'", (cause,))
+            lambda: self._db.execute(
+                "UPDATE events SET outcome = 'error', error = ? WHERE outcome = 'running'", (cause,)
+            )
         )
 
     # -- facts

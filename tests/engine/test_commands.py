@@ -57,7 +57,9 @@ def test_long_output_keeps_head_and_tail_and_counts_the_rest(pyro: Pyro, workspa
 
 
 def test_a_command_that_outlives_the_wait_comes_back_as_running(pyro: Pyro, workspace: str) -> None:
-    begun = pyro.exec_workspace(workspace, "echo early; while [ ! -e go ]; do sleep 0.05; done; echo late", wait_seconds=0.3)
+    begun = pyro.exec_workspace(
+        workspace, "echo early; while [ ! -e go ]; do sleep 0.05; done; echo late", wait_seconds=0.3
+    )
     assert begun.status == "running"
     assert begun.handle in begun.hint
     assert pyro.status_workspace(workspace).running_commands == [begun.handle]
@@ -84,7 +86,9 @@ def test_three_commands_at_once_take_the_time_of_one(pyro: Pyro, workspace: str)
     order: list[str] = []
 
     def one(name: str) -> None:
-        pyro.exec_workspace(workspace, f"touch {name}; while [ $(ls a b c 2>/dev/null | wc -l) -lt 3 ]; do sleep 0.02; done")
+        pyro.exec_workspace(
+            workspace, f"touch {name}; while [ $(ls a b c 2>/dev/null | wc -l) -lt 3 ]; do sleep 0.02; done"
+        )
         order.append(name)
 
     threads = [threading.Thread(target=one, args=(name,)) for name in "abc"]

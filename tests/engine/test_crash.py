@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.errors import DaemonUnavailable, PyroError
-from pyro_mcp.machines.processes import with_word_in_command_line
+from pyro_mcp.machines.processes import kill, with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation, wait_until
 
@@ -118,12 +118,8 @@ def test_a_killed_machine_is_reported_as_lost_and_can_be_reset(fresh: Installati
         workspace = pyro.create_workspace(seed_path=seed).id
         begun = pyro.exec_workspace(workspace, "sleep 100", wait_seconds=0)
         base = str(fresh.locations.machines) + "/"
-        spare_free = [p for p in with_word_in_command_line(base.encode())]
-        import os
-        import signal
-
-        for process in spare_free:
-            os.kill(process.pid, signal.SIGKILL)
+        for process in with_word_in_command_line(base.encode()):
+            kill(process)
         wait_until(lambda: pyro.status_workspace(workspace).state == "lost")
         status = pyro.status_workspace(workspace)
         assert status.cause

@@ -50,7 +50,9 @@ def test_a_mode_is_kept_when_a_file_is_written_again(pyro: Pyro, seeded: str) ->
 
 
 def test_binary_files_and_things_that_are_not_files_are_refused(pyro: Pyro, workspace: str) -> None:
-    pyro.exec_workspace(workspace, "head -c 1000 /dev/zero > zero.bin; mkfifo pipe; truncate -s 2G big; ln -s /etc/passwd out")
+    pyro.exec_workspace(
+        workspace, "head -c 1000 /dev/zero > zero.bin; mkfifo pipe; truncate -s 2G big; ln -s /etc/passwd out"
+    )
     with pytest.raises(InvalidInput, match="binary"):
         pyro.read_workspace_file(workspace, "zero.bin")
     with pytest.raises(InvalidInput):
@@ -67,7 +69,7 @@ def test_binary_files_and_things_that_are_not_files_are_refused(pyro: Pyro, work
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../etc/passwd", "a/../../etc/passwd", "out/passwd", "out"])
 def test_no_path_leads_out_of_the_workspace(pyro: Pyro, workspace: str, path: str) -> None:
-    pyro.exec_workspace(workspace, "rm -f out; case %s in out) ln -s /etc/passwd out;; *) ln -s /etc out;; esac" % path)
+    pyro.exec_workspace(workspace, f"ln -s {'/etc/passwd' if path == 'out' else '/etc'} out")
     with pytest.raises(InvalidInput):
         pyro.read_workspace_file(workspace, path)
     with pytest.raises(InvalidInput):
@@ -92,9 +94,7 @@ def test_a_diff_shows_what_changed_and_git_applies_it(pyro: Pyro, seeded: str, p
     assert diff.empty_directories == ["/workspace/pkg/empty"]
 
 
-def test_an_exported_patch_turns_the_seed_into_the_workspace(
-    pyro: Pyro, project: Path, tmp_path: Path
-) -> None:
+def test_an_exported_patch_turns_the_seed_into_the_workspace(pyro: Pyro, project: Path, tmp_path: Path) -> None:
     shutil.rmtree(project / ".git")
     seeded = pyro.create_workspace(seed_path=str(project)).id
     script = (
@@ -149,7 +149,9 @@ def test_the_repro_fix_loop_with_patches(pyro: Pyro, seeded: str) -> None:
 
 
 def test_a_patch_that_does_not_fit_changes_nothing_and_names_the_place(pyro: Pyro, seeded: str) -> None:
-    both = "--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+new\n" + FIX.replace("a + b", "a / b").replace("a - b", "a * b")
+    both = "--- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+new\n" + FIX.replace("a + b", "a / b").replace(
+        "a - b", "a * b"
+    )
     with pytest.raises(PatchMismatch) as caught:
         pyro.apply_workspace_patch(seeded, both)
     assert "src/calc.py" in str(caught.value)
@@ -163,7 +165,8 @@ def test_a_patch_creates_deletes_and_renames(pyro: Pyro, seeded: str) -> None:
         "diff --git a/test_calc.py b/test_calc.py\ndeleted file mode 100644\n--- a/test_calc.py\n+++ /dev/null\n"
         "@@ -1,6 +0,0 @@\n-import sys\n-sys.path.insert(0, 'src')\n-from calc import add\n-\n-assert add(2, 3) == 5\n"
         "-print('passed')\n"
-        "diff --git a/made/new.py b/made/new.py\nnew file mode 100755\n--- /dev/null\n+++ b/made/new.py\n@@ -0,0 +1 @@\n+pass\n"
+        "diff --git a/made/new.py b/made/new.py\nnew file mode 100755\n--- /dev/null\n+++ b/made/new.py\n"
+        "@@ -0,0 +1 @@\n+pass\n"
     )
     applied = pyro.apply_workspace_patch(seeded, patch)
     assert {f.status for f in applied.files} == {"renamed", "deleted", "added"}
@@ -172,7 +175,9 @@ def test_a_patch_creates_deletes_and_renames(pyro: Pyro, seeded: str) -> None:
     assert "test_calc.py" not in listing
 
 
-def test_a_push_brings_later_changes_whole_or_not_at_all(pyro: Pyro, seeded: str, project: Path, tmp_path: Path) -> None:
+def test_a_push_brings_later_changes_whole_or_not_at_all(
+    pyro: Pyro, seeded: str, project: Path, tmp_path: Path
+) -> None:
     (project / "late.txt").write_text("late\n")
     (project / "run.sh").write_text("#!/bin/sh\necho newer\n")
     pushed = pyro.push_workspace_sync(seeded, str(project))

@@ -48,9 +48,7 @@ def test_archives_seed_a_workspace(pyro: Pyro, project: Path, tmp_path: Path, su
     assert pyro.diff_workspace(created.id).files == []
 
 
-def test_modes_symlinks_empty_directories_and_times_survive_seed_and_export(
-    pyro: Pyro, tmp_path: Path
-) -> None:
+def test_modes_symlinks_empty_directories_and_times_survive_seed_and_export(pyro: Pyro, tmp_path: Path) -> None:
     source = tmp_path / "tree"
     (source / "empty").mkdir(parents=True)
     (source / "tool").write_text("#!/bin/sh\n")
@@ -119,7 +117,9 @@ def test_twenty_at_once_with_their_own_seeds_do_not_see_each_other(pyro: Pyro, t
 
 
 def test_network_off_has_no_way_out_and_no_other_interface(pyro: Pyro, workspace: str) -> None:
-    result = pyro.exec_workspace(workspace, "cat /proc/net/dev | tail -n +3 | cut -d: -f1; curl -sS -m 5 http://1.1.1.1/")
+    result = pyro.exec_workspace(
+        workspace, "cat /proc/net/dev | tail -n +3 | cut -d: -f1; curl -sS -m 5 http://1.1.1.1/"
+    )
     assert result.stdout.split() == ["lo"]
     assert result.exit_code != 0
 
@@ -202,9 +202,12 @@ def test_an_idle_workspace_expires_and_one_in_use_does_not(pyro: Pyro) -> None:
 def test_packages_can_be_installed_through_the_egress_proxy(pyro: Pyro) -> None:
     created = pyro.create_workspace(network_policy="egress")
     result = pyro.exec_workspace(
-        created.id, "python3 -m venv v && v/bin/pip install -q six==1.16.0 && v/bin/python -c 'import six; print(six.__version__)'",
+        created.id,
+        "python3 -m venv v && v/bin/pip install -q six==1.16.0 && v/bin/python -c 'import six; print(six.__version__)'",
         wait_seconds=50,
     )
     assert result.stdout.endswith("1.16.0\n"), result
-    refused = pyro.exec_workspace(created.id, "curl -sS -m 10 http://127.0.0.1:9/ --noproxy '' ; curl -sS -m 10 -o - http://169.254.169.254/")
+    refused = pyro.exec_workspace(
+        created.id, "curl -sS -m 10 http://127.0.0.1:9/ --noproxy '' ; curl -sS -m 10 -o - http://169.254.169.254/"
+    )
     assert "169.254.169.254" in refused.stdout

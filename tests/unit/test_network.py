@@ -46,7 +46,8 @@ def test_this_machines_own_addresses_are_refused() -> None:
 @pytest.mark.parametrize(
     ("spelling", "name"),
     [
-        ("Example.COM.", "example.com"), ("2130706433", "127.0.0.1"), ("0x7f.1", "127.0.0.1"), ("0177.0.0.1", "127.0.0.1"),
+        ("Example.COM.", "example.com"), ("2130706433", "127.0.0.1"), ("0x7f.1", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"),
         ("[::1]", "::1"), ("127.1", "127.0.0.1"), ("bücher.example", "xn--bcher-kva.example"),
     ],
 )  # fmt: skip
@@ -134,7 +135,8 @@ def test_plain_requests_share_a_connection() -> None:
                 body = f"body{n}".encode()
                 writer.write(
                     f"POST http://origin.test:{origin}/p{n}?q HTTP/1.1\r\nHost: lie.test\r\n"
-                    f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+                    f"Content-Length: {len(body)}\r\n\r\n".encode()
+                    + body
                 )
                 async with asyncio.timeout(10):
                     assert b"200" in await reader.readuntil(b"\r\n\r\n")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import sys
 
+from pyro_mcp.errors import InternalError
 from pyro_mcp.locations import Locations
 
 
@@ -15,9 +18,19 @@ def main() -> int:
     ready_fd = parser.parse_args().ready_fd
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)
-    from pyro_mcp.daemon.main import run
+    try:
+        from pyro_mcp.daemon.main import run
 
-    return run(Locations.of_this_user(), ready_fd)
+        return run(Locations.of_this_user(), ready_fd)
+    except Exception as error:
+        if ready_fd is not None:
+            # Whoever waits for the daemon is told at once; the log has the whole story.
+            failure = InternalError(
+                f"The daemon could not start: {type(error).__name__}: {error}.", code="daemon_failed"
+            )
+            with contextlib.suppress(OSError):
+                os.write(ready_fd, json.dumps(failure.to_record()).encode() + b"\n")
+        raise
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ class Call:
         if self.emit is not None:
             await self.emit({"type": "progress", "text": text, "fraction": fraction})
 
-    async def started(self, handle: str) -> None:
+    async def started(self, handle: str, workspace: str) -> None:
         if self.emit is not None:
-            await self.emit({"type": "started", "handle": handle})
+            await self.emit({"type": "started", "handle": handle, "workspace": workspace})
 
     async def output(self, stream: str, data: bytes) -> None:
         if self.emit is not None:

@@ -61,9 +61,7 @@ class Dispatcher:
         store, manager = self._context.store, self._context.manager
         begun = time.monotonic()
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
-        event = asyncio.ensure_future(
-            store.begin_event(workspace.id, call.face, operation.name, _summary(arguments))
-        )
+        event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, _summary(arguments)))
         workspace.in_use += 1
         outcome, said = "ok", None
         try:

@@ -13,7 +13,7 @@ from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition, definition
 from pyro_mcp.errors import Conflict
 from pyro_mcp.locations import Locations
-from pyro_mcp.machines.components import fetch_runsc, find_runsc, fetched_runsc
+from pyro_mcp.machines.components import fetch_runsc, fetched_runsc, find_runsc
 from pyro_mcp.machines.gvisor.engine import GvisorEngine, boot_id
 from pyro_mcp.machines.pool import WarmPool
 from pyro_mcp.machines.protocol import RootTree

@@ -126,9 +126,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(locations: Locations, ready_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
-    logging.basicConfig(
-        level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -167,7 +165,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     app = App(Dispatcher(context), stop.set)
     server = _Server(
         uvicorn.Config(
-            app,  # type: ignore[arg-type]
+            app,
             http="h11",
             loop="asyncio",
             lifespan="off",
@@ -187,8 +185,9 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     await stop.wait()
 
     log.info("daemon %s leaves", os.getpid())
+    leaving = locations.daemon_log.open("a")
     # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
-    faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=handler.stream)
+    faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
     for task in (watching, idling):
         task.cancel()

@@ -127,8 +127,8 @@ def _bootstrap(
         "--format=directory",
         f"--include={','.join(definition.packages)}",
         # The cache is private to the user, so apt must not step down to a user who cannot enter it.
-        "--aptopt=APT::Sandbox::User \"root\"",
-        "--aptopt=APT::Install-Recommends \"false\"",
+        '--aptopt=APT::Sandbox::User "root"',
+        '--aptopt=APT::Install-Recommends "false"',
         "--dpkgopt=force-unsafe-io",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*/LC_MESSAGES/*.mo",

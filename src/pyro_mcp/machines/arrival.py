@@ -30,10 +30,10 @@ class Arrival:
     async def something(self) -> None:
         """Wait until anything appeared since the last call."""
         loop = asyncio.get_running_loop()
-        appeared = loop.create_future()
-        loop.add_reader(self._fd, lambda: appeared.done() or appeared.set_result(None))
+        appeared = asyncio.Event()
+        loop.add_reader(self._fd, appeared.set)
         try:
-            await appeared
+            await appeared.wait()
             os.read(self._fd, 65536)
         finally:
             loop.remove_reader(self._fd)

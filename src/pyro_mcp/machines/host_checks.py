@@ -32,7 +32,9 @@ def find_tools() -> list[Component]:
     for name, purpose in wanted:
         path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin")
         remedy = "" if path else f"{purpose}: sudo apt-get install {'util-linux' if name == 'taskset' else name}"
-        found.append(Component(name=name, ok=path is not None, path=path, source="PATH" if path else "missing", remedy=remedy))
+        found.append(
+            Component(name=name, ok=path is not None, path=path, source="PATH" if path else "missing", remedy=remedy)
+        )
     return found
 
 
@@ -65,7 +67,9 @@ def _kernel() -> tuple[bool, str, str]:
 def _user_namespaces() -> tuple[bool, str, str]:
     if os.geteuid() == 0 and not _inside_enclosure():
         return True, "not needed as root", ""
-    done = subprocess.run(["unshare", "--user", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(
+        ["unshare", "--user", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
+    )
     if done.returncode == 0:
         return True, "an ordinary user can make one", ""
     remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
@@ -106,7 +110,11 @@ def _subordinate_ids() -> tuple[bool, str, str]:
 def _disk() -> tuple[bool, str, str]:
     place = Path(os.path.expanduser("~"))
     free = shutil.disk_usage(place).free
-    return free >= ROOM_BYTES, f"{free / 1024**3:.1f} GiB free at {place}", "Make room, or set PYRO_HOME to another disk."
+    return (
+        free >= ROOM_BYTES,
+        f"{free / 1024**3:.1f} GiB free at {place}",
+        "Make room, or set PYRO_HOME to another disk.",
+    )
 
 
 def _kvm() -> tuple[bool, str, str]:

@@ -64,10 +64,10 @@ async def wait_gone(process: ProcessId) -> None:
         if not runs(process):
             return
         loop = asyncio.get_running_loop()
-        gone = loop.create_future()
-        loop.add_reader(fd, lambda: gone.done() or gone.set_result(None))
+        gone = asyncio.Event()
+        loop.add_reader(fd, gone.set)
         try:
-            await gone
+            await gone.wait()
         finally:
             loop.remove_reader(fd)
     finally:

@@ -34,9 +34,7 @@ class Measured(Protocol):
 class MemoryWatchdog:
     """Watches what `machines` gives; `lost(id, cause)` is called for a machine that had to be ended."""
 
-    def __init__(
-        self, machines: Callable[[], Iterable[Measured]], lost: Callable[[str, str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, machines: Callable[[], Iterable[Measured]], lost: Callable[[str, str], Awaitable[None]]) -> None:
         self._machines = machines
         self._lost = lost
         self._over: dict[str, int] = {}

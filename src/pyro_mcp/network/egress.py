@@ -75,8 +75,13 @@ class EgressProxy:
         (upstream_reader, upstream_writer), _ = await connect(name, port, self._resolver, self._check)
         return upstream_reader, upstream_writer
 
-    def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str = "", **counts: float) -> None:
-        self._on_event(EgressEvent(protocol, host, port, verdict, reason, **counts))  # type: ignore[arg-type]
+    def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str) -> None:
+        self._on_event(EgressEvent(protocol, host, port, verdict, reason))
+
+    def _allowed(self, protocol: str, host: str, port: int, counts: dict[str, int], begun: float) -> None:
+        seconds = round(time.monotonic() - begun, 3)
+        up, down = counts["bytes_up"], counts["bytes_down"]
+        self._on_event(EgressEvent(protocol, host, port, "allowed", "", up, down, seconds))
 
     # -- HTTP
 
@@ -149,10 +154,12 @@ class EgressProxy:
         try:
             server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
             target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-            headers = [(k, v) for k, v in request.headers if k not in HOP_BY_HOP and k != b"host"]
+            headers = [(bytes(k), bytes(v)) for k, v in request.headers if k not in HOP_BY_HOP and k != b"host"]
             authority = url.netloc.rpartition("@")[2]
             out = h11.Request(
-                method=request.method, target=target, headers=[("Host", authority), *headers, ("Connection", "close")]
+                method=request.method,
+                target=target,
+                headers=[(b"Host", authority.encode("latin-1")), *headers, (b"Connection", b"close")],
             )
             up_writer.write(server.send(out) or b"")
             async with asyncio.TaskGroup() as group:
@@ -164,7 +171,7 @@ class EgressProxy:
             broke = True
         finally:
             up_writer.close()
-            self._event("http", host, port, "allowed", seconds=time.monotonic() - begun, **counts)
+            self._allowed("http", host, port, counts, begun)
         return not broke and guest.our_state is h11.DONE and guest.their_state is h11.DONE
 
     # -- SOCKS5 (RFC 1928), without authentication, CONNECT only
@@ -225,7 +232,7 @@ class EgressProxy:
             pass  # one side broke; the other is closed below
         finally:
             upstream[1].close()
-            self._event(protocol, host, port, "allowed", seconds=time.monotonic() - begun, **counts)
+            self._allowed(protocol, host, port, counts, begun)
 
 
 def refusal_text(host: str, reason: str) -> str:
@@ -300,7 +307,9 @@ async def _send_response(
             continue
         if isinstance(event, h11.Response):
             headers = [(k, v) for k, v in event.headers if k not in HOP_BY_HOP]
-            writer.write(guest.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)) or b"")
+            writer.write(
+                guest.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)) or b""
+            )
         elif isinstance(event, h11.Data):
             counts["bytes_down"] += len(event.data)
             writer.write(guest.send(event) or b"")
@@ -317,7 +326,11 @@ async def _answer(guest: h11.Connection, writer: asyncio.StreamWriter, status: i
     if guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return
     body = text.encode()
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), ("Connection", "close")]
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+    ]
     response = guest.send(h11.Response(status_code=status, headers=headers)) or b""
     writer.write(response + (guest.send(h11.Data(data=body)) or b"") + (guest.send(h11.EndOfMessage()) or b""))
     with contextlib.suppress(OSError):

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import ssl
+from pathlib import Path
+
+GUEST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+"""Debian's file of trusted authorities."""
+HOST_BUNDLES = (GUEST_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
+"""Where distributions keep theirs: Debian, Fedora, openSUSE, Alpine and Arch."""
+MAX_BUNDLE = 4 * 1024 * 1024
+
 
 def environment(port: int) -> dict[str, str]:
     """Variables that curl, git, pip, uv, npm, wget, cargo, go and Node understand."""
@@ -17,14 +27,40 @@ def environment(port: int) -> dict[str, str]:
         "NO_PROXY": direct,
         "no_proxy": direct,
         "NODE_USE_ENV_PROXY": "1",
+        # Programs that bring a bundle of their own (pip, requests, Node) are shown the machine's.
+        "SSL_CERT_FILE": GUEST_BUNDLE,
+        "REQUESTS_CA_BUNDLE": GUEST_BUNDLE,
+        "PIP_CERT": GUEST_BUNDLE,
+        "CURL_CA_BUNDLE": GUEST_BUNDLE,
+        "GIT_SSL_CAINFO": GUEST_BUNDLE,
+        "NODE_EXTRA_CA_CERTS": GUEST_BUNDLE,
+        "CARGO_HTTP_CAINFO": GUEST_BUNDLE,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
     }
 
 
 def files(port: int) -> dict[str, str]:
-    """Configuration below /etc: apt run by another user or by a cleaned environment still finds its way."""
+    """Configuration below /etc: apt run by another user or by a cleaned environment still finds its way.
+
+    The guest trusts the authorities that this machine trusts: behind a proxy that inspects TLS, as companies
+    have them, nothing would work otherwise.
+    """
     proxy = f"http://127.0.0.1:{port}"
-    return {
+    bundle = host_bundle()
+    return ({GUEST_BUNDLE: bundle} if bundle else {}) | {
         "/etc/apt/apt.conf.d/80pyro-proxy": f'Acquire::http::Proxy "{proxy}";\nAcquire::https::Proxy "{proxy}";\n',
     }
+
+
+def host_bundle() -> str | None:
+    """The authorities that this machine trusts; None when there is no such file, and the guest keeps its own."""
+    named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    for candidate in [*([named] if named else []), *HOST_BUNDLES]:
+        try:
+            text = Path(candidate).read_text(errors="replace")
+        except OSError:
+            continue
+        if "-----BEGIN CERTIFICATE-----" in text and len(text) <= MAX_BUNDLE:
+            return text
+    return None

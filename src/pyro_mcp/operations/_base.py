@@ -66,9 +66,7 @@ class Operation:
         """The signature with resolved annotations, without `self`."""
         hints = get_type_hints(self.function, include_extras=True)
         plain = inspect.signature(self.function)
-        parameters = [
-            p.replace(annotation=hints[p.name]) for p in plain.parameters.values() if p.name != "self"
-        ]
+        parameters = [p.replace(annotation=hints[p.name]) for p in plain.parameters.values() if p.name != "self"]
         return plain.replace(parameters=parameters, return_annotation=hints["return"])
 
     @functools.cached_property

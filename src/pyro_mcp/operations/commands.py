@@ -88,9 +88,7 @@ class CommandOperations(Operations):
             int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
         ] = None,
         wait_seconds: WaitSeconds = 0,
-        grep: Annotated[
-            str | None, Field(description="Only lines that match this regex.", max_length=1000)
-        ] = None,
+        grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         limit: Annotated[int, Field(description="Commands to list, 1 to 1000.", ge=1, le=1000)] = 20,
     ) -> Logs:
@@ -109,17 +107,13 @@ class CommandOperations(Operations):
         environment: EnvironmentName = "debian:12",
         command: Command | None = None,
         *,
-        handle: Annotated[
-            str | None, Field(description="Wait on this run instead.", max_length=64)
-        ] = None,
+        handle: Annotated[str | None, Field(description="Wait on this run instead.", max_length=64)] = None,
         env: Env = None,
         stdin: Stdin = None,
         network_policy: Network = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
-        timeout_seconds: Annotated[
-            float, Field(description="End it after this, at most 3600.", gt=0, le=3600)
-        ] = 600,
+        timeout_seconds: Annotated[float, Field(description="End it after this, at most 3600.", gt=0, le=3600)] = 600,
         wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
     ) -> RunResult:

@@ -38,9 +38,7 @@ Command = Annotated[
 Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
-TimeoutSeconds = Annotated[
-    float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
-]
+TimeoutSeconds = Annotated[float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)]
 WaitSeconds = Annotated[
     float,
     Field(
@@ -61,7 +59,5 @@ MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]
-Network = Annotated[
-    Literal["off", "egress"], Field(description="egress: public hosts only.")
-]
+Network = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 Engine = Annotated[Literal["auto", "gvisor"], Field(description="Engine to use; auto chooses one that works.")]

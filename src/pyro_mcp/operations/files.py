@@ -52,9 +52,7 @@ class FileOperations(Operations):
             str | None,
             Field(description="Only lines that match this regex.", max_length=1000),
         ] = None,
-        max_bytes: Annotated[
-            int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)
-        ] = FILE_READ_DEFAULT,
+        max_bytes: Annotated[int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)] = FILE_READ_DEFAULT,
     ) -> FileContent:
         """Read a text file, or a part of it."""
 

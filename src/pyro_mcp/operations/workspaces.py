@@ -103,9 +103,7 @@ class WorkspaceOperations(Operations):
     def delete_workspace(self, workspace: WorkspaceRef) -> Deleted:
         """Delete a workspace and all in it."""
 
-    @operation(
-        cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",)
-    )
+    @operation(cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",))
     def reset_workspace(self, workspace: WorkspaceRef) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes."""
 

@@ -152,7 +152,8 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
         large = next((c for c in changes if c[side] and int(c[side]["size"]) > FILE_CAP), None)
         if whole and large is not None:
             raise InvalidInput(
-                f"{show(absolute(large['path']))} has {large[side]['size']} bytes; a patch holds files of up to {FILE_CAP}.",
+                f"{show(absolute(large['path']))} has {large[side]['size']} bytes; a patch holds files "
+                f"of up to {FILE_CAP}.",
                 hint="Export that file by its path, and delete it before you export the patch.",
                 code="file_too_large",
             )

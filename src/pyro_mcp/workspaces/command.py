@@ -180,7 +180,7 @@ class Command:
         return CommandRecord(
             handle=self.row.handle,
             command=self.row.command,
-            status=self.row.status,  # type: ignore[arg-type]
+            status=self.row.status,
             exit_code=self.row.exit_code,
             started_at=self.row.started_at,
             duration_seconds=self.duration_seconds,
@@ -196,7 +196,7 @@ class Command:
         return ExecResult(
             workspace=workspace_id,
             handle=self.row.handle,
-            status=self.row.status,  # type: ignore[arg-type]
+            status=self.row.status,
             exit_code=self.row.exit_code,
             stdout=stdout.text,
             stderr=stderr.text,

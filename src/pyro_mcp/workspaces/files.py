@@ -141,7 +141,9 @@ def _lines(
             pattern = re.compile(grep)
         except re.error as error:
             raise InvalidInput(
-                f"{show(grep)} is not a regular expression: {error}.", hint="Escape special characters.", code="bad_regex"
+                f"{show(grep)} is not a regular expression: {error}.",
+                hint="Escape special characters.",
+                code="bad_regex",
             ) from None
         chosen = [(number, line) for number, line in chosen if pattern.search(line)]
     content: list[str] = []

@@ -29,6 +29,7 @@ def checked_labels(labels: dict[str, str]) -> dict[str, str]:
             )
         if len(value) > MAX_VALUE or not value.isprintable():
             raise InvalidInput(
-                f"The value of label {key!r} must be printable and at most {MAX_VALUE} characters long.", code="bad_label"
+                f"The value of label {key!r} must be printable and at most {MAX_VALUE} characters long.",
+                code="bad_label",
             )
     return labels

@@ -167,9 +167,7 @@ class WorkspaceManager:
 
     # -- create
 
-    async def create(
-        self, plan: Plan, root: RootTree, seed: Callable[[], Awaitable[PreparedSeed | None]]
-    ) -> Workspace:
+    async def create(self, plan: Plan, root: RootTree, seed: Callable[[], Awaitable[PreparedSeed | None]]) -> Workspace:
         """A new workspace; `seed` prepares what fills it, while the machine is being made.
 
         Whatever goes wrong, cancellation included, leaves nothing behind.
@@ -409,6 +407,7 @@ class WorkspaceManager:
     def _follow_again(self, workspace: Workspace, machine: Machine) -> None:
         for command in workspace.running_commands():
             command.follow(machine.guest, None, self.command_ended)
+
     async def _expire(self) -> None:
         while True:
             self._expiry_changed.clear()
@@ -448,5 +447,3 @@ class WorkspaceManager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._background, return_exceptions=True)
-
-

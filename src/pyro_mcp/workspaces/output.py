@@ -49,7 +49,9 @@ class OutputLog:
         self._index: int | None = None
 
     @classmethod
-    def load(cls, directory: Path, handle: str, stdout_bytes: int | None = None, stderr_bytes: int | None = None) -> OutputLog:
+    def load(
+        cls, directory: Path, handle: str, stdout_bytes: int | None = None, stderr_bytes: int | None = None
+    ) -> OutputLog:
         """The log of a command that an earlier daemon kept; counts are taken from the files when not given."""
         log = cls(directory, handle)
         try:
@@ -132,7 +134,9 @@ class OutputLog:
     def pieces(self, begin: int, size: int) -> list[tuple[int, bytes]]:
         """Kept bytes from `begin` on, cut where the stream changes."""
         data = self.read(begin, size)
-        return [(stream, data[low - begin : high - begin]) for stream, low, high in self._spans(begin, begin + len(data))]
+        return [
+            (stream, data[low - begin : high - begin]) for stream, low, high in self._spans(begin, begin + len(data))
+        ]
 
     def excerpt(self, stream: int, bound: int) -> Excerpt:
         """A stream's text within `bound` bytes: all of it, or its head and its tail (two thirds)."""

@@ -104,7 +104,19 @@ async def push(seeds: SeedStore, guest: Guest, workspace_id: str, source: Source
 @contextlib.asynccontextmanager
 async def _tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[bytes]]:
     process = await asyncio.create_subprocess_exec(
-        *("tar", "--format=pax", "--numeric-owner", "--owner=0", "--group=0", "-C", str(directory), "-cf", "-", "--", member),
+        *(
+            "tar",
+            "--format=pax",
+            "--numeric-owner",
+            "--owner=0",
+            "--group=0",
+            "-C",
+            str(directory),
+            "-cf",
+            "-",
+            "--",
+            member,
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -135,7 +147,9 @@ async def _tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[b
 
 def _check_target(output: Path, overwrite: bool) -> None:
     if not output.is_absolute():
-        raise InvalidInput(f"The output {show(str(output))} is not absolute.", hint="Give an absolute path.", code="bad_path")
+        raise InvalidInput(
+            f"The output {show(str(output))} is not absolute.", hint="Give an absolute path.", code="bad_path"
+        )
     if not output.parent.is_dir():
         raise InvalidInput(
             f"The directory {show(str(output.parent))} does not exist.", hint="Make it first.", code="no_directory"
@@ -202,7 +216,8 @@ async def export_path(guest: Guest, workspace_id: str, path: str, output: Path, 
         staged = tree if is_directory else tree / Path(relative).name
         if not os.path.lexists(staged):
             raise InvalidInput(
-                f"{show(absolute(relative))} is no file, directory or link; it cannot be exported.", code="cannot_export"
+                f"{show(absolute(relative))} is no file, directory or link; it cannot be exported.",
+                code="cannot_export",
             )
         if is_directory:
             staged.chmod(int(info["mode"]) & 0o777 | 0o700)

@@ -90,7 +90,7 @@ class Workspace:
         return models.Workspace(
             id=row.id,
             name=row.name,
-            state=row.state,  # type: ignore[arg-type]
+            state=row.state,
             environment=row.environment,
             engine=row.engine,
             network_policy=row.network_policy,

@@ -117,12 +117,10 @@ class CommandHandlers:
     ) -> models.ExecResult:
         started = await asyncio.shield(
             asyncio.ensure_future(
-                self._start(
-                    workspace, _argv(command), cwd=cwd, env=env, stdin=stdin, timeout_seconds=timeout_seconds
-                )
+                self._start(workspace, _argv(command), cwd=cwd, env=env, stdin=stdin, timeout_seconds=timeout_seconds)
             )
         )
-        await call.started(started.row.handle)
+        await call.started(started.row.handle, workspace.id)
         await self._wait(call, started, wait_seconds)
         return started.result(workspace.id, max_output_bytes)
 
@@ -164,7 +162,7 @@ class CommandHandlers:
         return models.Logs(
             workspace=workspace.id,
             handle=handle,
-            status=command.row.status,  # type: ignore[arg-type]
+            status=command.row.status,
             exit_code=command.row.exit_code,
             output=text,
             offset=begin,
@@ -217,7 +215,7 @@ class CommandHandlers:
             except BaseException:
                 await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
                 raise
-            await call.started(running.row.handle)
+            await call.started(running.row.handle, workspace.id)
         try:
             await self._wait(call, running, wait_seconds)
         except asyncio.CancelledError:

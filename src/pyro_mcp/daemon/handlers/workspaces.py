@@ -109,7 +109,7 @@ class WorkspaceHandlers:
                 at=row.at,
                 face=row.face,
                 operation=row.operation,
-                outcome=row.outcome,  # type: ignore[arg-type]
+                outcome=row.outcome,
                 duration_seconds=row.duration_seconds,
                 summary=row.summary,
                 error=row.error,

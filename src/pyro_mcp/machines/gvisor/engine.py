@@ -27,7 +27,7 @@ from pyro_mcp.machines.gvisor.machine import (
     pids_from_state,
 )
 from pyro_mcp.machines.limits import Limits
-from pyro_mcp.machines.protocol import MachineSpec, Probe, RootTree
+from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
 RUNSC_SECONDS = 60.0
 """The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
@@ -186,7 +186,7 @@ class GvisorEngine:
 
     # -- machines
 
-    async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> GvisorMachine:
+    async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
         directory = await self._prepare(spec.id, spec.root)
         try:
             if seed is not None:
@@ -224,7 +224,7 @@ class GvisorEngine:
         writer.close()
         return GvisorMachine(self, directory, record)
 
-    async def adopt(self, machine_id: str) -> GvisorMachine | None:
+    async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id
         record = MachineRecord.read(directory)
         if record is None or record.boot_id != self._boot_id:
@@ -275,5 +275,3 @@ class GvisorEngine:
             for partial in [*self._templates.glob("*.partial"), *self._templates.glob("*.made")]:
                 await asyncio.to_thread(shutil.rmtree, partial, True)
         return found
-
-
