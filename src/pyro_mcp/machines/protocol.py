@@ -53,8 +53,10 @@ class Machine(Protocol):
     id: str
     directory: Path
     guest: Guest
-    limits: str
-    """How CPU and memory limits are held, in words."""
+
+    @property
+    def limits(self) -> str:
+        """How CPU and memory limits are held, in words."""
 
     async def show_seed(self, tree: Path | None) -> None:
         """Make `tree` visible, read-only, where the guest looks for its seed; None takes it away."""
