@@ -1,0 +1,121 @@
+"""The command line as a person uses it, on real machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.sdk import Pyro
+
+
+def pyro_command(*words: str, stdin: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pyro_mcp", *words],
+        input=stdin,
+        stdin=None if stdin is not None else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def ws(pyro: Pyro) -> str:
+    """A workspace made by the command line."""
+    made = pyro_command("workspace", "create", "debian:12", "--name", "from-cli", "--label", "a=b", "--id-only")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("ws-")
+    return made.stdout.strip()
+
+
+def test_results_go_to_stdout_and_json_is_one_object(ws: str) -> None:
+    status = pyro_command("workspace", "status", "from-cli", "--json")
+    record = json.loads(status.stdout)
+    assert (record["id"], record["name"], record["labels"]) == (ws, "from-cli", {"a": "b"})
+    shown = pyro_command("workspace", "list")
+    assert "from-cli" in shown.stdout
+
+
+def test_exec_streams_and_has_the_commands_own_status(ws: str) -> None:
+    ran = pyro_command("workspace", "exec", ws, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (ran.returncode, ran.stdout) == (7, "out\n")
+    assert "err\n" in ran.stderr
+    late = pyro_command("workspace", "exec", ws, "--timeout-seconds", "0.5", "--", "sleep 30")
+    assert late.returncode == 124
+    assert pyro_command("workspace", "exec", ws, "--cwd", "/etc", "--", "pwd").stdout == "/etc\n"
+
+
+def test_files_go_through_pipes(ws: str, tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text("written\n")
+    write = pyro_command("workspace", "file", "write", ws, "in/file.txt", "--text-file", str(tmp_path / "new.txt"))
+    assert write.returncode == 0, write.stderr
+    assert pyro_command("workspace", "file", "read", ws, "in/file.txt", "--content-only").stdout == "written\n"
+    patch = "--- a/in/file.txt\n+++ b/in/file.txt\n@@ -1 +1 @@\n-written\n+patched\n"
+    applied = pyro_command("workspace", "patch", "apply", ws, "--patch-file", "-", stdin=patch)
+    assert applied.returncode == 0, applied.stderr
+    assert "+patched" in pyro_command("workspace", "diff", ws, "--content-only").stdout
+    out = pyro_command("workspace", "export", ws, "in/file.txt", "--output", "here.txt", cwd=tmp_path)
+    assert out.returncode == 0, out.stderr
+    assert (tmp_path / "here.txt").read_text() == "patched\n"
+
+
+def test_errors_have_their_status_and_say_what_to_do(ws: str) -> None:
+    missing = pyro_command("workspace", "status", "nobody")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "nobody" in missing.stderr
+    as_json = pyro_command("workspace", "status", "nobody", "--json")
+    assert json.loads(as_json.stdout)["error"]["code"] == "unknown_workspace"
+    usage = pyro_command("workspace", "create", "--vcpu-count", "99")
+    assert usage.returncode == 2
+    assert "32" in usage.stderr
+    taken = pyro_command("workspace", "create", "--name", "from-cli")
+    assert taken.returncode == 1
+    assert "from-cli" in taken.stderr
+
+
+def test_an_interrupt_ends_the_command_inside(ws: str, pyro: Pyro) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pyro_mcp", "workspace", "exec", ws, "--", "echo begun; sleep 300"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(30) != 0
+    assert pyro.status_workspace(ws).running_commands == []
+
+
+def test_doctor_boots_a_machine_and_says_so(pyro: Pyro) -> None:
+    said = pyro_command("doctor", "--json")
+    assert said.returncode == 0, said.stderr
+    record = json.loads(said.stdout)
+    assert record["ok"] is True
+    assert record["engines"][0]["boot_seconds"] > 0
+    assert "gvisor" in pyro_command("doctor").stdout.lower()
+
+
+def test_doctor_survives_the_absence_of_what_it_diagnoses(pyro: Pyro) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "pyro_mcp", "doctor", "--json"],
+        env={**os.environ, "PYRO_RUNSC": "/nowhere/runsc", "PATH": "/nowhere"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert json.loads(said.stdout)
+
+
+def test_run_is_a_machine_for_one_command(pyro: Pyro) -> None:
+    ran = pyro_command("run", "debian:12", "--", "echo $((6 * 7)); exit 3")
+    assert (ran.returncode, ran.stdout) == (3, "42\n")
+    assert pyro.list_workspaces().workspaces == []

@@ -1,0 +1,29 @@
+"""The daemon's handlers and the definitions of the operations cannot drift apart."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from pyro_mcp.daemon.handlers.commands import CommandHandlers
+from pyro_mcp.daemon.handlers.files import FileHandlers
+from pyro_mcp.daemon.handlers.system import SystemHandlers
+from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
+from pyro_mcp.operations import REGISTRY
+
+AREAS = (SystemHandlers, WorkspaceHandlers, CommandHandlers, FileHandlers)
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_an_operation_has_one_handler_with_its_parameters(name: str) -> None:
+    handlers = [getattr(area, name) for area in AREAS if hasattr(area, name)]
+    assert len(handlers) == 1
+    taken = list(inspect.signature(handlers[0]).parameters)
+    assert taken[:2] == ["self", "call"]
+    assert taken[2:] == list(REGISTRY[name].signature.parameters)
+
+
+def test_no_handler_is_without_an_operation() -> None:
+    public = {name for area in AREAS for name in vars(area) if not name.startswith("_")}
+    assert public == set(REGISTRY)
