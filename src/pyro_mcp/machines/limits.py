@@ -11,6 +11,7 @@ the largest guest process, so that a greedy command costs itself and not the wor
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -74,13 +75,19 @@ class Limits:
     def _cgroup(self, machine_id: str) -> Path | None:
         return self._cgroup_parent / f"pyro-{machine_id}" if self._cgroup_parent else None
 
-    def command(self, machine_id: str, vcpu_count: int, mem_mib: int, argv: list[str]) -> list[str]:
-        """`argv`, wrapped so that it starts within the machine's limits."""
+    def command(
+        self, machine_id: str, vcpu_count: int, mem_mib: int, argv: list[str], *, pinned: bool = False
+    ) -> list[str]:
+        """`argv`, wrapped so that it starts within the machine's limits.
+
+        With `pinned` it has its CPUs from the start, and the guest counts them; else `pin` holds it to them later.
+        """
         if vcpu_count < len(self.cpus):
             pins = sorted(self.cpus, key=lambda cpu: (self._used[cpu], cpu))[:vcpu_count]
             self._used.update(pins)
             self._pins[machine_id] = pins
-            argv = ["taskset", "--cpu-list", ",".join(map(str, pins)), *argv]
+            if pinned:
+                argv = ["taskset", "--cpu-list", ",".join(map(str, pins)), *argv]
         cgroup = self._cgroup(machine_id)
         if cgroup is not None:
             try:
@@ -94,6 +101,24 @@ class Limits:
                 join = 'echo $$ > "$0"/cgroup.procs; exec "$@"'
                 argv = ["/bin/sh", "-c", join, str(cgroup), *argv]
         return argv
+
+    def pin(self, machine_id: str, *pids: int) -> None:
+        """Hold the processes' threads, and all that they will start, to the machine's CPUs.
+
+        Only once they run: a sentry that starts on one CPU gives itself a single Go processor, and then each
+        wake-up waits for Go's monitor thread (measured: 19 ms instead of 1).
+        """
+        pins = self._pins.get(machine_id)
+        if pins is None:
+            return
+        for pid in pids:
+            pinned: set[int] = set()
+            # Again until nothing is new: a thread may be started by one that was not pinned yet.
+            while unpinned := {int(tid) for tid in os.listdir(f"/proc/{pid}/task")} - pinned:
+                for tid in unpinned:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.sched_setaffinity(tid, pins)
+                pinned |= unpinned
 
     def adopt(self, machine_id: str, pins: list[int]) -> None:
         """Count a machine that an earlier daemon started."""

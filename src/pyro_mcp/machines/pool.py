@@ -53,7 +53,7 @@ class WarmPool:
         return machine
 
     async def _restore(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
-        template = await self._engine.template(root)
+        template = await self._engine.template(root, vcpu_count)
         async with self._restores:
             return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), template)
 

@@ -94,8 +94,8 @@ class Engine(Protocol):
     async def probe(self, root: RootTree) -> Probe:
         """Boot a machine and say whether it worked; the verdict holds until this computer restarts."""
 
-    async def template(self, root: RootTree) -> Path:
-        """The snapshot of the booted environment, made on first use."""
+    async def template(self, root: RootTree, vcpu_count: int) -> Path:
+        """The snapshot of the environment booted with so many CPUs, made on first use."""
 
     async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
         """A new machine from a snapshot, its agent answering. A snapshot that knew a seed needs it from the start."""

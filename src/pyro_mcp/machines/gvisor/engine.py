@@ -59,7 +59,9 @@ class GvisorEngine:
 
     # -- running runsc
 
-    async def runsc(self, directory: Path, *arguments: str, wrap: MachineSpec | None = None) -> None:
+    async def runsc(
+        self, directory: Path, *arguments: str, wrap: MachineSpec | None = None, pinned: bool = False
+    ) -> None:
         """Run one runsc command for the machine in `directory`; its output goes to the machine's log."""
         argv = [
             str(self._runsc),
@@ -69,7 +71,7 @@ class GvisorEngine:
             *arguments,
         ]
         if wrap is not None:
-            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv)
+            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv, pinned=pinned)
         log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
@@ -125,16 +127,19 @@ class GvisorEngine:
 
     # -- templates
 
-    async def template(self, root: RootTree) -> Path:
+    async def template(self, root: RootTree, vcpu_count: int) -> Path:
         agent = await self._install_agent()
         runsc = await asyncio.to_thread(self._runsc.stat)
         key = hashlib.sha256(
-            "\n".join([root.digest, agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]).encode()
+            "\n".join(
+                [root.digest, str(vcpu_count), agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]
+            ).encode()
         ).hexdigest()[:24]
         place = self._templates / key
         async with self._template_locks.setdefault(key, asyncio.Lock()):
             if not place.exists():
-                await self._make_template(root, place, f"template-{key[:8]}-{os.getpid()}")
+                machine_id = f"template-{key[:8]}-{os.getpid()}"
+                await self._make_template(MachineSpec(machine_id, root, vcpu_count, mem_mib=1024), place)
         return place
 
     def prune_templates(self, digests: set[str]) -> int:
@@ -150,24 +155,24 @@ class GvisorEngine:
                 shutil.rmtree(place, ignore_errors=True)
         return freed
 
-    async def _make_template(self, root: RootTree, place: Path, machine_id: str) -> None:
-        machine = await self._boot(MachineSpec(machine_id, root, vcpu_count=1, mem_mib=1024))
+    async def _make_template(self, spec: MachineSpec, place: Path) -> None:
+        machine = await self._boot(spec)
         try:
             self._templates.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f"{place.name}.{os.getpid()}.made")
             await machine.snapshot(partial)
-            (partial / "environment").write_text(root.digest)
+            (partial / "environment").write_text(spec.root.digest)
             try:
                 os.rename(partial, place)
             except OSError:
                 await asyncio.to_thread(shutil.rmtree, partial, True)  # another daemon was first
         finally:
-            await self.destroy(machine_id)
+            await self.destroy(spec.id)
 
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
         directory = await self._prepare(spec.id, spec.root)
         try:
-            await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec)
+            await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
             return await self._started(spec, directory)
         except BaseException:
             await self.destroy(spec.id)
@@ -210,6 +215,10 @@ class GvisorEngine:
         sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))
         if sandbox is None or gofer is None:
             raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended")
+        try:
+            self.limits.pin(spec.id, sandbox.pid, gofer.pid)
+        except OSError as error:
+            raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended") from error
         record = MachineRecord(
             id=spec.id,
             boot_id=self._boot_id,

@@ -1,0 +1,240 @@
+"""`make bench`: what each operation costs, beside a baseline measured in the same run.
+
+Absolute times say little on a shared machine; the ratios do. Nothing is left behind: daemon, machines and trees
+are of this run alone, except for the environment, which is the user's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bare import BareRunsc, proportional_bytes
+from benchmarks.measure import Row, Table, clock
+from pyro_mcp.sdk import Pyro
+
+TRUE = ["/bin/true"]
+POOL_SECONDS = 1.2
+"""Until a spare machine is there again after one was taken."""
+
+
+def make_tree(root: Path, files: int) -> Path:
+    """A tree of small files, old enough for the seed store to trust their times."""
+    for number in range(files):
+        directory = root / f"d{number // 200}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"f{number}.txt").write_text(f"file {number}\n" * 20)
+    time.sleep(0.2)
+    return root
+
+
+def tar_copy(source: Path, work: Path) -> None:
+    target = work / "tar-copy"
+    target.mkdir()
+    command = f"tar -C {source} -cf - . | tar -C {target} -xf -"
+    subprocess.run(["sh", "-c", command], check=True)
+
+
+def machine_rows(table: Table, pyro: Pyro, bare: BareRunsc, work: Path) -> None:
+    made: list[str] = []
+
+    def create_and_exec(**shape: Any) -> float:
+        begun = time.perf_counter()
+        workspace = pyro.create_workspace(**shape).id
+        pyro.exec_workspace(workspace, TRUE)
+        spent = (time.perf_counter() - begun) * 1000
+        made.append(workspace)
+        return spent
+
+    def forget() -> None:
+        while made:
+            pyro.delete_workspace(made.pop())
+        time.sleep(POOL_SECONDS)
+
+    def nothing() -> None: ...
+
+    bare_run = "runsc run --detach"
+    sizes = iter(range(513, 10_000))
+    create_and_exec()
+    table.compare(
+        "create → first exec, warm", nothing, bare_run, bare.run, aim="≤ 1.0", before=forget, timed=create_and_exec
+    )
+    table.compare(
+        "create → first exec, cold",
+        nothing,
+        bare_run,
+        bare.run,
+        before=forget,
+        timed=lambda: create_and_exec(mem_mib=next(sizes)),
+    )
+    forget()
+    workspace = pyro.create_workspace().id
+    idle = bare.run()
+    runsc_exec = "runsc exec true"
+    time.sleep(POOL_SECONDS)
+    count = table.runs * 3
+    table.compare(
+        "exec true, SDK",
+        lambda: pyro.exec_workspace(workspace, TRUE),
+        runsc_exec,
+        lambda: bare.exec_true(idle),
+        aim="≤ 0.25",
+        runs=count,
+    )
+    table.add(mcp_row(table, workspace, bare, idle, work))
+    cli = [sys.executable, "-m", "pyro_mcp"]
+    table.compare(
+        "exec true, CLI",
+        lambda: subprocess.run([*cli, "workspace", "exec", workspace, "--", "/bin/true", ""], check=False),
+        runsc_exec,
+        lambda: bare.exec_true(idle),
+    )
+    python = [sys.executable, "-c", "pass"]
+    table.compare(
+        "CLI start-up (workspace list)",
+        lambda: subprocess.run([*cli, "workspace", "list", "--json"], check=True, stdout=subprocess.DEVNULL),
+        "python -c pass",
+        lambda: subprocess.run(python, check=True),
+        aim="≤ 120 ms idle",
+    )
+    pyro.write_workspace_file(workspace, "file", "x" * 1000)
+    table.compare("file read, 1 kB", lambda: pyro.read_workspace_file(workspace, "file"), runs=count)
+    table.compare("reset", lambda: pyro.reset_workspace(workspace), before=lambda: time.sleep(POOL_SECONDS))
+    table.compare("delete", lambda: pyro.delete_workspace(made.pop()), before=lambda: create_and_exec() and None)
+    pyro.delete_workspace(workspace)
+
+
+def mcp_row(table: Table, workspace: str, bare: BareRunsc, idle: str, work: Path) -> Row:
+    """exec through the official client and `pyro mcp serve`."""
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
+
+    async def measure() -> Row:
+        parameters = StdioServerParameters(
+            command=sys.executable, args=["-m", "pyro_mcp", "mcp", "serve"], env=dict(os.environ), cwd=str(work)
+        )
+        async with stdio_client(parameters) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            ours, theirs = [], []
+            arguments = {"workspace": workspace, "command": "true"}
+            await session.call_tool("workspace_exec", arguments)
+            for _ in range(table.runs * 2):
+                begun = time.perf_counter()
+                await session.call_tool("workspace_exec", arguments)
+                ours.append((time.perf_counter() - begun) * 1000)
+                theirs.append(clock(lambda: bare.exec_true(idle)))
+        ours.sort()
+        theirs.sort()
+        middle = len(ours) // 2
+        return Row("exec true, MCP", ours[middle], ours[0], "runsc exec true", theirs[middle], "≤ 0.5")
+
+    print("  exec true, MCP …", file=sys.stderr, flush=True)
+    return asyncio.run(measure())
+
+
+def tree_rows(table: Table, pyro: Pyro, work: Path) -> None:
+    for files in (1_000, 20_000):
+        source = make_tree(work / f"tree{files}", files)
+        made: list[str] = []
+        changed = [0]
+
+        def fresh(source: Path = source, made: list[str] = made, changed: list[int] = changed) -> None:
+            shutil.rmtree(work / "tar-copy", ignore_errors=True)
+            while made:
+                pyro.delete_workspace(made.pop())
+            changed[0] += 1
+            (source / "mark").write_text(str(changed[0]))  # makes the source another one: nothing is reused
+            time.sleep(POOL_SECONDS)
+
+        def seed(source: Path = source, made: list[str] = made) -> None:
+            made.append(pyro.create_workspace(seed_path=str(source)).id)
+
+        runs = table.runs if files < 10_000 else max(3, table.runs // 2)
+        table.compare(
+            f"create, seed of {files} files",
+            seed,
+            "tar | tar",
+            lambda source=source: tar_copy(source, work),  # type: ignore[misc]
+            aim="≤ 1.5",
+            runs=runs,
+            before=fresh,
+        )
+        table.compare(
+            f"create, seed of {files} files again",
+            seed,
+            runs=runs,
+            before=lambda: time.sleep(POOL_SECONDS),
+        )
+        workspace = made[-1]
+        script = "for n in 1 2 3 4 5; do echo changed >> d0/f$n.txt; done"
+        pyro.exec_workspace(workspace, script)
+        after = work / f"after{files}"
+        shutil.copytree(source, after)
+        subprocess.run(["sh", "-c", f"cd {after} && {script}"], check=True)
+        git = ["git", "diff", "--no-index", "--quiet", str(source), str(after)]
+        table.compare(
+            f"diff, 5 changes in {files} files",
+            lambda workspace=workspace: pyro.diff_workspace(workspace),  # type: ignore[misc]
+            "git diff --no-index",
+            lambda git=git: subprocess.run(git, check=False),  # type: ignore[misc]
+        )
+        for left in made:
+            pyro.delete_workspace(left)
+
+
+def memory_rows(table: Table, pyro: Pyro, state: Path) -> None:
+    time.sleep(POOL_SECONDS)
+    count = 5
+    word = f"{state}/pyro/machines/"
+    before = proportional_bytes(word)
+    made = [pyro.create_workspace().id for _ in range(count)]
+    time.sleep(POOL_SECONDS * 2)
+    each = (proportional_bytes(word) - before) / count
+    table.add(Row("memory of an idle workspace (PSS)", each / 1024**2, unit="MiB"))
+    table.add(Row("memory of the daemon (RSS)", pyro.doctor().daemon["memory_bytes"] / 1024**2, unit="MiB"))
+    for workspace in made:
+        pyro.delete_workspace(workspace)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="3 runs instead of 10")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures here")
+    options = parser.parse_args()
+    table = Table(3 if options.quick else 10)
+    with tempfile.TemporaryDirectory(prefix="pyro-bench-") as name:
+        work = Path(name)
+        (work / "run").mkdir(mode=0o700)
+        os.environ["XDG_RUNTIME_DIR"] = str(work / "run")
+        os.environ["XDG_STATE_HOME"] = str(work / "state")
+        with Pyro() as pyro:
+            pyro.pull_environment()
+            bare = BareRunsc(work)
+            try:
+                machine_rows(table, pyro, bare, work)
+                tree_rows(table, pyro, work)
+                memory_rows(table, pyro, work / "state")
+            finally:
+                for workspace in pyro.list_workspaces().workspaces:
+                    pyro.delete_workspace(workspace.id)
+                bare.close()
+                stop = [sys.executable, "-m", "pyro_mcp", "daemon", "stop"]
+                subprocess.run(stop, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    print(table.render())
+    if options.json:
+        figures = [{**vars(row), "ratio": row.ratio} for row in table.rows]
+        Path(options.json).write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
