@@ -88,7 +88,7 @@ def unprivileged(pytest_arguments: list[str]) -> int:
         install = [UV, "pip", "install", "--quiet", "--python", str(place / "venv" / "bin" / "python")]
         run(*install, "--requirement", str(requirements), env=environment)
         run(*install, "--no-deps", str(wheel), env=environment)
-        for name in ("tests", "examples", "docs", "pyproject.toml", "README.md", "CHANGELOG.md"):
+        for name in ("tests", "examples", "benchmarks", "docs", "pyproject.toml", "README.md", "CHANGELOG.md"):
             source = ROOT / name
             if source.is_dir():
                 shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
