@@ -6,16 +6,22 @@ directories are fresh for every test session or, with `fresh`, for one test.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation, leftovers
 
 ENVIRONMENT = "debian:12"
+# The suite is the same every time; HYPOTHESIS_PROFILE=explore looks for new counterexamples.
+settings.register_profile("steady", derandomize=True)
+settings.register_profile("explore", max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
 @pytest.fixture(scope="session")
