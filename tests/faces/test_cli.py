@@ -103,16 +103,34 @@ def test_doctor_boots_a_machine_and_says_so(pyro: Pyro) -> None:
     assert "gvisor" in pyro_command("doctor").stdout.lower()
 
 
-def test_doctor_survives_the_absence_of_what_it_diagnoses(pyro: Pyro) -> None:
+def test_doctor_survives_the_absence_of_what_it_diagnoses(tmp_path: Path) -> None:
+    # Nothing on PATH, no runsc, and a runtime directory that the daemon must refuse.
+    (tmp_path / "pyro").symlink_to("/etc")
+    environment = {"PATH": "/nowhere", "PYRO_RUNSC": "/nowhere/runsc", "HOME": str(tmp_path)}
+    environment |= {"XDG_RUNTIME_DIR": str(tmp_path)}
     said = subprocess.run(
         [sys.executable, "-m", "pyro_mcp", "doctor", "--json"],
-        env={**os.environ, "PYRO_RUNSC": "/nowhere/runsc", "PATH": "/nowhere"},
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert json.loads(said.stdout)
+    record = json.loads(said.stdout)
+    assert said.returncode == 1
+    assert record["ok"] is False
+    assert "does not belong to this user" in record["engines"][0]["detail"]
+    assert {check["name"] for check in record["checks"]} >= {"linux", "disk"}
+    assert not next(component for component in record["components"] if component["name"] == "runsc")["ok"]
+
+
+def test_a_text_file_of_two_gigabytes_is_refused_at_once(ws: str, tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(2 << 30)
+    refused = pyro_command("workspace", "file", "write", ws, "big.txt", "--text-file", str(tmp_path / "big"))
+    assert refused.returncode == 2
+    assert "1048576" in refused.stderr or "1 MiB" in refused.stderr
+    assert pyro_command("workspace", "file", "read", ws, "big.txt").returncode == 1
 
 
 def test_run_is_a_machine_for_one_command(pyro: Pyro) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyro_mcp.cli.parsing import COMMAND, Parsed, takes_command, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotPermitted, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.sdk import Pyro
 
@@ -32,9 +32,34 @@ def execute(operation: Operation, parsed: Parsed) -> int:
         if takes_command(operation):
             return _run_command(pyro, operation, parsed)
         with _ProgressView(shown=not parsed.json) as view:
-            record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
+            try:
+                record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
+            except (ComponentMissing, DaemonUnavailable, InternalError, NotPermitted) as error:
+                if operation.name != "doctor":
+                    raise
+                # Where the daemon itself cannot start, doctor is needed most.
+                record = _doctor_without_daemon(error)
     print_result(operation, record, parsed)
     return 0 if record.get("ok", True) else 1
+
+
+def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
+    """What can be found out from here, with the reason why the daemon does not run."""
+    from pyro_mcp.locations import Locations
+    from pyro_mcp.machines.components import find_runsc
+    from pyro_mcp.machines.host_checks import find_tools, host_checks
+    from pyro_mcp.models import Doctor, EngineStatus
+
+    locations = Locations.of_this_user()
+    return Doctor(
+        ok=False,
+        default_engine=None,
+        engines=[EngineStatus(name="gvisor", ok=False, detail=f"the daemon could not start: {error}")],
+        components=[find_runsc(locations.cache), *find_tools()],
+        checks=host_checks(),
+        environments=[],
+        daemon={"running": False, "log": str(locations.daemon_log)},
+    ).model_dump(mode="json")
 
 
 def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:

@@ -267,18 +267,30 @@ def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:
         arguments["stdin"] = read_text("-")
 
 
+MAX_TEXT = 1024 * 1024
+"""Bytes of a text argument: the operations take no more (operations/fields.py, FILE_TEXT_CAP)."""
+
+
 def read_text(path: str) -> str:
     """The text of a file, or of standard input for `-`.
 
     Raises:
-        InvalidInput: it cannot be read, or is not UTF-8.
+        InvalidInput: it cannot be read, is larger than 1 MiB, or is not UTF-8.
     """
     shown = "standard input" if path == "-" else path
     try:
         if path == "-":
-            return sys.stdin.buffer.read().decode()
-        with open(path, "rb") as file:
-            return file.read().decode()
+            data = sys.stdin.buffer.read(MAX_TEXT + 1)
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_TEXT + 1)
+        if len(data) > MAX_TEXT:
+            raise InvalidInput(
+                f"{shown} is larger than {MAX_TEXT} bytes (1 MiB), which is the most for a text.",
+                hint="Bring larger files in with `pyro workspace sync push`.",
+                code="text_too_large",
+            )
+        return data.decode()
     except OSError as error:
         raise InvalidInput(f"{shown} cannot be read: {error.strerror}.", code="file_unreadable") from None
     except UnicodeDecodeError:

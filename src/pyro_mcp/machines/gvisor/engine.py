@@ -83,10 +83,16 @@ class GvisorEngine:
         try:
             async with asyncio.timeout(RUNSC_SECONDS):
                 status = await process.wait()
-        except BaseException:
+        except BaseException as error:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+            if isinstance(error, TimeoutError):
+                raise EngineError(
+                    f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
+                    hint="This computer may be short of memory or CPU; try again.",
+                    code="runsc_timeout",
+                ) from None
             raise
         if status != 0:
             said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
@@ -174,8 +180,13 @@ class GvisorEngine:
         try:
             await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
             return await self._started(spec, directory)
-        except BaseException:
+        except BaseException as error:
             await self.destroy(spec.id)
+            if isinstance(error, OSError):
+                raise EngineError(
+                    f"The machine could not be started: {error}.",
+                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
+                ) from error
             raise
 
     async def probe(self, root: RootTree) -> Probe:
@@ -207,8 +218,13 @@ class GvisorEngine:
                 wrap=spec,
             )
             return await self._started(spec, directory)
-        except BaseException:
+        except BaseException as error:
             await self.destroy(spec.id)
+            if isinstance(error, OSError):
+                raise EngineError(
+                    f"The machine could not be started: {error}.",
+                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
+                ) from error
             raise
 
     async def _started(self, spec: MachineSpec, directory: Path) -> GvisorMachine:
