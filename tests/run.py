@@ -95,7 +95,11 @@ def unprivileged(pytest_arguments: list[str]) -> int:
             elif source.exists():
                 shutil.copy(source, place / name)
         say(f"the suite as {USER}, from the wheel")
-        argv = [str(place / "venv" / "bin" / "python"), "-m", "pytest", "-p", "no:cacheprovider", *pytest_arguments]
+        scratch = place / "scratch"
+        scratch.mkdir()
+        os.chown(scratch, entry.pw_uid, entry.pw_gid)
+        argv = [str(place / "venv" / "bin" / "python"), "-m", "pytest", "-p", "no:cacheprovider"]
+        argv += [f"--basetemp={scratch / 't'}", *pytest_arguments]
         return as_user(entry, argv, place)
 
 

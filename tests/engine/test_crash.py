@@ -157,3 +157,17 @@ def test_an_idle_daemon_leaves_and_leaves_nothing(fresh: Installation, monkeypat
     wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or not list(fresh.locations.machines.iterdir()), 20)
     wait_until(lambda: not fresh.locations.socket.exists(), 20)
     assert _machines_with_processes(fresh) == set()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.2, 0.35, 0.5])
+def test_a_daemon_that_is_told_to_stop_ends_its_spare_machines_and_no_others(
+    fresh: Installation, seed: str, delay: float
+) -> None:
+    with Pyro() as pyro:
+        kept = pyro.create_workspace(seed_path=seed).id
+        pyro.delete_workspace(pyro.create_workspace().id)
+        time.sleep(delay)  # a spare machine is being restored, or is there
+        fresh.stop_daemon()
+        assert len(_machines_with_processes(fresh)) == 1
+        assert "did not end" not in fresh.locations.daemon_log.read_text()
+        assert pyro.exec_workspace(kept, "cat mark").stdout == "seeded\n"

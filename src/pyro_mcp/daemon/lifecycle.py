@@ -116,6 +116,14 @@ def _seed_tree(seeds: SeedStore, digest: str) -> Path:
     return seed.tree
 
 
+def _log_descriptor(locations: Locations) -> int:
+    """The log for a last word; standard error when somebody has removed the state directory under us."""
+    try:
+        return os.open(locations.daemon_log, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    except OSError:
+        return 2
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: this module has its own."""
 
@@ -185,7 +193,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     await stop.wait()
 
     log.info("daemon %s leaves", os.getpid())
-    leaving = locations.daemon_log.open("a")
+    leaving = _log_descriptor(locations)
     # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
@@ -193,8 +201,13 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         task.cancel()
     server.should_exit = True
     server.force_exit = True
-    await asyncio.gather(serving, watching, idling, return_exceptions=True)
-    await manager.close()
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS / 3):
+            await asyncio.gather(serving, watching, idling, return_exceptions=True)
+            await manager.close()
+    except TimeoutError:
+        for task in asyncio.all_tasks():
+            log.error("did not end: %r", task)
     await pool.close()
     await engine.finish_cleaning()
     await store.close()
@@ -208,7 +221,9 @@ async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> Non
     while True:
         quiet.clear()
         try:
-            await asyncio.wait_for(quiet.wait(), patience)
+            # Not wait_for: before Python 3.12 it may swallow a cancellation that comes with the event.
+            async with asyncio.timeout(patience):
+                await quiet.wait()
         except TimeoutError:
             if not app.active and not manager.all():
                 stop.set()

@@ -429,7 +429,8 @@ class WorkspaceManager:
                     await self.delete(workspace)
             if not due:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._expiry_changed.wait(), soonest)
+                    async with asyncio.timeout(soonest):
+                        await self._expiry_changed.wait()
 
     def activity(self, workspace: Workspace) -> None:
         workspace.touch()

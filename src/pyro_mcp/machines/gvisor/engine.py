@@ -21,6 +21,7 @@ from pyro_mcp.machines import processes
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.machine import (
     PARTS,
+    RECORD,
     GvisorMachine,
     MachineRecord,
     connect_when_there,
@@ -277,9 +278,14 @@ class GvisorEngine:
     async def _clean(self, machine_id: str) -> None:
         directory = self._machines / machine_id
         word = os.fsencode(str(directory) + "/")
-        for process in await asyncio.to_thread(processes.with_word_in_command_line, word):
-            processes.kill(process)
-            await processes.wait_gone(process)
+        if not (directory / RECORD).exists():
+            # Half made: a child of the runsc that was ended may be in the middle of an exec, when the kernel
+            # shows no command line for it.
+            await asyncio.sleep(0.05)
+        while found := await asyncio.to_thread(processes.with_word_in_command_line, word):
+            for process in found:
+                processes.kill(process)
+                await processes.wait_gone(process)
         if directory.exists():
             enclosure.unmount(str(directory / "seed" / "tree"))
             await asyncio.to_thread(shutil.rmtree, directory, True)

@@ -165,7 +165,8 @@ async def connect_when_there(run: Path, alive: object) -> Streams:
                     waiter.close()
                     raise GuestUnreachable("The machine is gone.")
                 try:
-                    await asyncio.wait_for(waiter, 1.0)
+                    async with asyncio.timeout(1.0):
+                        await waiter
                 except TimeoutError:
                     continue
     except TimeoutError:
