@@ -167,6 +167,48 @@ func TestChangesAreTheUpperLayerAgainstTheLower(t *testing.T) {
 	}
 }
 
+func TestBelowAnOpaqueDirectoryTheSeedIsHiddenToo(t *testing.T) {
+	a, h := testAgent(t)
+	lower, upper := *a.lower.Load(), filepath.Join(a.upper, "u")
+	for _, name := range []string{"d/sub/old", "d/sub/kept", "d/top"} {
+		os.MkdirAll(filepath.Dir(filepath.Join(lower, name)), 0o755)
+		os.WriteFile(filepath.Join(lower, name), []byte("1"), 0o644)
+	}
+	os.MkdirAll(filepath.Join(upper, "d/sub"), 0o755)
+	os.WriteFile(filepath.Join(upper, "d/sub/kept"), []byte("1"), 0o644)
+	os.WriteFile(filepath.Join(upper, "d/top"), nil, 0o644)
+	if err := errors.Join(
+		syscall.Setxattr(filepath.Join(upper, "d"), "user.overlay.opaque", []byte("y"), 0),
+		syscall.Setxattr(filepath.Join(upper, "d/top"), "user.overlay.whiteout", []byte("y"), 0),
+	); err != nil {
+		t.Skipf("the temporary directory has no extended attributes: %v", err)
+	}
+	var answer struct{ Changes []treeChange }
+	json.Unmarshal(call(h, "GET", "/v1/changes", nil).Body.Bytes(), &answer)
+	got := map[string]string{}
+	for _, c := range answer.Changes {
+		got[c.Path] = c.Change
+	}
+	if len(got) != 2 || got["d/sub/old"] != "deleted" || got["d/top"] != "deleted" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAnArchiveReplacesOnlyWhenItMay(t *testing.T) {
+	a, h := testAgent(t)
+	os.WriteFile(filepath.Join(a.workspace, "there"), []byte("old"), 0o644)
+	members := archiveOf(tar.Header{Name: "new", Typeflag: tar.TypeReg, Mode: 0o644}, tar.Header{Name: "there", Typeflag: tar.TypeReg, Mode: 0o644})
+	if r := call(h, "PUT", "/v1/tar?dest=.&overwrite=0", bytes.NewReader(members)); r.Code != 409 {
+		t.Errorf("%d %s", r.Code, r.Body)
+	}
+	if left := snapshotOf(t, a.workspace); len(left) != 1 || !strings.HasSuffix(left["there"], "old") {
+		t.Errorf("left %v", left)
+	}
+	if r := call(h, "PUT", "/v1/tar?dest=.", bytes.NewReader(members)); r.Code != 200 {
+		t.Errorf("%d %s", r.Code, r.Body)
+	}
+}
+
 func archiveOf(members ...tar.Header) []byte {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -199,7 +241,7 @@ func TestAnArchiveThatLeadsOutLeavesNothing(t *testing.T) {
 }
 
 func TestARingKeepsTheLatestAndCountsTheRest(t *testing.T) {
-	r := newRing()
+	r := newRing(0)
 	block := bytes.Repeat([]byte("x"), maxFramePayload)
 	for range ringSize/maxFramePayload + 3 {
 		r.write(frameStdout, block)
@@ -224,6 +266,17 @@ func TestARingKeepsTheLatestAndCountsTheRest(t *testing.T) {
 	}
 	if got != end-dropped {
 		t.Errorf("%d bytes came, %d were kept", got, end-dropped)
+	}
+}
+
+func TestAFollowerInTheMiddleOfAChunkLosesNothing(t *testing.T) {
+	r := newRing(minRing)
+	r.write(frameStdout, []byte("abcdef"))
+	position := r.follow(3)
+	r.write(frameStdout, bytes.Repeat([]byte("x"), minRing-3)) // just as much as this follower leaves room for
+	chunk, _ := r.next(position, func() bool { return false })
+	if chunk.offset != 3 || !bytes.HasPrefix(chunk.payload, []byte("def")) {
+		t.Errorf("the next chunk is at %d: %.8q", chunk.offset, chunk.payload)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"syscall"
 )
 
 const (
@@ -29,6 +30,27 @@ type change struct {
 
 type applyRequest struct {
 	Changes []change `json:"changes"`
+}
+
+// applied tells what became of one change.
+type applied struct {
+	Path   string `json:"path"`
+	Action string `json:"action"` // created, replaced, deleted, renamed or changed
+}
+
+func actionOf(root *os.Root, c *change) string {
+	switch c.Op {
+	case "delete":
+		return "deleted"
+	case "rename":
+		return "renamed"
+	case "chmod":
+		return "changed"
+	}
+	if _, err := root.Lstat(c.Path); err == nil {
+		return "replaced"
+	}
+	return "created"
 }
 
 // journal knows how to take back what was done, newest first.
@@ -71,11 +93,53 @@ func (j *journal) did(undo func()) { j.undo = append(j.undo, undo) }
 // setAside moves what stands at a path into the stage, so that it can be put back.
 func (j *journal) setAside(name string) error {
 	kept := j.temporary()
-	if err := j.root.Rename(name, kept); err != nil {
+	if err := j.move(name, kept); err != nil {
 		return err
 	}
-	j.did(func() { j.root.Rename(kept, name) })
+	j.did(func() { j.move(kept, name) })
 	return nil
+}
+
+// move renames. Linux refuses (EXDEV) to rename a directory that has a part in an overlay's lower layer: then
+// the directory is made anew and its entries are moved one by one.
+func (j *journal) move(from, to string) error {
+	err := j.root.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	info, err := j.root.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return syscall.EXDEV
+	}
+	if err := j.root.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	directory, err := j.root.Open(from)
+	if err != nil {
+		return err
+	}
+	names, err := directory.Readdirnames(-1)
+	directory.Close()
+	if err != nil {
+		return err
+	}
+	for i, base := range names {
+		if err := j.move(path.Join(from, base), path.Join(to, base)); err != nil {
+			for _, moved := range names[:i] {
+				j.move(path.Join(to, moved), path.Join(from, moved))
+			}
+			j.root.Remove(to)
+			return err
+		}
+	}
+	if err := j.root.Chmod(to, info.Mode()); err != nil {
+		return err
+	}
+	j.root.Chtimes(to, info.ModTime(), info.ModTime())
+	return j.root.Remove(from)
 }
 
 func (j *journal) makeParents(name string) error {
@@ -132,7 +196,9 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	defer root.Close()
 	a.applyLock.Lock()
 	defer a.applyLock.Unlock()
+	asked := make([]string, len(request.Changes))
 	for i := range request.Changes {
+		asked[i] = request.Changes[i].Path
 		if err := check(root, &request.Changes[i]); err != nil {
 			return err
 		}
@@ -148,13 +214,16 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 			return fileError(err, request.Changes[i].Path)
 		}
 	}
+	results := make([]applied, len(request.Changes))
 	for i := range request.Changes {
-		if err := j.carryOut(&request.Changes[i], staged[i]); err != nil {
+		c := &request.Changes[i]
+		results[i] = applied{asked[i], actionOf(root, c)}
+		if err := j.carryOut(c, staged[i]); err != nil {
 			j.rollback()
 			return fileError(err, request.Changes[i].Path)
 		}
 	}
-	writeJSON(w, 200, map[string]int{"applied": len(request.Changes)})
+	writeJSON(w, 200, map[string]any{"applied": len(request.Changes), "results": results})
 	return nil
 }
 
@@ -170,6 +239,9 @@ func check(root *os.Root, c *change) error {
 	// A write goes through a last link, as that of any program does; what replaces the link expects it.
 	if c.Path, err = resolve(root, name, c.Op == "write" && c.Expect == "" || c.Op == "chmod"); err != nil {
 		return err
+	}
+	if c.Mode != nil && *c.Mode > 0o7777 {
+		return fail(400, "bad_request", "mode holds the permission bits, at most %d.", 0o7777)
 	}
 	if c.Op == "rename" {
 		if c.To, err = cleanPath(c.To); err != nil {
@@ -244,6 +316,9 @@ func (j *journal) carryOut(c *change, staged string) error {
 			return err
 		}
 		j.did(func() { j.root.Remove(c.Path) })
+		if c.Mode != nil {
+			return j.root.Chmod(c.Path, fileMode(*c.Mode))
+		}
 		return nil
 	case "delete":
 		if _, err := j.root.Lstat(c.Path); err != nil {
@@ -278,10 +353,10 @@ func (j *journal) carryOut(c *change, staged string) error {
 		if _, err := j.root.Lstat(c.To); err == nil {
 			return fail(409, "exists", "%s exists already.", shown(c.To))
 		}
-		if err := j.root.Rename(c.Path, c.To); err != nil {
+		if err := j.move(c.Path, c.To); err != nil {
 			return err
 		}
-		j.did(func() { j.root.Rename(c.To, c.Path) })
+		j.did(func() { j.move(c.To, c.Path) })
 		if c.PruneParents {
 			j.pruneParents(c.Path)
 		}
@@ -297,6 +372,9 @@ func (j *journal) pruneParents(name string) {
 			return // not empty
 		}
 		removed := parent
-		j.did(func() { j.root.Mkdir(removed, info.Mode().Perm()) })
+		j.did(func() {
+			j.root.Mkdir(removed, 0o700)
+			j.root.Chmod(removed, info.Mode())
+		})
 	}
 }

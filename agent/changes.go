@@ -54,7 +54,7 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer upper.Close()
 	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}}
-	if err := d.directory(".", true); err != nil {
+	if err := d.directory(".", true, false); err != nil {
 		return err
 	}
 	writeJSON(w, 200, map[string]any{"changes": d.changes, "truncated": d.truncated})
@@ -93,30 +93,48 @@ func (d *differ) note(name string, before, after *side) {
 	d.changes = append(d.changes, treeChange{name, what, before, after})
 }
 
-// isWhiteout tells an overlay's mark for «deleted»: a character device 0:0.
-func isWhiteout(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.Mode()&fs.ModeCharDevice != 0 && stat.Rdev == 0
+// isWhiteout tells an overlay's mark for «deleted»: a character device 0:0, or in an overlay that is itself on
+// an overlay an empty file with an attribute (Documentation/filesystems/overlayfs.rst, "Nesting overlayfs mounts").
+func (d *differ) isWhiteout(name string, info fs.FileInfo) bool {
+	if info.Mode()&fs.ModeCharDevice != 0 {
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		return ok && stat.Rdev == 0
+	}
+	if !info.Mode().IsRegular() || info.Size() != 0 {
+		return false
+	}
+	_, found := d.attribute(name, "overlay.whiteout")
+	return found
 }
 
 func (d *differ) isOpaque(name string) bool {
-	var value [1]byte
-	for _, attribute := range []string{"trusted.overlay.opaque", "user.overlay.opaque"} {
-		n, err := syscall.Getxattr(path.Join(d.upperPath, name), attribute, value[:])
-		if err == nil && n == 1 && value[0] == 'y' {
-			return true
-		}
-	}
-	return false
+	value, found := d.attribute(name, "overlay.opaque")
+	return found && value == 'y'
 }
 
-// directory compares a directory of the upper layer; `merged` tells that a lower one lies below it.
-func (d *differ) directory(name string, merged bool) error {
+// attribute is the first byte of an overlay's mark.
+func (d *differ) attribute(name, attribute string) (byte, bool) {
+	var value [8]byte
+	for _, space := range []string{"trusted.", "user."} {
+		if n, err := syscall.Getxattr(path.Join(d.upperPath, name), space+attribute, value[:]); err == nil {
+			if n == 0 {
+				return 0, true
+			}
+			return value[0], true
+		}
+	}
+	return 0, false
+}
+
+// directory compares a directory of the upper layer; `merged` tells that the seed has one at this path, `opaque`
+// that it is hidden by a directory above. Below an opaque directory the overlay marks nothing more.
+func (d *differ) directory(name string, merged, opaque bool) error {
 	names, err := readNames(d.upper, name)
 	if err != nil {
 		return err
 	}
-	if merged && name != "." && d.isOpaque(name) {
+	opaque = opaque || name != "." && d.isOpaque(name)
+	if merged && opaque {
 		// Made anew where one was deleted: all of the old is gone but what stands here again.
 		if err := d.hidden(name, names); err != nil {
 			return err
@@ -132,7 +150,7 @@ func (d *differ) directory(name string, merged bool) error {
 		if merged {
 			before = sideOf(d.lower, child)
 		}
-		if isWhiteout(info) {
+		if d.isWhiteout(child, info) {
 			d.gone(child, before)
 			continue
 		}
@@ -141,7 +159,7 @@ func (d *differ) directory(name string, merged bool) error {
 		case after == nil:
 			d.gone(child, before)
 		case after.Kind == "dir":
-			if err := d.subdirectory(child, before, after); err != nil {
+			if err := d.subdirectory(child, before, after, opaque); err != nil {
 				return err
 			}
 		default:
@@ -160,7 +178,7 @@ func (d *differ) directory(name string, merged bool) error {
 	return nil
 }
 
-func (d *differ) subdirectory(name string, before, after *side) error {
+func (d *differ) subdirectory(name string, before, after *side, opaque bool) error {
 	if before != nil && before.Kind != "dir" {
 		d.note(name, before, nil)
 		before = nil
@@ -169,7 +187,7 @@ func (d *differ) subdirectory(name string, before, after *side) error {
 	if before != nil && before.Mode != after.Mode {
 		d.note(name, before, after)
 	}
-	if err := d.directory(name, before != nil); err != nil {
+	if err := d.directory(name, before != nil, opaque); err != nil {
 		return err
 	}
 	if before == nil && len(d.changes) == count {

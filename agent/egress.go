@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -16,13 +17,21 @@ const (
 
 // egressQueue hands connections of the guest's programs to the host, which waits for them with requests.
 type egressQueue struct {
-	lock    sync.Mutex
-	open    bool
-	waiting chan net.Conn
+	lock     sync.Mutex
+	open     bool
+	port     int
+	patience time.Duration
+	waiting  []*guestConn  // oldest first
+	changed  chan struct{} // holds a token when `waiting` may have something for a request that waits
+}
+
+type guestConn struct {
+	net.Conn
+	deadline *time.Timer
 }
 
 func newEgressQueue() *egressQueue {
-	return &egressQueue{waiting: make(chan net.Conn, egressQueueLength)}
+	return &egressQueue{patience: egressPatience, changed: make(chan struct{}, 1)}
 }
 
 func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
@@ -38,13 +47,20 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 	q := a.egress
 	q.lock.Lock()
 	defer q.lock.Unlock()
+	if q.open && q.port != request.Port {
+		return fail(409, "already_open", "Egress listens on port %d already.", q.port)
+	}
 	if !q.open {
-		listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(request.Port)))
+		port := strconv.Itoa(request.Port)
+		listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			return fail(409, "port_in_use", "Port %d of the guest is in use: %s.", request.Port, err)
 		}
-		q.open = true
+		q.open, q.port = true, request.Port
 		go q.take(listener)
+		if second, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil { // where there is IPv6
+			go q.take(second)
+		}
 	}
 	writeJSON(w, 200, map[string]bool{"open": true})
 	return nil
@@ -53,47 +69,127 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 func (q *egressQueue) take(listener net.Listener) {
 	for {
 		conn, err := listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		go func() {
-			timer := time.NewTimer(egressPatience)
-			defer timer.Stop()
-			select {
-			case q.waiting <- conn:
-			case <-timer.C:
-				conn.Close() // nobody on the host's side takes it
-			}
-		}()
+		if err != nil {
+			time.Sleep(10 * time.Millisecond) // out of descriptors for now
+			continue
+		}
+		q.put(conn)
 	}
+}
+
+// put appends a connection that waits from now on; beyond the bound it is closed.
+func (q *egressQueue) put(conn net.Conn) {
+	guest := &guestConn{Conn: conn}
+	q.lock.Lock()
+	if len(q.waiting) >= egressQueueLength {
+		q.lock.Unlock()
+		conn.Close()
+		return
+	}
+	guest.deadline = time.AfterFunc(q.patience, func() {
+		if q.remove(guest) {
+			conn.Close() // nobody on the host's side takes it
+		}
+	})
+	q.waiting = append(q.waiting, guest)
+	q.lock.Unlock()
+	q.wake()
+}
+
+func (q *egressQueue) wake() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
+}
+
+// remove says whether the connection still waited; from then on it is the caller's.
+func (q *egressQueue) remove(guest *guestConn) bool {
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	for i, other := range q.waiting {
+		if other == guest {
+			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// next waits for a connection until `gone`; whoever takes one wakes the next request if more wait.
+func (q *egressQueue) next(gone <-chan struct{}) *guestConn {
+	for {
+		q.lock.Lock()
+		if len(q.waiting) > 0 {
+			guest := q.waiting[0]
+			q.waiting = q.waiting[1:]
+			more := len(q.waiting) > 0
+			q.lock.Unlock()
+			guest.deadline.Stop()
+			if more {
+				q.wake()
+			}
+			return guest
+		}
+		q.lock.Unlock()
+		select {
+		case <-q.changed:
+		case <-gone:
+			return nil
+		}
+	}
+}
+
+// giveBack puts a connection first again: the request that took it went away.
+func (q *egressQueue) giveBack(guest *guestConn) {
+	q.lock.Lock()
+	q.waiting = append([]*guestConn{guest}, q.waiting...)
+	guest.deadline = time.AfterFunc(q.patience, func() {
+		if q.remove(guest) {
+			guest.Close()
+		}
+	})
+	q.lock.Unlock()
+	q.wake()
 }
 
 // drop ends what still waits; after a restore its other side may be another machine's.
 func (q *egressQueue) drop() {
-	for {
-		select {
-		case conn := <-q.waiting:
-			conn.Close()
-		default:
-			return
-		}
+	q.lock.Lock()
+	dropped := q.waiting
+	q.waiting = nil
+	q.lock.Unlock()
+	for _, guest := range dropped {
+		guest.deadline.Stop()
+		guest.Close()
 	}
 }
 
 func (a *agent) acceptEgress(w http.ResponseWriter, r *http.Request) error {
-	if !isUpgrade(r) {
-		return fail(426, "upgrade_required", "This is a stream.")
+	if err := wantUpgrade(r); err != nil {
+		return err
+	}
+	gone := r.Context().Done()
+	guest := a.egress.next(gone)
+	if guest == nil {
+		a.egress.wake() // it may have been woken instead of another one
+		return nil
 	}
 	select {
-	case guest := <-a.egress.waiting:
-		host, reader, err := upgrade(w, r)
-		if err != nil || host == nil {
-			a.egress.waiting <- guest // the host went away; the next one takes it
-			return err
-		}
-		join(host, reader, guest)
-	case <-r.Context().Done():
+	case <-gone:
+		a.egress.giveBack(guest)
+		return nil
+	default:
 	}
+	host, reader, err := upgrade(w, r)
+	if err != nil || host == nil {
+		a.egress.giveBack(guest)
+		return err
+	}
+	join(host, reader, guest.Conn)
 	return nil
 }
 
@@ -102,8 +198,11 @@ func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !isUpgrade(r) {
-		return fail(426, "upgrade_required", "This is a stream.")
+	if port == 0 {
+		return fail(400, "bad_request", "port is missing.")
+	}
+	if err := wantUpgrade(r); err != nil {
+		return err
 	}
 	guest, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)), 10*time.Second)
 	if err != nil {
@@ -118,19 +217,27 @@ func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// join copies both ways; the end of one direction is passed on and the other goes on.
+// join copies both ways. An end of file is passed on and the other direction goes on; a failure ends both,
+// such as the close of every connection by a freeze.
 func join(host net.Conn, fromHost io.Reader, guest net.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(guest, fromHost)
-		closeWrite(guest)
+		passOn(guest, fromHost, host)
 	}()
-	io.Copy(host, guest)
-	closeWrite(host)
+	passOn(host, guest, guest)
 	<-done
 	host.Close()
 	guest.Close()
+}
+
+func passOn(to net.Conn, from io.Reader, source net.Conn) {
+	if _, err := io.Copy(to, from); err != nil {
+		to.Close()
+		source.Close()
+		return
+	}
+	closeWrite(to)
 }
 
 func closeWrite(conn net.Conn) {

@@ -320,6 +320,7 @@ func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
 	defer file.Close()
 	header := w.Header()
 	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Pyro-Kind", "file")
 	header.Set("Pyro-Size", strconv.FormatInt(info.Size(), 10))
 	header.Set("Pyro-Mode", strconv.FormatUint(uint64(permissions(info.Mode())), 10))
 	header.Set("Pyro-Mtime-Ns", strconv.FormatInt(info.ModTime().UnixNano(), 10))

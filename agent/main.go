@@ -15,6 +15,9 @@ import (
 // Version of the protocol that this agent speaks.
 const protocolVersion = 1
 
+// Version of this program, for people; nothing depends on it.
+const agentVersion = "1.1"
+
 func main() {
 	listen := flag.String("listen", "unix:/pyro/run/agent.sock", "unix:PATH or vsock:PORT")
 	workspace := flag.String("workspace", "/workspace", "the directory that file operations are confined to")
@@ -26,6 +29,9 @@ func main() {
 	debug.SetGCPercent(50)
 	os.MkdirAll(*workspace, 0o755)
 	agent := newAgent(config{listen: *listen, workspace: *workspace, seed: *seed, upper: *upper, init: !*noInit})
+	if !*noInit {
+		raiseLoopback()
+	}
 	go agent.processes.reap()
 	if err := agent.serveForever(); err != nil {
 		fmt.Fprintln(os.Stderr, "pyro-agent:", err)

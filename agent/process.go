@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -17,11 +16,16 @@ import (
 )
 
 const (
-	maxLive      = 512                    // processes at a time
-	maxFinished  = 256                    // finished ones that are remembered
-	maxArguments = 1 << 20                // bytes of argv and environment together
-	drainTime    = 100 * time.Millisecond // for output that is in the pipes when a background child holds them open
-	killAfter    = 2 * time.Second        // between TERM and KILL of a time-out
+	maxLive      = 512     // processes at a time
+	maxFinished  = 256     // finished ones that are remembered
+	maxArguments = 1 << 20 // bytes of argv and environment together
+	// counts, so that no request makes very many small allocations
+	maxArgumentCount = 65536
+	maxVariables     = 4096
+	maxLabel         = 256                    // bytes
+	maxTimeoutMS     = 30 * 24 * 3600_000     // 30 days
+	drainTime        = 100 * time.Millisecond // for output that is in the pipes when a background child holds them open
+	killAfter        = 2 * time.Second        // between TERM and KILL of a time-out
 )
 
 var defaultEnvironment = map[string]string{
@@ -43,6 +47,8 @@ type startRequest struct {
 	TTY       *winsize          `json:"tty"`
 	TimeoutMS int64             `json:"timeout_ms"`
 	Label     string            `json:"label"`
+	// OutputLimit is how much output is kept until somebody reads it, in bytes; 0 is the default.
+	OutputLimit int `json:"output_limit"`
 }
 
 type process struct {
@@ -93,30 +99,6 @@ type processTable struct {
 
 func newProcessTable() *processTable {
 	return &processTable{byPID: map[int]*process{}, byID: map[string]*process{}, env: defaultEnvironment}
-}
-
-// reap waits for every child: ours, and the orphans that a first process inherits.
-func (t *processTable) reap() {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, syscall.SIGCHLD)
-	for range signals {
-		for {
-			var status syscall.WaitStatus
-			// The lock makes a child that ends at once wait until it stands in the table.
-			t.lock.Lock()
-			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-			if pid <= 0 || err != nil {
-				t.lock.Unlock()
-				break
-			}
-			p := t.byPID[pid]
-			delete(t.byPID, pid)
-			t.lock.Unlock()
-			if p != nil {
-				p.reaped <- status
-			}
-		}
-	}
 }
 
 func (t *processTable) running() int {
@@ -177,6 +159,10 @@ func executable(path string) error {
 
 func spawnError(request *startRequest, err error) error {
 	name := request.Argv[0]
+	var own *apiError
+	if errors.As(err, &own) {
+		return own
+	}
 	if info, statErr := os.Stat(request.Cwd); statErr != nil || !info.IsDir() {
 		return fail(422, "cwd_missing", "The working directory %s is not there.", request.Cwd)
 	}
@@ -198,6 +184,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	}
 	if len(request.Argv) == 0 || request.Argv[0] == "" {
 		return nil, fail(400, "bad_request", "argv is empty.")
+	}
+	switch {
+	case len(request.Argv) > maxArgumentCount, len(request.Env) > maxVariables:
+		return nil, fail(413, "too_large", "At most %d arguments and %d variables.", maxArgumentCount, maxVariables)
+	case len(request.Label) > maxLabel:
+		return nil, fail(400, "bad_request", "A label has at most %d bytes.", maxLabel)
+	case request.Stdin != "" && request.Stdin != "none" && request.Stdin != "pipe":
+		return nil, fail(400, "bad_request", "stdin is none or pipe.")
+	case request.TimeoutMS < 0 || request.TimeoutMS > maxTimeoutMS:
+		return nil, fail(400, "bad_request", "timeout_ms is 0 to %d.", int64(maxTimeoutMS))
+	case request.OutputLimit != 0 && (request.OutputLimit < minRing || request.OutputLimit > maxRing):
+		return nil, fail(400, "bad_request", "output_limit is 0 or %d to %d.", minRing, maxRing)
 	}
 	if request.Cwd == "" {
 		request.Cwd = "/workspace"
@@ -229,7 +227,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		return nil, spawnError(request, err)
 	}
 	p := &process{
-		label: request.Label, argv: request.Argv, started: time.Now(), output: newRing(),
+		label: request.Label, argv: request.Argv, started: time.Now(), output: newRing(request.OutputLimit),
 		reaped: make(chan syscall.WaitStatus, 1), ended: make(chan struct{}),
 	}
 	var files childFiles
@@ -245,22 +243,13 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		Dir: request.Cwd, Env: environment, Files: files.fds(),
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: request.TTY != nil},
 	}
-	t.lock.Lock()
-	if len(t.byPID) >= maxLive {
-		t.lock.Unlock()
-		files.closeAll()
-		return nil, fail(429, "too_many_processes", "%d processes run already.", maxLive)
-	}
-	pid, err := syscall.ForkExec(program, request.Argv, attributes)
-	if err == nil {
-		t.next++
-		p.pid, p.id = pid, "p"+strconv.Itoa(t.next)
-		t.byPID[pid], t.byID[p.id] = p, p
-	}
-	t.lock.Unlock()
+	err = t.fork(p, program, attributes)
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()
+		if p.stdin != nil {
+			p.stdin.Close()
+		}
 		return nil, spawnError(request, err)
 	}
 	drained := files.pump(p.output)
@@ -295,7 +284,10 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 			}
 		}
 	}
-	if p.timedOut || p.killed {
+	p.lock.Lock()
+	record := &exitRecord{TimedOut: p.timedOut, KilledByRequest: p.killed}
+	p.lock.Unlock()
+	if record.TimedOut || record.KilledByRequest {
 		// What it had started must not outlive a command that was ended.
 		syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
@@ -303,7 +295,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	case <-drained:
 	case <-time.After(drainTime):
 	}
-	record := &exitRecord{DurationMS: time.Since(p.started).Milliseconds()}
+	record.DurationMS = time.Since(p.started).Milliseconds()
 	if status.Signaled() {
 		number := int(status.Signal())
 		record.Signal = &number
@@ -314,7 +306,6 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
 	p.lock.Lock()
-	record.TimedOut, record.KilledByRequest = p.timedOut, p.killed
 	p.exit = record
 	p.lock.Unlock()
 	if p.stdin != nil {
@@ -409,15 +400,26 @@ func openPipes(p *process, wantStdin bool) (childFiles, error) {
 	}
 	outR, outW, err := os.Pipe()
 	if err != nil {
-		return childFiles{}, err
+		stdin.Close()
+		return childFiles{}, noPipes(p, err)
 	}
 	errR, errW, err := os.Pipe()
 	if err != nil {
-		return childFiles{}, err
+		stdin.Close()
+		outR.Close()
+		outW.Close()
+		return childFiles{}, noPipes(p, err)
 	}
 	return childFiles{
 		child: []*os.File{stdin, outW, errW}, ours: []*os.File{outR, errR}, kinds: []byte{frameStdout, frameStderr},
 	}, nil
+}
+
+func noPipes(p *process, err error) error {
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
+	return fail(500, "spawn_failed", "No pipes for another process: %s.", err)
 }
 
 // -- routes
@@ -426,6 +428,11 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 	var request startRequest
 	if err := decode(r.Body, &request); err != nil {
 		return err
+	}
+	if isUpgrade(r) {
+		if err := wantUpgrade(r); err != nil {
+			return err
+		}
 	}
 	p, err := a.processes.start(&request)
 	if err != nil {
@@ -473,7 +480,9 @@ func (p *process) stream(w http.ResponseWriter, r *http.Request, offset uint64, 
 			if err != nil {
 				break
 			}
-			if p.obey(f) != nil {
+			if err := p.obey(f); err != nil {
+				out.writeJSON(frameError, errorRecord(err))
+				conn.Close()
 				break
 			}
 		}
@@ -524,9 +533,12 @@ func (p *process) obey(f frame) error {
 		if err := decode(bytes.NewReader(f.payload), &request); err != nil {
 			return err
 		}
-		p.signal(request)
+		// That it has ended just now, or that the kernel refuses, does not break the stream.
+		if err := p.signal(request); err != nil && signals[request.Signal] == 0 {
+			return err
+		}
 	default:
-		return io.ErrUnexpectedEOF
+		return fail(400, "bad_request", "A client sends no frames of type %d.", f.kind)
 	}
 	return nil
 }

@@ -1,8 +1,16 @@
 package main
 
-import "sync"
+import (
+	"sort"
+	"sync"
+)
 
-const ringSize = 4 << 20 // bytes of output kept for each process until somebody reads them
+// Bytes of output kept for each process, read or not; a request may choose another bound within these.
+const (
+	ringSize = 4 << 20
+	minRing  = 64 << 10 // more than one read of a pipe
+	maxRing  = 16 << 20
+)
 
 // ring holds the latest output of a process: chunks of either stream at absolute offsets.
 //
@@ -14,13 +22,19 @@ type ring struct {
 	chunks    []frame
 	begin     uint64 // offset of the first kept byte
 	end       uint64 // offset behind the last byte ever written
-	dropped   uint64
+	limit     uint64
+	seen      uint64 // how far the follower that came furthest has read
+	dropped   uint64 // bytes that went away before anybody had read them
 	followers map[*uint64]struct{}
 	closed    bool
 }
 
-func newRing() *ring {
-	r := &ring{followers: map[*uint64]struct{}{}}
+// newRing makes a ring of `limit` bytes; 0 is ringSize.
+func newRing(limit int) *ring {
+	if limit == 0 {
+		limit = ringSize
+	}
+	r := &ring{limit: uint64(limit), followers: map[*uint64]struct{}{}}
 	r.changed = sync.NewCond(&r.lock)
 	return r
 }
@@ -45,7 +59,7 @@ func (r *ring) write(kind byte, data []byte) {
 			return // after the end of the main process; see docs/agent-protocol.md
 		}
 		position, followed := r.slowest()
-		if !followed || r.end-position+uint64(len(data)) <= ringSize {
+		if !followed || r.end-position+uint64(len(data)) <= r.limit {
 			break
 		}
 		r.changed.Wait()
@@ -56,21 +70,35 @@ func (r *ring) write(kind byte, data []byte) {
 		r.chunks = append(r.chunks, frame{kind: kind, offset: r.end, payload: append(make([]byte, 0, max(len(data), 512)), data...)})
 	}
 	r.end += uint64(len(data))
-	for r.end-r.begin > ringSize {
-		size := uint64(len(r.chunks[0].payload))
-		r.begin += size
-		r.dropped += size
-		r.chunks[0] = frame{}
-		r.chunks = r.chunks[1:]
+	for r.end-r.begin > r.limit {
+		r.evict(r.end - r.begin - r.limit)
 	}
 	r.changed.Broadcast()
+}
+
+// evict takes at most `over` bytes of the oldest chunk: a whole chunk could hold bytes that a follower has not
+// read yet, since a chunk grows after a part of it was read.
+func (r *ring) evict(over uint64) {
+	first := &r.chunks[0]
+	if size := uint64(len(first.payload)); over >= size {
+		over = size
+		*first = frame{}
+		r.chunks = r.chunks[1:]
+	} else {
+		first.payload = first.payload[over:]
+		first.offset += over
+	}
+	r.begin += over
+	if r.begin > r.seen {
+		r.dropped += r.begin - max(r.seen, r.begin-over)
+	}
 }
 
 // follow registers a reader at an offset; `leave` must be called.
 func (r *ring) follow(offset uint64) *uint64 {
 	r.lock.Lock()
 	defer r.lock.Unlock()
-	position := max(offset, r.begin)
+	position := min(max(offset, r.begin), r.end)
 	r.followers[&position] = struct{}{}
 	return &position
 }
@@ -93,13 +121,13 @@ func (r *ring) next(position *uint64, stop func() bool) (frame, bool) {
 		if *position < r.begin {
 			*position = r.begin
 		}
-		for i := range r.chunks {
+		i := sort.Search(len(r.chunks), func(i int) bool {
+			return r.chunks[i].offset+uint64(len(r.chunks[i].payload)) > *position
+		})
+		if i < len(r.chunks) {
 			c := &r.chunks[i]
-			end := c.offset + uint64(len(c.payload))
-			if *position < end {
-				cut := *position - c.offset
-				return frame{kind: c.kind, offset: *position, payload: c.payload[cut:len(c.payload):len(c.payload)]}, true
-			}
+			cut := *position - c.offset
+			return frame{kind: c.kind, offset: *position, payload: c.payload[cut:len(c.payload):len(c.payload)]}, true
 		}
 		if r.closed {
 			return frame{}, false
@@ -108,11 +136,12 @@ func (r *ring) next(position *uint64, stop func() bool) (frame, bool) {
 	}
 }
 
-// advance tells that the follower has passed on n bytes; bytes that all followers have are dropped.
+// advance tells that the follower has passed on n bytes.
 func (r *ring) advance(position *uint64, n int) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	*position += uint64(n)
+	r.seen = max(r.seen, *position)
 	r.changed.Broadcast()
 }
 

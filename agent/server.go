@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +18,6 @@ import (
 const (
 	maxJSON       = 24 << 20 // bytes of one JSON request: 16 MiB of content in base64
 	maxHeader     = 64 << 10
-	thawPoll      = time.Millisecond // the host cannot signal a frozen guest; a stat costs 0.1 ms
 	upgradeName   = "pyro-stream"
 	connectionCap = 1024
 )
@@ -96,17 +93,26 @@ func writeError(w http.ResponseWriter, err error) {
 	if !errors.As(err, &own) {
 		own = fail(500, "agent_failed", "%s", err)
 	}
-	writeJSON(w, own.status, map[string]any{"error": map[string]string{"code": own.code, "message": own.message}})
+	writeJSON(w, own.status, errorRecord(own))
+}
+
+func errorRecord(err error) map[string]any {
+	own := &apiError{code: "agent_failed", message: err.Error()}
+	errors.As(err, &own)
+	return map[string]any{"error": map[string]string{"code": own.code, "message": own.message}}
 }
 
 func decode(r io.Reader, into any) error {
-	limited := io.LimitReader(r, maxJSON+1)
+	limited := &io.LimitedReader{R: r, N: maxJSON + 1}
 	decoder := json.NewDecoder(limited)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
+		if limited.N == 0 {
+			return fail(413, "too_large", "The request is longer than %d bytes.", maxJSON)
+		}
 		return fail(400, "bad_request", "The request is not the JSON that is expected here: %s.", err)
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); err != io.EOF { // More() would let a closing bracket through
 		return fail(400, "bad_request", "There is more after the request's JSON.")
 	}
 	return nil
@@ -153,52 +159,9 @@ func (a *agent) routes() http.Handler {
 
 func (a *agent) health(w http.ResponseWriter, r *http.Request) error {
 	writeJSON(w, 200, map[string]any{
-		"protocol": protocolVersion, "pid": os.Getpid(), "configured": a.configured.Load(),
+		"protocol": protocolVersion, "version": agentVersion, "frozen": false, "pid": os.Getpid(), "configured": a.configured.Load(),
 		"uptime_ms": time.Since(a.started).Milliseconds(), "processes": a.processes.running(),
 	})
-	return nil
-}
-
-// serveForever serves, and freezes when asked: the listener and all connections close, and it listens again
-// once the host says `thaw`. A restored copy wakes up in that very wait.
-func (a *agent) serveForever() error {
-	for {
-		listener, err := openListener(a.listen)
-		if err != nil {
-			return err
-		}
-		server := &http.Server{Handler: a.routes(), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 30 * time.Second}
-		tracked := &trackingListener{Listener: listener, open: map[net.Conn]struct{}{}}
-		done := make(chan error, 1)
-		go func() { done <- server.Serve(tracked) }()
-		select {
-		case err := <-done:
-			return err
-		case <-a.freeze:
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		server.Shutdown(ctx) // lets the answer to the freeze itself out
-		cancel()
-		server.Close()
-		tracked.closeAll() // upgraded connections are not the server's any more
-		<-done
-		a.egress.drop()
-		if path, ok := strings.CutPrefix(a.listen, "unix:"); ok {
-			os.Remove(path)
-			thaw := filepath.Join(filepath.Dir(path), "thaw")
-			for os.Remove(thaw) != nil {
-				time.Sleep(thawPoll)
-			}
-		}
-	}
-}
-
-func (a *agent) startFreeze(w http.ResponseWriter, r *http.Request) error {
-	writeJSON(w, 200, map[string]bool{"freezing": true})
-	select {
-	case a.freeze <- struct{}{}:
-	default:
-	}
 	return nil
 }
 
@@ -208,67 +171,10 @@ func (a *agent) shutdown(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// trackingListener knows every connection, so that a freeze can close also those that were upgraded.
-type trackingListener struct {
-	net.Listener
-	lock sync.Mutex
-	open map[net.Conn]struct{}
-}
-
-type trackedConn struct {
-	net.Conn
-	owner *trackingListener
-}
-
-func (l *trackingListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		tracked := &trackedConn{conn, l}
-		l.lock.Lock()
-		if len(l.open) >= connectionCap {
-			l.lock.Unlock()
-			conn.Close()
-			continue
-		}
-		l.open[tracked] = struct{}{}
-		l.lock.Unlock()
-		return tracked, nil
-	}
-}
-
-func (c *trackedConn) Close() error {
-	c.owner.lock.Lock()
-	delete(c.owner.open, c)
-	c.owner.lock.Unlock()
-	return c.Conn.Close()
-}
-
-func (c *trackedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
-}
-
-func (l *trackingListener) closeAll() {
-	l.lock.Lock()
-	connections := make([]net.Conn, 0, len(l.open))
-	for conn := range l.open {
-		connections = append(connections, conn)
-	}
-	l.lock.Unlock()
-	for _, conn := range connections {
-		conn.Close()
-	}
-}
-
 // upgrade turns the request's connection into a byte stream of its own.
 func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, io.Reader, error) {
-	if !strings.EqualFold(r.Header.Get("Upgrade"), upgradeName) {
-		return nil, nil, fail(426, "upgrade_required", "This is a stream; ask for it with Upgrade: %s.", upgradeName)
+	if err := wantUpgrade(r); err != nil {
+		return nil, nil, err
 	}
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -286,6 +192,14 @@ func upgrade(w http.ResponseWriter, r *http.Request) (net.Conn, io.Reader, error
 }
 
 func isUpgrade(r *http.Request) bool { return r.Header.Get("Upgrade") != "" }
+
+// wantUpgrade refuses before anything was done for a stream that then cannot be had.
+func wantUpgrade(r *http.Request) error {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), upgradeName) {
+		return fail(426, "upgrade_required", "This is a stream; ask for it with Upgrade: %s.", upgradeName)
+	}
+	return nil
+}
 
 func numberOf(r *http.Request, name string, fallback, low, high int64) (int64, error) {
 	text := r.URL.Query().Get(name)

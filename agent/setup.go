@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 const (
@@ -110,6 +111,26 @@ func (a *agent) takeIdentity(request *setupRequest) error {
 		syscall.Settimeofday(&moment) // gVisor has the host's clock and refuses
 	}
 	return nil
+}
+
+// raiseLoopback brings `lo` up, which a kernel of one's own leaves down; gVisor has it up already.
+func raiseLoopback() {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer syscall.Close(fd)
+	var request struct { // struct ifreq of include/uapi/linux/if.h
+		name  [16]byte
+		flags int16
+		_     [22]byte
+	}
+	copy(request.name[:], "lo")
+	if ioctl(uintptr(fd), syscall.SIOCGIFFLAGS, unsafe.Pointer(&request)) != nil || request.flags&syscall.IFF_UP != 0 {
+		return
+	}
+	request.flags |= syscall.IFF_UP
+	ioctl(uintptr(fd), syscall.SIOCSIFFLAGS, unsafe.Pointer(&request))
 }
 
 // mountWorkspace puts the overlay on the workspace: the seed below, what changes on a file system of its own.

@@ -138,6 +138,10 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	overwrite, err := numberOf(r, "overwrite", 1, 0, 1)
+	if err != nil {
+		return err
+	}
 	root, err := a.root()
 	if err != nil {
 		return err
@@ -169,7 +173,9 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 			err = j.placeDirectory(*e)
 			directories++
 		} else {
-			if err = j.makeParents(e.name); err == nil {
+			if _, there := root.Lstat(e.name); overwrite == 0 && there == nil {
+				err = fail(409, "exists", "%s exists already.", shown(e.name))
+			} else if err = j.makeParents(e.name); err == nil {
 				err = j.place(e.staged, e.name)
 			}
 			files++

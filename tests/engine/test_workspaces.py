@@ -211,3 +211,18 @@ def test_packages_can_be_installed_through_the_egress_proxy(pyro: Pyro) -> None:
         created.id, "curl -sS -m 10 http://127.0.0.1:9/ --noproxy '' ; curl -sS -m 10 -o - http://169.254.169.254/"
     )
     assert "169.254.169.254" in refused.stdout
+
+
+def test_a_workspace_that_is_being_made_can_be_deleted_and_does_not_come_back(pyro: Pyro, tmp_path: Path) -> None:
+    for number in range(4000):
+        (tmp_path / "seed" / f"d{number % 20}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "seed" / f"d{number % 20}" / f"f{number}").write_text("x" * 1000)
+    with ThreadPoolExecutor(1) as thread:
+        making = thread.submit(pyro.create_workspace, seed_path=str(tmp_path / "seed"), name="in-the-making")
+        wait_until(lambda: "in-the-making" in {w.name for w in pyro.list_workspaces().workspaces})
+        pyro.delete_workspace("in-the-making")
+        made = making.result(60).id
+    assert made not in {w.id for w in pyro.list_workspaces().workspaces}
+    with pytest.raises(NotFound):
+        pyro.exec_workspace(made, "true")
+    pyro.create_workspace(name="in-the-making")

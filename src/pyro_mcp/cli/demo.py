@@ -52,6 +52,7 @@ def test_drop_leaves_what_follows():
 """
 LABEL = "pyro-demo"
 TTL_SECONDS = 600
+SETTLE_SECONDS = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
 
@@ -104,14 +105,29 @@ class Machines:
             ENVIRONMENT, seed_path=seed_path, labels=self._labels, network_policy="egress", ttl_seconds=TTL_SECONDS
         )
 
-    def left(self) -> list[str]:
-        return [workspace.id for workspace in self._pyro.list_workspaces(labels=self._labels).workspaces]
+    def left(self) -> list[Workspace]:
+        return self._pyro.list_workspaces(labels=self._labels).workspaces
 
     def delete_all(self) -> None:
-        with contextlib.suppress(PyroError):
+        """Delete what is left; where that cannot be done, say so, and who will do it."""
+        try:
+            self._settle()
             for workspace in self.left():
                 with contextlib.suppress(NotFound):
-                    self._pyro.delete_workspace(workspace)
+                    self._pyro.delete_workspace(workspace.id)
+        except PyroError as error:
+            print(
+                f"The demo's workspaces could not be deleted: {error} "
+                f"The daemon deletes them when they have been unused for {TTL_SECONDS} s.",
+                file=sys.stderr,
+            )
+
+    def _settle(self) -> None:
+        """Wait until none is being made: the daemon abandons one whose caller has left, or has just finished it.
+        No event tells which, and deleting one in between is not for us."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while any(w.state == "creating" for w in self.left()) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
@@ -136,7 +152,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
                 deaf()
                 machines.delete_all()
     except Stopped as stopped:
-        print(f"\nStopped by {signal.Signals(stopped.number).name}; the machines are deleted.", file=sys.stderr)
+        print(f"\nStopped by {signal.Signals(stopped.number).name}.", file=sys.stderr)
         return 128 + stopped.number
     except (SceneFailed, PyroError) as failure:
         print(f"\nThe demo failed in scene {stage.number}: {failure}", file=sys.stderr)
@@ -239,7 +255,7 @@ def play(stage: Stage, pyro: Pyro, machines: Machines, work: Path, keep_patch: P
         with contextlib.suppress(NotFound):
             pyro.status_workspace(ws)
             raise SceneFailed(f"{ws} still answers")
-        require(machines.left() == [], f"{machines.left()} are still listed")
+        require(machines.left() == [], "there are still workspaces of this demo")
         say(f"{ws} is gone")
     stage.end()
 

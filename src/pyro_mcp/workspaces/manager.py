@@ -198,18 +198,21 @@ class WorkspaceManager:
         workspace.in_use += 1
         machine: asyncio.Future[Machine] | None = None
         try:
-            await self.save(workspace)
-            machine = asyncio.ensure_future(self._pool.take(root, plan.vcpu_count, plan.mem_mib))
-            prepared = await seed()
-            if prepared is not None:
-                workspace.row = replace(
-                    workspace.row, seed=prepared.info.model_dump(mode="json"), seed_digest=prepared.digest
-                )
-            await self._move_in(workspace, await machine, prepared.tree if prepared else None)
-        except BaseException:
-            # Shielded: a caller that goes away in the middle must not leave half a workspace.
-            await asyncio.shield(self._abandon(workspace, machine))
-            raise
+            # Whoever finds it in the list meanwhile waits: to use it, or to delete it.
+            async with workspace.lock.exclusive():
+                try:
+                    await self.save(workspace)
+                    machine = asyncio.ensure_future(self._pool.take(root, plan.vcpu_count, plan.mem_mib))
+                    prepared = await seed()
+                    if prepared is not None:
+                        workspace.row = replace(
+                            workspace.row, seed=prepared.info.model_dump(mode="json"), seed_digest=prepared.digest
+                        )
+                    await self._move_in(workspace, await machine, prepared.tree if prepared else None)
+                except BaseException:
+                    # Shielded: a caller that goes away in the middle must not leave half a workspace.
+                    await asyncio.shield(self._abandon(workspace, machine))
+                    raise
         finally:
             workspace.in_use -= 1
         self._expiry_changed.set()
