@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -54,6 +54,10 @@ class Installation:
             print(self.locations.daemon_log.read_text()[-6000:])
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def active(self) -> contextlib.AbstractContextManager[None]:
+        """Make this the installation that new daemons belong to."""
+        return _environment(self.environment)
+
     def daemon_pid(self) -> int:
         found = [
             p.pid
@@ -95,7 +99,7 @@ def _environ(pid: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _environment(values: dict[str, str]):  # type: ignore[no-untyped-def]
+def _environment(values: dict[str, str]) -> Iterator[None]:
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:

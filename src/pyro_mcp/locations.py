@@ -3,8 +3,8 @@
 | what | default | with PYRO_HOME |
 |---|---|---|
 | runtime (daemon's socket) | `$XDG_RUNTIME_DIR/pyro`, else `/tmp/pyro-UID` | `$PYRO_HOME/run` |
-| state (database, machines, logs) | `$XDG_STATE_HOME/pyro`, else `~/.local/state/pyro` | `$PYRO_HOME/state` |
-| cache (environments, seeds, components) | `$XDG_CACHE_HOME/pyro`, else `~/.cache/pyro` | `$PYRO_HOME/cache` |
+| state (database, machines, seeds, logs) | `$XDG_STATE_HOME/pyro`, else `~/.local/state/pyro` | `$PYRO_HOME/state` |
+| cache (environments, templates, components) | `$XDG_CACHE_HOME/pyro`, else `~/.cache/pyro` | `$PYRO_HOME/cache` |
 
 Directories are made with mode 0700. A runtime directory in /tmp that belongs to somebody else is refused.
 """
@@ -49,6 +49,11 @@ class Locations:
     @property
     def machines(self) -> Path:
         return self.state / "machines"
+
+    @property
+    def seeds(self) -> Path:
+        """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
+        return self.state / "seeds"
 
     @property
     def outputs(self) -> Path:

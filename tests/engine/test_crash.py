@@ -171,3 +171,13 @@ def test_a_daemon_that_is_told_to_stop_ends_its_spare_machines_and_no_others(
         assert len(_machines_with_processes(fresh)) == 1
         assert "did not end" not in fresh.locations.daemon_log.read_text()
         assert pyro.exec_workspace(kept, "cat mark").stdout == "seeded\n"
+
+
+def test_a_second_installation_with_the_same_caches_leaves_the_first_one_whole(fresh: Installation, seed: str) -> None:
+    with Pyro() as pyro, Installation() as other:
+        workspace = pyro.create_workspace(seed_path=seed).id
+        with Pyro(locations=other.locations) as stranger, other.active():
+            stranger.list_workspaces()
+        assert pyro.exec_workspace(workspace, "cat mark").stdout == "seeded\n"
+        pyro.reset_workspace(workspace)
+        assert pyro.exec_workspace(workspace, "cat mark").stdout == "seeded\n"

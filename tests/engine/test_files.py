@@ -125,7 +125,7 @@ def test_a_diff_does_not_look_at_what_did_not_change(pyro: Pyro, tmp_path: Path,
     assert created.seed.files == 20_000
     pyro.exec_workspace(created.id, "for n in 1 2 3 4 5; do echo changed > d$n/f$n; done")
     # The unchanged files of the baseline are taken away below: a diff that looked at them would show it.
-    seeds = installation.locations.cache / "seeds"  # type: ignore[attr-defined]
+    seeds = installation.locations.seeds  # type: ignore[attr-defined]
     (stored,) = [p for p in seeds.iterdir() if (p / "tree" / "d99" / "f199").exists()]
     for directory in range(100):
         for number in range(200):

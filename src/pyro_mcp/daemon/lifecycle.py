@@ -151,7 +151,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         limits=limits,
     )
     pool = WarmPool(engine)
-    seeds = SeedStore(locations.cache / "seeds")
+    seeds = SeedStore(locations.seeds)
     network = Egress()
     manager = WorkspaceManager(
         store=store,

@@ -32,6 +32,7 @@ from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
 RUNSC_SECONDS = 60.0
 """The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
+STALE_SECONDS = 3600
 FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=all")
 
 
@@ -304,5 +305,7 @@ class GvisorEngine:
         self.limits.sweep(keep)
         if self._templates.exists():
             for partial in [*self._templates.glob("*.partial"), *self._templates.glob("*.made")]:
-                await asyncio.to_thread(shutil.rmtree, partial, True)
+                # A younger one may be in the making by another daemon with the same cache.
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                    await asyncio.to_thread(shutil.rmtree, partial, True)
         return found
