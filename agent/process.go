@@ -598,8 +598,9 @@ func (a *agent) forgetProcess(w http.ResponseWriter, r *http.Request) error {
 }
 
 type signalRequest struct {
-	Signal string `json:"signal"`
-	Group  *bool  `json:"group"`
+	Signal     string `json:"signal"`
+	Group      *bool  `json:"group"`
+	Foreground bool   `json:"foreground"`
 }
 
 var signals = map[string]syscall.Signal{
@@ -613,7 +614,7 @@ func (p *process) signal(request signalRequest) error {
 	if !known {
 		return fail(400, "bad_request", "%q is not a signal that can be sent.", request.Signal)
 	}
-	if number == syscall.SIGTERM || number == syscall.SIGKILL {
+	if !request.Foreground && (number == syscall.SIGTERM || number == syscall.SIGKILL) {
 		p.lock.Lock()
 		p.killed = true
 		p.lock.Unlock()
@@ -621,6 +622,11 @@ func (p *process) signal(request signalRequest) error {
 	target := -p.pid
 	if request.Group != nil && !*request.Group {
 		target = p.pid
+	}
+	if request.Foreground {
+		if group := p.foreground(); group > 0 {
+			target = -group
+		}
 	}
 	if !p.record().Running {
 		return fail(409, "not_running", "Process %s has ended.", p.id)

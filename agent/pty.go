@@ -12,6 +12,7 @@ const (
 	tiocsptlck = 0x40045431
 	tiocgptn   = 0x80045430
 	tiocswinsz = 0x5414
+	tiocgpgrp  = 0x540f
 )
 
 type kernelWinsize struct{ rows, cols, xpixel, ypixel uint16 }
@@ -69,4 +70,20 @@ func (p *process) resize(size winsize) error {
 	window := kernelWinsize{rows: size.Rows, cols: size.Cols}
 	raw.Control(func(fd uintptr) { err = ioctl(fd, tiocswinsz, unsafe.Pointer(&window)) })
 	return err
+}
+
+// foreground is the process group that owns the terminal: what a person would signal with a key. 0 without one.
+func (p *process) foreground() int {
+	if p.tty == nil {
+		return 0
+	}
+	var group int32
+	raw, err := p.tty.SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) { err = ioctl(fd, tiocgpgrp, unsafe.Pointer(&group)) })
+	}
+	if err != nil {
+		return 0
+	}
+	return int(group)
 }

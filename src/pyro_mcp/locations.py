@@ -56,6 +56,15 @@ class Locations:
         return self.state / "seeds"
 
     @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def images(self) -> Path:
+        """Whole-machine images: snapshots and stopped workspaces."""
+        return self.state / "images"
+
+    @property
     def outputs(self) -> Path:
         return self.state / "outputs"
 

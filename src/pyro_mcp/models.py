@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
 
-NetworkPolicy = Literal["off", "egress"]
-WorkspaceState = Literal["creating", "running", "lost", "deleting"]
-ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "lost"]
+NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
+WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
+ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
+ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
 EngineName = Literal["auto", "gvisor"]
 
 
@@ -109,6 +110,28 @@ class SeedInfo(Record):
     bytes: int
     skipped: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
+    commit: str | None = None
+    """Of a git work tree: HEAD at that moment."""
+    prefix: str = ""
+    """Of a git work tree: the seeded directory below its top."""
+
+
+class SecretInfo(Record):
+    """A secret by name; its value is never shown."""
+
+    name: str
+    host: str | None = None
+    """The only host that gets the value; the guest then holds a placeholder."""
+
+
+class PublishedPort(Record):
+    """A port of this machine that leads to one inside."""
+
+    host: str
+    host_port: int
+    guest_port: int
+    problem: str = ""
+    """Why it does not listen, when it does not."""
 
 
 class Workspace(Record):
@@ -126,9 +149,22 @@ class Workspace(Record):
     created_at: str
     last_activity_at: str
     expires_at: str | None = None
+    expires_because: str = ""
+    """Which limit that is: unused for so long, or its lifetime."""
+    ttl_seconds: int | None = None
+    lifetime_seconds: int | None = None
     seed: SeedInfo | None = None
     running_commands: list[str] = Field(default_factory=list)
     """Handles of commands that still run."""
+    services: list[str] = Field(default_factory=list)
+    """Those that run or start."""
+    shells: list[str] = Field(default_factory=list)
+    """Those that are open."""
+    published_ports: list[PublishedPort] = Field(default_factory=list)
+    allow_domains: list[str] = Field(default_factory=list)
+    """The only hosts that egress reaches; empty: all public ones."""
+    secrets: list[SecretInfo] = Field(default_factory=list)
+    forked_from: str | None = None
     isolation: str = ""
     limits: str = ""
     cause: str | None = None
@@ -188,6 +224,7 @@ class CommandRecord(Record):
     started_at: str
     duration_seconds: float | None = None
     output_bytes: int = 0
+    kind: Literal["exec", "shell", "service"] = "exec"
 
 
 class Logs(Record):
@@ -213,16 +250,143 @@ class HistoryEvent(Record):
     sequence: int
     at: str
     face: str
+    """cli, sdk or mcp; `guest` for its network connections, `daemon` for what pyro did by itself."""
     operation: str
     outcome: Literal["ok", "error", "running"]
     duration_seconds: float | None = None
     summary: str = ""
     error: str | None = None
+    details: dict[str, Any] | None = None
+    """Of a network connection: protocol, host, port, verdict, bytes up and down."""
 
 
 class History(Record):
     workspace: str
     events: list[HistoryEvent]
+
+
+class Snapshot(Record):
+    """A named state of the whole machine: files, memory, processes."""
+
+    workspace: str
+    name: str
+    created_at: str
+    size_bytes: int
+    running: list[str] = Field(default_factory=list)
+    """Handles of the commands, shells and services that run in it."""
+
+
+class SnapshotList(Record):
+    workspace: str
+    snapshots: list[Snapshot]
+
+
+class SnapshotDeleted(Record):
+    workspace: str
+    name: str
+    deleted: bool = True
+    freed_bytes: int = 0
+
+
+class Forked(Record):
+    """Siblings of a workspace, from the same moment."""
+
+    workspace: str
+    workspaces: list[Workspace]
+
+
+class Shell(Record):
+    """A terminal in the workspace that outlives calls."""
+
+    workspace: str
+    shell: str
+    """Its handle."""
+    status: ExecStatus
+    exit_code: int | None = None
+    command: list[str]
+    rows: int
+    cols: int
+    cursor: int = 0
+    """The end of its output so far: where a read for what is new begins."""
+
+
+class ShellOutput(Record):
+    """What a shell printed from a cursor on, raw or as the screen that a person would see."""
+
+    workspace: str
+    shell: str
+    output: str
+    cursor: int
+    """Where to go on reading."""
+    status: ExecStatus
+    exit_code: int | None = None
+    skipped_bytes: int = 0
+    """Output between the asked cursor and what is shown, left out to stay within the bound."""
+    alternate_screen: bool = False
+    """A full-screen program, such as an editor, owns the screen."""
+    cursor_row: int | None = None
+    cursor_column: int | None = None
+    hint: str = ""
+
+
+class Service(Record):
+    """A long-lived process with a name."""
+
+    workspace: str
+    name: str
+    state: ServiceState
+    """`running` means ready, where a readiness was asked for."""
+    exit_code: int | None = None
+    handle: str
+    command: list[str]
+    ready: str = ""
+    """How readiness is seen."""
+    started_at: str
+    ready_seconds: float | None = None
+    """From its start until it was ready."""
+    published_ports: list[PublishedPort] = Field(default_factory=list)
+    failure: str = ""
+    log_tail: str = ""
+    """The last lines, of one that failed or ended."""
+    hint: str = ""
+
+
+class ServiceList(Record):
+    workspace: str
+    services: list[Service]
+
+
+class ServiceLogs(Record):
+    workspace: str
+    name: str
+    state: ServiceState
+    exit_code: int | None = None
+    output: str
+    next_offset: int
+    total_bytes: int
+    matches: int | None = None
+    hint: str = ""
+
+
+class Landed(Record):
+    """A workspace's changes as a commit of the user's repository."""
+
+    workspace: str
+    repository: str
+    branch: str
+    commit: str
+    parent: str
+    created: bool
+    """The branch is new."""
+    files: int
+    insertions: int
+    deletions: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """git cannot hold them; the commit's message names them."""
+    backup_ref: str | None = None
+    """Where the branch stood before."""
+    undo: str
+    """The shell command that takes it back."""
 
 
 class FileEntry(Record):

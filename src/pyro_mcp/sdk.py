@@ -11,20 +11,40 @@ other failure is a `PyroError`, too. The daemon is started when it does not run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.wire import operation_path, went_away
+from pyro_mcp.errors import NotFound
 from pyro_mcp.locations import Locations
-from pyro_mcp.models import ExecResult
+from pyro_mcp.models import ExecResult, Workspace
 from pyro_mcp.operations import REGISTRY, AllOperations, Operation
 from pyro_mcp.operations.fields import DEFAULT_TIMEOUT_SECONDS, RESULT_TEXT_DEFAULT
 from pyro_mcp.operations.validation import validated
 
 __all__ = ["Event", "ExecStream", "Output", "Progress", "Pyro", "Started"]
+
+
+P = ParamSpec("P")
+
+
+def _temporary(
+    create: Callable[Concatenate[Any, P], Workspace],
+) -> Callable[Concatenate[Pyro, P], AbstractContextManager[Workspace]]:
+    @contextmanager
+    def workspace(self: Pyro, *args: P.args, **kwargs: P.kwargs) -> Iterator[Workspace]:
+        created = create(self, *args, **kwargs)
+        try:
+            yield created
+        finally:
+            with suppress(NotFound):  # it may have been deleted inside, or have expired
+                self.delete_workspace(created.id)
+
+    return workspace
 
 
 class Pyro(AllOperations):
@@ -84,6 +104,13 @@ class Pyro(AllOperations):
             raise went_away()
         return result
 
+    workspace = _temporary(AllOperations.create_workspace)
+    """`create_workspace` as a context manager, which deletes the workspace on exit, whatever happened inside.
+
+    >>> with pyro.workspace("debian:12", seed_path=".") as workspace:
+    ...     pyro.exec_workspace(workspace.id, "make test")
+    """
+
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
         """Carry out an operation, giving its events as they come and the `Result` last."""
         fields = headers(self._face, self._client, True)
@@ -103,6 +130,7 @@ class Pyro(AllOperations):
         *,
         cwd: str = "/workspace",
         env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_output_bytes: int = RESULT_TEXT_DEFAULT,
@@ -119,6 +147,7 @@ class Pyro(AllOperations):
             "command": command,
             "cwd": cwd,
             "env": env,
+            "secret_env": secret_env,
             "stdin": stdin,
             "timeout_seconds": timeout_seconds,
             "max_output_bytes": max_output_bytes,

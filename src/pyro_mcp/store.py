@@ -12,15 +12,30 @@ import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pyro_mcp.errors import Conflict, InternalError
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA_VERSION = 2
+_SINCE_1 = """
+CREATE TABLE snapshots (
+    workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE, name TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+) STRICT;
+CREATE TABLE services (
+    workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE, name TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+) STRICT;
+CREATE TABLE departed (
+    id TEXT PRIMARY KEY, name TEXT, at TEXT NOT NULL, cause TEXT NOT NULL
+) STRICT;
+"""
+_FROM_1 = "ALTER TABLE events ADD COLUMN details TEXT;" + _SINCE_1
+_SCHEMA = (
+    """
 CREATE TABLE workspaces (
     id TEXT PRIMARY KEY, name TEXT UNIQUE, state TEXT NOT NULL, machine_id TEXT, record TEXT NOT NULL
 ) STRICT;
@@ -33,11 +48,16 @@ CREATE TABLE events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
     at TEXT NOT NULL, face TEXT NOT NULL, operation TEXT NOT NULL, outcome TEXT NOT NULL,
-    duration_seconds REAL, summary TEXT NOT NULL, error TEXT
+    duration_seconds REAL, summary TEXT NOT NULL, error TEXT, details TEXT
 ) STRICT;
 CREATE INDEX events_of ON events (workspace_id, sequence);
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
+    + _SINCE_1
+)
+EVENTS_KEPT = 20_000
+"""Of each workspace: a guest that opens connections without end must not fill the disk."""
+DEPARTED_KEPT = 200
 T = TypeVar("T")
 
 
@@ -70,6 +90,15 @@ class WorkspaceRow:
     cause: str | None = None
     one_shot: bool = False
     """Made by `run`: deleted as soon as its command has ended."""
+    lifetime_seconds: int | None = None
+    """Seconds after its creation at which it is deleted."""
+    allow_domains: list[str] = field(default_factory=list)
+    """The only hosts that egress reaches; empty: every public one."""
+    forked_from: str | None = None
+    landed: dict[str, str] = field(default_factory=dict)
+    """Branch to the commit of its last plain landing."""
+    suspended: dict[str, Any] | None = None
+    """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,57 @@ class CommandRow:
     duration_seconds: float | None = None
     stdout_bytes: int = 0
     stderr_bytes: int = 0
+    kind: Literal["exec", "shell", "service"] = "exec"
+    offset_shift: int = 0
+    """Where our log stands ahead of the agent's count of output: a machine that was put back counts anew."""
+    rows: int | None = None
+    cols: int | None = None
+    """Of a shell's terminal."""
+
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """A snapshot as it is kept; its image is a directory."""
+
+    workspace_id: str
+    name: str
+    created_at: str
+    size_bytes: int
+    image: str
+    """The directory's name below the workspace's images."""
+    moment: dict[str, Any] = field(default_factory=dict)
+    """A `Moment`, dumped: what ran."""
+
+
+@dataclass(frozen=True)
+class ServiceRow:
+    """A service as it is kept. Its process is the command of that handle."""
+
+    workspace_id: str
+    name: str
+    handle: str
+    ready: dict[str, Any] = field(default_factory=dict)
+    """How its readiness is seen."""
+    ready_timeout_seconds: float = 30.0
+    ready_at: str | None = None
+    failure: str | None = None
+    """Why it counts as failed: it was not ready in time, or ended before it was."""
+    stopped: bool = False
+    """Its end was asked for."""
+    cause: str | None = None
+    """Why it ended when nobody asked: a reset, a lost machine."""
+    published: list[dict[str, Any]] = field(default_factory=list)
+    """`models.PublishedPort`s, dumped."""
+
+
+@dataclass(frozen=True)
+class DepartedRow:
+    """What is remembered of a workspace that is gone."""
+
+    id: str
+    name: str | None
+    at: str
+    cause: str
 
 
 @dataclass(frozen=True)
@@ -99,6 +179,7 @@ class EventRow:
     duration_seconds: float | None
     summary: str
     error: str | None
+    details: dict[str, Any] | None = None
 
 
 def _known(cls: type[Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -125,6 +206,8 @@ class Store:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+            elif version == 1:
+                db.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif version != SCHEMA_VERSION:
                 raise InternalError(
                     f"{path} has schema {version}; this pyro knows {SCHEMA_VERSION}.",
@@ -199,6 +282,74 @@ class Store:
         )
         return [CommandRow(**_known(CommandRow, json.loads(record))) for (record,) in rows]
 
+    # -- snapshots
+
+    async def put_snapshot(self, row: SnapshotRow) -> None:
+        await self._run(
+            lambda: self._db.execute(
+                "INSERT OR REPLACE INTO snapshots (workspace_id, name, record) VALUES (?, ?, ?)",
+                (row.workspace_id, row.name, json.dumps(asdict(row))),
+            )
+        )
+
+    async def snapshots(self, workspace_id: str) -> list[SnapshotRow]:
+        """Oldest first."""
+        rows = await self._run(
+            lambda: self._db.execute("SELECT record FROM snapshots WHERE workspace_id = ?", (workspace_id,)).fetchall()
+        )
+        found = [SnapshotRow(**_known(SnapshotRow, json.loads(record))) for (record,) in rows]
+        return sorted(found, key=lambda row: row.created_at)
+
+    async def remove_snapshot(self, workspace_id: str, name: str) -> None:
+        await self._run(
+            lambda: self._db.execute("DELETE FROM snapshots WHERE workspace_id = ? AND name = ?", (workspace_id, name))
+        )
+
+    # -- services
+
+    async def put_service(self, row: ServiceRow) -> None:
+        """Insert or replace; nothing when the workspace was deleted in the meantime."""
+        await self._run(
+            lambda: self._db.execute(
+                "INSERT OR REPLACE INTO services (workspace_id, name, record) "
+                "SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
+                (row.workspace_id, row.name, json.dumps(asdict(row)), row.workspace_id),
+            )
+        )
+
+    async def services(self, workspace_id: str) -> list[ServiceRow]:
+        rows = await self._run(
+            lambda: self._db.execute("SELECT record FROM services WHERE workspace_id = ?", (workspace_id,)).fetchall()
+        )
+        return [ServiceRow(**_known(ServiceRow, json.loads(record))) for (record,) in rows]
+
+    async def remove_service(self, workspace_id: str, name: str) -> None:
+        await self._run(
+            lambda: self._db.execute("DELETE FROM services WHERE workspace_id = ? AND name = ?", (workspace_id, name))
+        )
+
+    # -- workspaces that are gone
+
+    async def remember_departed(self, row: DepartedRow) -> None:
+        def work() -> None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO departed (id, name, at, cause) VALUES (?, ?, ?, ?)",
+                (row.id, row.name, row.at, row.cause),
+            )
+            self._db.execute(
+                "DELETE FROM departed WHERE id NOT IN (SELECT id FROM departed ORDER BY at DESC LIMIT ?)",
+                (DEPARTED_KEPT,),
+            )
+
+        await self._run(work)
+
+    async def departed(self) -> list[DepartedRow]:
+        """Newest first."""
+        rows = await self._run(
+            lambda: self._db.execute("SELECT id, name, at, cause FROM departed ORDER BY at DESC").fetchall()
+        )
+        return [DepartedRow(*row) for row in rows]
+
     # -- events
 
     async def begin_event(self, workspace_id: str, face: str, operation: str, summary: str) -> int:
@@ -220,16 +371,55 @@ class Store:
             )
         )
 
-    async def events(self, workspace_id: str, limit: int) -> list[EventRow]:
-        """The newest `limit` events, oldest first."""
-        rows = await self._run(
-            lambda: self._db.execute(
-                "SELECT sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error "
-                "FROM events WHERE workspace_id = ? ORDER BY sequence DESC LIMIT ?",
-                (workspace_id, limit),
+    async def add_event(
+        self,
+        workspace_id: str,
+        face: str,
+        operation: str,
+        outcome: str,
+        *,
+        summary: str = "",
+        error: str | None = None,
+        seconds: float | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """An event that begins and ends at once."""
+
+        def work() -> None:
+            cursor = self._db.execute(
+                "INSERT INTO events "
+                "(workspace_id, at, face, operation, outcome, duration_seconds, summary, error, details) "
+                "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
+                (
+                    *(workspace_id, now(), face, operation, outcome, seconds, summary, error),
+                    json.dumps(details) if details else None,
+                    workspace_id,
+                ),
+            )
+            if int(cursor.lastrowid or 0) % 500 == 0:
+                self._db.execute(
+                    "DELETE FROM events WHERE workspace_id = ? AND sequence <= (SELECT sequence FROM events "
+                    "WHERE workspace_id = ? ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+                    (workspace_id, workspace_id, EVENTS_KEPT),
+                )
+
+        await self._run(work)
+
+    async def events(self, workspace_id: str, limit: int, after: int | None = None) -> list[EventRow]:
+        """The newest `limit` events, oldest first; with `after`, the oldest ones behind that sequence."""
+        columns = "sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error, details"
+        newest = after is None
+
+        def work() -> list[Any]:
+            return self._db.execute(
+                f"SELECT {columns} FROM events WHERE workspace_id = ? AND sequence > ? "
+                f"ORDER BY sequence {'DESC' if newest else 'ASC'} LIMIT ?",
+                (workspace_id, after or 0, limit),
             ).fetchall()
-        )
-        return [EventRow(*row) for row in reversed(rows)]
+
+        rows = await self._run(work)
+        ordered = reversed(rows) if newest else iter(rows)
+        return [replace(EventRow(*row[:-1]), details=json.loads(row[-1]) if row[-1] else None) for row in ordered]
 
     async def interrupt_events(self, cause: str) -> None:
         """What an earlier daemon had begun and not ended."""

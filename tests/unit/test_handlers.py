@@ -6,13 +6,8 @@ import inspect
 
 import pytest
 
-from pyro_mcp.daemon.handlers.commands import CommandHandlers
-from pyro_mcp.daemon.handlers.files import FileHandlers
-from pyro_mcp.daemon.handlers.system import SystemHandlers
-from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
+from pyro_mcp.daemon.dispatch import AREAS
 from pyro_mcp.operations import REGISTRY
-
-AREAS = (SystemHandlers, WorkspaceHandlers, CommandHandlers, FileHandlers)
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

@@ -14,23 +14,49 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pyro_mcp.cli.parsing import COMMAND, Parsed, takes_command, usage_error
+from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
-from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotPermitted, PyroError
+from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.sdk import Pyro
 
-CONTENT = {"FileContent": "content", "Diff": "patch", "Logs": "output"}
+CONTENT = {
+    "FileContent": "content",
+    "Diff": "patch",
+    "Logs": "output",
+    "ShellOutput": "output",
+    "ServiceLogs": "output",
+}
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124
+FOLLOW_SECONDS = 45.0
+FAILED = ("failed",)
+"""States of a result, such as a service's, that are a failure of the command line, too."""
+IDS = {
+    "Workspace": "id",
+    "Deleted": "id",
+    "Shell": "shell",
+    "ShellOutput": "shell",
+    "Service": "name",
+    "Snapshot": "name",
+}
+"""What `--id-only` prints, by the kind of result."""
+ID_LISTS = {
+    "WorkspaceList": ("workspaces", "id"),
+    "Forked": ("workspaces", "id"),
+    "SnapshotList": ("snapshots", "name"),
+    "ServiceList": ("services", "name"),
+}
 
 
 def execute(operation: Operation, parsed: Parsed) -> int:
     """Carry out a parsed command line and give the exit status."""
     _refuse_impossible(operation, parsed)
     with Pyro(face="cli", client="pyro") as pyro:
-        if takes_command(operation):
+        if passes_output_on(operation):
             return _run_command(pyro, operation, parsed)
+        if parsed.follow:
+            return follow(pyro, operation, parsed)
         with _ProgressView(shown=not parsed.json) as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
@@ -40,7 +66,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
                 # Where the daemon itself cannot start, doctor is needed most.
                 record = _doctor_without_daemon(error)
     print_result(operation, record, parsed)
-    return 0 if record.get("ok", True) else 1
+    return 1 if record.get("ok") is False or record.get("state") in FAILED else 0
 
 
 def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
@@ -65,10 +91,9 @@ def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
 def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
     """Before anything is done: the result must have what the flags ask for."""
     kind = operation.result.__name__
-    fields = operation.result.model_fields
-    if parsed.id_only and not ({"id", "workspaces"} & set(fields)):
+    if parsed.id_only and kind not in IDS and kind not in ID_LISTS:
         raise usage_error("This result has no id.", hint="Leave --id-only out.")
-    if parsed.content_only and kind not in CONTENT and not takes_command(operation):
+    if parsed.content_only and kind not in CONTENT and not passes_output_on(operation):
         raise usage_error("This result has no content of its own.", hint="Leave --content-only out.")
     if parsed.content_only and kind == "Logs" and "handle" not in parsed.arguments:
         raise usage_error("--content-only needs --handle: the output is that of one command.")
@@ -80,7 +105,7 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
     if parsed.json:
         text = json.dumps(record, ensure_ascii=False) + "\n"
     elif parsed.id_only:
-        text = "".join(f"{item['id']}\n" for item in record.get("workspaces", [record]))
+        text = "".join(f"{found}\n" for found in _ids(kind, record))
     elif parsed.content_only:
         text = record[CONTENT[kind]]
         if record.get("hint"):
@@ -90,6 +115,13 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
 
         text = render(kind, record)
     _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
+
+
+def _ids(kind: str, record: dict[str, Any]) -> list[str]:
+    if kind in IDS:
+        return [record[IDS[kind]]]
+    items, name = ID_LISTS[kind]
+    return [item[name] for item in record[items]]
 
 
 def _note(text: str) -> None:
@@ -102,6 +134,47 @@ def _write(stream: Any, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(stream.fileno(), view) :]
+
+
+# -- following
+
+
+def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
+    """Print what there is and what comes, until it ends or Ctrl-C; with --json one object a line."""
+    arguments = dict(parsed.arguments)
+    arguments["wait_seconds"] = FOLLOW_SECONDS
+    kind = operation.result.__name__
+    if kind == "Logs" and "handle" not in arguments:
+        raise usage_error("--follow needs --handle: the output is that of one command.")
+    while True:
+        try:
+            record = pyro.call(operation, arguments)
+        except NotFound as error:
+            if error.code != "workspace_gone":
+                raise
+            _note(error.message)
+            return 0
+        if kind == "History":
+            _write(sys.stdout, _shown(record["events"], parsed).encode("utf-8", "surrogateescape"))
+            if record["events"]:
+                arguments["after"] = record["events"][-1]["sequence"]
+            continue
+        text = record["output"]
+        if parsed.json:
+            text = json.dumps(record, ensure_ascii=False) + "\n" if text else ""
+        _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
+        arguments["offset"] = record["next_offset"]
+        ended = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
+        if ended and record["next_offset"] >= record["total_bytes"]:
+            return 0
+
+
+def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
+    if parsed.json:
+        return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    from pyro_mcp.cli.render import event_line
+
+    return "".join(event_line(event) + "\n" for event in events)
 
 
 # -- exec and run

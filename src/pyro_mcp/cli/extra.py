@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, usage_error
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,21 @@ def extras() -> list[Extra]:
         Extra(("daemon", "status"), "Say whether the daemon runs, and where its socket and log are.", _daemon_status),
         Extra(("daemon", "run"), "Be the daemon, in the foreground.", _daemon_run),
     ]
-    if importlib.util.find_spec("pyro_mcp.cli.demo") is not None:
-        # cli/demo.py offers `SUMMARY` and `run(prog, words, after) -> int`.
-        found.append(Extra(("demo",), "Show the whole story, end to end.", _demo))
+    # Each of these modules offers `run(prog, words, after) -> int`, and is imported only when it runs.
+    found += [
+        Extra(("demo",), "Show the whole story, end to end.", _module("demo")),
+        Extra(("demo", "ollama"), "Let a local model fix a bug with the tools.", _module("ollama")),
+        Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
+    ]
     return found
+
+
+def _module(name: str) -> Callable[[str, list[str], list[str] | None], int]:
+    def run(prog: str, words: list[str], after: list[str] | None) -> int:
+        module: Any = importlib.import_module(f"pyro_mcp.cli.{name}")
+        return int(module.run(prog, words, after))
+
+    return run
 
 
 def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
@@ -49,11 +60,6 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
             f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`."
         )
     return found
-
-
-def _demo(prog: str, words: list[str], after: list[str] | None) -> int:
-    demo: Any = importlib.import_module("pyro_mcp.cli.demo")
-    return int(demo.run(prog, words, after))
 
 
 def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -79,15 +85,59 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     )
     parser.add_argument(
         "--network",
-        choices=("off", "egress"),
+        choices=("off", "egress", "egress+published-ports"),
         default="egress",
-        help="The most network that a workspace may ask for: off, or egress, which reaches public hosts only. "
-        "Workspaces have none unless they ask (default: egress).",
+        help="The most network that a workspace may ask for: off, egress, which reaches public hosts only, or also "
+        "ports of services published on 127.0.0.1. Workspaces have none unless they ask (default: egress).",
+    )
+    parser.add_argument(
+        "--allow-domain",
+        metavar="DOMAIN",
+        action="append",
+        default=[],
+        help="Workspaces reach only these hosts: exact names, or *.suffix. Repeatable.",
+    )
+    parser.add_argument(
+        "--secret",
+        action=SecretValue,
+        dest="secrets",
+        default={},
+        metavar=SecretValue.shape,
+        help="A secret for every workspace: a name alone takes the value from the environment. The model sees the "
+        "name, never the value. Repeatable.",
+    )
+    parser.add_argument(
+        "--secret-file",
+        action=Pairs,
+        dest="secret_files",
+        default={},
+        metavar="NAME=FILE",
+        help="A secret from a file. Repeatable.",
+    )
+    parser.add_argument(
+        "--secret-host",
+        action=SecretHost,
+        dest="secret_hosts",
+        default={},
+        metavar=SecretHost.shape,
+        help="The one host that gets a secret, in request headers; workspaces hold a placeholder. Repeatable.",
     )
     found = _options(parser, words, after)
+    for path in found.allow_path:
+        if not os.path.isdir(os.path.expanduser(path)):
+            raise usage_error(f"--allow-path {path}: there is no such directory.")
+    from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve
 
-    return serve(profile=found.profile, allow_paths=found.allow_path, network=found.network)
+    access = Access.chosen(
+        found.allow_path,
+        found.network,
+        allow_domains=found.allow_domain,
+        secrets=found.secrets,
+        secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
+        secret_hosts=found.secret_hosts,
+    )
+    return serve(profile=found.profile, access=access)
 
 
 def _state_parser(prog: str, summary: str) -> Parser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from pyro_mcp.operations import Operation
 from pyro_mcp.operations.parameters import Parameter, parameters
 
 TEXT_OPTIONS = frozenset({("write_workspace_file", "text"), ("apply_workspace_patch", "patch")})
+FOLLOWED = frozenset({"logs_workspace", "history_workspace", "logs_service"})
+"""Operations that take `--follow`."""
 """Texts that may also come from a file: `--text-file FILE`, `-` for standard input."""
 COMMAND = "command"
 OUTPUT_FLAGS = ("json", "id_only", "content_only")
@@ -37,6 +40,7 @@ class Parsed:
     json: bool = False
     id_only: bool = False
     content_only: bool = False
+    follow: bool = False
 
 
 class Parser(argparse.ArgumentParser):
@@ -88,6 +92,11 @@ def takes_command(operation: Operation) -> bool:
     return COMMAND in operation.positional
 
 
+def passes_output_on(operation: Operation) -> bool:
+    """It runs a command whose output and exit status become this program's."""
+    return takes_command(operation) and operation.streams
+
+
 def option_parser(operation: Operation, prog: str, *, with_positionals: bool = False) -> Parser:
     """The parser of one command's options; with its positionals only to print the help."""
     parser = Parser(prog=prog, description=_description(operation), add_help=with_positionals)
@@ -97,13 +106,20 @@ def option_parser(operation: Operation, prog: str, *, with_positionals: bool = F
                 _add_positional(parser, operation, p)
         else:
             _add_option(parser, operation, p)
+    if operation.name in FOLLOWED:
+        parser.add_argument(
+            "--follow",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="Go on with what comes, until it ends or Ctrl-C.",
+        )
     add_output_flags(parser)
     return parser
 
 
 def _description(operation: Operation) -> str:
     text = operation.help
-    if takes_command(operation):
+    if passes_output_on(operation):
         text = operation.summary + (
             "\n\nThe command follows `--`: one word is a shell command line, several are a program and its arguments,"
             "\nexactly as given. Its output is passed on while it runs, and its exit status is pyro's (124 after a"
@@ -158,13 +174,14 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
             name, action="store_true", help="Pass this command's standard input on: text, at most 1 MiB.", **given
         )
         return
-    if p.name == "wait_seconds" and takes_command(operation):
+    if p.name == "wait_seconds" and passes_output_on(operation):
         said = "Wait only so long, 0 to 50 s, and leave the command running; without this, wait until it ends."
     if p.kind == "boolean":
         action: Any = argparse.BooleanOptionalAction if p.tri_state else "store_true"
         parser.add_argument(name, action=action, help=_escaped(said), **given)
     elif p.kind == "dict":
-        parser.add_argument(name, action=_Pairs, metavar="KEY=VALUE", help=_escaped(f"{said} Repeatable."), **given)
+        action = {"secrets": SecretValue, "secret_hosts": SecretHost, "secret_env": SameName}.get(p.name, Pairs)
+        parser.add_argument(name, action=action, metavar=action.shape, help=_escaped(f"{said} Repeatable."), **given)
     elif p.kind == "list":
         parser.add_argument(name, action="append", metavar="TEXT", help=_escaped(f"{said} Repeatable."), **given)
     elif p.choices:
@@ -174,16 +191,56 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
         parser.add_argument(name, type=_reader(p), metavar=metavar, help=_escaped(said), required=p.required, **given)
 
 
-class _Pairs(argparse.Action):
+class Pairs(argparse.Action):
     """`k=v`, repeated, into a dictionary."""
+
+    shape = "KEY=VALUE"
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         key, sign, value = str(values).partition("=")
         if not sign or not key:
-            parser.error(f"{option_string} takes KEY=VALUE, not {values!r}")
+            key, value = self.alone(parser, namespace, str(values), option_string)
         pairs = dict(getattr(namespace, self.dest, {}))
         pairs[key] = value
         setattr(namespace, self.dest, pairs)
+
+    def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
+        """What a value with no `=` means."""
+        return parser.error(f"{option_string} takes {self.shape}, not {text!r}")  # type: ignore[no-any-return]
+
+
+class SecretValue(Pairs):
+    """A name alone takes the value from the environment: a command line is seen by every user of the machine."""
+
+    shape = "NAME[=VALUE]"
+
+    def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
+        if text.startswith("=") or text not in os.environ:
+            parser.error(f"{option_string} {text}: there is no variable {text} in the environment to take it from")
+        return text, os.environ[text]
+
+
+class SecretHost(Pairs):
+    """A host alone is that of the secret given last."""
+
+    shape = "[NAME=]HOST"
+
+    def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
+        given = [*getattr(namespace, "secrets", {}), *getattr(namespace, "secret_files", {})]
+        if text.startswith("=") or len(given) != 1:
+            parser.error(f"{option_string} takes NAME=HOST, not {text!r}: {len(given)} secrets are given before it")
+        return given[0], text
+
+
+class SameName(Pairs):
+    """A name alone is the variable's and the secret's."""
+
+    shape = "VARIABLE[=SECRET]"
+
+    def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
+        if text.startswith("=") or not text:
+            parser.error(f"{option_string} takes {self.shape}, not {text!r}")
+        return text, text
 
 
 def _reader(p: Parameter) -> Callable[[str], Any]:
@@ -225,6 +282,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
     found, rest = parser.take(words)
     arguments = vars(found)
     flags = {flag: bool(arguments.pop(flag, False)) for flag in OUTPUT_FLAGS}
+    follow = bool(arguments.pop("follow", False))
     if sum(flags.values()) > 1:
         raise usage_error("Only one of --json, --id-only and --content-only can hold.")
     positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
@@ -253,7 +311,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             if (operation.name, p.name) in TEXT_OPTIONS:
                 shown += f" or {shown}-file"
             raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
-    return Parsed({**operation.cli_defaults, **arguments}, **flags)
+    return Parsed({**operation.cli_defaults, **arguments}, **flags, follow=follow)
 
 
 def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:

@@ -119,6 +119,8 @@ def _workspaces(record: Fields) -> str:
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
     shown = {key: value for key, value in record.items() if key != "seed"}
+    shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
+    shown["published_ports"] = _ports(record)
     text = _facts(shown)
     if seed:
         text += f"\nseed  {seed['source']}: {plural(seed['files'], 'file')}, {size(seed['bytes'])}"
@@ -204,6 +206,13 @@ def _command(argv: list[str]) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 
+def event_line(event: Fields) -> str:
+    """One event of a history, for those who follow it."""
+    took = duration(event["duration_seconds"]) if event["duration_seconds"] is not None else ""
+    words = [event["at"], event["face"], event["operation"], event["outcome"], took, event["error"] or event["summary"]]
+    return "  ".join(word for word in words if word)
+
+
 def _history(record: Fields) -> str:
     rows = [
         (
@@ -287,6 +296,81 @@ def _pruned(record: Fields) -> str:
     return "\n".join([*(f"removed {name}" for name in record["removed"]), f"{size(record['freed_bytes'])} freed"])
 
 
+def _ports(record: Fields) -> list[str]:
+    return [
+        f"{port['host']}:{port['host_port']} -> {port['guest_port']}"
+        + (f" ({port['problem']})" if port["problem"] else "")
+        for port in record["published_ports"]
+    ]
+
+
+def _snapshots(record: Fields) -> str:
+    rows = [
+        (s["name"], ago(s["created_at"]), size(s["size_bytes"]) if s["size_bytes"] else "-", len(s["running"]))
+        for s in record["snapshots"]
+    ]
+    return table(rows, ("SNAPSHOT", "TAKEN", "SIZE", "RUNNING"))
+
+
+def _snapshot(record: Fields) -> str:
+    return f"snapshot {record['name']} of {record['workspace']}: {size(record['size_bytes'])}"
+
+
+def _snapshot_deleted(record: Fields) -> str:
+    return f"deleted snapshot {record['name']}, {size(record['freed_bytes'])} freed"
+
+
+def _forked(record: Fields) -> str:
+    return _workspaces(record)
+
+
+def _shell(record: Fields) -> str:
+    state = record["status"] if record["exit_code"] is None else f"{record['status']} {record['exit_code']}"
+    return f"{record['shell']}  {state}  {record['rows']}x{record['cols']}  cursor {record['cursor']}"
+
+
+def _shell_output(record: Fields) -> str:
+    return _with_hint(str(record["output"]), record)
+
+
+def _service_state(record: Fields) -> str:
+    return record["state"] if record["exit_code"] is None else f"{record['state']} {record['exit_code']}"
+
+
+def _service(record: Fields) -> str:
+    lines = [f"{record['name']}  {_service_state(record)}" + (f": {record['failure']}" if record["failure"] else "")]
+    if record["ready_seconds"] is not None:
+        lines.append(f"ready after {duration(record['ready_seconds'])} ({record['ready']})")
+    lines += _ports(record)
+    if record["log_tail"]:
+        lines += ["", record["log_tail"]]
+    return _with_hint("\n".join(lines), record)
+
+
+def _services(record: Fields) -> str:
+    if not record["services"]:
+        return "There are no services."
+    rows = [
+        (s["name"], _service_state(s), ago(s["started_at"]), " ".join(_ports(s)), _command(s["command"]))
+        for s in record["services"]
+    ]
+    return table(rows, ("SERVICE", "STATE", "STARTED", "PORTS", "COMMAND"))
+
+
+def _landed(record: Fields) -> str:
+    new = "new branch" if record["created"] else "branch"
+    lines = [
+        f"{new} {record['branch']} at {record['commit'][:12]}: {plural(record['files'], 'file')}, "
+        f"+{record['insertions']} -{record['deletions']}",
+    ]
+    lines += [f"empty directory, which git cannot hold: {name}" for name in record["empty_directories"]]
+    if record["backup_ref"]:
+        lines.append(f"it stood at what {record['backup_ref']} keeps")
+    lines.append(f"look: git -C {record['repository']} log -p {record['branch']} -1")
+    lines.append(f"undo: {record['undo']}")
+    return "\n".join(lines)
+
+
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Deleted": _deleted,
     "Diff": _diff,
@@ -301,6 +385,16 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Logs": _logs,
     "PatchApplied": lambda record: _changes(record["files"]),
     "Pruned": _pruned,
+    "Forked": _forked,
+    "Landed": _landed,
+    "Service": _service,
+    "ServiceList": _services,
+    "ServiceLogs": _shell_output,
+    "Shell": _shell,
+    "ShellOutput": _shell_output,
+    "Snapshot": _snapshot,
+    "SnapshotDeleted": _snapshot_deleted,
+    "SnapshotList": _snapshots,
     "Synced": _synced,
     "Workspace": _workspace,
     "WorkspaceList": _workspaces,

@@ -20,6 +20,8 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
         value = ready.get(name)
         if isinstance(value, str) and value:
             ready[name] = os.path.abspath(os.path.expanduser(value))
+        elif isinstance(value, dict):
+            ready[name] = {key: os.path.abspath(os.path.expanduser(path)) for key, path in value.items()}
         elif isinstance(value, os.PathLike):
             ready[name] = os.path.abspath(os.path.expanduser(os.fspath(value)))
     return ready

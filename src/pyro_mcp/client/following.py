@@ -56,18 +56,23 @@ def follow(events: Events, call: Call, operation: Operation, arguments: dict[str
         # The result is taken with its handle, which also lets the machine go.
         yield Result(call(operation, {"handle": handle, "wait_seconds": WAIT_SECONDS, "max_output_bytes": bound}))
         return
-    yield Result(_ended(first, record, streams, bound, _duration(call, first, begun)))
+    yield Result(ended_record(first, record, streams, bound, _duration(call, first, begun)))
 
 
 def _duration(call: Call, first: dict[str, Any], begun: float) -> float:
     listed = call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
+    return duration_of(first, listed, begun)
+
+
+def duration_of(first: dict[str, Any], listed: dict[str, Any], begun: float) -> float:
+    """How long the command ran, as the daemon says; else as long as we waited."""
     for command in listed["commands"]:
         if command["handle"] == first["handle"] and command["duration_seconds"] is not None:
             return float(command["duration_seconds"])
     return round(time.monotonic() - begun, 3)
 
 
-def _ended(
+def ended_record(
     first: dict[str, Any], logs: dict[str, Any], streams: dict[str, HeadTail], bound: int, duration_seconds: float
 ) -> dict[str, Any]:
     """The result of the command, as `exec_workspace` would have given it had it waited."""

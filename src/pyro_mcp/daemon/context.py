@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
     from pyro_mcp.workspaces.seed_store import SeedStore
+    from pyro_mcp.workspaces.services import Services
+    from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 
 @dataclass(frozen=True)
@@ -22,3 +24,5 @@ class Context:
     environments: EnvironmentService
     seeds: SeedStore
     info: DaemonInfo
+    machines: WholeMachine
+    services: Services

@@ -10,26 +10,44 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.commands import CommandHandlers
 from pyro_mcp.daemon.handlers.files import FileHandlers
+from pyro_mcp.daemon.handlers.machines import MachineHandlers
+from pyro_mcp.daemon.handlers.services import ServiceHandlers
+from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
 from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
 from pyro_mcp.errors import GuestUnreachable, MachineLost, PyroError
 from pyro_mcp.operations import Operation
 from pyro_mcp.workspaces.workspace import Workspace
 
-LOOKING = frozenset({"status_workspace", "history_workspace", "logs_workspace"})
+LOOKING = frozenset(
+    {
+        *("status_workspace", "history_workspace", "logs_workspace", "list_snapshots"),
+        *("list_services", "status_service", "logs_service", "read_shell"),
+    }
+)
 """Operations that only look at what pyro keeps itself: no event, no activity."""
+TYPING = frozenset({"read_shell", "write_shell"})
+"""What keeps a workspace from counting as unused, though it leaves no event."""
+ATTACHED = "attach"
+"""The client that types single keys for a person: no event for each."""
 SUMMARY_CHARACTERS = 200
+
+
+AREAS: tuple[type[Any], ...] = (
+    SystemHandlers,
+    WorkspaceHandlers,
+    CommandHandlers,
+    FileHandlers,
+    MachineHandlers,
+    ShellHandlers,
+    ServiceHandlers,
+)
 
 
 class Dispatcher:
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._areas = (
-            SystemHandlers(context),
-            WorkspaceHandlers(context),
-            CommandHandlers(context),
-            FileHandlers(context),
-        )
+        self._areas = tuple(area(context) for area in AREAS)
 
     def handler(self, operation: Operation) -> Any:
         for area in self._areas:
@@ -47,7 +65,9 @@ class Dispatcher:
             return result
         workspace = self._context.manager.get(arguments["workspace"])
         arguments = {**arguments, "workspace": workspace}
-        if operation.name in LOOKING:
+        if operation.name in LOOKING or (operation.name == "write_shell" and call.client == ATTACHED):
+            if operation.name in TYPING:
+                self._context.manager.activity(workspace)
             return await handler(call, **arguments)
         return await self._recorded(workspace, operation, call, handler, arguments)
 
@@ -61,7 +81,8 @@ class Dispatcher:
         store, manager = self._context.store, self._context.manager
         begun = time.monotonic()
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
-        event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, _summary(arguments)))
+        summary = workspace.redactor.text(_summary(arguments))
+        event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, summary))
         workspace.in_use += 1
         outcome, said = "ok", None
         try:
@@ -76,6 +97,7 @@ class Dispatcher:
                 ) from error
             raise
         except PyroError as error:
+            error.message = workspace.redactor.text(error.message)
             outcome, said = "error", error.message
             raise
         except asyncio.CancelledError:
@@ -91,15 +113,24 @@ class Dispatcher:
 
             async def end() -> None:
                 await store.end_event(await event, outcome, seconds, said)
+                workspace.notify_event()
 
             manager.spawn(end())
+
+
+SHOWN = (
+    *("environment", "seed_path", "name", "command", "handle", "path", "dest", "output", "snapshot", "count"),
+    *("shell", "signal", "text", "branch", "allow_domains", "publish"),
+)
 
 
 def _summary(arguments: dict[str, Any]) -> str:
     """The arguments that tell what was done, short, with no content of files."""
     told = []
-    for name in ("environment", "seed_path", "command", "handle", "path", "dest", "output", "name"):
+    for name in SHOWN:
         value = arguments.get(name)
+        if name == "text" and "shell" not in arguments:
+            continue  # the content of a file
         if value is not None and not (name == "dest" and value == "/workspace"):
             told.append(" ".join(value) if isinstance(value, list) else str(value))
     text = " ".join(" ".join(told).split())

@@ -37,7 +37,11 @@ from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.egress import Egress
 from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.moments import Images
+from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.seed_store import SeedStore
+from pyro_mcp.workspaces.services import Services
+from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 log = logging.getLogger("pyro_mcp.daemon")
 IDLE_SECONDS = 120.0
@@ -161,9 +165,13 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         outputs=locations.outputs,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
+        vault=Vault(locations.secrets),
+        images=Images(locations.images),
     )
+    services = Services(manager)
+    manager.attached = services
     info = DaemonInfo(os.getpid(), engine.name, locations.daemon_log, locations.socket)
-    context = Context(locations, store, manager, environments, seeds, info)
+    context = Context(locations, store, manager, environments, seeds, info, WholeMachine(manager), services)
     environments.bind(engine, manager, pool)
     await manager.adopt()
     await asyncio.to_thread(seeds.sweep)
@@ -204,6 +212,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
             await asyncio.gather(serving, watching, idling, return_exceptions=True)
+            await services.close()
             await manager.close()
     except TimeoutError:
         for task in asyncio.all_tasks():

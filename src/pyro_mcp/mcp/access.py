@@ -6,13 +6,17 @@ Paths are resolved, symbolic links and all, before they are compared, and travel
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
+
+POLICIES: tuple[NetworkPolicy, ...] = ("off", "egress", "egress+published-ports")
+"""From the least to the most."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,24 @@ class Access:
     """Further folders, resolved."""
     network: NetworkPolicy = "egress"
     """The most that a workspace may ask for."""
+    allow_domains: tuple[str, ...] = ()
+    """The only hosts that workspaces may reach; empty: all public ones."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Name to value: the user's, for every workspace; the model sees names only."""
+    secret_files: Mapping[str, str] = field(default_factory=dict)
+    secret_hosts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def chosen(cls, allow_paths: list[str], network: NetworkPolicy) -> Access:
+    def chosen(
+        cls,
+        allow_paths: list[str],
+        network: NetworkPolicy,
+        *,
+        allow_domains: Sequence[str] = (),
+        secrets: Mapping[str, str] | None = None,
+        secret_files: Mapping[str, str] | None = None,
+        secret_hosts: Mapping[str, str] | None = None,
+    ) -> Access:
         """From the command line, CLAUDE_PROJECT_DIR and the working directory.
 
         The home directory and `/` are no project folders: too much of the user's would be in reach.
@@ -37,7 +56,15 @@ class Access:
         home = Path(os.path.realpath(os.path.expanduser("~")))
         if project == home or project == Path("/") or not Path(folder).is_dir():
             project = None
-        return cls(project, tuple(Path(os.path.realpath(os.path.expanduser(p))) for p in allow_paths), network)
+        return cls(
+            project,
+            tuple(Path(os.path.realpath(os.path.expanduser(p))) for p in allow_paths),
+            network,
+            tuple(allow_domains),
+            dict(secrets or {}),
+            dict(secret_files or {}),
+            dict(secret_hosts or {}),
+        )
 
     def granted(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments, host paths resolved and within what is allowed.
@@ -46,16 +73,38 @@ class Access:
             NotPermitted: they reach further; the hint says how the user may allow it.
         """
         granted = dict(arguments)
-        if granted.get("network_policy", "off") != "off" and self.network == "off":
+        asked = granted.get("network_policy", "off")
+        if POLICIES.index(asked) > POLICIES.index(self.network):
+            most = "only be off" if self.network == "off" else f"be {self.network} at most"
             raise NotPermitted(
-                "The user does not allow workspaces any network here; network_policy can only be off.",
-                hint="The user may allow it by starting the server with `pyro mcp serve --network egress`.",
+                f"The user does not allow that here; network_policy can {most}.",
+                hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
                 code="network_not_allowed",
             )
+        for text in granted.get("publish") or ():
+            if text.count(":") > 1:
+                raise NotPermitted(
+                    f"{text} names an address; through the tools, ports are published on 127.0.0.1 only.",
+                    hint="Give GUEST or HOST:GUEST. The user may publish elsewhere: `pyro workspace service start`.",
+                    code="address_not_allowed",
+                )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
                 granted[name] = str(self.resolved(granted[name]))
         return granted
+
+    def imposed(self, network_policy: str) -> dict[str, Any]:
+        """What every workspace with this policy is created with: the user's secrets and list of hosts."""
+        online = network_policy != "off"
+        # Without a network a secret that only its host may get has no use, and must not get in by its value.
+        names = {name for name in (*self.secrets, *self.secret_files) if online or name not in self.secret_hosts}
+        given: dict[str, Any] = {
+            "secrets": {name: value for name, value in self.secrets.items() if name in names},
+            "secret_files": {name: path for name, path in self.secret_files.items() if name in names},
+            "secret_hosts": {name: host for name, host in self.secret_hosts.items() if name in names},
+            "allow_domains": list(self.allow_domains) if online else [],
+        }
+        return {name: value for name, value in given.items() if value}
 
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""

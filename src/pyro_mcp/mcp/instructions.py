@@ -39,12 +39,20 @@ _WORKSPACE = (
 )
 
 
+FULL = (
+    "\n- Also: snapshot_create before something risky, workspace_fork to try several ways at once, service_start for "
+    "servers (with a readiness), shell_open for interactive programs (shell_read with plain=true)."
+)
+
+
 def instructions(profile: Profile, access: Access) -> str:
     """The instructions for a profile, with what the user allowed."""
     if profile == "vm-run":
         return _VM_RUN
     project = f"the project ({access.project})" if access.project else "what seed_path names"
     network = "" if access.network != "off" else "; here the user allows none"
+    if access.network != "off" and access.allow_domains:
+        network = ", of which the user allows " + ", ".join(access.allow_domains[:8])
     reach = (
         "Paths on the user's machine must be inside the project folder"
         if access.project
@@ -53,4 +61,12 @@ def instructions(profile: Profile, access: Access) -> str:
     if access.allowed:
         reach += " or " + ", ".join(str(path) for path in access.allowed)
     text = _WORKSPACE.format(project=project, network=network, reach=reach + ".")
+    names = [*access.secrets, *access.secret_files]
+    if names:
+        text += (
+            f"\n- The user gives secrets: {', '.join(names[:16])}. Map one into a command with secret_env; you never "
+            "see its value, and need not."
+        )
+    if profile == "workspace-full":
+        text += FULL
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"

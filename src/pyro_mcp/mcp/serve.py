@@ -14,27 +14,21 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.instructions import instructions
 from pyro_mcp.mcp.opening import Opening
 from pyro_mcp.mcp.schema import operations_of, tool
-from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Profile
 
 if TYPE_CHECKING:
     from pyro_mcp.mcp.toolbox import Toolbox
 
 
-def serve(*, profile: Profile, allow_paths: list[str], network: NetworkPolicy) -> int:
+def serve(*, profile: Profile, access: Access) -> int:
     """Serve until the host closes standard input. Gives the exit status."""
-    for path in allow_paths:
-        if not os.path.isdir(os.path.expanduser(path)):
-            raise InvalidInput(f"--allow-path {path}: there is no such directory.", code="bad_usage")
     # The host's wish to end us is obeyed at once: the daemon keeps all that matters.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     wire_in, wire_out = _claim_standard_streams()
-    access = Access.chosen(allow_paths, network)
     text = instructions(profile, access)
     opening = Opening([tool(op) for op in operations_of(profile)], text)
     loaded = _load()

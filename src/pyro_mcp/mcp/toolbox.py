@@ -105,9 +105,12 @@ class Toolbox:
         ready = {name: checked[name] for name in given}
         if operation.name == "create_workspace":
             self._choose_seed(ready)
-        if "wait_seconds" in checked:
-            ready["wait_seconds"] = min(checked["wait_seconds"], WAIT_SECONDS)
-        return self._access.granted(operation, ready)
+        if checked.get("wait_seconds", 0) > WAIT_SECONDS:
+            ready["wait_seconds"] = WAIT_SECONDS
+        granted = self._access.granted(operation, ready)
+        if operation.name == "create_workspace":
+            granted |= self._access.imposed(checked["network_policy"])
+        return granted
 
     def _choose_seed(self, arguments: dict[str, Any]) -> None:
         """Unsaid, a workspace begins with the project folder; an empty path asks for an empty one."""

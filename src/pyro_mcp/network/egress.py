@@ -9,19 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import h11
 
-from pyro_mcp.network.policy import EgressPolicy, Refused
-from pyro_mcp.network.resolve import AddressCheck, Resolver, Unreachable, connect, strict_check, system_resolver
+from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.intercept import Substitution, accept_tls, serve_intercepted
+from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
+from pyro_mcp.network.relay import CHUNK, Streams, join
+from pyro_mcp.network.resolve import (
+    AddressCheck,
+    Resolver,
+    Unreachable,
+    checked_addresses,
+    connect,
+    strict_check,
+    system_resolver,
+)
+from pyro_mcp.network.upstream import UpstreamProxy
 
 FIRST_BYTES_SECONDS = 30.0
-IDLE_SECONDS = 900.0
-CHUNK = 64 * 1024
 MAX_HEADER = 64 * 1024
 HOP_BY_HOP = frozenset({b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"te", b"upgrade"})
 """Headers that concern one connection only (RFC 9110, 7.6.1)."""
@@ -42,8 +53,20 @@ class EgressEvent:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Interception:
+    """Hosts whose TLS is taken apart, so that secrets can be put into requests: see `network.intercept`."""
+
+    authority: Authority
+    substitutions: Mapping[str, Substitution]
+    """By host."""
+
+
 class EgressProxy:
-    """Serves guest connections by one policy; `on_event` gets each connection's end."""
+    """Serves guest connections by one policy; `on_event` gets each connection's end.
+
+    `how_to_allow` tells, for a host that was refused by the list of allowed domains, what the user may do.
+    """
 
     def __init__(
         self,
@@ -52,11 +75,17 @@ class EgressProxy:
         on_event: Callable[[EgressEvent], None],
         resolver: Resolver = system_resolver,
         check: AddressCheck = strict_check,
+        interception: Interception | None = None,
+        how_to_allow: Callable[[str], str] | None = None,
+        upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._policy = policy
         self._on_event = on_event
         self._resolver = resolver
         self._check = check
+        self._interception = interception
+        self._how_to_allow = how_to_allow
+        self._upstream_tls = upstream_tls
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end. The caller closes `writer`."""
@@ -70,10 +99,24 @@ class EgressProxy:
         elif first:
             await self._http(first, reader, writer)
 
-    async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _checked(self, host: str, port: int, scheme: str) -> tuple[str, list[IPAddress], UpstreamProxy | None]:
+        """The host's name, its addresses, and this machine's proxy if that leads there."""
         name = self._policy.check_host(host)
-        (upstream_reader, upstream_writer), _ = await connect(name, port, self._resolver, self._check)
-        return upstream_reader, upstream_writer
+        through = UpstreamProxy.for_host(scheme, name, port)
+        try:
+            return name, await checked_addresses(name, port, self._resolver, self._check), through
+        except Unreachable:
+            if through is None:
+                raise
+            return name, [], through  # only the proxy may know the name; it resolves it for itself
+
+    async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        name, addresses, through = await self._checked(host, port, "https")
+        return await (through.tunnel(name, port) if through is not None else connect(name, port, addresses))
+
+    def _refusal(self, host: str, refusal: Refused) -> str:
+        listed = bool(self._policy.allow_domains) and "allowed domains" in str(refusal)
+        return refusal_text(host, str(refusal), self._how_to_allow(host) if listed and self._how_to_allow else "")
 
     def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str) -> None:
         self._on_event(EgressEvent(protocol, host, port, verdict, reason))
@@ -116,18 +159,65 @@ class EgressProxy:
         upstream = await self._open_or_answer("connect", host, port, guest, writer)
         if upstream is None:
             return
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         early, _ = guest.trailing_data
+        substitution = self._substitution(host)
+        if substitution is not None and self._interception is not None:
+            await self._intercept(host, port, early, substitution, guest, (reader, writer), upstream)
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await self._join("connect", host, port, early, (reader, writer), upstream)
 
-    async def _open_or_answer(
-        self, protocol: str, host: str, port: int, guest: h11.Connection, writer: asyncio.StreamWriter
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    def _substitution(self, host: str) -> Substitution | None:
+        if self._interception is None:
+            return None
         try:
-            return await self._open(host, port)
+            return self._interception.substitutions.get(normalised(host))
+        except Refused:
+            return None
+
+    async def _intercept(
+        self,
+        host: str,
+        port: int,
+        early: bytes,
+        substitution: Substitution,
+        guest: h11.Connection,
+        streams: Streams,
+        upstream: Streams,
+    ) -> None:
+        """Take the guest's TLS apart: its placeholders become secrets in what goes to the verified host."""
+        assert self._interception is not None
+        begun, counts = time.monotonic(), {"bytes_up": 0, "bytes_down": 0}
+        reader, writer = upstream
+        try:
+            await writer.start_tls(self._upstream_tls(), server_hostname=normalised(host))
+        except (OSError, ssl.SSLError) as error:
+            writer.close()
+            self._event("connect", host, port, "failed", f"TLS: {error}")
+            await _answer(guest, streams[1], 502, f"pyro: {host} does not prove who it is: {error}\n")
+            return
+        streams[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            inside = await accept_tls(streams, self._interception.authority.server_context(normalised(host)), early)
+            await serve_intercepted(inside, (reader, writer), normalised(host), substitution, counts)
+        finally:
+            writer.close()
+            self._allowed("intercepted", host, port, counts, begun)
+
+    async def _open_or_answer(
+        self,
+        protocol: str,
+        host: str,
+        port: int,
+        guest: h11.Connection,
+        writer: asyncio.StreamWriter,
+        open_it: Callable[[], Awaitable[Streams]] | None = None,
+    ) -> Streams | None:
+        try:
+            return await (open_it() if open_it is not None else self._open(host, port))
         except Refused as refusal:
             self._event(protocol, host, port, "refused", str(refusal))
-            await _answer(guest, writer, 403, refusal_text(host, str(refusal)))
+            await _answer(guest, writer, 403, self._refusal(host, refusal))
         except Unreachable as failure:
             self._event(protocol, host, port, "failed", str(failure))
             await _answer(guest, writer, 502, f"pyro: {failure}\n")
@@ -145,7 +235,14 @@ class EgressProxy:
         if url.scheme != "http" or not host:
             await _answer(guest, writer, 400, "pyro: this is a proxy; it takes http:// addresses and CONNECT\n")
             return False
-        upstream = await self._open_or_answer("http", host, port, guest, writer)
+        through: UpstreamProxy | None = None
+
+        async def open_plain() -> Streams:
+            nonlocal through
+            name, addresses, through = await self._checked(host, port, "http")
+            return await (through.connect() if through is not None else connect(name, port, addresses))
+
+        upstream = await self._open_or_answer("http", host, port, guest, writer, open_plain)
         if upstream is None:
             return guest.our_state is h11.DONE and guest.their_state is h11.DONE
         up_reader, up_writer = upstream
@@ -156,6 +253,10 @@ class EgressProxy:
             target = (url.path or "/") + (f"?{url.query}" if url.query else "")
             headers = [(bytes(k), bytes(v)) for k, v in request.headers if k not in HOP_BY_HOP and k != b"host"]
             authority = url.netloc.rpartition("@")[2]
+            if through is not None:
+                target = f"http://{authority}{target}"
+                if through.authorization is not None:
+                    headers.append((b"Proxy-Authorization", through.authorization.encode()))
             out = h11.Request(
                 method=request.method,
                 target=target,
@@ -225,41 +326,32 @@ class EgressProxy:
         if early:
             upstream[1].write(early)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(guest[0], upstream[1], counts, "bytes_up"))
-                group.create_task(_copy(upstream[0], guest[1], counts, "bytes_down"))
-        except* OSError:
-            pass  # one side broke; the other is closed below
+            await join(guest, upstream, up=_counter(counts, "bytes_up"), down=_counter(counts, "bytes_down"))
         finally:
             upstream[1].close()
             self._allowed(protocol, host, port, counts, begun)
 
 
-def refusal_text(host: str, reason: str) -> str:
+def _counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
+    def count(size: int) -> None:
+        counts[key] += size
+
+    return count
+
+
+def refusal_text(host: str, reason: str, how: str = "") -> str:
     """What a guest reads when a connection is refused."""
-    return (
-        f"pyro refused the connection to {host}: {reason}.\n"
-        "The workspace cannot allow it by itself. The user of this machine decides which hosts a workspace may\n"
-        "reach; loopback, private and metadata addresses are never reachable.\n"
+    allow = (
+        f"The user of this machine may allow it: {how}\n"
+        if how
+        else "The user of this machine decides which hosts a workspace may reach; loopback, private and metadata\n"
+        "addresses are never reachable.\n"
     )
+    return f"pyro refused the connection to {host}: {reason}.\nThe workspace cannot allow it by itself. {allow}"
 
 
 def _socks_reply(code: int) -> bytes:
     return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counts: dict[str, int], key: str) -> None:
-    """Copy to the end, passing the end on. The writer's drain is what slows a sender to a slow reader's pace."""
-    while True:
-        async with asyncio.timeout(IDLE_SECONDS):
-            data = await reader.read(CHUNK)
-        if not data:
-            break
-        counts[key] += len(data)
-        writer.write(data)
-        await writer.drain()
-    with contextlib.suppress(OSError, RuntimeError):
-        writer.write_eof()
 
 
 async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:

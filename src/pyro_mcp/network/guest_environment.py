@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 from pathlib import Path
@@ -40,19 +41,23 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
-def files(port: int) -> dict[str, str]:
+def files(port: int, authority: str = "") -> dict[str, str]:
     """Configuration below /etc: apt run by another user or by a cleaned environment still finds its way.
 
     The guest trusts the authorities that this machine trusts: behind a proxy that inspects TLS, as companies
-    have them, nothing would work otherwise.
+    have them, nothing would work otherwise. `authority` is the certificate of the workspace's own, in PEM.
     """
     proxy = f"http://127.0.0.1:{port}"
     bundle = host_bundle()
-    return ({GUEST_BUNDLE: bundle} if bundle else {}) | {
+    trusted = {GUEST_BUNDLE: f"{bundle.rstrip()}\n{authority}"} if bundle else {}
+    if authority:
+        trusted["/etc/ssl/pyro-workspace.crt"] = authority
+    return trusted | {
         "/etc/apt/apt.conf.d/80pyro-proxy": f'Acquire::http::Proxy "{proxy}";\nAcquire::https::Proxy "{proxy}";\n',
     }
 
 
+@functools.cache
 def host_bundle() -> str | None:
     """The authorities that this machine trusts; None when there is no such file, and the guest keeps its own."""
     named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile

@@ -55,21 +55,30 @@ def strict_check(address: IPAddress) -> None:
     check_address(address, own_addresses())
 
 
-async def connect(host: str, port: int, resolver: Resolver, check: AddressCheck) -> tuple[Streams, IPAddress]:
-    """Connect to a host, all of whose addresses must be allowed.
+async def checked_addresses(host: str, port: int, resolver: Resolver, check: AddressCheck) -> list[IPAddress]:
+    """The addresses of a host, all of which must be allowed.
 
     Raises:
-        Refused: one of the addresses is not allowed; a name that answers both ways is playing tricks.
-        Unreachable: none of them answers within 10 s.
+        Refused: one of them is not; a name that answers both ways is playing tricks.
+        Unreachable: there is no such host.
     """
     addresses = await resolver(host, port)
     for address in addresses:
         check(address)
+    return addresses
+
+
+async def connect(host: str, port: int, addresses: list[IPAddress]) -> Streams:
+    """Connect to the first of a host's addresses that answers.
+
+    Raises:
+        Unreachable: none of them answers within 10 s.
+    """
     problem = f"{host} has no address"
     for address in addresses:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await asyncio.open_connection(str(address), port), address
+                return await asyncio.open_connection(str(address), port)
         except TimeoutError:
             problem = f"{host} ({address}) did not answer within {CONNECT_SECONDS:.0f} s"
         except OSError as error:
@@ -77,4 +86,14 @@ async def connect(host: str, port: int, resolver: Resolver, check: AddressCheck)
     raise Unreachable(problem)
 
 
-__all__ = ["AddressCheck", "Refused", "Resolver", "Unreachable", "connect", "own_addresses", "strict_check"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "AddressCheck",
+    "Refused",
+    "Resolver",
+    "Unreachable",
+    "checked_addresses",
+    "connect",
+    "own_addresses",
+    "strict_check",
+]

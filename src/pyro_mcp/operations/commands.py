@@ -19,7 +19,8 @@ from pyro_mcp.operations.fields import (
     EnvironmentName,
     MaxOutput,
     MemMib,
-    Network,
+    OneShotNetwork,
+    SecretEnv,
     Stdin,
     TimeoutSeconds,
     VcpuCount,
@@ -46,13 +47,14 @@ class CommandOperations(Operations):
         *,
         cwd: Cwd = "/workspace",
         env: Env = None,
+        secret_env: SecretEnv = None,
         stdin: Stdin = None,
         timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
         wait_seconds: WaitSeconds = DEFAULT_WAIT_SECONDS,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
     ) -> ExecResult:
-        """Run a command in the workspace, as root.
-        If it outlives `wait_seconds` it goes on: status `running`, with a handle for logs and cancel.
+        """Run a command as root.
+        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
         """
 
     @operation(
@@ -97,7 +99,7 @@ class CommandOperations(Operations):
     @operation(
         cli="run",
         mcp="vm_run",
-        profiles=("vm-run", "workspace-core"),
+        profiles=("vm-run", "workspace-core", "workspace-full"),
         positional=("environment", "command"),
         hidden=("vcpu_count", "mem_mib", "env", "stdin", "max_output_bytes"),
         streams=True,
@@ -110,7 +112,7 @@ class CommandOperations(Operations):
         handle: Annotated[str | None, Field(description="Wait on this run instead.", max_length=64)] = None,
         env: Env = None,
         stdin: Stdin = None,
-        network_policy: Network = "off",
+        network_policy: OneShotNetwork = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
         timeout_seconds: Annotated[float, Field(description="End it after this, at most 3600.", gt=0, le=3600)] = 600,

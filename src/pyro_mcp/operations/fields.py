@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models import NAME_PATTERN
+from pyro_mcp.models import NAME_PATTERN, NetworkPolicy
 
 MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
@@ -27,7 +27,7 @@ EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_len
 Name = Annotated[
     str,
     Field(
-        description="Letters, digits, . _ - (not first); at most 64.",
+        description="Letters, digits, ._-; at most 64.",
         pattern=NAME_PATTERN,
     ),
 ]
@@ -59,5 +59,17 @@ MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]
-Network = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
+LifetimeSeconds = Annotated[
+    int | None, Field(description="Delete so long after its creation, 10 to 31536000.", ge=10, le=31536000)
+]
+Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.")]
+OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
+AllowDomains = Annotated[
+    list[str] | None,
+    Field(description="Egress reaches only these: exact names, or *.suffix. None: every public host.", max_length=256),
+]
+SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secret.", max_length=64)]
+SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]
+Shell = Annotated[str, Field(description="Of shell_open.", max_length=64)]
+ServiceName = Annotated[str, Field(description="Service's name.", pattern=NAME_PATTERN)]
 Engine = Annotated[Literal["auto", "gvisor"], Field(description="Engine to use; auto chooses one that works.")]

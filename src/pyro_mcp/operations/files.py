@@ -67,7 +67,7 @@ class FileOperations(Operations):
         self,
         workspace: WorkspaceRef,
         path: Path,
-        text: Annotated[str, Field(description="Whole new content, at most 1 MiB.", max_length=FILE_TEXT_CAP)],
+        text: Annotated[str, Field(description="At most 1 MiB.", max_length=FILE_TEXT_CAP)],
         *,
         executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
     ) -> FileWritten:
@@ -82,7 +82,7 @@ class FileOperations(Operations):
             Field(description="Unified diff, at most 1 MiB.", max_length=FILE_TEXT_CAP),
         ],
     ) -> PatchApplied:
-        """Apply a patch: create, modify, delete, rename files. If a hunk does not fit, nothing changes."""
+        """Apply a patch, all or nothing: create, modify, delete, rename."""
 
     @operation(
         cli="workspace diff",

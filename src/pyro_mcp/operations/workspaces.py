@@ -6,13 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pyro_mcp.models import Deleted, Exported, History, Synced, Workspace, WorkspaceList
+from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
+    AllowDomains,
     Engine,
     EnvironmentName,
     HostPath,
     Labels,
+    LifetimeSeconds,
     MemMib,
     Name,
     Network,
@@ -31,9 +33,12 @@ class WorkspaceOperations(Operations):
         mcp="workspace_create",
         profiles=CORE,
         positional=("environment",),
-        hidden=("engine", "include_ignored", "ttl_seconds", "vcpu_count"),
+        hidden=(
+            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count"),
+            *("allow_domains", "secrets", "secret_files", "secret_hosts"),
+        ),
         streams=True,
-        host_paths=("seed_path",),
+        host_paths=("seed_path", "secret_files"),
     )
     def create_workspace(
         self,
@@ -49,12 +54,29 @@ class WorkspaceOperations(Operations):
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
         ttl_seconds: TtlSeconds = None,
+        lifetime_seconds: LifetimeSeconds = None,
+        allow_domains: AllowDomains = None,
+        secrets: Annotated[
+            dict[str, str] | None,
+            Field(description="Name to value, 4 bytes to 64 KiB; a value never shows in any output.", max_length=64),
+        ] = None,
+        secret_files: Annotated[
+            dict[str, str] | None, Field(description="Name to the file that holds the value.", max_length=64)
+        ] = None,
+        secret_hosts: Annotated[
+            dict[str, str] | None,
+            Field(
+                description="Name to the one host whose requests get the value; the machine holds a placeholder.",
+                max_length=64,
+            ),
+        ] = None,
         include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
         engine: Engine = "auto",
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
         """
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
@@ -72,7 +94,7 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
     )
     def status_workspace(self, workspace: WorkspaceRef) -> Workspace:
-        """Show a workspace's state and running commands."""
+        """Show state and what runs."""
 
     @operation(
         cli="workspace update",
@@ -80,6 +102,7 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         idempotent=True,
         positional=("workspace",),
+        hidden=("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime", "allow_domains"),
     )
     def update_workspace(
         self,
@@ -89,8 +112,18 @@ class WorkspaceOperations(Operations):
         clear_name: Annotated[bool, Field(description="Remove the name.")] = False,
         labels: Annotated[dict[str, str] | None, Field(description="To set.")] = None,
         clear_labels: Annotated[list[str] | None, Field(description="Keys to remove.")] = None,
+        ttl_seconds: TtlSeconds = None,
+        clear_ttl: Annotated[bool, Field(description="Never delete it for being unused.")] = False,
+        lifetime_seconds: LifetimeSeconds = None,
+        clear_lifetime: Annotated[bool, Field(description="Remove the limit of its lifetime.")] = False,
+        allow_domains: Annotated[
+            list[str] | None, Field(description="Further hosts that its egress may reach.", max_length=256)
+        ] = None,
     ) -> Workspace:
-        """Change a workspace's name or labels."""
+        """Change name or labels.
+
+        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        """
 
     @operation(
         cli="workspace delete",
@@ -104,17 +137,32 @@ class WorkspaceOperations(Operations):
         """Delete a workspace and all in it."""
 
     @operation(cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",))
-    def reset_workspace(self, workspace: WorkspaceRef) -> Workspace:
+    def reset_workspace(
+        self,
+        workspace: WorkspaceRef,
+        *,
+        snapshot: Annotated[str | None, Field(description="Instead of the baseline.", max_length=64)] = None,
+    ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes."""
 
-    @operation(cli="workspace history", read_only=True, idempotent=True, positional=("workspace",))
+    @operation(
+        cli="workspace history",
+        mcp="workspace_history",
+        profiles=("workspace-full",),
+        read_only=True,
+        idempotent=True,
+        positional=("workspace",),
+        hidden=("after", "wait_seconds"),
+    )
     def history_workspace(
         self,
         workspace: WorkspaceRef,
         *,
         limit: Annotated[int, Field(description="The newest events, 1 to 10000.", ge=1, le=10000)] = 200,
+        after: Annotated[int | None, Field(description="Only those behind this sequence number.", ge=0)] = None,
+        wait_seconds: Annotated[float, Field(description="Wait so long for one, 0 to 50.", ge=0, le=50)] = 0,
     ) -> History:
-        """Show every operation on a workspace: when, by which face, how long, outcome."""
+        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome."""
 
     @operation(
         cli="workspace sync push",
@@ -135,7 +183,7 @@ class WorkspaceOperations(Operations):
         dest: Path = "/workspace",
         include_ignored: Annotated[bool, Field(description="Copy files that .gitignore excludes, too.")] = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine into the workspace, whole or not at all."""
+        """Copy a file or tree of the user's machine in, all or nothing."""
 
     @operation(
         cli="workspace export",
@@ -150,12 +198,27 @@ class WorkspaceOperations(Operations):
     def export_workspace(
         self,
         workspace: WorkspaceRef,
-        path: Annotated[
-            str | None, Field(description="File or tree in the workspace; none with `patch`.", max_length=4096)
-        ] = None,
+        path: Annotated[str | None, Field(description="Inside; none with `patch`.", max_length=4096)] = None,
         *,
         output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
         overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
     ) -> Exported:
         """Write a file, a tree or the diff to the user's machine."""
+
+    @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
+    def land_workspace(
+        self,
+        workspace: WorkspaceRef,
+        *,
+        branch: Annotated[str, Field(description="Branch to commit on; made when there is none.", min_length=1)],
+        repo: Annotated[
+            str | None, Field(description="The git repository; by default the one it was seeded from.")
+        ] = None,
+        message: Annotated[str | None, Field(description="Of the commit.", max_length=65536)] = None,
+    ) -> Landed:
+        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+
+        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
+        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        """

@@ -12,25 +12,32 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from pyro_mcp.errors import GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
+from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.models import CommandRecord, ExecResult
 from pyro_mcp.store import CommandRow
 from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
+from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
+KILL_AFTER_SECONDS = 2.0
+HOLD_SECONDS = 0.1
+"""How long output that may be the beginning of a secret is held back before it is shown all the same."""
+NOTHING = Redactor(())
 Ended = Callable[["Command"], Awaitable[None]]
 
 
 class Command:
     """A command that runs or ran. `changed` is notified on output and at the end."""
 
-    def __init__(self, row: CommandRow, number: int, output: OutputLog) -> None:
+    def __init__(self, row: CommandRow, number: int, output: OutputLog, redactor: Redactor | None = None) -> None:
         self.row = row
         self.number = number
         self.output = output
+        self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
+        self._release: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -39,6 +46,11 @@ class Command:
     @property
     def running(self) -> bool:
         return self.row.status == "running"
+
+    @property
+    def agent_offset(self) -> int:
+        """How much of its output, as the agent counts, was taken over."""
+        return self.output.total_bytes - self.row.offset_shift
 
     # -- waiting
 
@@ -68,13 +80,27 @@ class Command:
         """Follow the command until it ends; without a stream, ask for one from the last kept byte on."""
         self._follower = asyncio.create_task(self._follow(guest, stream, ended), name=f"follow {self.row.handle}")
 
+    def revived(self, output: OutputLog, agent_offset: int, redactor: Redactor | None = None) -> Command:
+        """The same command, running again in a machine that was put back to a moment when it ran.
+
+        Its output so far stays; what it prints from that moment on follows.
+        """
+        row = replace(
+            self.row,
+            status="running",
+            exit_code=None,
+            duration_seconds=None,
+            offset_shift=output.total_bytes - agent_offset,
+        )
+        return Command(row, self.number, output, redactor)
+
     async def _follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
         try:
             while self.running:
                 if stream is None:
                     try:
                         process_id = self.row.process_id or await self._find_process(guest)
-                        stream = await guest.follow_process(process_id, self.output.total_bytes)
+                        stream = await guest.follow_process(process_id, self.agent_offset)
                     except NotFound:
                         # It ended and was forgotten, or the machine is another one now.
                         self._end("lost", None)
@@ -95,6 +121,28 @@ class Command:
         self.output.close()
         await ended(self)
 
+    def _take(self, kind: int, data: bytes) -> None:
+        """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        for other, mask in self._masks.items():
+            if other != kind and mask.pending:
+                self.output.append(other, mask.flush())  # streams keep their order
+        self.output.append(kind, self._masks[kind].feed(data))
+        if self._masks[kind].pending:
+            self._release = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._flush)
+        self._notify()
+
+    def _flush(self) -> None:
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        for kind, mask in self._masks.items():
+            if mask.pending:
+                self.output.append(kind, mask.flush())
+                self._notify()
+
     async def _find_process(self, guest: Guest) -> str:
         """The agent's id of this command, by its label: the daemon may have ended before it kept the id."""
         answer = (await guest.call("GET", "/v1/processes")).json()
@@ -104,19 +152,23 @@ class Command:
         raise NotFound(f"The machine knows no process of command {self.row.handle}.")
 
     async def _consume(self, stream: ProcessStream) -> None:
+        self._flush()
+        expected = self.agent_offset
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
-                have = self.output.total_bytes
-                if frame.offset > have:
+                if frame.offset > expected:
                     # The agent's ring overflowed while nobody followed; say so where it happened.
-                    self.output.skip(kind, frame.offset - have)
-                    have = frame.offset
-                self.output.append(kind, frame.payload[max(0, have - frame.offset) :])
-                self._notify()
+                    self._flush()
+                    self.output.skip(kind, frame.offset - expected)
+                    expected = frame.offset
+                fresh = frame.payload[max(0, expected - frame.offset) :]
+                expected += len(fresh)
+                self._take(kind, fresh)
             elif frame.type == frames.STARTED:
                 self.row = replace(self.row, process_id=str(json.loads(frame.payload)["id"]))
             elif frame.type == frames.EXIT:
+                self._flush()
                 self._ended_with(json.loads(frame.payload))
 
     def _ended_with(self, record: dict[str, object]) -> None:
@@ -129,6 +181,7 @@ class Command:
             self._end("exited", _exit_code(code, signal))
 
     def _end(self, status: str, exit_code: int | None) -> None:
+        self._flush()
         self.row = replace(
             self.row,
             status=status,
@@ -141,32 +194,44 @@ class Command:
 
     def leave(self) -> None:
         """Follow it no more; it goes on, and the next daemon follows it again."""
+        self._flush()
         if self._follower is not None:
             self._follower.cancel()
 
     def lose(self) -> None:
         """The machine it ran in is gone: by a reset, or because it was lost."""
-        if self.running:
+        if self.running or self.row.status == "suspended":
             self._end("lost", None)
-        if self._follower is not None:
-            self._follower.cancel()
+        self.leave()
         self.output.close()
 
-    async def cancel(self, guest: Guest) -> None:
-        """End it: TERM to its process group, KILL 2 s later if it still runs."""
+    def suspend(self) -> None:
+        """Its machine is stopped; it goes on when that is started again."""
+        if self.running:
+            self._end("suspended", None)
+        self.leave()
+        self.output.close()
+
+    async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
+        """End it: TERM to its process group, KILL after the grace if it still runs."""
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("TERM", 2.0), ("KILL", 10.0)):
-            try:
-                await guest.call(
-                    "POST", f"/v1/processes/{self.row.process_id}/signal", json_body={"signal": signal, "group": True}
-                )
-            except (NotFound, GuestError, InvalidInput):
-                pass  # it ended in between; the follower says how
+        for signal, patience in (("TERM", grace_seconds), ("KILL", 10.0)):
+            await self.signal(guest, signal)
             await self.wait_ended(patience)
             if not self.running:
                 return
+
+    async def signal(self, guest: Guest, signal: str) -> bool:
+        """Send a signal to its process group; False when it had ended."""
+        try:
+            await guest.call(
+                "POST", f"/v1/processes/{self.row.process_id}/signal", json_body={"signal": signal, "group": True}
+            )
+        except (NotFound, Conflict, GuestError, InvalidInput):
+            return False  # it ended in between; the follower says how
+        return True
 
     # -- reporting
 
@@ -185,6 +250,7 @@ class Command:
             started_at=self.row.started_at,
             duration_seconds=self.duration_seconds,
             output_bytes=self.output.total_bytes,
+            kind=self.row.kind,
         )
 
     def result(self, workspace_id: str, bound: int) -> ExecResult:
@@ -214,6 +280,8 @@ class Command:
                 f"Still running. Wait with workspace_logs(handle={handle!r}, wait_seconds=45); "
                 f"end it with workspace_cancel(handle={handle!r})."
             )
+        if self.row.status == "suspended":
+            return "The workspace is stopped; the command goes on when it is started."
         if self.row.status == "lost":
             return "The machine it ran in was reset or lost before it ended; run it again if need be."
         if omitted:

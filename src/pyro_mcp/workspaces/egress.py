@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from pyro_mcp.errors import GuestUnreachable, PyroError
 from pyro_mcp.machines.protocol import Machine
-from pyro_mcp.network.egress import EgressEvent, EgressProxy
+from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.guest_environment import environment, files
+from pyro_mcp.network.intercept import Substitution
 from pyro_mcp.network.policy import EgressPolicy
+from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -22,30 +29,50 @@ PORT = 3128
 """The customary port of an HTTP proxy."""
 WAITING = 4
 """Streams that wait for the guest's next connections."""
+PAUSE_SECONDS = 0.05
+"""After an agent did not answer: it is frozen for a snapshot, or about to go."""
+Note = Callable[[str, str, dict[str, Any]], None]
 
 
 class Egress:
     """Serves every workspace whose policy lets it out."""
 
-    def environment(self, policy: str) -> dict[str, str]:
-        """Variables of every process in a machine with this policy."""
-        return environment(PORT) if policy != "off" else {}
+    def environment(self, workspace: Workspace) -> dict[str, str]:
+        """Variables of every process in its machine."""
+        return environment(PORT) if workspace.row.network_policy != "off" else {}
 
-    def files(self, policy: str) -> dict[str, str]:
+    async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
-        return files(PORT) if policy != "off" else {}
+        if workspace.row.network_policy == "off":
+            return {}
+        return await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
 
     async def open(self, machine: Machine) -> None:
         """Have the agent listen for the guest's connections."""
         await machine.guest.call("POST", "/v1/egress/open", json_body={"port": PORT})
 
-    async def run(self, workspace: Workspace, machine: Machine) -> None:
+    async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled or the machine is gone."""
+        interception = await asyncio.to_thread(_interception, workspace.secrets)
 
-        def note(event: EgressEvent) -> None:
-            log.info("workspace %s: %s", workspace.id, event)
+        def on_event(event: EgressEvent) -> None:
+            outcome = "ok" if event.verdict == "allowed" else "error"
+            summary = f"{event.verdict}: {event.protocol} {event.host}:{event.port}"
+            if event.verdict == "allowed":
+                summary += f", {event.bytes_up} bytes up, {event.bytes_down} down"
+            else:
+                summary += f" ({event.reason})"
+            note(outcome, summary, asdict(event))
 
-        proxy = EgressProxy(EgressPolicy(), on_event=note)
+        def proxy() -> EgressProxy:
+            # Made anew for each connection: what the user allows meanwhile holds at once.
+            return EgressProxy(
+                EgressPolicy(tuple(workspace.row.allow_domains)),
+                on_event=on_event,
+                interception=interception,
+                how_to_allow=lambda host: _how_to_allow(workspace, host),
+            )
+
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(WAITING):
@@ -53,20 +80,49 @@ class Egress:
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])
 
-    async def _serve(self, machine: Machine, proxy: EgressProxy, group: asyncio.TaskGroup) -> None:
+    async def _serve(self, machine: Machine, proxy: Callable[[], EgressProxy], group: asyncio.TaskGroup) -> None:
         while True:
             try:
                 reader, writer = await machine.guest.raw_stream("/v1/egress/accept")
             except GuestUnreachable:
                 if not machine.alive():
                     return
-                continue  # the agent was frozen for a snapshot
-            group.create_task(self._one(proxy, reader, writer))
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            group.create_task(self._one(proxy(), reader, writer))
 
     async def _one(self, proxy: EgressProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await proxy.serve(reader, writer)
         except OSError:
             pass  # the guest's side went away
+        except Exception:
+            log.exception("an egress connection failed")  # one connection must not end all others
         finally:
             writer.close()
+
+
+def new_authority(name: str) -> bytes:
+    """A certificate authority for a workspace, as `Secrets.authority` keeps it. Takes some milliseconds; blocks."""
+    return Authority.create(name).dump()
+
+
+def _certificate(secrets: Secrets) -> str:
+    return Authority.load(secrets.authority).certificate_pem if secrets.authority else ""
+
+
+def _interception(secrets: Secrets) -> Interception | None:
+    if not secrets.authority:
+        return None
+    values: dict[str, dict[str, str]] = {}
+    for secret in secrets.by_name.values():
+        if secret.host is not None and secret.placeholder is not None:
+            values.setdefault(secret.host, {})[secret.placeholder] = secret.value
+    return Interception(
+        Authority.load(secrets.authority), {host: Substitution(found) for host, found in values.items()}
+    )
+
+
+def _how_to_allow(workspace: Workspace, host: str) -> str:
+    name = workspace.row.name or workspace.id
+    return f"pyro workspace update {shlex.quote(name)} --allow-domain {shlex.quote(host)}"

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -34,6 +35,10 @@ _RACY_NS = 100_000_000
 _ATTEMPTS = 3
 _SMALL = 256 * 1024
 _PROGRESS_FILES = 200
+_USER_IN_URL = re.compile(rb"(\b[a-z+]+://)[^/@\s\"]*:[^/@\s\"]*@")
+"""A URL with a password in it; a name alone, as in ssh://git@…, says nothing secret."""
+_EXTRA_HEADER = re.compile(rb"(?im)^[ \t]*extraheader[ \t]*=.*\n?")
+"""How CI systems hand a token to git (git-config(1), http.extraHeader)."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -160,6 +165,8 @@ class SeedStore:
                 raise _unreadable(str(plan.source), error) from error
             return found.files, found.bytes
         _Copy(plan, tree, progress).run()
+        if plan.kind == "git":
+            without_credentials(tree / ".git" / "config")
         return plan.files, plan.bytes
 
     def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
@@ -258,6 +265,19 @@ class _Copy:
                 os.close(dst)
         finally:
             os.close(src)
+
+
+def without_credentials(config: Path) -> None:
+    """Take passwords and tokens out of a copied git configuration: a workspace has no business with them."""
+    try:
+        info = config.lstat()
+        data = config.read_bytes() if stat.S_ISREG(info.st_mode) else b""
+    except OSError:
+        return
+    clean = _EXTRA_HEADER.sub(b"", _USER_IN_URL.sub(rb"\1", data))
+    if clean != data:
+        config.write_bytes(clean)
+        os.utime(config, ns=(info.st_mtime_ns, info.st_mtime_ns))
 
 
 def _pump(src: int, dst: int, size: int, path: str) -> None:

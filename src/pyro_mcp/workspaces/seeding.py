@@ -50,6 +50,10 @@ class SeedPlan:
     bytes: int
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    commit: str | None = None
+    """Of a git work tree: what HEAD is."""
+    prefix: str = ""
+    """Of a part of a git work tree: where it stands below the top."""
 
     def fingerprint(self) -> str:
         """SHA-256 over names and metadata. It changes whenever a file of the source does."""
@@ -94,7 +98,43 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
         kind_found = "git"
     else:
         walk.tree("")
-    return SeedPlan(source, kind_found, walk.entries, walk.files, walk.bytes, walk.skipped, walk.notes)
+    commit, prefix = None, ""
+    if kind_found == "git" and top is not None:
+        commit = head(top)
+        prefix = "" if source == top else source.relative_to(top).as_posix()
+    return SeedPlan(source, kind_found, walk.entries, walk.files, walk.bytes, walk.skipped, walk.notes, commit, prefix)
+
+
+def head(top: Path) -> str | None:
+    """The commit that HEAD of a work tree is; None where there is none, or no git."""
+    done = _git(top, str(top), "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    if isinstance(done, str) or done is None or done.returncode:
+        return None
+    return done.stdout.decode().strip() or None
+
+
+def _git(top: Path, directory: str, *arguments: str) -> subprocess.CompletedProcess[bytes] | str | None:
+    """Run git on a work tree that may belong to anybody; None when there is none, a word when it did not run."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    # Of the repository's own settings none may run a program here.
+    command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", f"--git-dir={top}/.git"]
+    command += [f"--work-tree={top}", *arguments]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        return subprocess.run(
+            command,
+            cwd=directory,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return type(error).__name__
 
 
 def restat(plan: SeedPlan) -> bool:
@@ -276,27 +316,12 @@ class _Walk:
         return ok
 
     def ls_files(self, top: Path, directory: str) -> list[str] | None:
-        git = shutil.which("git")
-        if git is None:
+        done = _git(top, directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        if done is None:
             self.notes.append("git is not on this machine, so ignored files were taken too.")
             return None
-        # Of the repository's own settings none may run a program here.
-        command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", f"--git-dir={top}/.git"]
-        command += [f"--work-tree={top}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-        try:
-            done = subprocess.run(
-                command,
-                cwd=directory,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_GIT_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            self.notes.append(f"git ls-files failed ({type(error).__name__}), so ignored files were taken too.")
+        if isinstance(done, str):
+            self.notes.append(f"git ls-files failed ({done}), so ignored files were taken too.")
             return None
         if done.returncode:
             first = done.stderr.decode("utf-8", "replace").strip().splitlines()[:1]

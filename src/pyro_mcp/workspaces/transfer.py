@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import filecmp
 import os
 import secrets
 import shutil
@@ -20,9 +21,11 @@ from pyro_mcp import models
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.workspaces import archives, changes
+from pyro_mcp.workspaces.archives import Progress
 from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.manager import PreparedSeed
 from pyro_mcp.workspaces.paths import show, workspace_path
+from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.seeding import SeedPlan, scan
 
@@ -62,10 +65,10 @@ def scan_push(path: str, include_ignored: bool) -> Source:
     return scan_source(path, include_ignored)
 
 
-def prepare_seed(seeds: SeedStore, source: Source) -> PreparedSeed:
+def prepare_seed(seeds: SeedStore, source: Source, progress: Progress | None = None) -> PreparedSeed:
     """Copy the source into the store, unless the very same is there. Blocks."""
     assert source.plan is not None
-    seed = seeds.materialise(source.plan)
+    seed = seeds.materialise(source.plan, progress)
     info = models.SeedInfo(
         source=str(source.path),
         kind=source.plan.kind,
@@ -73,6 +76,8 @@ def prepare_seed(seeds: SeedStore, source: Source) -> PreparedSeed:
         bytes=seed.bytes,
         skipped=source.plan.skipped[:100],
         notes=source.plan.notes,
+        commit=source.plan.commit,
+        prefix=source.plan.prefix,
     )
     return PreparedSeed(seed.digest, seed.tree, info)
 
@@ -80,14 +85,21 @@ def prepare_seed(seeds: SeedStore, source: Source) -> PreparedSeed:
 # -- in
 
 
-async def push(seeds: SeedStore, guest: Guest, workspace_id: str, source: Source, dest: str) -> models.Synced:
+async def push(
+    seeds: SeedStore,
+    guest: Guest,
+    workspace_id: str,
+    source: Source,
+    dest: str,
+    progress: Progress | None = None,
+) -> models.Synced:
     """Copy the source below `dest`, all of it or nothing."""
     relative = str(workspace_path(dest))
     if source.plan is None:
         parent, member = source.path.parent, source.path.name
         skipped: list[str] = []
     else:
-        seed = await asyncio.to_thread(seeds.materialise, source.plan)
+        seed = await asyncio.to_thread(seeds.materialise, source.plan, progress)
         parent, member, skipped = seed.tree, ".", source.plan.skipped[:100]
     async with _tar_of(parent, member) as stream:
         answer = (await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream)).json()
@@ -199,7 +211,30 @@ async def _staging(output: Path) -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, place, True)
 
 
-async def export_path(guest: Guest, workspace_id: str, path: str, output: Path, overwrite: bool) -> models.Exported:
+def _redact(staged: Path, redactor: Redactor) -> None:
+    """Mask secret values in the files of what is exported. Blocks."""
+    files = [staged] if not staged.is_dir() or staged.is_symlink() else staged.rglob("*")
+    for file in files:
+        info = file.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            continue
+        mask = StreamRedactor(redactor)
+        partial = file.with_name(f"{file.name}.masked")
+        with file.open("rb") as source, partial.open("xb") as target:
+            while data := source.read(PIPE_CHUNK):
+                target.write(mask.feed(data))
+            target.write(mask.flush())
+        if filecmp.cmp(file, partial, shallow=False):
+            partial.unlink()
+        else:
+            partial.chmod(stat.S_IMODE(info.st_mode))
+            os.utime(partial, ns=(info.st_atime_ns, info.st_mtime_ns))
+            os.replace(partial, file)
+
+
+async def export_path(
+    guest: Guest, workspace_id: str, path: str, output: Path, overwrite: bool, redactor: Redactor
+) -> models.Exported:
     """Write a file or tree of the workspace to `output` on this machine."""
     relative = str(workspace_path(path))
     _check_target(output, overwrite)
@@ -221,6 +256,8 @@ async def export_path(guest: Guest, workspace_id: str, path: str, output: Path, 
             )
         if is_directory:
             staged.chmod(int(info["mode"]) & 0o777 | 0o700)
+        if redactor:
+            await asyncio.to_thread(_redact, staged, redactor)
         await asyncio.to_thread(_move, staged, output, overwrite)
     return models.Exported(
         workspace=workspace_id,
@@ -232,13 +269,15 @@ async def export_path(guest: Guest, workspace_id: str, path: str, output: Path, 
     )
 
 
-async def export_patch(guest: Guest, workspace_id: str, output: Path, overwrite: bool) -> models.Exported:
+async def export_patch(
+    guest: Guest, workspace_id: str, output: Path, overwrite: bool, redactor: Redactor
+) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
     _check_target(output, overwrite)
     result = await changes.whole_patch(guest)
     async with _staging(output) as staging:
         staged = staging / "patch"
-        await asyncio.to_thread(staged.write_bytes, result.patch)
+        await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))
         await asyncio.to_thread(_move, staged, output, overwrite)
     return models.Exported(
         workspace=workspace_id,

@@ -6,15 +6,21 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, MachineLost, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.machines.protocol import Machine
-from pyro_mcp.store import WorkspaceRow, now
+from pyro_mcp.network.published import Listener
+from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.locks import SharedLock
+from pyro_mcp.workspaces.redaction import Redactor
+from pyro_mcp.workspaces.secrets import NONE, Secrets
+
+if TYPE_CHECKING:
+    from pyro_mcp.workspaces.shells import Screen
 
 
 class Workspace:
@@ -30,6 +36,16 @@ class Workspace:
         self.network: asyncio.Task[None] | None = None
         self.in_use = 0
         """Operations under way; a workspace in use never expires."""
+        self.secrets: Secrets = NONE
+        self.snapshots: dict[str, SnapshotRow] = {}
+        self.services: dict[str, ServiceRow] = {}
+        self.listeners: dict[str, list[Listener]] = {}
+        """Published ports by the service's name."""
+        self.probes: dict[str, asyncio.Task[None]] = {}
+        """Readiness checks under way, by the service's name."""
+        self.terminals: dict[str, Screen] = {}
+        """What the screens of shells show, by handle; made when first asked for."""
+        self._event_kept = asyncio.Event()
         self._isolation = isolation
 
     @property
@@ -48,6 +64,13 @@ class Workspace:
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
                 hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline; "
                 "or delete it.",
+            )
+        if self.row.state == "stopped":
+            raise Conflict(
+                f"Workspace {self.id} is stopped.",
+                hint="Start it first: `pyro workspace start` or workspace_start. What is on its disk can be read with "
+                "workspace disk.",
+                code="stopped",
             )
         if self.machine is None or self.row.state != "running":
             raise Conflict(f"Workspace {self.id} is {self.row.state}.", hint="Try again shortly.", code="not_running")
@@ -71,18 +94,67 @@ class Workspace:
     def running_commands(self) -> list[Command]:
         return [command for command in self.commands.values() if command.running]
 
+    # -- its history, for those who follow it
+
+    @property
+    def event_kept(self) -> asyncio.Event:
+        """Set when the next event is kept; taken before looking."""
+        return self._event_kept
+
+    def notify_event(self) -> None:
+        waiting, self._event_kept = self._event_kept, asyncio.Event()
+        waiting.set()
+
+    @property
+    def redactor(self) -> Redactor:
+        return self.secrets.redactor
+
+    # -- its time
+
     def touch(self) -> None:
         self.row = replace(self.row, last_activity_at=now())
 
-    def expires_at(self) -> datetime | None:
-        """When it will be deleted if nothing happens; None while it is in use or has no TTL."""
-        if self.row.ttl_seconds is None or self.in_use or self.running_commands():
-            return None
-        return datetime.fromisoformat(self.row.last_activity_at) + timedelta(seconds=self.row.ttl_seconds)
+    def busy(self, *, services: bool) -> bool:
+        """Whether it is in use: an operation is under way or a command runs; with `services`, also a service."""
+        kinds = ("exec", "service") if services else ("exec",)
+        return bool(self.in_use) or any(command.row.kind in kinds for command in self.running_commands())
+
+    def expires_at(self) -> tuple[datetime, str] | None:
+        """When it will be deleted if nothing happens, and why; None while it is in use or has no limit.
+
+        A running service counts as use, but does not prolong a lifetime for ever.
+        """
+        limits: list[tuple[datetime, str]] = []
+        if self.row.ttl_seconds is not None and not self.busy(services=True):
+            idle = timedelta(seconds=self.row.ttl_seconds)
+            limits.append(
+                (datetime.fromisoformat(self.row.last_activity_at) + idle, f"unused for {self.row.ttl_seconds} s")
+            )
+        if self.row.lifetime_seconds is not None and not self.busy(services=False):
+            lifetime = timedelta(seconds=self.row.lifetime_seconds)
+            limits.append(
+                (datetime.fromisoformat(self.row.created_at) + lifetime, f"lifetime of {self.row.lifetime_seconds} s")
+            )
+        return min(limits, default=None)
 
     def lose_commands(self) -> None:
-        for command in self.running_commands():
-            command.lose()
+        for command in self.commands.values():
+            if command.row.status in ("running", "suspended"):
+                command.lose()
+
+    def _running(self, kind: str) -> list[str]:
+        return [command.row.handle for command in self.running_commands() if command.row.kind == kind]
+
+    def _runs(self, handle: str) -> bool:
+        return handle in self.commands and self.commands[handle].running
+
+    def published_ports(self) -> list[models.PublishedPort]:
+        return [
+            models.PublishedPort(**port)
+            for service in self.services.values()
+            if self._runs(service.handle)
+            for port in service.published
+        ]
 
     def record(self) -> models.Workspace:
         row = self.row
@@ -99,9 +171,18 @@ class Workspace:
             labels=row.labels,
             created_at=row.created_at,
             last_activity_at=row.last_activity_at,
-            expires_at=expiry.isoformat(timespec="milliseconds").replace("+00:00", "Z") if expiry else None,
+            expires_at=expiry[0].isoformat(timespec="milliseconds").replace("+00:00", "Z") if expiry else None,
+            expires_because=expiry[1] if expiry else "",
+            ttl_seconds=row.ttl_seconds,
+            lifetime_seconds=row.lifetime_seconds,
             seed=_seed(row.seed),
-            running_commands=[command.row.handle for command in self.running_commands()],
+            running_commands=self._running("exec"),
+            services=[name for name, service in self.services.items() if self._runs(service.handle)],
+            shells=self._running("shell"),
+            published_ports=self.published_ports(),
+            allow_domains=row.allow_domains,
+            secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
+            forked_from=row.forked_from,
             isolation=self._isolation,
             limits=self.machine.limits if self.machine else "",
             cause=row.cause,

@@ -3,104 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.manager import Plan
-from pyro_mcp.workspaces.output import STDOUT
-from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.workspace import Workspace
 
-STREAM_CHUNK = 64 * 1024
 ONE_SHOT_TTL_SECONDS = 600
 """How long the result of a run that outlived its call can be asked for (CONTRACT, defaults)."""
-SHELL = ["/bin/bash", "-c"]
-
-
-def _argv(command: str | list[str]) -> list[str]:
-    if isinstance(command, str):
-        if not command.strip():
-            raise InvalidInput("The command is empty.", hint="Give a command line, such as `ls`.", code="empty_command")
-        return [*SHELL, command]
-    if not command or not command[0]:
-        raise InvalidInput("The command is empty.", hint="Give a program and its arguments.", code="empty_command")
-    return command
 
 
 class CommandHandlers:
     def __init__(self, context: Context) -> None:
         self._context = context
-
-    # -- starting
-
-    async def _start(
-        self,
-        workspace: Workspace,
-        argv: list[str],
-        *,
-        cwd: str,
-        env: dict[str, str] | None,
-        stdin: str | None,
-        timeout_seconds: float,
-    ) -> Command:
-        manager = self._context.manager
-        async with workspace.lock.shared():
-            guest = workspace.guest
-            command = await manager.add_command(workspace, argv)
-            request: dict[str, Any] = {
-                "argv": argv,
-                "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",
-                "env": env or {},
-                "stdin": "none" if stdin is None else "pipe",
-                "timeout_ms": max(1, int(timeout_seconds * 1000)),
-                "label": command.row.handle,
-            }
-            try:
-                # The row is written beside the start, not before it: a follower finds a process by its label.
-                saved = asyncio.ensure_future(manager.save_command(command))
-                stream = await guest.start_process(request)
-                await saved
-            except BaseException:
-                manager.drop_command(workspace, command)
-                raise
-            command.follow(guest, stream, manager.command_ended)
-        if stdin is not None:
-            try:
-                await stream.send_stdin(stdin.encode())
-            except OSError:
-                pass  # it ended without reading all of its input
-        return command
-
-    async def _wait(self, call: Call, command: Command, seconds: float, offset: int = 0) -> None:
-        """Wait until the command ends or the time is over; a listening caller gets its output meanwhile."""
-        if call.emit is None:
-            await command.wait_ended(seconds)
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
-                    change = command.change
-                    running = command.running
-                    offset = await self._send_output(call, command, offset)
-                    if not running:
-                        return
-                    await change.wait()
-        except TimeoutError:
-            await self._send_output(call, command, offset)
-
-    async def _send_output(self, call: Call, command: Command, offset: int) -> int:
-        while pieces := command.output.pieces(offset, STREAM_CHUNK):
-            for stream, data in pieces:
-                await call.output("stdout" if stream == STDOUT else "stderr", data)
-                offset += len(data)
-        return offset
-
-    # -- operations
 
     async def exec_workspace(
         self,
@@ -110,6 +30,7 @@ class CommandHandlers:
         command: str | list[str],
         cwd: str,
         env: dict[str, str] | None,
+        secret_env: dict[str, str] | None,
         stdin: str | None,
         timeout_seconds: float,
         wait_seconds: float,
@@ -117,11 +38,20 @@ class CommandHandlers:
     ) -> models.ExecResult:
         started = await asyncio.shield(
             asyncio.ensure_future(
-                self._start(workspace, _argv(command), cwd=cwd, env=env, stdin=stdin, timeout_seconds=timeout_seconds)
+                launch(
+                    self._context.manager,
+                    workspace,
+                    argv_of(command),
+                    cwd=cwd,
+                    env=env,
+                    secret_env=secret_env,
+                    stdin=stdin,
+                    timeout_seconds=timeout_seconds,
+                )
             )
         )
         await call.started(started.row.handle, workspace.id)
-        await self._wait(call, started, wait_seconds)
+        await wait_and_pass_on(call, started, wait_seconds)
         return started.result(workspace.id, max_output_bytes)
 
     async def cancel_workspace_exec(self, call: Call, *, workspace: Workspace, handle: str) -> models.CommandRecord:
@@ -151,10 +81,10 @@ class CommandHandlers:
         begin = offset or 0
         if begin < 0:
             begin = max(0, output.kept_bytes + begin)
-        await self._wait(call, command, wait_seconds, begin)
+        await wait_and_pass_on(call, command, wait_seconds, begin)
         matches = None
         if grep is not None:
-            text, matches, end = await asyncio.to_thread(_grep, command, grep, begin, max_output_bytes)
+            text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
         else:
             data = await asyncio.to_thread(output.read, begin, max_output_bytes)
             end = begin + len(data)
@@ -195,7 +125,7 @@ class CommandHandlers:
             workspace, running = self._one_shot(handle)
         else:
             assert command is not None
-            argv = _argv(command)
+            argv = argv_of(command)
             root = await self._context.environments.require(call, environment)
             plan = Plan(
                 environment=environment,
@@ -209,15 +139,21 @@ class CommandHandlers:
             )
             workspace = await manager.create(plan, root, _no_seed)
             try:
-                running = await self._start(
-                    workspace, argv, cwd="/workspace", env=env, stdin=stdin, timeout_seconds=timeout_seconds
+                running = await launch(
+                    manager,
+                    workspace,
+                    argv,
+                    cwd="/workspace",
+                    env=env,
+                    stdin=stdin,
+                    timeout_seconds=timeout_seconds,
                 )
             except BaseException:
                 await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
                 raise
             await call.started(running.row.handle, workspace.id)
         try:
-            await self._wait(call, running, wait_seconds)
+            await wait_and_pass_on(call, running, wait_seconds)
         except asyncio.CancelledError:
             # Nobody is left who knows the handle.
             await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
@@ -247,38 +183,6 @@ class CommandHandlers:
 
 async def _no_seed() -> None:
     return None
-
-
-def _grep(command: Command, grep: str, begin: int, bound: int) -> tuple[str, int, int]:
-    """Matching lines from an offset on within a bound: text, how many there are in all, where to go on."""
-    try:
-        pattern = re.compile(grep)
-    except re.error as error:
-        raise InvalidInput(
-            f"{show(grep)} is not a regular expression: {error}.", hint="Escape special characters.", code="bad_regex"
-        ) from None
-    lines: list[str] = []
-    used = matches = 0
-    position = end = begin
-    rest = b""
-    full = False
-    while True:
-        data = command.output.read(position, 1 << 20)
-        position += len(data)
-        whole = (rest + data).split(b"\n")
-        rest = whole.pop() if data else b""
-        for raw in whole:
-            line = raw.decode("utf-8", "replace")
-            if pattern.search(line):
-                matches += 1
-                used += len(raw) + 1
-                full = full or used > bound
-                if not full:
-                    lines.append(line)
-            if not full:
-                end += len(raw) + 1
-        if not data:
-            return "\n".join(lines), matches, min(end, command.output.kept_bytes)
 
 
 def _logs_hint(command: Command, end: int) -> str:

@@ -32,7 +32,7 @@ class FileHandlers:
         max_bytes: int,
     ) -> models.FileContent:
         async with workspace.lock.shared():
-            return await files.read_file(
+            found = await files.read_file(
                 workspace.guest,
                 workspace.id,
                 path,
@@ -42,6 +42,7 @@ class FileHandlers:
                 grep=grep,
                 max_bytes=max_bytes,
             )
+        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def write_workspace_file(
         self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None
@@ -57,4 +58,5 @@ class FileHandlers:
         self, call: Call, *, workspace: Workspace, path: str | None, summary: bool, max_bytes: int
     ) -> models.Diff:
         async with workspace.lock.shared():
-            return await changes.diff(workspace.guest, workspace.id, path, summary=summary, max_bytes=max_bytes)
+            found = await changes.diff(workspace.guest, workspace.id, path, summary=summary, max_bytes=max_bytes)
+        return found.model_copy(update={"patch": workspace.redactor.text(found.patch)})

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import InvalidInput, Unsupported
-from pyro_mcp.workspaces import transfer
+from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.workspaces import changes, transfer
+from pyro_mcp.workspaces.archives import Progress
+from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
+from pyro_mcp.workspaces.landing import land
 from pyro_mcp.workspaces.manager import Plan, PreparedSeed
+from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -31,6 +39,11 @@ class WorkspaceHandlers:
         vcpu_count: int,
         mem_mib: int,
         ttl_seconds: int | None,
+        lifetime_seconds: int | None,
+        allow_domains: list[str] | None,
+        secrets: dict[str, str] | None,
+        secret_files: dict[str, str] | None,
+        secret_hosts: dict[str, str] | None,
         include_ignored: bool,
         engine: str,
     ) -> models.Workspace:
@@ -41,6 +54,19 @@ class WorkspaceHandlers:
                 hint="`pyro doctor` says which engines work on this machine and why.",
                 code="engine_not_available",
             )
+        if allow_domains and network_policy == "off":
+            raise InvalidInput(
+                "Domains are allowed, but the network is off.",
+                hint="Give network_policy egress with them.",
+                code="network_off",
+            )
+        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts)
+        if kept.authority and network_policy == "off":
+            raise InvalidInput(
+                "A secret is bound to a host, but the network is off.",
+                hint="Give network_policy egress with it.",
+                code="network_off",
+            )
         plan = Plan(
             environment=environment,
             name=name,
@@ -49,6 +75,9 @@ class WorkspaceHandlers:
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
             ttl_seconds=ttl_seconds,
+            lifetime_seconds=lifetime_seconds,
+            allow_domains=checked_domains(allow_domains or []),
+            secrets=kept,
         )
         source = None
         if seed_path is not None:
@@ -58,8 +87,8 @@ class WorkspaceHandlers:
         async def seed() -> PreparedSeed | None:
             if source is None:
                 return None
-            await call.progress(f"seeding {source.files} files")
-            return await asyncio.to_thread(transfer.prepare_seed, context.seeds, source)
+            await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
+            return await asyncio.to_thread(transfer.prepare_seed, context.seeds, source, seed_progress(call))
 
         return (await context.manager.create(plan, root, seed)).record()
 
@@ -81,15 +110,43 @@ class WorkspaceHandlers:
         clear_name: bool,
         labels: dict[str, str] | None,
         clear_labels: list[str] | None,
+        ttl_seconds: int | None,
+        clear_ttl: bool,
+        lifetime_seconds: int | None,
+        clear_lifetime: bool,
+        allow_domains: list[str] | None,
     ) -> models.Workspace:
-        if name is not None and clear_name:
-            raise InvalidInput("`name` and `clear_name` exclude each other.", hint="Give one of them.")
-        if name is None and not clear_name and not labels and not clear_labels:
-            raise InvalidInput("There is nothing to change.", hint="Give name, clear_name, labels or clear_labels.")
+        for given, cleared, word in (
+            (name, clear_name, "name"),
+            (ttl_seconds, clear_ttl, "ttl"),
+            (lifetime_seconds, clear_lifetime, "lifetime"),
+        ):
+            if given is not None and cleared:
+                raise InvalidInput(f"`{word}` cannot be set and cleared at once.", hint="Give one of them.")
+        asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, allow_domains)
+        if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
+            raise InvalidInput(
+                "There is nothing to change.", hint="Give name, clear_name, labels, clear_labels or a time limit."
+            )
+        row = workspace.row
+        domains = checked_domains(allow_domains or [])
+        if domains and not row.allow_domains:
+            raise InvalidInput(
+                f"Workspace {workspace.id} has no list of allowed domains: "
+                + ("its network is off." if row.network_policy == "off" else "it reaches every public host."),
+                hint="The list is given when a workspace is created (--allow-domain).",
+                code="no_domain_list",
+            )
+        changed = replace(
+            row,
+            ttl_seconds=None if clear_ttl else ttl_seconds or row.ttl_seconds,
+            lifetime_seconds=None if clear_lifetime else lifetime_seconds or row.lifetime_seconds,
+            allow_domains=list(dict.fromkeys([*row.allow_domains, *domains])),
+        )
         kept = {key: value for key, value in workspace.row.labels.items() if key not in (clear_labels or [])}
         merged = checked_labels(kept | (labels or {}))
         new_name = None if clear_name else name or workspace.row.name
-        await self._context.manager.rename(workspace, new_name, merged)
+        await self._context.manager.update(workspace, changed, new_name, merged)
         return workspace.record()
 
     async def delete_workspace(self, call: Call, *, workspace: Workspace) -> models.Deleted:
@@ -97,12 +154,24 @@ class WorkspaceHandlers:
         await asyncio.shield(asyncio.ensure_future(self._context.manager.delete(workspace)))
         return deleted
 
-    async def reset_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
-        await asyncio.shield(asyncio.ensure_future(self._context.manager.reset(workspace)))
+    async def reset_workspace(self, call: Call, *, workspace: Workspace, snapshot: str | None) -> models.Workspace:
+        await asyncio.shield(asyncio.ensure_future(self._context.machines.reset(workspace, snapshot)))
         return workspace.record()
 
-    async def history_workspace(self, call: Call, *, workspace: Workspace, limit: int) -> models.History:
-        rows = await self._context.store.events(workspace.id, limit)
+    async def history_workspace(
+        self, call: Call, *, workspace: Workspace, limit: int, after: int | None, wait_seconds: float
+    ) -> models.History:
+        store = self._context.store
+        rows = await store.events(workspace.id, limit, after)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                while not rows and wait_seconds > 0:
+                    kept = workspace.event_kept
+                    rows = await store.events(workspace.id, limit, after)
+                    if not rows:
+                        await kept.wait()
+                        if workspace.row.state == "deleting":
+                            break
         events = [
             models.HistoryEvent(
                 sequence=row.sequence,
@@ -113,6 +182,7 @@ class WorkspaceHandlers:
                 duration_seconds=row.duration_seconds,
                 summary=row.summary,
                 error=row.error,
+                details=row.details,
             )
             for row in rows
         ]
@@ -124,7 +194,8 @@ class WorkspaceHandlers:
         source = await asyncio.to_thread(transfer.scan_push, path, include_ignored)
         async with workspace.lock.shared():
             await call.progress(f"copying {source.files} files")
-            return await transfer.push(self._context.seeds, workspace.guest, workspace.id, source, dest)
+            progress = seed_progress(call)
+            return await transfer.push(self._context.seeds, workspace.guest, workspace.id, source, dest, progress)
 
     async def export_workspace(
         self, call: Call, *, workspace: Workspace, path: str | None, output: str, patch: bool, overwrite: bool
@@ -134,5 +205,84 @@ class WorkspaceHandlers:
         target = Path(output)
         async with workspace.lock.shared():
             if path is None:
-                return await transfer.export_patch(workspace.guest, workspace.id, target, overwrite)
-            return await transfer.export_path(workspace.guest, workspace.id, path, target, overwrite)
+                return await transfer.export_patch(workspace.guest, workspace.id, target, overwrite, workspace.redactor)
+            return await transfer.export_path(
+                workspace.guest, workspace.id, path, target, overwrite, workspace.redactor
+            )
+
+    async def land_workspace(
+        self, call: Call, *, workspace: Workspace, branch: str, repo: str | None, message: str | None
+    ) -> models.Landed:
+        row = workspace.row
+        seed = row.seed or {}
+        if repo is None and seed.get("kind") != "git":
+            raise InvalidInput(
+                f"Workspace {workspace.id} was not seeded from a git work tree, so there is no repository to land in.",
+                hint="Name one with --repo, or export the changes as a patch (workspace export --patch).",
+                code="no_repository",
+            )
+        async with workspace.lock.shared():
+            entries = await changes.changed_entries(workspace.guest, whole=True)
+        place = Path(repo or seed["source"])
+        landed = await asyncio.to_thread(
+            functools.partial(
+                land,
+                place,
+                str(seed.get("prefix", "")) if repo is None else "",
+                entries,
+                base_commit=seed.get("commit"),
+                branch=branch,
+                message=message or f"Changes from pyro workspace {row.name or workspace.id}",
+                previous=row.landed.get(branch),
+            )
+        )
+        workspace.row = replace(workspace.row, landed={**row.landed, branch: landed.commit if landed.plain else ""})
+        await self._context.manager.save(workspace)
+        return models.Landed(
+            workspace=workspace.id,
+            repository=str(place),
+            **{name: value for name, value in asdict(landed).items() if name != "plain"},
+        )
+
+
+def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:
+    found = collect(literal, files, hosts)
+    bound = any(secret.host is not None for secret in found.values())
+    return Secrets(found, new_authority("secrets") if bound else b"")
+
+
+def checked_domains(patterns: list[str]) -> list[str]:
+    """Allowed domains in one spelling.
+
+    Raises:
+        InvalidInput: one is neither a host name nor `*.suffix`.
+    """
+    checked = []
+    for pattern in patterns:
+        name = pattern.strip().lower().rstrip(".")
+        try:
+            spelled = normalised(name.removeprefix("*."))
+        except Refused:
+            spelled = ""
+        if not spelled or "*" in spelled:
+            raise InvalidInput(
+                f"{pattern!r} is no domain.",
+                hint="Give an exact name such as example.com, or a suffix such as *.example.com.",
+                code="bad_domain",
+            )
+        checked.append(f"*.{spelled}" if name.startswith("*.") else spelled)
+    return checked
+
+
+def seed_progress(call: Call) -> Progress | None:
+    """Tells a listening caller how far copying has come; for use from a thread."""
+    if call.emit is None:
+        return None
+    loop = asyncio.get_running_loop()
+
+    def tell(files: int, of_files: int | None, size: int) -> None:
+        fraction = files / of_files if of_files else None
+        text = f"{files} of {of_files} files" if of_files else f"{files} files"
+        asyncio.run_coroutine_threadsafe(call.progress(f"{text}, {size >> 20} MiB", fraction), loop)
+
+    return tell

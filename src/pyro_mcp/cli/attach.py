@@ -1,0 +1,148 @@
+"""`pyro workspace shell attach WS SHELL`: the live terminal of a shell, for a person.
+
+Output comes by following the shell's log, keys go out as they are typed. Leaving (Ctrl-]) leaves the shell open.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.client.answers import Output, Result
+from pyro_mcp.errors import Conflict, PyroError
+from pyro_mcp.operations import REGISTRY
+from pyro_mcp.sdk import Pyro
+
+DETACH = b"\x1d"
+"""Ctrl-], as telnet has it: no editor or shell wants it."""
+BACKLOG = 16 * 1024
+"""Bytes of what was printed before that are shown first."""
+WAIT_SECONDS = 45.0
+
+
+def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
+    """Attach until the shell ends (its exit status) or the person leaves (0)."""
+    parser = Parser(
+        prog=prog,
+        usage=f"{prog} WORKSPACE SHELL",
+        description="The live terminal of a shell. Ctrl-] leaves; the shell stays open.",
+    )
+    _, rest = parser.take(list(words))
+    if len(rest) != 2 or after:
+        raise usage_error("Give the workspace and the shell.", hint=f"Such as: {prog} try 1a2b3c4d-1")
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise usage_error(
+            "Attaching needs a terminal.", hint="Programs use `pyro workspace shell read` and `shell write`."
+        )
+    workspace, shell = rest
+    with Pyro(face="cli", client="attach") as pyro:
+        return _Session(pyro, workspace, shell).run()
+
+
+class _Session:
+    def __init__(self, pyro: Pyro, workspace: str, shell: str) -> None:
+        self._pyro = pyro
+        self._place = {"workspace": workspace, "shell": shell}
+        self._wake_r, self._wake_w = os.pipe()
+        self._ended: dict[str, Any] | None = None
+        self._failure: PyroError | None = None
+
+    def run(self) -> int:
+        self._resize()
+        record = self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": ""})
+        sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
+        sys.stdout.flush()
+        threading.Thread(target=self._show, args=(max(0, record["cursor"] - BACKLOG),), daemon=True).start()
+        left = False
+        with _raw(), _window_changes(self._wake_w):
+            left = self._type()
+        print()
+        if self._failure is not None:
+            raise self._failure
+        if left:
+            print(f"Left; the shell stays open: pyro workspace shell attach {' '.join(self._place.values())}")
+            return 0
+        code = (self._ended or {}).get("exit_code")
+        return code if isinstance(code, int) else 1
+
+    def _type(self) -> bool:
+        """Pass keys on until the shell ends (False) or the person leaves (True)."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a key may come in two reads
+        while True:
+            ready, _, _ = select.select([0, self._wake_r], [], [])
+            if self._wake_r in ready:
+                os.read(self._wake_r, 64)
+                if self._ended is not None or self._failure is not None:
+                    return False
+                self._resize()
+            if 0 in ready:
+                keys = os.read(0, 4096)
+                if not keys:
+                    return True
+                before, leave, _ = keys.partition(DETACH)
+                if before:
+                    try:
+                        self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": decoder.decode(before)})
+                    except Conflict:
+                        pass  # it has just ended; the other side says so
+                if leave:
+                    return True
+
+    def _resize(self) -> None:
+        size = shutil.get_terminal_size()
+        with contextlib.suppress(Conflict):
+            self._pyro.call(
+                REGISTRY["resize_shell"],
+                {**self._place, "rows": min(500, max(1, size.lines)), "cols": min(500, max(1, size.columns))},
+            )
+
+    def _show(self, offset: int) -> None:
+        try:
+            while self._ended is None:
+                place = {"workspace": self._place["workspace"], "handle": self._place["shell"], "offset": offset}
+                asked = {**place, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
+                for said in self._pyro.events(REGISTRY["logs_workspace"], asked):
+                    if isinstance(said, Output):
+                        offset += len(said.data)
+                        view = memoryview(said.data)
+                        while view:
+                            view = view[os.write(1, view) :]
+                    elif isinstance(said, Result) and said.record["status"] != "running":
+                        self._ended = said.record
+        except PyroError as error:
+            self._failure = error
+        finally:
+            os.write(self._wake_w, b"e")
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    before = termios.tcgetattr(0)
+    try:
+        tty.setraw(0)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _window_changes(wake: int) -> Iterator[None]:
+    def changed(number: int, frame: Any) -> None:
+        os.write(wake, b"w")
+
+    before = signal.signal(signal.SIGWINCH, changed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)

@@ -1,0 +1,72 @@
+"""Waiting for a command, its output passed on to callers that listen; and searching in it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.output import STDOUT
+from pyro_mcp.workspaces.paths import show
+
+STREAM_CHUNK = 64 * 1024
+
+
+async def wait_and_pass_on(call: Call, command: Command, seconds: float, offset: int = 0) -> None:
+    """Wait until the command ends or the time is over; a listening caller gets its output meanwhile."""
+    if call.emit is None:
+        await command.wait_ended(seconds)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                change = command.change
+                running = command.running
+                offset = await _send_output(call, command, offset)
+                if not running:
+                    return
+                await change.wait()
+    except TimeoutError:
+        await _send_output(call, command, offset)
+
+
+async def _send_output(call: Call, command: Command, offset: int) -> int:
+    while pieces := command.output.pieces(offset, STREAM_CHUNK):
+        for stream, data in pieces:
+            await call.output("stdout" if stream == STDOUT else "stderr", data)
+            offset += len(data)
+    return offset
+
+
+def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple[str, int, int]:
+    """Matching lines from an offset on within a bound: text, how many there are in all, where to go on."""
+    try:
+        pattern = re.compile(grep)
+    except re.error as error:
+        raise InvalidInput(
+            f"{show(grep)} is not a regular expression: {error}.", hint="Escape special characters.", code="bad_regex"
+        ) from None
+    lines: list[str] = []
+    used = matches = 0
+    position = end = begin
+    rest = b""
+    full = False
+    while True:
+        data = command.output.read(position, 1 << 20)
+        position += len(data)
+        whole = (rest + data).split(b"\n")
+        rest = whole.pop() if data else b""
+        for raw in whole:
+            line = raw.decode("utf-8", "replace")
+            if pattern.search(line):
+                matches += 1
+                used += len(raw) + 1
+                full = full or used > bound
+                if not full:
+                    lines.append(line)
+            if not full:
+                end += len(raw) + 1
+        if not data:
+            return "\n".join(lines), matches, min(end, command.output.kept_bytes)

@@ -1,0 +1,82 @@
+"""Snapshots, forks, stop and start, and the disk of a stopped workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pyro_mcp import models
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.workspaces import files, transfer
+from pyro_mcp.workspaces.workspace import Workspace
+
+T = TypeVar("T")
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """What is half done when its caller leaves is done to the end."""
+    return await asyncio.shield(asyncio.ensure_future(work))
+
+
+class MachineHandlers:
+    def __init__(self, context: Context) -> None:
+        self._machines = context.machines
+
+    async def create_snapshot(self, call: Call, *, workspace: Workspace, name: str) -> models.Snapshot:
+        return await _to_the_end(self._machines.snapshot(workspace, name))
+
+    async def list_snapshots(self, call: Call, *, workspace: Workspace) -> models.SnapshotList:
+        return self._machines.listing(workspace)
+
+    async def delete_snapshot(self, call: Call, *, workspace: Workspace, name: str) -> models.SnapshotDeleted:
+        return await _to_the_end(self._machines.delete(workspace, name))
+
+    async def fork_workspace(
+        self, call: Call, *, workspace: Workspace, count: int, snapshot: str | None
+    ) -> models.Forked:
+        forks = await _to_the_end(self._machines.fork(workspace, count, snapshot))
+        return models.Forked(workspace=workspace.id, workspaces=[fork.record() for fork in forks])
+
+    async def stop_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
+        await _to_the_end(self._machines.stop(workspace))
+        return workspace.record()
+
+    async def start_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
+        await _to_the_end(self._machines.start(workspace))
+        return workspace.record()
+
+    async def list_workspace_disk(
+        self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
+    ) -> models.FileList:
+        return await self._machines.offline(
+            workspace, lambda guest: files.list_files(guest, workspace.id, path, recursive, limit)
+        )
+
+    async def read_workspace_disk(
+        self, call: Call, *, workspace: Workspace, path: str, offset: int | None, max_bytes: int
+    ) -> models.FileContent:
+        found = await self._machines.offline(
+            workspace,
+            lambda guest: files.read_file(
+                guest,
+                workspace.id,
+                path,
+                first_line=None,
+                last_line=None,
+                offset=offset,
+                grep=None,
+                max_bytes=max_bytes,
+            ),
+        )
+        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
+
+    async def export_workspace_disk(
+        self, call: Call, *, workspace: Workspace, path: str, output: str, overwrite: bool
+    ) -> models.Exported:
+        return await self._machines.offline(
+            workspace,
+            lambda guest: transfer.export_path(guest, workspace.id, path, Path(output), overwrite, workspace.redactor),
+        )

@@ -1,0 +1,122 @@
+"""Shells."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from pyro_mcp import models
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.errors import Conflict, GuestError, NotFound
+from pyro_mcp.operations.fields import MAX_WAIT_SECONDS
+from pyro_mcp.workspaces import shells
+from pyro_mcp.workspaces.launching import argv_of, launch
+from pyro_mcp.workspaces.workspace import Workspace
+
+INTERACTIVE = ["/bin/bash", "-i"]
+TERMINAL = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
+PROCESS_SECONDS = 5.0
+
+
+class ShellHandlers:
+    def __init__(self, context: Context) -> None:
+        self._manager = context.manager
+
+    async def open_shell(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        command: str | list[str] | None,
+        cwd: str,
+        env: dict[str, str] | None,
+        secret_env: dict[str, str] | None,
+        rows: int,
+        cols: int,
+    ) -> models.Shell:
+        opened = await asyncio.shield(
+            asyncio.ensure_future(
+                launch(
+                    self._manager,
+                    workspace,
+                    INTERACTIVE if command is None else argv_of(command),
+                    cwd=cwd,
+                    env={**TERMINAL, **(env or {})},
+                    secret_env=secret_env,
+                    kind="shell",
+                    size=(rows, cols),
+                )
+            )
+        )
+        return shells.record(workspace, opened)
+
+    async def read_shell(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        shell: str,
+        cursor: int | None,
+        plain: bool,
+        max_bytes: int,
+        wait_for_idle_ms: int,
+        wait_for: str | None,
+        wait_seconds: float,
+    ) -> models.ShellOutput:
+        command = shells.find(workspace, shell)
+        if wait_for is not None:
+            await shells.wait_for(command, wait_for, cursor or 0, min(wait_seconds, MAX_WAIT_SECONDS - 2))
+        await shells.wait_idle(command, wait_for_idle_ms)
+        # A reset may have put another command in its place meanwhile.
+        command = shells.find(workspace, shell)
+        return await shells.read(workspace, command, cursor, max_bytes, plain=plain)
+
+    async def write_shell(
+        self, call: Call, *, workspace: Workspace, shell: str, text: str, enter: bool
+    ) -> models.Shell:
+        command = shells.require_open(workspace, shell)
+        record = shells.record(workspace, command)
+        data = text.encode("utf-8", "surrogateescape") + (b"\r" if enter else b"")
+        async with workspace.lock.shared():
+            try:
+                async with asyncio.timeout(PROCESS_SECONDS):
+                    await workspace.guest.call("PUT", f"/v1/processes/{command.row.process_id}/stdin", body=data)
+            except TimeoutError:
+                raise Conflict(
+                    f"Shell {shell} does not read its input; not all of the text was taken.",
+                    hint="What runs in it may be busy: read it, or send a signal.",
+                    code="shell_busy",
+                ) from None
+            except (NotFound, GuestError) as error:
+                raise Conflict(f"Shell {shell} takes no input any more.", code="shell_ended") from error
+        return record
+
+    async def signal_shell(self, call: Call, *, workspace: Workspace, shell: str, signal: str) -> models.Shell:
+        command = shells.require_open(workspace, shell)
+        await workspace.guest.call(
+            "POST",
+            f"/v1/processes/{command.row.process_id}/signal",
+            json_body={"signal": signal, "foreground": True},
+        )
+        return shells.record(workspace, command)
+
+    async def resize_shell(self, call: Call, *, workspace: Workspace, shell: str, rows: int, cols: int) -> models.Shell:
+        command = shells.require_open(workspace, shell)
+        await workspace.guest.call(
+            "POST", f"/v1/processes/{command.row.process_id}/resize", json_body={"rows": rows, "cols": cols}
+        )
+        await shells.resize(workspace, command, rows, cols)
+        command.row = replace(command.row, rows=rows, cols=cols)
+        await self._manager.save_command(command)
+        return shells.record(workspace, command)
+
+    async def close_shell(self, call: Call, *, workspace: Workspace, shell: str) -> models.Shell:
+        command = shells.find(workspace, shell)
+        if command.running:
+            # As a terminal does that is closed: its programs get HUP, and then they are ended.
+            await command.signal(workspace.guest, "HUP")
+            await command.wait_ended(0.2)
+            await asyncio.shield(asyncio.ensure_future(command.cancel(workspace.guest)))
+        workspace.terminals.pop(shell, None)
+        return shells.record(workspace, command)

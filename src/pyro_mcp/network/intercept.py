@@ -1,0 +1,595 @@
+"""Between a guest's TLS and a host's: real secrets into request headers, none of them back out.
+
+The guest holds placeholders. `Substitution` puts the values into the headers of requests that name the one host, and
+`Mask` stars them, with the spellings a server commonly echoes, out of what comes back. The host itself is trusted
+with the value: one that returns it encrypted, compressed against our word, or in pieces with other text between is
+not caught.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import ipaddress
+import json
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import h11
+
+HANDSHAKE_SECONDS = 30.0
+IDLE_SECONDS = 900.0
+GRACE_SECONDS = 2.0
+"""How long a guest may still send a body whose answer is already complete."""
+CLOSE_SECONDS = 5.0
+RELEASE_SECONDS = 0.1
+"""How long the possible beginning of a value at the end of what has come is held back."""
+RELEASE_MAX = 8
+CHUNK = 64 * 1024
+MAX_HEADER = 64 * 1024
+MIN_SPELLED = 8
+"""Values shorter than this are masked as they are, not in other spellings: those would hit by chance."""
+
+CREDENTIALS = frozenset({b"authorization", b"proxy-authorization"})
+FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"})
+"""Headers that h11 and the host check act on: passed as they are."""
+LENGTHS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+"""Response headers that stay as they are, whatever a value looks like: without them there is no message."""
+UNSENT = frozenset({b"accept-encoding", b"sec-websocket-extensions", b"te", b"http2-settings", b"proxy-connection"})
+"""Request headers not passed on: compressed answers and HTTP/2 could not be masked."""
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+# -- TLS on a pair that exists
+
+
+class _Upgraded(asyncio.StreamReaderProtocol):
+    """The stream protocol above TLS. Keeps the pair below alive, and tells it of the end it no longer hears of."""
+
+    def __init__(self, reader: asyncio.StreamReader, below: Streams, protocol: asyncio.BaseProtocol) -> None:
+        super().__init__(reader)
+        self._below = below
+        self._protocol_below = protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._protocol_below.connection_lost(None)  # the reason is told once, above
+
+
+async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b"") -> Streams:
+    """Become the TLS server on a pair of streams; `early` is what the caller already read of the handshake.
+
+    Raises:
+        OSError: the handshake failed (ssl.SSLError is one), took too long, or the guest left; the pair is useless.
+    """
+    below = guest[1].transport
+    early += await _unread(guest)
+    loop = asyncio.get_running_loop()
+    plain = asyncio.StreamReader(limit=CHUNK, loop=loop)
+    former = below.get_protocol()
+    protocol = _Upgraded(plain, guest, former)
+    handshake = asyncio.ensure_future(
+        loop.start_tls(
+            below,
+            protocol,
+            context,
+            server_side=True,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=CLOSE_SECONDS,
+        )
+    )
+    try:
+        if early:
+            # start_tls sets its protocol in its first step and connects it in the next; reading resumes after that,
+            # so these bytes come before any from the socket.
+            await asyncio.sleep(0)
+            loop.call_soon(_feed, below, early)
+        transport = await handshake
+        if transport is None:
+            raise ConnectionResetError("the guest left during the TLS handshake")
+    except BaseException:
+        handshake.cancel()
+        below.close()
+        former.connection_lost(None)  # it was unhooked: without this, whoever waits for its close waits for ever
+        raise
+    protocol.connection_made(transport)
+    return plain, asyncio.StreamWriter(transport, protocol, plain, loop)
+
+
+async def _unread(streams: Streams) -> bytes:
+    """What the reader holds already; reading from the transport is paused afterwards."""
+    reader, writer = streams
+    transport = writer.transport
+    held = b""
+    while True:
+        if isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()
+        try:
+            async with asyncio.timeout(0):
+                data = await reader.read(CHUNK)
+        except TimeoutError:
+            return held
+        if not data:
+            raise ConnectionResetError("the guest left before the TLS handshake")
+        held += data
+
+
+def _feed(transport: asyncio.BaseTransport, data: bytes) -> None:
+    protocol = transport.get_protocol()
+    while data and isinstance(protocol, asyncio.BufferedProtocol):
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        protocol.buffer_updated(count)
+        data = data[count:]
+
+
+# -- substitution and masking: no I/O
+
+
+class Substitution:
+    """Placeholders and the values that stand for them in the headers of requests to one host."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        for placeholder, value in values.items():
+            if not placeholder or not value:
+                raise ValueError("a placeholder and its value cannot be empty")
+            if value != value.strip() or any(ord(character) < 32 or ord(character) == 127 for character in value):
+                raise ValueError(f"the value for {placeholder} cannot stand in a header: it has a line break, a "
+                                 "control character, or white space around it")  # fmt: skip
+        self._values = {placeholder.encode(): value.encode() for placeholder, value in values.items()}
+        longest_first = sorted(self._values, key=len, reverse=True)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None
+        self._spellings = frozenset(spelling for value in self._values.values() for spelling in _spellings(value))
+
+    def header(self, name: bytes, value: bytes) -> bytes:
+        """A request header's value with the real values in it."""
+        if name.lower() in CREDENTIALS:
+            scheme, _, credentials = value.partition(b" ")
+            if scheme.lower() == b"basic":
+                return self._basic(scheme, credentials.strip()) or self._replace(value)
+        return self._replace(value)
+
+    def mask(self) -> Mask:
+        """A mask for one stream of bytes back to the guest."""
+        return Mask(self._spellings)
+
+    def redact(self, data: bytes) -> bytes:
+        """`data`, whole, with the real values starred."""
+        mask = self.mask()
+        return mask.feed(data) + mask.flush()
+
+    def _replace(self, value: bytes) -> bytes:
+        return self._pattern.sub(lambda match: self._values[match[0]], value) if self._pattern else value
+
+    def _basic(self, scheme: bytes, credentials: bytes) -> bytes | None:
+        try:
+            decoded = base64.b64decode(credentials + b"=" * (-len(credentials) % 4), validate=True)
+        except binascii.Error:
+            return None
+        replaced = self._replace(decoded)
+        return None if replaced == decoded else scheme + b" " + base64.b64encode(replaced)
+
+
+def _spellings(value: bytes) -> set[bytes]:
+    """A value as servers commonly echo it: as it is, in JSON, percent-encoded, and within Base64 text."""
+    spellings = {value}
+    if len(value) < MIN_SPELLED:
+        return spellings
+    spellings |= {quote(value, safe=safe).encode() for safe in ("", "/")}
+    spellings |= {json.dumps(value.decode(), ensure_ascii=ascii_only)[1:-1].encode() for ascii_only in (True, False)}
+    for before in range(3):
+        # Base64 of a longer text: only the characters that this value alone decides.
+        encoded = base64.b64encode(b"\0" * before + value)
+        core = encoded[(before * 8 + 5) // 6 : (before + len(value)) * 8 // 6]
+        spellings |= {core, core.translate(bytes.maketrans(b"+/", b"-_"))}
+    return spellings
+
+
+class Mask:
+    """Stars every byte of every occurrence of some values in a stream, which keeps its length.
+
+    The end of what has come is held back while it may be the beginning of a value. So that a live stream is not
+    stopped by a byte that looks like one, `release` lets a short beginning go; the rest is starred if it follows.
+    """
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        self._values = tuple(values)
+        self._raw = b""
+        self._masked = b""
+        self._released = 0
+
+    @property
+    def holding(self) -> bool:
+        """Whether there is something that `release` has not considered or `flush` would return."""
+        return len(self._raw) > self._released
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more of the stream, return what is decided."""
+        raw = self._raw + data
+        masked = bytearray(self._masked + data)
+        for value in self._values:
+            at = raw.find(value)
+            while at >= 0:
+                masked[at : at + len(value)] = b"*" * len(value)
+                at = raw.find(value, at + 1)
+        hold = len(raw) - max((_overlap(raw, value) for value in self._values), default=0)
+        out = bytes(masked[self._released : max(hold, self._released)])
+        self._released = max(0, self._released - hold)
+        self._raw, self._masked = raw[hold:], bytes(masked[hold:])
+        return out
+
+    def release(self) -> bytes:
+        """What is held, if it is too little of any value to tell it."""
+        if any(_overlap(self._raw, value) > min(RELEASE_MAX, len(value) // 4) for value in self._values):
+            return b""
+        out = self._masked[self._released :]
+        self._released = len(self._raw)
+        return out
+
+    def flush(self) -> bytes:
+        """The stream has ended: all that is held."""
+        out = self._masked[self._released :]
+        self._raw = self._masked = b""
+        self._released = 0
+        return out
+
+
+def _overlap(data: bytes, value: bytes) -> int:
+    """How many bytes at the end of `data` may be the beginning of `value`."""
+    first = value[:1]
+    at = data.find(first, max(0, len(data) - len(value) + 1))
+    while at >= 0:
+        if value.startswith(data[at:]):
+            return len(data) - at
+        at = data.find(first, at + 1)
+    return 0
+
+
+# -- HTTP
+
+
+async def serve_intercepted(
+    guest: Streams, upstream: Streams, host: str, substitution: Substitution, counts: dict[str, int]
+) -> None:
+    """Serve HTTP/1.1 requests of `guest` from `upstream`, which is `host`, to the end; then close both."""
+    session = _Session(guest, upstream, host, substitution, counts)
+    try:
+        while await session.exchange():
+            pass
+    except (OSError, h11.ProtocolError):
+        pass  # one side broke in the middle: nothing can be said to the other
+    finally:
+        upstream[1].close()
+        guest[1].close()
+    await asyncio.gather(_closed(guest[1]), _closed(upstream[1]))
+
+
+class _UpstreamBroke(Exception):
+    """The host's side failed."""
+
+
+class _Session:
+    """One guest connection beside one upstream connection."""
+
+    def __init__(
+        self, guest: Streams, upstream: Streams, host: str, substitution: Substitution, counts: dict[str, int]
+    ) -> None:
+        self._reader, self._writer = guest
+        self._up_reader, self._up_writer = upstream
+        self._host = _spelled(host.encode())
+        self._substitution = substitution
+        self._counts = counts
+        self._guest = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER)
+        self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
+        self._body_sent = asyncio.Event()
+        self._up_broken = False
+        self._reused = False
+
+    async def exchange(self) -> bool:
+        """One request there and back; whether there can be another."""
+        try:
+            request = await self._request()
+            if request is None:
+                return False
+            problem = self._problem(request)
+            if problem is not None:
+                await self._refuse(*problem)
+                return False
+            onward = self._onward(request)
+        except h11.LocalProtocolError:
+            # The error's own text would name the header's value.
+            await self._refuse(400, "pyro: the request cannot be passed on: one of its headers is not valid\n")
+            return False
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint, f"pyro: {error}\n")
+            return False
+        self._body_sent.clear()
+        self._up_writer.write(self._server.send(onward) or b"")
+        sending = asyncio.ensure_future(self._send_body())
+        answering = asyncio.ensure_future(self._relay_response(request.method))
+        try:
+            await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                await sending  # ends before the answer by an error only
+            switched = await answering
+            if not switched and not self._body_sent.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GRACE_SECONDS):
+                        await self._body_sent.wait()
+        except _UpstreamBroke:
+            if self._reused and self._guest.our_state is h11.SEND_RESPONSE:
+                return False  # the host ended an idle connection: a close without an answer is tried again
+            await self._refuse(502, f"pyro: the connection to {self._host} broke\n")
+            return False
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint, f"pyro: {error}\n")
+            return False
+        finally:
+            await _cancel(sending, answering)
+        if switched:
+            await self._splice()
+            return False
+        states = (self._guest.our_state, self._guest.their_state, self._server.our_state, self._server.their_state)
+        if self._up_broken or any(state is not h11.DONE for state in states):
+            return False
+        self._guest.start_next_cycle()
+        self._server.start_next_cycle()
+        self._reused = True
+        return True
+
+    async def _request(self) -> h11.Request | None:
+        """The guest's next request; None when either side ended the connection instead."""
+        arriving = asyncio.ensure_future(_next_event(self._guest, self._reader))
+        # Between requests the host says nothing: what comes is its end, and the guest should see that at once.
+        ending = asyncio.ensure_future(self._up_reader.read(1))
+        try:
+            await asyncio.wait({arriving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not arriving.done():
+                return None
+            event = await arriving
+            return event if isinstance(event, h11.Request) and not ending.done() else None
+        finally:
+            await _cancel(arriving, ending)
+
+    def _problem(self, request: h11.Request) -> tuple[int, str] | None:
+        """Why a request is not passed on."""
+        headers = dict(request.headers)
+        if request.http_version not in (b"1.0", b"1.1"):
+            return 400, "pyro: a request to a host with a secret is HTTP/1.1\n"
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            return 400, "pyro: a request has a Content-Length or a Transfer-Encoding, not both\n"
+        if request.method == b"CONNECT" or (request.target != b"*" and not request.target.startswith(b"/")):
+            return 400, "pyro: a request to a host names a path\n"
+        if _spelled(headers.get(b"host", b"")) != self._host:
+            return 421, f"pyro: this connection is to {self._host}; the Host header has to name it\n"
+        return None
+
+    def _onward(self, request: h11.Request) -> h11.Request:
+        """The request as the host gets it."""
+        headers = []
+        for (name, value), raw_name in zip(request.headers, _raw_names(request.headers), strict=True):
+            if name == b"upgrade" and b"h2c" in value.lower():
+                continue
+            if name not in UNSENT:
+                headers.append((raw_name, value if name in FRAMING else self._substitution.header(name, value)))
+        headers.append((b"Accept-Encoding", b"identity"))
+        return h11.Request(method=request.method, target=request.target, headers=headers)
+
+    async def _send_body(self) -> None:
+        """The request's body, then a watch on the guest. Ends by an error only: the guest broke or left."""
+        while not self._body_sent.is_set():
+            event = await _next_event(self._guest, self._reader)
+            if not isinstance(event, h11.Data | h11.EndOfMessage):
+                raise ConnectionResetError("the guest left in the middle of a request")
+            if isinstance(event, h11.Data):
+                self._counts["bytes_up"] += len(event.data)
+            out = self._server.send(event) or b""
+            if not self._up_broken:  # else the guest's bytes go nowhere, so that it comes to read the answer
+                self._up_writer.write(out)
+                try:
+                    await _drain(self._up_writer)
+                except OSError:
+                    self._up_broken = True
+            if isinstance(event, h11.EndOfMessage):
+                self._body_sent.set()
+        early = 0
+        while early < MAX_HEADER:
+            data = await self._reader.read(CHUNK)
+            if not data:
+                raise ConnectionResetError("the guest left before the answer")
+            early += len(data)
+            self._guest.receive_data(data)
+        await asyncio.get_running_loop().create_future()
+
+    async def _relay_response(self, method: bytes) -> bool:
+        """The response back to the guest; whether it switched protocols."""
+        mask = self._substitution.mask()
+        while True:
+            event = await self._upstream_event(mask)
+            if isinstance(event, h11.InformationalResponse):
+                if self._guest.their_http_version != b"1.0":
+                    await self._to_guest(
+                        h11.InformationalResponse(
+                            status_code=event.status_code,
+                            headers=self._masked(event.headers),
+                            reason=self._substitution.redact(event.reason),
+                        )
+                    )
+                if event.status_code == 101:
+                    return True
+            elif isinstance(event, h11.Response):
+                await self._to_guest(self._backward(event, method))
+            elif isinstance(event, h11.Data):
+                self._counts["bytes_down"] += len(event.data)
+                await self._body_to_guest(mask.feed(bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                await self._body_to_guest(mask.flush())
+                trailers = self._masked(event.headers) if self._guest.their_http_version != b"1.0" else []
+                await self._to_guest(h11.EndOfMessage(headers=trailers))
+                return False
+            else:
+                raise _UpstreamBroke
+
+    def _backward(self, response: h11.Response, method: bytes) -> h11.Response:
+        """The response as the guest gets it."""
+        headers = self._masked(response.headers)
+        names = {name for name, _ in response.headers}
+        bodiless = method == b"HEAD" or response.status_code in (204, 304)
+        until_close = not bodiless and not names & {b"content-length", b"transfer-encoding"}
+        if until_close or response.http_version < b"1.1":
+            headers = [(name, value) for name, value in headers if name.lower() != b"connection"]
+            headers.append((b"Connection", b"close"))
+        reason = self._substitution.redact(response.reason)
+        return h11.Response(status_code=response.status_code, headers=headers, reason=reason)
+
+    def _masked(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        return [
+            (self._substitution.redact(raw_name), value if name in LENGTHS else self._substitution.redact(value))
+            for (name, value), raw_name in zip(headers, _raw_names(headers), strict=True)
+        ]
+
+    async def _upstream_event(self, mask: Mask) -> object:
+        try:
+            while True:
+                event = self._server.next_event()
+                if event is not h11.NEED_DATA:
+                    return event
+                self._server.receive_data(await self._read_upstream(mask, self._body_to_guest))
+        except h11.RemoteProtocolError as error:
+            raise _UpstreamBroke from error
+
+    async def _read_upstream(self, mask: Mask, to_guest: Callable[[bytes], Awaitable[None]]) -> bytes:
+        """More bytes of the host; when none come for a moment, what the mask holds goes on its way first."""
+        try:
+            if mask.holding:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RELEASE_SECONDS):
+                        return await self._up_reader.read(CHUNK)
+        except OSError as error:
+            raise _UpstreamBroke from error
+        await to_guest(mask.release())
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                return await self._up_reader.read(CHUNK)
+        except OSError as error:
+            raise _UpstreamBroke from error
+
+    async def _body_to_guest(self, data: bytes) -> None:
+        if data:
+            await self._to_guest(h11.Data(data=data))
+
+    async def _to_guest(self, event: h11.Event) -> None:
+        await self._raw_to_guest(self._guest.send(event) or b"")
+
+    async def _raw_to_guest(self, data: bytes) -> None:
+        if data:
+            self._writer.write(data)
+            await _drain(self._writer)
+
+    async def _splice(self) -> None:
+        """Bytes both ways after a 101, until one side ends; TLS has no half that stays open."""
+        up, down = asyncio.ensure_future(self._splice_up()), asyncio.ensure_future(self._splice_down())
+        try:
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(up, down)
+
+    async def _splice_up(self) -> None:
+        data, _ = self._guest.trailing_data
+        while True:
+            self._counts["bytes_up"] += len(data)
+            self._up_writer.write(data)
+            await _drain(self._up_writer)
+            async with asyncio.timeout(IDLE_SECONDS):
+                data = await self._reader.read(CHUNK)
+            if not data:
+                return
+
+    async def _splice_down(self) -> None:
+        mask = self._substitution.mask()
+        data, _ = self._server.trailing_data
+        while True:
+            self._counts["bytes_down"] += len(data)
+            await self._raw_to_guest(mask.feed(data))
+            data = await self._read_upstream(mask, self._raw_to_guest)
+            if not data:
+                await self._raw_to_guest(mask.flush())
+                return
+
+    async def _refuse(self, status: int, text: str) -> None:
+        """Answer in the host's place, if no answer has begun, and end."""
+        if self._guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            # An answer that was cut must not look whole to a guest that reads to the close.
+            self._writer.transport.abort()
+            return
+        body = text.encode()
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
+        head = self._guest.send(h11.Response(status_code=status, headers=headers)) or b""
+        await self._raw_to_guest(head + (self._guest.send(h11.Data(data=body)) or b""))
+        if self._guest.their_state is h11.SEND_BODY:
+            # A close on bytes that nobody read would take the answer with it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_SECONDS):
+                    while isinstance(await _next_event(self._guest, self._reader), h11.Data):
+                        pass
+
+
+def _spelled(authority: bytes) -> str:
+    """A host, with or without a port, in one spelling; empty when it is none."""
+    text = authority.decode("latin-1").lower()
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::[0-9]*)?", text)
+    if match is None:
+        return ""
+    name = (match[1] or match[2]).removesuffix(".")
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(name))
+    return name
+
+
+def _raw_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+    """Header names as they came: h11 gives them in lower case, and some servers care."""
+    raw_items = getattr(headers, "raw_items", None)
+    return [name for name, _ in (raw_items() if raw_items is not None else headers)]
+
+
+async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
+    while True:
+        event = connection.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        async with asyncio.timeout(IDLE_SECONDS):
+            connection.receive_data(await reader.read(CHUNK))
+
+
+async def _drain(writer: asyncio.StreamWriter) -> None:
+    async with asyncio.timeout(IDLE_SECONDS):
+        await writer.drain()
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until what was written is out and the connection is closed; not for long."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await writer.wait_closed()
+    except OSError:
+        writer.transport.abort()
+
+
+async def _cancel(*futures: asyncio.Future[Any]) -> None:
+    """End tasks that are of no more use, and hear their errors."""
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)

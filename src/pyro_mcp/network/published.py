@@ -1,0 +1,122 @@
+"""Published ports: listeners on this machine whose connections lead into a guest.
+
+They live in the daemon. A listener stands while its service does, whatever becomes of the machine in between:
+a reset to a snapshot gives it another one, and `connect` always leads to the present.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pyro_mcp.errors import Conflict, InvalidInput, PyroError
+from pyro_mcp.network.relay import Streams, join
+
+LOOPBACK = "127.0.0.1"
+Connect = Callable[[int], Awaitable[Streams]]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What is asked for: a port of the guest, and where it appears. Port 0 lets the system choose."""
+
+    guest_port: int
+    host_port: int = 0
+    host: str = LOOPBACK
+
+
+def parse(text: str) -> Publication:
+    """`GUEST`, `HOST:GUEST` or `ADDRESS:HOST:GUEST`.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    address, host_port, guest_port = LOOPBACK, "0", text
+    if ":" in text:
+        rest, _, guest_port = text.rpartition(":")
+        address, _, host_port = rest.rpartition(":")
+        address = address.strip("[]") or LOOPBACK
+    try:
+        parsed = Publication(int(guest_port), int(host_port), str(ipaddress.ip_address(address)))
+        if not (0 < parsed.guest_port < 65536 and 0 <= parsed.host_port < 65536):
+            raise ValueError
+    except ValueError:
+        raise InvalidInput(
+            f"{text!r} does not say which port to publish.",
+            hint="Give GUEST (a free port is chosen), HOST:GUEST or ADDRESS:HOST:GUEST, such as 8080:80.",
+            code="bad_publish",
+        ) from None
+    return parsed
+
+
+class Listener:
+    """One published port."""
+
+    def __init__(self, publication: Publication, connect: Connect, used: Callable[[], None]) -> None:
+        self.wanted = publication
+        self.port = publication.host_port
+        self._connect = connect
+        self._used = used
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Conflict: the port is taken.
+            InvalidInput: the address is none of this machine, or the port needs privileges.
+        """
+        wanted = self.wanted
+        try:
+            self._server = await asyncio.start_server(self._accept, wanted.host, wanted.host_port)
+        except OSError as error:
+            where = f"{wanted.host}:{wanted.host_port}"
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    f"Port {where} of this machine is in use already.",
+                    hint=f"Publish only {wanted.guest_port}, and a free port is chosen; or name another one.",
+                    code="port_in_use",
+                ) from None
+            raise InvalidInput(
+                f"{where} cannot be listened on: {error.strerror or error}.",
+                hint="Ports below 1024 need privileges that pyro does not have; publish on a higher one.",
+                code="port_refused",
+            ) from None
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name=f"published {self.port}")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inside: asyncio.StreamWriter | None = None
+        self._used()
+        try:
+            guest = await self._connect(self.wanted.guest_port)
+            inside = guest[1]
+            # No idle limit: a WebSocket may be silent for hours.
+            await join((reader, writer), guest, idle_seconds=None)
+        except (PyroError, OSError):
+            # Nothing answers inside: the connection is broken off, as a closed port would.
+            with contextlib.suppress(OSError, RuntimeError):
+                writer.transport.abort()
+        finally:
+            self._used()
+            for end in (writer, inside):
+                if end is not None:
+                    end.close()
+
+    async def close(self) -> None:
+        """Stop listening, and end the connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)

@@ -1,0 +1,140 @@
+"""Operations on a workspace's whole machine: snapshots, forks, stop and start, and a look at a stopped one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pyro_mcp.models import (
+    Exported,
+    FileContent,
+    FileList,
+    Forked,
+    Snapshot,
+    SnapshotDeleted,
+    SnapshotList,
+    Workspace,
+)
+from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, Path, SnapshotName, WorkspaceRef
+
+FULL: tuple[Profile, ...] = ("workspace-full",)
+
+
+class MachineOperations(Operations):
+    @operation(
+        cli="workspace snapshot create",
+        mcp="snapshot_create",
+        profiles=FULL,
+        positional=("workspace", "name"),
+    )
+    def create_snapshot(self, workspace: WorkspaceRef, name: SnapshotName) -> Snapshot:
+        """Keep the whole machine's state under a name: files, memory, running processes.
+
+        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
+        moment are cut.
+        """
+
+    @operation(
+        cli="workspace snapshot list",
+        mcp="snapshot_list",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace",),
+    )
+    def list_snapshots(self, workspace: WorkspaceRef) -> SnapshotList:
+        """List a workspace's snapshots; baseline is always there."""
+
+    @operation(
+        cli="workspace snapshot delete",
+        mcp="snapshot_delete",
+        profiles=FULL,
+        destructive=True,
+        positional=("workspace", "name"),
+    )
+    def delete_snapshot(self, workspace: WorkspaceRef, name: SnapshotName) -> SnapshotDeleted:
+        """Delete a snapshot; the machine is not touched."""
+
+    @operation(
+        cli="workspace fork",
+        mcp="workspace_fork",
+        profiles=FULL,
+        positional=("workspace",),
+    )
+    def fork_workspace(
+        self,
+        workspace: WorkspaceRef,
+        *,
+        count: Annotated[int, Field(description="1 to 16.", ge=1, le=16)] = 1,
+        snapshot: Annotated[str | None, Field(description="From this one, not from now.", max_length=64)] = None,
+    ) -> Forked:
+        """Make independent siblings of the machine, running processes included.
+
+        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
+        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        """
+
+    @operation(cli="workspace stop", mcp="workspace_stop", profiles=FULL, idempotent=True, positional=("workspace",))
+    def stop_workspace(self, workspace: WorkspaceRef) -> Workspace:
+        """Suspend the machine to disk, processes included; it uses no memory."""
+
+    @operation(cli="workspace start", mcp="workspace_start", profiles=FULL, idempotent=True, positional=("workspace",))
+    def start_workspace(self, workspace: WorkspaceRef) -> Workspace:
+        """Resume a stopped workspace as it was."""
+
+    @operation(
+        cli="workspace disk list",
+        mcp="workspace_disk_list",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "path"),
+    )
+    def list_workspace_disk(
+        self,
+        workspace: WorkspaceRef,
+        path: Path = "/workspace",
+        *,
+        recursive: Annotated[bool, Field(description="Go into directories.")] = False,
+        limit: Annotated[int, Field(description="1 to 20000.", ge=1, le=20000)] = 200,
+    ) -> FileList:
+        """List files of a stopped workspace, without starting it."""
+
+    @operation(
+        cli="workspace disk read",
+        mcp="workspace_disk_read",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "path"),
+    )
+    def read_workspace_disk(
+        self,
+        workspace: WorkspaceRef,
+        path: Path,
+        *,
+        offset: Annotated[int | None, Field(description="First byte.", ge=0)] = None,
+        max_bytes: Annotated[int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)] = FILE_READ_DEFAULT,
+    ) -> FileContent:
+        """Read a text file of a stopped workspace."""
+
+    @operation(
+        cli="workspace disk export",
+        mcp="workspace_disk_export",
+        profiles=FULL,
+        open_world=True,
+        destructive=True,
+        positional=("workspace", "path"),
+        host_paths=("output",),
+    )
+    def export_workspace_disk(
+        self,
+        workspace: WorkspaceRef,
+        path: Path,
+        *,
+        output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
+        overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
+    ) -> Exported:
+        """Write a file or tree of a stopped workspace to the user's machine."""

@@ -1,0 +1,138 @@
+"""Operations on services: long-lived processes with a name, a readiness, logs and published ports."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pyro_mcp.models import Service, ServiceList, ServiceLogs
+from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.fields import (
+    MAX_WAIT_SECONDS,
+    RESULT_TEXT_DEFAULT,
+    Command,
+    Cwd,
+    Env,
+    MaxOutput,
+    SecretEnv,
+    ServiceName,
+    WorkspaceRef,
+)
+
+FULL: tuple[Profile, ...] = ("workspace-full",)
+WAIT = MAX_WAIT_SECONDS - 5
+
+
+class ServiceOperations(Operations):
+    @operation(
+        cli="workspace service start",
+        mcp="service_start",
+        profiles=FULL,
+        positional=("workspace", "name", "command"),
+        hidden=("env", "wait_seconds"),
+    )
+    def start_service(
+        self,
+        workspace: WorkspaceRef,
+        name: ServiceName,
+        command: Command,
+        *,
+        cwd: Cwd = "/workspace",
+        env: Env = None,
+        secret_env: SecretEnv = None,
+        ready_file: Annotated[str | None, Field(description="Ready when it exists.", max_length=4096)] = None,
+        ready_tcp: Annotated[int | None, Field(description="Ready when the port accepts.", ge=1, le=65535)] = None,
+        ready_http: Annotated[
+            str | None, Field(description="Ready when PORT/path answers below 400.", max_length=2048)
+        ] = None,
+        ready_command: Annotated[str | None, Field(description="Ready when it succeeds.", max_length=65536)] = None,
+        ready_timeout_seconds: Annotated[
+            float, Field(description="Failed when not ready by then, at most 3600.", gt=0, le=3600)
+        ] = 30,
+        publish: Annotated[
+            list[str] | None,
+            Field(
+                description="Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST.", max_length=32
+            ),
+        ] = None,
+        wait_seconds: Annotated[
+            float, Field(description="Wait so long until it is ready, 0 to 50.", ge=0, le=50)
+        ] = WAIT,
+    ) -> Service:
+        """Start a long-lived process and wait until it is ready.
+
+        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
+        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
+        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        """
+
+    @operation(
+        cli="workspace service list",
+        mcp="service_list",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace",),
+    )
+    def list_services(self, workspace: WorkspaceRef) -> ServiceList:
+        """List a workspace's services and their states."""
+
+    @operation(
+        cli="workspace service status",
+        mcp="service_status",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "name"),
+        hidden=("wait_seconds",),
+    )
+    def status_service(
+        self,
+        workspace: WorkspaceRef,
+        name: ServiceName,
+        *,
+        wait_seconds: Annotated[float, Field(description="Wait so long while it starts, 0 to 50.", ge=0, le=50)] = 0,
+    ) -> Service:
+        """Show a service's state."""
+
+    @operation(
+        cli="workspace service logs",
+        mcp="service_logs",
+        profiles=FULL,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "name"),
+        hidden=("max_output_bytes",),
+        streams=True,
+    )
+    def logs_service(
+        self,
+        workspace: WorkspaceRef,
+        name: ServiceName,
+        *,
+        tail: Annotated[int, Field(description="The last lines, 1 to 10000.", ge=1, le=10000)] = 200,
+        offset: Annotated[
+            int | None, Field(description="First byte, instead of the last lines.", ge=0, le=2**40)
+        ] = None,
+        grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
+        wait_seconds: Annotated[float, Field(description="Wait so long for more, 0 to 50.", ge=0, le=50)] = 0,
+        max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+    ) -> ServiceLogs:
+        """Read a service's output."""
+
+    @operation(
+        cli="workspace service stop",
+        mcp="service_stop",
+        profiles=FULL,
+        idempotent=True,
+        positional=("workspace", "name"),
+    )
+    def stop_service(
+        self,
+        workspace: WorkspaceRef,
+        name: ServiceName,
+        *,
+        grace_seconds: Annotated[float, Field(description="From TERM to KILL, 0 to 40.", ge=0, le=40)] = 5,
+    ) -> Service:
+        """End a service and all its processes."""

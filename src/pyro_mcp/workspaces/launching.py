@@ -1,0 +1,76 @@
+"""Starts a command in a workspace: what exec, shells, services and one-shot runs have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.workspace import Workspace
+
+SHELL = ["/bin/bash", "-c"]
+
+
+def argv_of(command: str | list[str]) -> list[str]:
+    """A shell command line, or a program with its arguments.
+
+    Raises:
+        InvalidInput: it is empty.
+    """
+    if isinstance(command, str):
+        if not command.strip():
+            raise InvalidInput("The command is empty.", hint="Give a command line, such as `ls`.", code="empty_command")
+        return [*SHELL, command]
+    if not command or not command[0]:
+        raise InvalidInput("The command is empty.", hint="Give a program and its arguments.", code="empty_command")
+    return command
+
+
+async def launch(
+    manager: WorkspaceManager,
+    workspace: Workspace,
+    argv: list[str],
+    *,
+    cwd: str,
+    env: dict[str, str] | None = None,
+    secret_env: dict[str, str] | None = None,
+    stdin: str | None = None,
+    timeout_seconds: float | None = None,
+    kind: Literal["exec", "shell", "service"] = "exec",
+    size: tuple[int, int] | None = None,
+) -> Command:
+    """Start a command and follow it. With a size in rows and columns it gets a terminal.
+
+    The caller shields this: a command that runs must be known.
+    """
+    variables = {**(env or {}), **workspace.secrets.variables(secret_env)}
+    async with workspace.lock.shared():
+        guest = workspace.guest
+        command = await manager.add_command(workspace, argv, kind, size)
+        request: dict[str, Any] = {
+            "argv": argv,
+            "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",
+            "env": variables,
+            "stdin": "none" if stdin is None else "pipe",
+            "timeout_ms": 0 if timeout_seconds is None else max(1, int(timeout_seconds * 1000)),
+            "label": command.row.handle,
+        }
+        if size is not None:
+            request |= {"tty": {"rows": size[0], "cols": size[1]}}
+        try:
+            # The row is written beside the start, not before it: a follower finds a process by its label.
+            saved = asyncio.ensure_future(manager.save_command(command))
+            stream = await guest.start_process(request)
+            await saved
+        except BaseException:
+            manager.drop_command(workspace, command)
+            raise
+        command.follow(guest, stream, manager.command_ended)
+    if stdin is not None:
+        try:
+            await stream.send_stdin(stdin.encode())
+        except OSError:
+            pass  # it ended without reading all of its input
+    return command

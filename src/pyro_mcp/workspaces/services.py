@@ -1,0 +1,458 @@
+"""Services: long-lived processes with a name, a readiness and published ports.
+
+A service is a command of its own kind; what it prints is kept and followed as any command's output. Its state
+is never remembered, but read off its process and its readiness, so it cannot be wrong about a process that
+has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import h11
+
+from pyro_mcp import models
+from pyro_mcp.errors import Conflict, InvalidInput, NotFound, PyroError
+from pyro_mcp.guest import frames
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.network.published import Listener, Publication, parse
+from pyro_mcp.store import ServiceRow, now
+from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.output import OutputLog
+from pyro_mcp.workspaces.paths import workspace_path
+from pyro_mcp.workspaces.workspace import Workspace
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+"""Between two looks where nothing tells (CONTRACT, defaults). Output of the service makes the next one come at once."""
+FIRST_POLL_SECONDS = 0.02
+PROBE_SECONDS = 5.0
+"""The longest that one look may take."""
+TAIL_LINES = 20
+TAIL_BYTES = 4000
+Start = Callable[[], Awaitable[Command]]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How a service's readiness is seen; one of them, or none: then it is ready when it runs."""
+
+    file: str | None = None
+    tcp: int | None = None
+    http: str | None = None
+    command: str | None = None
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> Readiness:
+        return cls(**record)
+
+    def __str__(self) -> str:
+        return " ".join(f"{kind} {value}" for kind, value in asdict(self).items() if value is not None)
+
+    def checked(self) -> Readiness:
+        """Raises InvalidInput when more than one is asked for, or one cannot be looked at."""
+        said = [kind for kind, value in asdict(self).items() if value is not None]
+        if len(said) > 1:
+            raise InvalidInput(
+                f"A service has one readiness, not {' and '.join(said)}.", hint="Give one of them.", code="bad_ready"
+            )
+        if self.file is not None and not _outside(self.file):
+            workspace_path(self.file)
+        if self.http is not None:
+            _address(self.http)
+        return self
+
+
+def _address(text: str) -> tuple[int, str]:
+    """Port and path of `PORT`, `PORT/path`, `:PORT/path` or `http://127.0.0.1:PORT/path`.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    rest = text
+    for prefix in ("http://127.0.0.1", "http://localhost", "http://0.0.0.0"):
+        rest = rest.removeprefix(prefix)
+    port, slash, path = rest.removeprefix(":").partition("/")
+    number = 80 if not port and slash and rest != text else int(port) if port.isdigit() else 0
+    if not 0 < number < 65536 or any(c <= " " or c > "~" for c in path):
+        raise InvalidInput(
+            f"{text!r} is no address inside the workspace.",
+            hint="Give PORT/path, such as 8000/health.",
+            code="bad_ready",
+        )
+    return number, "/" + path
+
+
+class Services:
+    """All services of all workspaces."""
+
+    def __init__(self, manager: WorkspaceManager) -> None:
+        self._manager = manager
+
+    # -- state
+
+    def find(self, workspace: Workspace, name: str) -> ServiceRow:
+        row = workspace.services.get(name)
+        if row is None:
+            known = ", ".join(workspace.services) or "none"
+            raise NotFound(f"Workspace {workspace.id} has no service {name!r}; it has: {known}.", code="no_service")
+        return row
+
+    def state(self, workspace: Workspace, row: ServiceRow) -> models.ServiceState:
+        status = workspace.commands[row.handle].row.status
+        if status == "suspended":
+            return "suspended"
+        if row.failure is not None:
+            return "failed"
+        if status == "running":
+            return "starting" if row.ready and row.ready_at is None else "running"
+        if row.stopped or status == "lost":
+            return "stopped"
+        return "failed" if row.ready and row.ready_at is None else "exited"
+
+    def record(self, workspace: Workspace, row: ServiceRow) -> models.Service:
+        command = workspace.commands[row.handle]
+        state = self.state(workspace, row)
+        failure = row.failure or row.cause or ""
+        if state == "failed" and not failure:
+            failure = f"ended with status {command.row.exit_code} before it was ready"
+        return models.Service(
+            workspace=workspace.id,
+            name=row.name,
+            state=state,
+            exit_code=None if command.running else command.row.exit_code,
+            handle=row.handle,
+            command=command.row.command,
+            ready=str(Readiness.of(row.ready)) if row.ready else "",
+            started_at=command.row.started_at,
+            ready_seconds=_seconds(command.row.started_at, row.ready_at),
+            published_ports=[models.PublishedPort(**port) for port in row.published] if command.running else [],
+            failure=failure,
+            log_tail=tail(command) if state in ("failed", "exited") else "",
+            hint=_hint(state, row),
+        )
+
+    # -- start
+
+    async def start(
+        self,
+        workspace: Workspace,
+        name: str,
+        readiness: Readiness,
+        ready_timeout_seconds: float,
+        publish: list[str],
+        start: Start,
+    ) -> ServiceRow:
+        """Start a service. Its ports listen from the start: a client that comes early finds the port refused inside."""
+        readiness.checked()
+        publications = [parse(text) for text in publish]
+        if publications and workspace.row.network_policy != "egress+published-ports":
+            raise InvalidInput(
+                f"Workspace {workspace.id} has the network policy {workspace.row.network_policy!r}, which publishes "
+                "no port.",
+                hint="Create a workspace with network_policy egress+published-ports.",
+                code="publish_not_allowed",
+            )
+        existing = workspace.services.get(name)
+        if existing is not None and workspace.commands[existing.handle].row.status in ("running", "suspended"):
+            raise Conflict(
+                f"Service {name!r} is {self.state(workspace, existing)} already.",
+                hint="Stop it first, or choose another name.",
+                code="service_exists",
+            )
+        if existing is not None:
+            await self._close_ports(workspace, name)
+        listeners = await self._open_ports(workspace, publications)
+        try:
+            command = await start()
+        except BaseException:
+            await _close(listeners)
+            raise
+        workspace.listeners[name] = listeners
+        row = ServiceRow(
+            workspace_id=workspace.id,
+            name=name,
+            handle=command.row.handle,
+            ready={kind: value for kind, value in asdict(readiness).items() if value is not None},
+            ready_timeout_seconds=ready_timeout_seconds,
+            published=[
+                {"host": listener.wanted.host, "host_port": listener.port, "guest_port": listener.wanted.guest_port}
+                for listener in listeners
+            ],
+        )
+        workspace.services[name] = row
+        await self._manager.store.put_service(row)
+        self._attend(workspace, row)
+        if not command.running:
+            await self.ended(workspace, command)
+        return workspace.services[name]
+
+    async def _open_ports(self, workspace: Workspace, publications: list[Publication]) -> list[Listener]:
+        opened: list[Listener] = []
+        try:
+            for publication in publications:
+                listener = self._listener(workspace, publication)
+                await listener.open()
+                opened.append(listener)
+        except BaseException:
+            await _close(opened)
+            raise
+        return opened
+
+    def _listener(self, workspace: Workspace, publication: Publication) -> Listener:
+        async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await workspace.guest.raw_stream("/v1/connect", {"port": port})
+
+        return Listener(publication, connect, lambda: self._manager.activity(workspace))
+
+    # -- readiness
+
+    def _attend(self, workspace: Workspace, row: ServiceRow) -> None:
+        if row.ready and row.ready_at is None and row.failure is None:
+            task = asyncio.create_task(self._probe(workspace, row.name), name=f"probe {workspace.id} {row.name}")
+            workspace.probes[row.name] = task
+            task.add_done_callback(
+                lambda done: workspace.probes.pop(row.name) if workspace.probes.get(row.name) is done else None
+            )
+
+    async def _probe(self, workspace: Workspace, name: str) -> None:
+        row = workspace.services[name]
+        command = workspace.commands[row.handle]
+        readiness = Readiness.of(row.ready)
+        begun = datetime.fromisoformat(command.row.started_at).timestamp()
+        deadline = begun + row.ready_timeout_seconds - datetime.now().timestamp()
+        pause = FIRST_POLL_SECONDS
+        try:
+            async with asyncio.timeout(max(0.0, deadline)):
+                while command.running:
+                    change = command.change
+                    if await _ready(workspace, readiness):
+                        await self._update(workspace, name, ready_at=now())
+                        return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await change.wait()  # what a service prints often says that it is ready
+                    pause = min(POLL_SECONDS, pause * 2)
+                return  # `ended` says what became of it
+        except TimeoutError:
+            pass
+        failure = f"not ready within {row.ready_timeout_seconds:g} s ({readiness})"
+        await self._update(workspace, name, failure=failure)
+        with contextlib.suppress(PyroError):
+            await command.cancel(workspace.guest)
+        await self._close_ports(workspace, name)
+
+    async def _update(self, workspace: Workspace, name: str, **changes: Any) -> None:
+        row = replace(workspace.services[name], **changes)
+        workspace.services[name] = row
+        await self._manager.store.put_service(row)
+
+    async def settled(self, workspace: Workspace, name: str, seconds: float) -> ServiceRow:
+        """Wait until a service is ready or will not be, at most `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (probe := workspace.probes.get(name)) is not None:
+                    await asyncio.wait({probe})
+        return workspace.services[name]
+
+    # -- stop
+
+    async def stop(self, workspace: Workspace, name: str, grace_seconds: float) -> ServiceRow:
+        """TERM to the process group, KILL after the grace; the ports close at once."""
+        row = self.find(workspace, name)
+        command = workspace.commands[row.handle]
+        if command.running:
+            self._end_probe(workspace, name)
+            await self._update(workspace, name, stopped=True)
+            await self._close_ports(workspace, name)
+            await command.cancel(workspace.guest, grace_seconds)
+        return workspace.services[name]
+
+    def _end_probe(self, workspace: Workspace, name: str) -> None:
+        probe = workspace.probes.pop(name, None)
+        if probe is not None:
+            probe.cancel()
+
+    async def _close_ports(self, workspace: Workspace, name: str) -> None:
+        await _close(workspace.listeners.pop(name, []))
+
+    # -- what happens to the machine
+
+    async def ended(self, workspace: Workspace, command: Command) -> None:
+        for row in list(workspace.services.values()):
+            if row.handle == command.row.handle:
+                await self._close_ports(workspace, row.name)
+
+    async def let_go(self, workspace: Workspace, cause: str, *, keep_ports: frozenset[str] = frozenset()) -> None:
+        for name, row in list(workspace.services.items()):
+            self._end_probe(workspace, name)
+            if name not in keep_ports:
+                await self._close_ports(workspace, name)
+            if cause and workspace.commands[row.handle].row.status == "lost" and row.cause is None:
+                await self._update(workspace, name, cause=cause)
+
+    async def take_up(self, workspace: Workspace) -> None:
+        for row in list(workspace.services.values()):
+            command = workspace.commands.get(row.handle)
+            if command is None:
+                del workspace.services[row.name]
+                await self._manager.store.remove_service(workspace.id, row.name)
+                continue
+            if not command.running:
+                continue
+            if row.name not in workspace.listeners:
+                row = await self._publish_again(workspace, row)
+            self._attend(workspace, row)
+
+    async def _publish_again(self, workspace: Workspace, row: ServiceRow) -> ServiceRow:
+        """Listen on the ports of a service that runs already; in a fork, whose parent has them, on others."""
+        listeners, published = [], []
+        forked = workspace.row.forked_from is not None
+        for port in row.published:
+            wanted = Publication(int(port["guest_port"]), int(port["host_port"]), str(port["host"]))
+            listener, problem = self._listener(workspace, wanted), ""
+            try:
+                try:
+                    await listener.open()
+                except Conflict:
+                    if not forked:
+                        raise
+                    listener = self._listener(workspace, replace(wanted, host_port=0))
+                    await listener.open()
+                listeners.append(listener)
+            except PyroError as error:
+                problem = error.message
+                log.warning("workspace %s service %s: %s", workspace.id, row.name, problem)
+            published.append(
+                {"host": wanted.host, "host_port": listener.port, "guest_port": wanted.guest_port, "problem": problem}
+            )
+        workspace.listeners[row.name] = listeners
+        if published != row.published:
+            await self._update(workspace, row.name, published=published)
+        return workspace.services[row.name]
+
+    async def forget(self, workspace: Workspace) -> None:
+        for name in list(workspace.services):
+            self._end_probe(workspace, name)
+            await self._close_ports(workspace, name)
+
+    async def close(self) -> None:
+        """The daemon leaves: nobody listens any more until the next one does."""
+        for workspace in self._manager.all():
+            for name in list(workspace.listeners):
+                await self._close_ports(workspace, name)
+
+
+async def _close(listeners: list[Listener]) -> None:
+    for listener in listeners:
+        await listener.close()
+
+
+def tail(command: Command, lines: int = TAIL_LINES) -> str:
+    """The last lines of both streams as they came, within 4,000 bytes."""
+    end = command.output.kept_bytes
+    begin = max(0, end - TAIL_BYTES)
+    text = command.output.read(begin, end - begin).decode("utf-8", "replace")
+    found = text.splitlines()
+    if begin and len(found) > 1:
+        found = found[1:]
+    return "\n".join(found[-lines:])
+
+
+def last_lines(output: OutputLog, lines: int, bound: int) -> int:
+    """Where the last lines begin, so many that they fit the bound. Blocks."""
+    end = output.kept_bytes
+    begin = max(0, end - bound)
+    data = output.read(begin, end - begin)
+    position = len(data) - 1 if data.endswith(b"\n") else len(data)
+    for _ in range(lines):
+        position = data.rfind(b"\n", 0, position)
+        if position < 0:
+            # All of it, or as much as the bound lets through, from the beginning of a line.
+            return begin if not begin else begin + data.find(b"\n") + 1
+    return begin + position + 1
+
+
+def _seconds(start: str, end: str | None) -> float | None:
+    if end is None:
+        return None
+    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+
+
+def _hint(state: str, row: ServiceRow) -> str:
+    if state == "starting":
+        return f"Not ready yet; look again with service_status, up to {row.ready_timeout_seconds:g} s after its start."
+    if state == "failed":
+        return "The last lines of its output are in log_tail; the rest is in service_logs."
+    problems = [port["problem"] for port in row.published if port.get("problem")]
+    return " ".join(problems)
+
+
+async def _ready(workspace: Workspace, readiness: Readiness) -> bool:
+    """One look; anything but a clear yes is a no."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            guest = workspace.guest
+            if readiness.file is not None:
+                if _outside(readiness.file):
+                    return await _succeeds(guest, ["/usr/bin/test", "-e", readiness.file])
+                await guest.call("GET", "/v1/files/stat", query={"path": str(workspace_path(readiness.file))})
+                return True
+            if readiness.tcp is not None:
+                _, writer = await guest.raw_stream("/v1/connect", {"port": readiness.tcp})
+                writer.close()
+                return True
+            if readiness.http is not None:
+                return await _http_answers(workspace, *_address(readiness.http))
+            if readiness.command is not None:
+                return await _succeeds(guest, ["/bin/bash", "-c", readiness.command])
+    except (PyroError, TimeoutError, OSError):
+        return False
+    return True
+
+
+def _outside(path: str) -> bool:
+    """Whether a readiness file stands elsewhere than below /workspace, as a PID file in /run does."""
+    return path.startswith("/") and not f"{path}/".startswith("/workspace/")
+
+
+async def _succeeds(guest: Guest, argv: list[str]) -> bool:
+    stream = await guest.start_process({"argv": argv, "timeout_ms": int(PROBE_SECONDS * 1000)})
+    try:
+        async for frame in stream.frames():
+            if frame.type == frames.EXIT:
+                return bool(json.loads(frame.payload).get("exit_code") == 0)
+        return False
+    finally:
+        await stream.close()
+
+
+async def _http_answers(workspace: Workspace, port: int, path: str) -> bool:
+    """Whether a GET gives a status below 400."""
+    reader, writer = await workspace.guest.raw_stream("/v1/connect", {"port": port})
+    try:
+        http = h11.Connection(h11.CLIENT)
+        host = [("Host", f"127.0.0.1:{port}"), ("Connection", "close")]
+        writer.write(http.send(h11.Request(method="GET", target=path, headers=host)) or b"")
+        writer.write(http.send(h11.EndOfMessage()) or b"")
+        await writer.drain()
+        while True:
+            event = http.next_event()
+            if event is h11.NEED_DATA:
+                http.receive_data(await reader.read(65536))
+            elif isinstance(event, h11.Response):
+                return event.status_code < 400
+            elif not isinstance(event, h11.InformationalResponse):
+                return False
+    except h11.ProtocolError:
+        return False
+    finally:
+        writer.close()

@@ -1,0 +1,211 @@
+"""Shells: terminals in a workspace that outlive calls, read by cursor as bytes or as a person would see them."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import re
+import time
+
+from pyro_mcp import models
+from pyro_mcp.errors import Conflict, InvalidInput, NotFound
+from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.output import OutputLog
+from pyro_mcp.workspaces.paths import show
+from pyro_mcp.workspaces.screen import Terminal
+from pyro_mcp.workspaces.workspace import Workspace
+
+ROWS, COLS = 30, 120
+"""CONTRACT, "Names, defaults and bounds"."""
+IDLE_CAP_SECONDS = 10.0
+IDLE_CAP_FACTOR = 10
+"""A program that never falls silent is waited for no longer than so many times the silence that was asked for."""
+BACKLOG = 4 * 1024 * 1024
+"""A screen that lags further behind is begun anew near the end."""
+FEED = 64 * 1024
+
+
+class Screen:
+    """What a shell's terminal shows, kept up with its output when somebody looks."""
+
+    def __init__(self, rows: int, cols: int) -> None:
+        self.terminal = Terminal(rows, cols)
+        self.lock = asyncio.Lock()
+        self._fed = 0
+        self._offsets: list[int] = [0]
+        self._scrolled: list[int] = [0]
+
+    def catch_up(self, output: OutputLog, end: int) -> None:
+        """Show the output up to `end`. Blocks; the caller holds the lock."""
+        if end - self._fed > BACKLOG:
+            self._fed = end - BACKLOG // 4
+        while self._fed < end:
+            data = output.read(self._fed, min(FEED, end - self._fed))
+            if not data:
+                break
+            self.terminal.feed(data)
+            self._fed += len(data)
+            self._offsets.append(self._fed)
+            self._scrolled.append(self.terminal.scrolled)
+
+    def lines(self, cursor: int | None) -> list[str]:
+        """What has left the screen since the cursor (all that is kept, without one), then the screen."""
+        if self.terminal.alternate:
+            return self.terminal.screen()
+        first = 0
+        if cursor is not None:
+            first = self._scrolled[max(0, bisect.bisect_right(self._offsets, cursor) - 1)]
+        return [*self.terminal.history(first), *self.terminal.screen()]
+
+
+def find(workspace: Workspace, handle: str) -> Command:
+    """The shell of that handle.
+
+    Raises:
+        NotFound: there is none; the message names those there are.
+    """
+    command = workspace.commands.get(handle)
+    if command is None or command.row.kind != "shell":
+        known = ", ".join(c.row.handle for c in workspace.commands.values() if c.row.kind == "shell") or "none"
+        raise NotFound(f"Workspace {workspace.id} has no shell {handle!r}; it has: {known}.", code="no_shell")
+    return command
+
+
+def require_open(workspace: Workspace, handle: str) -> Command:
+    command = find(workspace, handle)
+    if not command.running:
+        status = command.row.status if command.row.exit_code is None else f"ended with status {command.row.exit_code}"
+        raise Conflict(f"Shell {handle} is {status}.", hint="Open a new one.", code="shell_ended")
+    return command
+
+
+def record(workspace: Workspace, command: Command) -> models.Shell:
+    return models.Shell(
+        workspace=workspace.id,
+        shell=command.row.handle,
+        status=command.row.status,
+        exit_code=command.row.exit_code,
+        command=command.row.command,
+        rows=command.row.rows or ROWS,
+        cols=command.row.cols or COLS,
+        cursor=command.output.kept_bytes,
+    )
+
+
+async def wait_idle(command: Command, idle_ms: int) -> None:
+    """Wait until nothing was printed for so long: at most ten times that, and never more than 10 s."""
+    idle = idle_ms / 1000
+    if idle <= 0:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(IDLE_CAP_SECONDS, idle * IDLE_CAP_FACTOR)):
+            while command.running:
+                change = command.change
+                try:
+                    async with asyncio.timeout(idle):
+                        await change.wait()
+                except TimeoutError:
+                    return
+
+
+async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) -> None:
+    """Wait until what was printed since the cursor matches, or the shell ends, at most `seconds`."""
+    try:
+        wanted = re.compile(pattern.encode(), re.MULTILINE)
+    except re.error as error:
+        raise InvalidInput(
+            f"{show(pattern)} is not a regular expression: {error}.",
+            hint="Escape special characters.",
+            code="bad_regex",
+        ) from None
+    deadline = time.monotonic() + seconds
+    while command.running:
+        change = command.change
+        if wanted.search(command.output.read(cursor, 1024 * 1024).replace(b"\r", b"")):
+            return
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await change.wait()
+        except TimeoutError:
+            return
+
+
+async def read(
+    workspace: Workspace, command: Command, cursor: int | None, max_bytes: int, *, plain: bool
+) -> models.ShellOutput:
+    """Output from a cursor on: raw, the oldest first; or plain, what a person would see now."""
+    end = command.output.kept_bytes
+    if cursor is not None and cursor > end:
+        raise InvalidInput(
+            f"The cursor {cursor} is behind the end of the output, {end}.",
+            hint="Use the cursor that the last call gave.",
+            code="bad_cursor",
+        )
+    if plain:
+        return await _read_plain(workspace, command, cursor, end, max_bytes)
+    begin = cursor or 0
+    data = _whole_characters(command.output.read(begin, min(max_bytes, end - begin)))
+    after = begin + len(data)
+    return models.ShellOutput(
+        workspace=workspace.id,
+        shell=command.row.handle,
+        output=data.decode("utf-8", "replace"),
+        cursor=after,
+        status=command.row.status,
+        exit_code=command.row.exit_code,
+        hint=f"{end - after} bytes follow; go on with cursor={after}." if after < end else "",
+    )
+
+
+async def _read_plain(
+    workspace: Workspace, command: Command, cursor: int | None, end: int, max_bytes: int
+) -> models.ShellOutput:
+    handle = command.row.handle
+    screen = workspace.terminals.get(handle)
+    if screen is None:
+        screen = workspace.terminals[handle] = Screen(command.row.rows or ROWS, command.row.cols or COLS)
+    async with screen.lock:
+        await asyncio.to_thread(screen.catch_up, command.output, end)
+        terminal = screen.terminal
+        text = "\n".join(screen.lines(cursor))
+        row, column = terminal.cursor
+        alternate = terminal.alternate
+    raw = text.encode()
+    skipped = max(0, len(raw) - max_bytes)
+    if skipped:
+        text = raw[skipped:].decode("utf-8", "ignore").partition("\n")[2]
+    return models.ShellOutput(
+        workspace=workspace.id,
+        shell=handle,
+        output=text,
+        cursor=end,
+        status=command.row.status,
+        exit_code=command.row.exit_code,
+        skipped_bytes=skipped,
+        alternate_screen=alternate,
+        cursor_row=row,
+        cursor_column=column,
+        hint="Older lines were left out; raise max_bytes." if skipped else "",
+    )
+
+
+async def resize(workspace: Workspace, command: Command, rows: int, cols: int) -> None:
+    """The screen that is kept up, if any, changes its size where the output stands now."""
+    screen = workspace.terminals.get(command.row.handle)
+    if screen is None:
+        return
+    async with screen.lock:
+        await asyncio.to_thread(screen.catch_up, command.output, command.output.kept_bytes)
+        screen.terminal.resize(rows, cols)
+
+
+def _whole_characters(data: bytes) -> bytes:
+    """Without the beginning of a character that is cut at the end."""
+    for back in range(1, min(4, len(data)) + 1):
+        byte = data[-back]
+        if byte & 0xC0 == 0x80:
+            continue
+        length = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+        return data[:-back] if length > back and back < len(data) else data
+    return data

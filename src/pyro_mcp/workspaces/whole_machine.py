@@ -1,0 +1,272 @@
+"""Snapshots, forks, stop and start: operations on a workspace's whole machine.
+
+An image is a directory (`moments.Images`) that a row names. It is written first and named in one write, and
+removed only after no row names it any more: whatever is killed in between leaves an image that nothing
+names, which the next daemon removes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from pyro_mcp import models
+from pyro_mcp.errors import Conflict, EngineError, InvalidInput, NotFound
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.store import SnapshotRow, now
+from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.moments import Moment
+from pyro_mcp.workspaces.workspace import Workspace
+
+BASELINE = "baseline"
+MAX_SNAPSHOTS = 32
+"""Of one workspace: each holds what was written since the machine began."""
+MAX_FORKS = 16
+"""At once: each is a machine of its own."""
+T = TypeVar("T")
+
+
+class WholeMachine:
+    """The operations; the manager keeps the workspaces."""
+
+    def __init__(self, manager: WorkspaceManager) -> None:
+        self._manager = manager
+        self._images = manager.images
+
+    # -- snapshots
+
+    async def snapshot(self, workspace: Workspace, name: str) -> models.Snapshot:
+        """Keep the machine's state of this moment under a name. It runs on."""
+        async with workspace.lock.exclusive():
+            self._check_new(workspace, name)
+            moment = Moment.of(workspace)
+            image = await self._take(workspace, name)
+            try:
+                size = await asyncio.to_thread(self._images.size, image)
+                row = SnapshotRow(workspace.id, name, now(), size, image.name, moment.dump())
+                await self._manager.store.put_snapshot(row)
+            except BaseException:
+                await asyncio.to_thread(self._images.remove, image)
+                raise
+            workspace.snapshots[name] = row
+            return _record(row)
+
+    def _check_new(self, workspace: Workspace, name: str) -> None:
+        if name == BASELINE:
+            raise InvalidInput(
+                "`baseline` is the state in which the workspace was created; it is always there.",
+                hint="Choose another name.",
+                code="reserved_name",
+            )
+        if name in workspace.snapshots:
+            raise Conflict(
+                f"Workspace {workspace.id} has a snapshot {name!r} already.",
+                hint="Choose another name, or delete that snapshot.",
+                code="snapshot_exists",
+            )
+        if len(workspace.snapshots) >= MAX_SNAPSHOTS:
+            raise Conflict(
+                f"Workspace {workspace.id} has {MAX_SNAPSHOTS} snapshots, which is the most.",
+                hint="Delete one.",
+                code="too_many_snapshots",
+            )
+
+    async def _take(self, workspace: Workspace, name: str) -> Path:
+        machine = workspace.require_machine()
+        image = self._images.new(workspace.id, name)
+        try:
+            await machine.snapshot(image)
+        except OSError as error:
+            raise EngineError(
+                f"The machine's state could not be written: {error.strerror or error}.",
+                hint="The disk that holds pyro's state may be full; `pyro daemon status` says where that is.",
+                code="snapshot_failed",
+            ) from error
+        return image
+
+    def listing(self, workspace: Workspace) -> models.SnapshotList:
+        found = [_record(row) for row in workspace.snapshots.values()]
+        baseline = models.Snapshot(
+            workspace=workspace.id, name=BASELINE, created_at=workspace.row.created_at, size_bytes=0
+        )
+        return models.SnapshotList(workspace=workspace.id, snapshots=[baseline, *found])
+
+    async def delete(self, workspace: Workspace, name: str) -> models.SnapshotDeleted:
+        async with workspace.lock.exclusive():
+            if name == BASELINE:
+                raise InvalidInput("The baseline cannot be deleted.", code="reserved_name")
+            row = self._find(workspace, name)
+            await self._manager.store.remove_snapshot(workspace.id, name)
+            del workspace.snapshots[name]
+        image = self._images.path(workspace.id, row.image)
+        await asyncio.to_thread(self._images.remove, image)
+        return models.SnapshotDeleted(workspace=workspace.id, name=name, freed_bytes=row.size_bytes)
+
+    def _find(self, workspace: Workspace, name: str) -> SnapshotRow:
+        row = workspace.snapshots.get(name)
+        if row is None:
+            known = ", ".join([BASELINE, *workspace.snapshots])
+            raise NotFound(
+                f"Workspace {workspace.id} has no snapshot {name!r}; it has: {known}.", code="unknown_snapshot"
+            )
+        return row
+
+    async def reset(self, workspace: Workspace, name: str | None) -> None:
+        """Put the whole machine back: to the baseline, or to a snapshot. The id stays."""
+        if name is None or name == BASELINE:
+            await self._manager.reset(workspace)
+            return
+        async with workspace.lock.exclusive():
+            row = self._find(workspace, name)
+            suspended = workspace.row.suspended
+            image = self._images.path(workspace.id, row.image)
+            moment = Moment.load(row.moment)
+            await self._manager.put_back(workspace, image, moment, f"the workspace was reset to {name}")
+            if suspended is not None:
+                await self._drop_suspended(workspace, suspended["image"])
+
+    # -- fork
+
+    async def fork(self, parent: Workspace, count: int, snapshot: str | None) -> list[Workspace]:
+        """Siblings from one moment: the present, or a snapshot. All of them, or none."""
+        if count > MAX_FORKS:
+            raise InvalidInput(f"At most {MAX_FORKS} forks at once.", code="too_many_forks")
+        async with self._source(parent, snapshot) as (image, moment):
+            names = self._names(parent, count)
+            made = await asyncio.gather(
+                *(self._manager.fork(parent, name, image, moment) for name in names), return_exceptions=True
+            )
+        forks = [workspace for workspace in made if isinstance(workspace, Workspace)]
+        failures = [failure for failure in made if isinstance(failure, BaseException)]
+        if failures:
+            await asyncio.gather(*(self._manager.delete(fork) for fork in forks))
+            raise failures[0]
+        for fork in forks:
+            self._manager.note(fork, "daemon", "fork_workspace", "ok", f"forked from {parent.row.name or parent.id}")
+        return forks
+
+    @contextlib.asynccontextmanager
+    async def _source(self, parent: Workspace, snapshot: str | None) -> AsyncIterator[tuple[Path, Moment]]:
+        if snapshot == BASELINE:
+            raise InvalidInput(
+                "A fork of the baseline is a new workspace.",
+                hint="Create one from the same seed.",
+                code="fork_of_baseline",
+            )
+        if snapshot is None and parent.row.state != "stopped":
+            async with parent.lock.exclusive():
+                moment = Moment.of(parent)
+                image = await self._take(parent, ".fork")
+            try:
+                yield image, moment
+            finally:
+                # Machines have read it whole when they answer; nothing refers to it any more.
+                await asyncio.to_thread(self._images.remove, image)
+            return
+        async with parent.lock.shared():
+            if snapshot is None and parent.row.suspended is not None:
+                name, moment = parent.row.suspended["image"], Moment.load(parent.row.suspended)
+            else:
+                row = self._find(parent, snapshot or "")
+                name, moment = row.image, Moment.load(row.moment)
+            yield self._images.path(parent.id, name), moment
+
+    def _names(self, parent: Workspace, count: int) -> list[str]:
+        """The parent's name with the first free numbers behind it."""
+        base = re.sub(r"-\d+$", "", parent.row.name or parent.id)[:58]
+        taken = {workspace.row.name for workspace in self._manager.all()}
+        names: list[str] = []
+        number = 0
+        while len(names) < count:
+            number += 1
+            if f"{base}-{number}" not in taken:
+                names.append(f"{base}-{number}")
+        return names
+
+    # -- stop and start
+
+    async def stop(self, workspace: Workspace) -> None:
+        """Write the machine to disk and end it."""
+        async with workspace.lock.exclusive():
+            if workspace.row.state == "stopped":
+                return
+            moment = Moment.of(workspace)
+            image = await self._take(workspace, ".stopped")
+            row = replace(
+                workspace.row,
+                state="stopped",
+                machine_id=None,
+                suspended={**moment.dump(), "image": image.name},
+            )
+            await self._manager.store.put_workspace(row)
+            machine, workspace.machine = workspace.machine, None
+            workspace.row = row
+            self._manager.release_machine(workspace)
+            for handle in moment.running:
+                command = workspace.commands[handle]
+                command.suspend()
+                await self._manager.save_command(command)
+            if self._manager.attached is not None:
+                await self._manager.attached.let_go(workspace, "")
+            if machine is not None:
+                await machine.destroy()
+
+    async def start(self, workspace: Workspace) -> None:
+        """Bring a stopped workspace back as it was, processes included."""
+        async with workspace.lock.exclusive():
+            suspended = workspace.row.suspended
+            if workspace.row.state == "running":
+                return
+            if suspended is None:
+                workspace.require_machine()
+                return
+            image = self._images.path(workspace.id, suspended["image"])
+            manager, row = self._manager, workspace.row
+            machine = await manager.pool.revive(
+                manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
+            )
+            try:
+                await manager.move_back(workspace, machine)
+            except BaseException:
+                await asyncio.shield(machine.destroy())
+                raise
+            await manager.revive(workspace, machine, Moment.load(suspended))
+            await self._drop_suspended(workspace, suspended["image"])
+
+    async def _drop_suspended(self, workspace: Workspace, image: str) -> None:
+        await asyncio.to_thread(self._images.remove, self._images.path(workspace.id, image))
+
+    async def offline(self, workspace: Workspace, look: Callable[[Guest], Awaitable[T]]) -> T:
+        """Look into a stopped workspace, in a throwaway copy of its machine: no network, and nothing is kept."""
+        async with workspace.lock.shared():
+            suspended = workspace.row.suspended
+            if workspace.row.state != "stopped" or suspended is None:
+                raise Conflict(
+                    f"Workspace {workspace.id} is {workspace.row.state}, not stopped.",
+                    hint="Use workspace file list, workspace file read or workspace export; or stop it first.",
+                    code="not_stopped",
+                )
+            manager, row = self._manager, workspace.row
+            image = self._images.path(workspace.id, suspended["image"])
+            machine = await manager.pool.revive(
+                manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
+            )
+            try:
+                return await look(machine.guest)
+            finally:
+                await asyncio.shield(machine.destroy())
+
+
+def _record(row: SnapshotRow) -> models.Snapshot:
+    return models.Snapshot(
+        workspace=row.workspace_id,
+        name=row.name,
+        created_at=row.created_at,
+        size_bytes=row.size_bytes,
+        running=list(row.moment.get("running", {})),
+    )
