@@ -62,7 +62,7 @@ def _temporary(
             # Shielded: a cancelled task, too, leaves no workspace behind.
             await asyncio.shield(asyncio.ensure_future(_gone(self, created.id)))
 
-    return workspace
+    return cast("Callable[Concatenate[AsyncPyro, P], AbstractAsyncContextManager[Workspace]]", workspace)
 
 
 async def _gone(pyro: AsyncPyro, workspace_id: str) -> None:
@@ -246,7 +246,7 @@ class AsyncExecStream:
         while True:
             said: asyncio.Queue[Event | None] = asyncio.Queue()
             work = asyncio.ensure_future(self._pyro.call(operation, arguments, on_event=said.put_nowait))
-            work.add_done_callback(lambda _, end=said: end.put_nowait(None))
+            work.add_done_callback(functools.partial(_end, said))
             try:
                 while (event := await said.get()) is not None:
                     if isinstance(event, Started):
@@ -270,3 +270,7 @@ class AsyncExecStream:
             listed = await self._pyro.call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
             record = ended_record(first, record, streams, bound, duration_of(first, listed, begun))
         self._result = ExecResult.model_validate(record)
+
+
+def _end(said: asyncio.Queue[Event | None], work: asyncio.Future[Any]) -> None:
+    said.put_nowait(None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, Concatenate, ParamSpec, Self, cast
 
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
@@ -44,7 +44,7 @@ def _temporary(
             with suppress(NotFound):  # it may have been deleted inside, or have expired
                 self.delete_workspace(created.id)
 
-    return workspace
+    return cast("Callable[Concatenate[Pyro, P], AbstractContextManager[Workspace]]", workspace)
 
 
 class Pyro(AllOperations):

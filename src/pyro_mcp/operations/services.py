@@ -42,7 +42,9 @@ class ServiceOperations(Operations):
         env: Env = None,
         secret_env: SecretEnv = None,
         ready_file: Annotated[str | None, Field(description="Ready when it exists.", max_length=4096)] = None,
-        ready_tcp: Annotated[int | None, Field(description="Ready when the port accepts.", ge=1, le=65535)] = None,
+        ready_tcp: Annotated[
+            int | None, Field(description="Ready when the port, 1 to 65535, accepts.", ge=1, le=65535)
+        ] = None,
         ready_http: Annotated[
             str | None, Field(description="Ready when PORT/path answers below 400.", max_length=2048)
         ] = None,
