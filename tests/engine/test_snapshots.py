@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput, MachineLost, NotFound, PyroError
-from pyro_mcp.machines.processes import with_word_in_command_line
+from pyro_mcp.machines.processes import kill, with_word_in_command_line
+from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation, wait_until
 
@@ -32,7 +35,7 @@ while True:
     connection.close()
 """
 """A server with a state in memory alone: each connection is told its random token and a number one higher."""
-PUBLISHING = "egress+published-ports"
+PUBLISHING: NetworkPolicy = "egress+published-ports"
 
 
 def start_counter(pyro: Pyro, workspace: str) -> str:
@@ -73,14 +76,23 @@ def wait_ticks(pyro: Pyro, workspace: str, handle: str, more: int) -> None:
     wait_until(lambda: len(ticks(pyro, workspace, handle)) >= before + more)
 
 
+def open_shell(pyro: Pyro, workspace: str) -> str:
+    shell = pyro.open_shell(workspace).shell
+    pyro.read_shell(workspace, shell, wait_for="[#$] ", wait_for_idle_ms=0)
+    return shell
+
+
 def images(installation: Installation) -> set[str]:
     """What stands on disk for whole machines, `workspace/image`."""
     root = installation.locations.images
     return {str(path.relative_to(root)) for path in root.glob("*/*")} if root.exists() else set()
 
 
-def machine_processes(installation: Installation) -> int:
-    return len(with_word_in_command_line(os.fsencode(f"{installation.locations.machines}/")))
+def machine_of(installation: Installation, workspace: str) -> Path:
+    """The directory of a workspace's machine."""
+    with contextlib.closing(sqlite3.connect(f"file:{installation.locations.database}?mode=ro", uri=True)) as database:
+        (record,) = database.execute("select record from workspaces where id = ?", [workspace]).fetchone()
+    return installation.locations.machines / str(json.loads(record)["machine_id"])
 
 
 @contextlib.contextmanager
@@ -232,7 +244,7 @@ def test_commands_of_a_snapshot_run_again_and_later_ones_are_lost(pyro: Pyro, wo
     wait_ticks(pyro, workspace, early, 20)
     numbers = ticks(pyro, workspace, early)
     # One step back, to the moment of the snapshot; no number is missing or torn.
-    steps = [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(numbers)]
     back = [step for step in steps if step != 1]
     assert len(back) == 1, back
     assert back[0] <= 0
@@ -244,7 +256,7 @@ def test_commands_of_a_snapshot_run_again_and_later_ones_are_lost(pyro: Pyro, wo
 
 
 def test_shells_of_a_snapshot_work_after_the_reset(pyro: Pyro, workspace: str) -> None:
-    shell = pyro.open_shell(workspace).shell
+    shell = open_shell(pyro, workspace)
     pyro.write_shell(workspace, shell, "cd /tmp; word=remembered", enter=True)
     pyro.read_shell(workspace, shell, wait_for_idle_ms=100)
     pyro.create_snapshot(workspace, "typed")
@@ -318,7 +330,9 @@ def test_a_restore_that_fails_leaves_the_workspace_as_it_was(
     assert count_inside(pyro, workspace) == (counted[0], counted[1] + 1)
     assert [w.name for w in pyro.list_workspaces().workspaces if w.forked_from == workspace] == []
     pyro.delete_snapshot(workspace, "lost")
-    wait_until(lambda: len(list(installation.locations.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + 1)
+    wait_until(
+        lambda: len(list(installation.locations.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + 1
+    )
 
 
 # -- fork
@@ -447,7 +461,9 @@ def test_a_fork_makes_all_or_nothing(pyro: Pyro, installation: Installation, wor
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait_until(lambda: any(w.forked_from == workspace and w.state == "running" for w in pyro.list_workspaces().workspaces))
+    wait_until(
+        lambda: any(w.forked_from == workspace and w.state == "running" for w in pyro.list_workspaces().workspaces)
+    )
     shutil.rmtree(image)
     thread.join(60)
     assert isinstance(caught[0], EngineError)
@@ -467,17 +483,16 @@ def test_a_stopped_workspace_uses_no_memory_and_goes_on_where_it_was(
     port = service.published_ports[0].host_port
     counted = count_outside(port)
     handle = start_ticking(pyro, workspace)
-    shell = pyro.open_shell(workspace).shell
+    shell = open_shell(pyro, workspace)
     pyro.write_shell(workspace, shell, "word=remembered", enter=True)
     pyro.read_shell(workspace, shell, wait_for_idle_ms=100)
     pyro.exec_workspace(workspace, "echo etc > /etc/mark; rm run.sh")
-    record = f"{installation.locations.machines}/"
-    before = {p for p in installation.locations.machines.iterdir()}
+    machine = machine_of(installation, workspace)
     stopped = pyro.stop_workspace(workspace)
     assert stopped.state == "stopped"
     assert pyro.stop_workspace(workspace).state == "stopped"
-    (gone,) = [p for p in before if not with_word_in_command_line(os.fsencode(f"{p}/"))] or [record]
-    wait_until(lambda: not Path(gone).exists())
+    wait_until(lambda: not machine.exists())
+    assert with_word_in_command_line(os.fsencode(f"{machine}/")) == []
     assert pyro.logs_workspace(workspace, handle=handle).status == "suspended"
     assert pyro.status_service(workspace, "web").state == "suspended"
     with pytest.raises(OSError):
@@ -555,8 +570,6 @@ def test_a_start_that_fails_leaves_the_workspace_stopped(pyro: Pyro, installatio
     assert pyro.status_workspace(workspace).state == "stopped"
     image.with_name("elsewhere").rename(image)
     assert pyro.start_workspace(workspace).running_commands == [handle]
-    # And one that is lost is neither stopped nor snapshotted.
-    (installation.locations.machines).exists()
 
 
 def test_the_disk_of_a_stopped_workspace_is_read_and_not_changed(
@@ -582,10 +595,8 @@ def test_the_disk_of_a_stopped_workspace_is_read_and_not_changed(
     assert (offline.content, offline.size, offline.mode) == (read.content, read.size, read.mode)
     assert pyro.read_workspace_disk(workspace, "told").content == "a ***** b"
     pyro.export_workspace_disk(workspace, ".", output=str(tmp_path / "cold"))
-    assert subprocess.run(
-        ["diff", "-r", "--no-dereference", str(tmp_path / "live"), str(tmp_path / "cold")], capture_output=True
-    ) == subprocess.CompletedProcess(
-        ["diff", "-r", "--no-dereference", str(tmp_path / "live"), str(tmp_path / "cold")], 0, b"", b""
+    subprocess.run(
+        ["diff", "-r", "--no-dereference", str(tmp_path / "live"), str(tmp_path / "cold")], check=True, timeout=30
     )
     modes = [
         [(str(p.relative_to(root)), p.lstat().st_mode, p.lstat().st_mtime_ns) for p in sorted(root.rglob("*"))]
@@ -603,6 +614,53 @@ def test_the_disk_of_a_stopped_workspace_is_read_and_not_changed(
     assert images(installation) == stood
     pyro.start_workspace(workspace)
     assert pyro.list_workspace_files(workspace, recursive=True, limit=20000).entries == listing.entries
+
+
+def test_a_lost_machine_is_neither_snapshotted_nor_stopped_and_comes_back_from_a_snapshot(
+    pyro: Pyro, installation: Installation, workspace: str
+) -> None:
+    start_counter(pyro, workspace)
+    counted = count_inside(pyro, workspace)
+    pyro.create_snapshot(workspace, "point")
+    for process in with_word_in_command_line(os.fsencode(f"{machine_of(installation, workspace)}/")):
+        kill(process)
+    wait_until(lambda: pyro.status_workspace(workspace).state == "lost")
+    for attempt in (
+        lambda: pyro.create_snapshot(workspace, "x"),
+        lambda: pyro.fork_workspace(workspace),
+        lambda: pyro.stop_workspace(workspace),
+        lambda: pyro.start_workspace(workspace),
+    ):
+        with pytest.raises(MachineLost):
+            attempt()
+    assert count_inside(pyro, pyro.fork_workspace(workspace, snapshot="point").workspaces[0].id)[0] == counted[0]
+    assert pyro.reset_workspace(workspace, snapshot="point").state == "running"
+    assert count_inside(pyro, workspace) == (counted[0], counted[1] + 1)
+
+
+def test_a_workspace_that_is_deleted_meanwhile_does_not_come_back(pyro: Pyro) -> None:
+    for operation in ("reset_workspace", "stop_workspace", "start_workspace"):
+        workspace = pyro.create_workspace().id
+        if operation == "start_workspace":
+            pyro.stop_workspace(workspace)
+        told: list[str] = []
+
+        def work(operation: str = operation, workspace: str = workspace, told: list[str] = told) -> None:
+            with Pyro() as other:
+                for _ in range(3):
+                    try:
+                        getattr(other, operation)(workspace)
+                    except PyroError as error:
+                        told.append(type(error).__name__)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        pyro.delete_workspace(workspace)
+        for thread in threads:
+            thread.join(60)
+        assert set(told) == {"NotFound"}
+        assert workspace not in {w.id for w in pyro.list_workspaces().workspaces}
 
 
 # -- time limits
@@ -625,9 +683,10 @@ def test_workspaces_expire_when_unused_or_old_and_say_so(pyro: Pyro) -> None:
     assert status.expires_because == "unused for 10 s"
     assert pyro.status_workspace(busy).expires_at is None
     assert pyro.status_workspace(old).expires_because == "lifetime of 10 s"
-    later = pyro.update_workspace(spared, ttl_seconds=3600)
-    assert later.expires_at is not None
-    assert later.expires_at > status.expires_at
+    pyro.update_workspace(spared, ttl_seconds=3600)
+    later = pyro.status_workspace(spared).expires_at
+    assert later is not None
+    assert later > status.expires_at
     with pytest.raises(InvalidInput):
         pyro.update_workspace(spared, ttl_seconds=9)
 
