@@ -89,7 +89,7 @@ class Dispatcher:
         workspace.in_use += 1
         outcome, said = "ok", None
         try:
-            return await handler(call, **arguments)
+            return workspace.redactor.result(await handler(call, **arguments))
         except GuestUnreachable as error:
             outcome, said = "error", error.message
             if workspace.machine is not None and not workspace.machine.alive():

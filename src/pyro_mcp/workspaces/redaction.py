@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+from pyro_mcp import models
+
 SHORTEST = 4
 """No shorter text is ever masked: it stands everywhere by chance."""
 LINE_LENGTH = 8
@@ -87,6 +89,41 @@ class Redactor:
         raw = text.encode("utf-8", "surrogateescape")
         masked = self.data(raw)
         return text if masked == raw else masked.decode("utf-8", "surrogateescape")
+
+    def part(self, text: str) -> str:
+        """A part of a longer text, which may begin and end in the middle of a value."""
+        masked = bytearray(self.text(text).encode("utf-8", "surrogateescape"))
+        end = self.telling(bytes(masked))
+        masked[len(masked) - end :] = b"*" * end
+        reversed_head = bytes(masked[: len(self.forms[0]) if self.forms else 0][::-1])
+        found = ((overlap(reversed_head, form[::-1]), len(form)) for form in self.forms)
+        begin = max((size for size, whole in found if size > min(TELLING, whole // 4)), default=0)
+        masked[:begin] = b"*" * begin
+        return masked.decode("utf-8", "surrogateescape")
+
+    def result(self, result: Any) -> Any:
+        """An operation's result with names of files masked, and with what is a part of a file or patch."""
+        if not self:
+            return result
+        if isinstance(result, models.FileContent) and (result.truncated or result.offset or result.first_line):
+            return result.model_copy(update={"content": self.part(result.content)})
+        if isinstance(result, models.FileList):
+            entries = [
+                entry.model_copy(update={"path": self.text(entry.path), "link": entry.link and self.text(entry.link)})
+                for entry in result.entries
+            ]
+            return result.model_copy(update={"entries": entries})
+        if isinstance(result, models.Diff):
+            files = [
+                file.model_copy(
+                    update={"path": self.text(file.path), "old_path": file.old_path and self.text(file.old_path)}
+                )
+                for file in result.files
+            ]
+            patch = self.part(result.patch) if result.truncated else result.patch
+            empty = [self.text(path) for path in result.empty_directories]
+            return result.model_copy(update={"files": files, "patch": patch, "empty_directories": empty})
+        return result
 
     def record(self, value: Any) -> Any:
         """A JSON-compatible value with every text in it masked."""

@@ -290,7 +290,7 @@ def without_credentials(config: Path) -> None:
     except OSError:
         return
     clean = _USER_IN_URL.sub(rb"\1", _USER_IN_WEB_URL.sub(rb"\1", data))
-    clean = _PASSWORD.sub(rb"\1", _EXTRA_HEADER.sub(rb"\1\2", clean))
+    clean = _PASSWORD.sub(rb"\1", _EXTRA_HEADER.sub(lambda found: found[1] and found[1] + found[2], clean))
     if clean != data:
         config.chmod(stat.S_IMODE(info.st_mode) | 0o600)
         config.write_bytes(clean)

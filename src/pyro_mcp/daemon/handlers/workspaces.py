@@ -24,6 +24,8 @@ from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
 
+LANDINGS_KEPT = 20
+
 
 class WorkspaceHandlers:
     def __init__(self, context: Context) -> None:
@@ -188,7 +190,8 @@ class WorkspaceHandlers:
             )
             for row in rows
         ]
-        return models.History(workspace=workspace.id, events=events)
+        cursor = max((row.change for row in rows), default=after or 0)
+        return models.History(workspace=workspace.id, events=events, cursor=cursor)
 
     async def push_workspace_sync(
         self, call: Call, *, workspace: Workspace, path: str, dest: str, include_ignored: bool
@@ -236,10 +239,13 @@ class WorkspaceHandlers:
                 base_commit=seed.get("commit"),
                 branch=branch,
                 message=message or f"Changes from pyro workspace {row.name or workspace.id}",
-                previous=row.landed.get(branch),
+                previous=row.landed.get(branch, "").split(),
             )
         )
-        workspace.row = replace(workspace.row, landed={**row.landed, branch: landed.commit if landed.plain else ""})
+        if landed.plain:
+            # The older ones, too: an undo puts the branch back to one of them.
+            commits = [*workspace.row.landed.get(branch, "").split(), landed.commit][-LANDINGS_KEPT:]
+            workspace.row = replace(workspace.row, landed={**workspace.row.landed, branch: " ".join(commits)})
         await self._context.manager.save(workspace)
         return models.Landed(
             workspace=workspace.id,
