@@ -39,6 +39,21 @@ _LINE = re.compile(r"[✓✗] ([a-z0-9-]+): (\d+) passed, (\d+) failed")
 _UNSCORED = re.compile(r"  [✓✗] ([a-z0-9-]+) \(")
 
 
+INTRODUCTION = """\
+`make test-conformance` runs the official suite and the inspector, from npm and pinned
+(`@modelcontextprotocol/conformance` {suite}, `@modelcontextprotocol/inspector` {inspector}), against
+`pyro mcp serve --profile workspace-full --http`, for both revisions of the protocol. The suite cannot
+send a bearer token, so a relay on loopback adds it. The inspector's `--cli --method tools/list --strict`
+finds no schema that is not portable; it lists prompts, resources and templates, too.
+
+Most of the suite's server scenarios call tools, prompts and resources that a server must offer for the
+suite's sake (`test_simple_text`, `test://static-text`, …). pyro offers its own only, so these do not
+apply; what they would show of the protocol is shown by pyro's own tests, over both transports. Those
+marked * pass with what pyro answers to a tool that it does not have (a tool error that names the ones it
+has), so they show that and no more.
+"""
+
+
 class Unavailable(Exception):
     """The tools cannot be installed here."""
 
@@ -157,17 +172,7 @@ def page(results: dict[str, tuple[list[str], list[str]]]) -> str:
         "",
         "<!-- Written by `python -m tests.conformance --write`; do not edit. -->",
         "",
-        "`make test-conformance` runs the official suite and the inspector, from npm and pinned",
-        f"(`@modelcontextprotocol/conformance` {CONFORMANCE}, `@modelcontextprotocol/inspector` {INSPECTOR}), against",
-        "`pyro mcp serve --profile workspace-full --http`, for both revisions of the protocol. The suite cannot send a",
-        "bearer token, so a relay on loopback adds it. The inspector's `--cli --method tools/list --strict` finds no schema",
-        "that is not portable; it lists prompts, resources and templates, too.",
-        "",
-        "Most of the suite's server scenarios call tools, prompts and resources that a server must offer for the suite's",
-        "sake (`test_simple_text`, `test://static-text`, …). pyro offers its own only, so these do not apply; what they would",
-        "show of the protocol is shown by pyro's own tests, over both transports. Those marked * pass with what pyro answers",
-        "to a tool that it does not have (a tool error that names the ones it has), so they show that and no more.",
-        "",
+        INTRODUCTION.format(suite=CONFORMANCE, inspector=INSPECTOR),
     ]
     for revision, (passed, reasons) in results.items():
         lines += [f"## {revision}", "", f"Scored and passed ({len(passed)}):", ""]
@@ -190,16 +195,21 @@ def main() -> int:
         return 0
     complaints: list[str] = []
     results: dict[str, tuple[list[str], list[str]]] = {}
-    with Installation() as installation, installation.active(), tempfile.TemporaryDirectory(prefix="pyro-c-") as work:
-        with served(Path(work)) as (url, token), relayed(url, token) as open_url:
-            for revision in REVISIONS:
-                found, unscored = scenarios(packages, open_url, revision, Path(work))
-                passed, bad = judged(revision, found, unscored)
-                complaints += bad + other_checks(Path(work) / revision)
-                rest = [name for name, ok in found.items() if not ok and name not in unscored]
-                results[revision] = passed, [name for name in rest if name in NOT_FOR_US]
-                say(f"{revision}: {len(passed)} scored scenarios passed, {len(rest)} do not apply or failed")
-            complaints += inspected(packages, url, token)
+    with (
+        Installation() as installation,
+        installation.active(),
+        tempfile.TemporaryDirectory(prefix="pyro-c-") as work,
+        served(Path(work)) as (url, token),
+        relayed(url, token) as open_url,
+    ):
+        for revision in REVISIONS:
+            found, unscored = scenarios(packages, open_url, revision, Path(work))
+            passed, bad = judged(revision, found, unscored)
+            complaints += bad + other_checks(Path(work) / revision)
+            rest = [name for name, ok in found.items() if not ok and name not in unscored]
+            results[revision] = passed, [name for name in rest if name in NOT_FOR_US]
+            say(f"{revision}: {len(passed)} scored scenarios passed, {len(rest)} do not apply or failed")
+        complaints += inspected(packages, url, token)
     text = page(results)
     if "--write" in sys.argv and not complaints:
         PAGE.write_text(text)

@@ -48,7 +48,7 @@ ALL_BUT = {
 _TOOL = "calls a tool of the suite's own ({})"
 _INPUT = "calls a tool of the suite's own that asks its host for input; pyro's tools never do"
 NOT_FOR_US: dict[str, str] = {
-    "server-stateless": "all of its checks pass but two, which call `test_missing_capability`, a tool of the suite's own",
+    "server-stateless": "all of its checks pass but two, which call the suite's own `test_missing_capability`",
     "logging-set-level": "logging is deprecated in 2026-07-28 and not offered; pyro has its own history and logs",
     "completion-complete": "no completion is offered; the scenario completes a prompt of the suite's own",
     "tools-call-image": _TOOL.format("`test_image_content`"),
