@@ -14,8 +14,6 @@ import sys
 import threading
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from pyro_mcp.client.launch import accepts
-from pyro_mcp.locations import Locations
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.opening import Opening, said
@@ -31,7 +29,7 @@ def serve(*, profile: Profile, access: Access) -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     wire_in, wire_out = _claim_standard_streams()
     catalogue = Catalogue.of(profile, access)
-    opening = Opening(catalogue, lambda: not accepts(Locations.of_this_user()))
+    opening = Opening(catalogue, _nothing_runs)
     loaded = _load()
     lines = _Lines(wire_in)
     if not _open(opening, lines, wire_out, loaded):
@@ -49,6 +47,14 @@ def serve(*, profile: Profile, access: Access) -> int:
 
     asyncio.run(run())
     return 0
+
+
+def _nothing_runs() -> bool:
+    """Whether there is no daemon that could know of workspaces. Imports what few hosts make it need."""
+    from pyro_mcp.client.launch import accepts
+    from pyro_mcp.locations import Locations
+
+    return not accepts(Locations.of_this_user())
 
 
 def _claim_standard_streams() -> tuple[int, int]:

@@ -10,6 +10,7 @@ import asyncio
 import difflib
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ WAIT_SECONDS = 45.0
 LINE_CHARACTERS = 120
 """Of a command's last line, in a word of progress."""
 LISTED_WORKSPACES = 100
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 OnProgress = Callable[[Progress], None]
 
 
@@ -47,7 +49,7 @@ class Answer:
 
 def last_line(data: bytes) -> str:
     """The last line of some output that has anything to read, in brief."""
-    for line in reversed(data[-4096:].decode("utf-8", "replace").splitlines()):
+    for line in reversed(_STYLE.sub("", data[-4096:].decode("utf-8", "replace")).splitlines()):
         text = "".join(c for c in line if c.isprintable()).strip()
         if text:
             return text[:LINE_CHARACTERS]
