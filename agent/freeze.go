@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -64,6 +65,8 @@ func waitForThaw(path string) {
 }
 
 func (a *agent) startFreeze(w http.ResponseWriter, r *http.Request) error {
+	// Read first: a client that is still sending when all is closed would never see the answer.
+	io.Copy(io.Discard, r.Body)
 	writeJSON(w, 200, map[string]bool{"freezing": true})
 	select {
 	case a.freeze <- struct{}{}:

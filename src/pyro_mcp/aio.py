@@ -115,7 +115,7 @@ class AsyncPyro:
 
         Without `outputs`, `on_event` hears of everything but a command's output.
         """
-        fields = headers(self._face, self._client, on_event is not None)
+        fields = headers(self._face, self._client, on_event is not None, outputs)
         path = operation_path(operation.name)
         result: dict[str, Any] | None = None
         async with aclosing(

@@ -263,6 +263,8 @@ class HistoryEvent(Record):
 class History(Record):
     workspace: str
     events: list[HistoryEvent]
+    cursor: int = 0
+    """For `after`: what begins or ends from here on."""
 
 
 class Snapshot(Record):

@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from pyro_mcp.errors import Conflict, InternalError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SINCE_1 = """
 CREATE TABLE snapshots (
     workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE, name TEXT NOT NULL, record TEXT NOT NULL,
@@ -33,7 +33,14 @@ CREATE TABLE departed (
     id TEXT PRIMARY KEY, name TEXT, at TEXT NOT NULL, cause TEXT NOT NULL
 ) STRICT;
 """
-_FROM_1 = "ALTER TABLE events ADD COLUMN details TEXT;" + _SINCE_1
+_SINCE_2 = """
+ALTER TABLE events ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
+UPDATE events SET change = sequence;
+CREATE INDEX events_changed ON events (change);
+"""
+_NEXT_CHANGE = "(SELECT COALESCE(MAX(change), 0) + 1 FROM events)"
+"""Counts every beginning and every end of an event, so that who follows sees both."""
+_MIGRATIONS = {1: "ALTER TABLE events ADD COLUMN details TEXT;" + _SINCE_1 + _SINCE_2, 2: _SINCE_2}
 _SCHEMA = (
     """
 CREATE TABLE workspaces (
@@ -54,6 +61,7 @@ CREATE INDEX events_of ON events (workspace_id, sequence);
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
     + _SINCE_1
+    + _SINCE_2
 )
 EVENTS_KEPT = 20_000
 """Of each workspace: a guest that opens connections without end must not fill the disk."""
@@ -96,7 +104,7 @@ class WorkspaceRow:
     """The only hosts that egress reaches; empty: every public one."""
     forked_from: str | None = None
     landed: dict[str, str] = field(default_factory=dict)
-    """Branch to the commit of its last plain landing."""
+    """Branch to the commits of its latest plain landings, separated by spaces."""
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 
@@ -179,6 +187,8 @@ class EventRow:
     duration_seconds: float | None
     summary: str
     error: str | None
+    change: int = 0
+    """Counts over all events; it grows when an event begins, and when it ends."""
     details: dict[str, Any] | None = None
 
 
@@ -206,8 +216,8 @@ class Store:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            elif version == 1:
-                db.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+            elif version in _MIGRATIONS:
+                db.executescript(f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             elif version != SCHEMA_VERSION:
                 raise InternalError(
                     f"{path} has schema {version}; this pyro knows {SCHEMA_VERSION}.",
@@ -355,8 +365,8 @@ class Store:
     async def begin_event(self, workspace_id: str, face: str, operation: str, summary: str) -> int:
         def work() -> int:
             cursor = self._db.execute(
-                "INSERT INTO events (workspace_id, at, face, operation, outcome, summary) "
-                "SELECT ?, ?, ?, ?, 'running', ? WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
+                "INSERT INTO events (workspace_id, at, face, operation, outcome, summary, change) "
+                f"SELECT ?, ?, ?, ?, 'running', ?, {_NEXT_CHANGE} WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
                 (workspace_id, now(), face, operation, summary, workspace_id),
             )
             return int(cursor.lastrowid or 0)
@@ -366,7 +376,8 @@ class Store:
     async def end_event(self, sequence: int, outcome: str, duration_seconds: float, error: str | None) -> None:
         await self._run(
             lambda: self._db.execute(
-                "UPDATE events SET outcome = ?, duration_seconds = ?, error = ? WHERE sequence = ?",
+                "UPDATE events SET outcome = ?, duration_seconds = ?, error = ?, "
+                f"change = {_NEXT_CHANGE} WHERE sequence = ?",
                 (outcome, round(duration_seconds, 4), error, sequence),
             )
         )
@@ -388,8 +399,9 @@ class Store:
         def work() -> None:
             cursor = self._db.execute(
                 "INSERT INTO events "
-                "(workspace_id, at, face, operation, outcome, duration_seconds, summary, error, details) "
-                "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
+                "(workspace_id, at, face, operation, outcome, duration_seconds, summary, error, details, change) "
+                f"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_CHANGE} "
+                "WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
                 (
                     *(workspace_id, now(), face, operation, outcome, seconds, summary, error),
                     json.dumps(details) if details else None,
@@ -406,14 +418,16 @@ class Store:
         await self._run(work)
 
     async def events(self, workspace_id: str, limit: int, after: int | None = None) -> list[EventRow]:
-        """The newest `limit` events, oldest first; with `after`, the oldest ones behind that sequence."""
-        columns = "sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error, details"
+        """The newest `limit` events, oldest first; with `after`, the oldest ones that changed since that change."""
+        columns = (
+            "sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error, change, details"
+        )
         newest = after is None
 
         def work() -> list[Any]:
             return self._db.execute(
-                f"SELECT {columns} FROM events WHERE workspace_id = ? AND sequence > ? "
-                f"ORDER BY sequence {'DESC' if newest else 'ASC'} LIMIT ?",
+                f"SELECT {columns} FROM events WHERE workspace_id = ? AND change > ? "
+                f"ORDER BY {'sequence DESC' if newest else 'change'} LIMIT ?",
                 (workspace_id, after or 0, limit),
             ).fetchall()
 

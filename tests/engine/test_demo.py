@@ -36,7 +36,8 @@ def test_the_demo_holds_what_it_claims_and_leaves_nothing(pyro: Pyro, work: Path
     kept = tmp_path / "kept.patch"
     played = subprocess.run([*COMMAND, "--keep-patch", str(kept)], capture_output=True, text=True, timeout=300)
     assert played.returncode == 0, played.stdout + played.stderr
-    assert "\n9. Delete" in played.stdout
+    assert "\n11. Delete" in played.stdout
+    assert "each of 2 forks counts on from" in played.stdout
     assert "180 passed" in played.stdout
     assert "3 failed, 177 passed" in played.stdout
     assert "181 passed" in played.stdout
@@ -104,4 +105,17 @@ def test_the_example_shows_the_repair_and_never_touches_the_directory(
     assert "after the patch: exit status 0" in shown.stdout
     assert "+    return a + b" in shown.stdout
     assert "return a - b" in (project / "src" / "calc.py").read_text()
+    assert pyro.list_workspaces().workspaces == []
+
+
+def test_the_example_of_three_ways_tries_each_in_a_fork(pyro: Pyro, project: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "try_three_ways.py"
+    ways = ["echo 1 > new.txt", "rm run.sh", "exit 3"]
+    shown = subprocess.run(
+        [sys.executable, str(example), str(project), *ways], capture_output=True, text=True, timeout=120
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "exit status 0, changed new.txt" in shown.stdout
+    assert "exit status 0, changed run.sh" in shown.stdout
+    assert "exit 3: exit status 3, changed nothing" in shown.stdout
     assert pyro.list_workspaces().workspaces == []

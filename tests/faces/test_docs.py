@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from pyro_mcp.cli.extra import extras
 from pyro_mcp.operations import REGISTRY
 from pyro_mcp.sdk import Pyro
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = {op.cli for op in REGISTRY.values()}
-EXTRA = {("mcp", "serve"), ("demo",), ("daemon", "stop"), ("daemon", "status"), ("daemon", "start"), ("daemon", "run")}
+EXTRA = {extra.words for extra in extras()}
 
 
 def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path: Path) -> None:

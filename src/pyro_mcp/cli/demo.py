@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -50,9 +51,25 @@ from toolz import drop
 def test_drop_leaves_what_follows():
     assert list(drop(1, "abc")) == ["b", "c"]
 """
+COUNTER = """\
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+visitors = 0
+
+
+class Count(BaseHTTPRequestHandler):
+    def do_GET(self):
+        global visitors
+        visitors += 1
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(visitors).encode())
+
+
+HTTPServer(("127.0.0.1", 8000), Count).serve_forever()
+"""
 LABEL = "pyro-demo"
 TTL_SECONDS = 600
-SETTLE_SECONDS = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
 
@@ -102,7 +119,11 @@ class Machines:
 
     def create(self, seed_path: str | None = None) -> Workspace:
         return self._pyro.create_workspace(
-            ENVIRONMENT, seed_path=seed_path, labels=self._labels, network_policy="egress", ttl_seconds=TTL_SECONDS
+            ENVIRONMENT,
+            seed_path=seed_path,
+            labels=self._labels,
+            network_policy="egress+published-ports",
+            ttl_seconds=TTL_SECONDS,
         )
 
     def left(self) -> list[Workspace]:
@@ -111,7 +132,6 @@ class Machines:
     def delete_all(self) -> None:
         """Delete what is left; where that cannot be done, say so, and who will do it."""
         try:
-            self._settle()
             for workspace in self.left():
                 with contextlib.suppress(NotFound):
                     self._pyro.delete_workspace(workspace.id)
@@ -121,13 +141,6 @@ class Machines:
                 f"The daemon deletes them when they have been unused for {TTL_SECONDS} s.",
                 file=sys.stderr,
             )
-
-    def _settle(self) -> None:
-        """Wait until none is being made: the daemon abandons one whose caller has left, or has just finished it.
-        No event tells which, and deleting one in between is not for us."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while any(w.state == "creating" for w in self.left()) and time.monotonic() < deadline:
-            time.sleep(0.05)
 
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
@@ -245,6 +258,30 @@ def play(stage: Stage, pyro: Pyro, machines: Machines, work: Path, keep_patch: P
             say("`git apply` takes it on the original")
         if keep_patch is not None:
             shutil.copy(patch, keep_patch)
+    with stage.scene("Start a service that counts its visitors in memory, its port published on this machine") as say:
+        service = pyro.start_service(ws, "counter", ["python3", "-c", COUNTER], ready_http="8000/", publish=["8000"])
+        require(service.state == "running", f"the service is {service.state}: {service.failure} {service.log_tail}")
+        port = service.published_ports[0].host_port
+        first, second = visit(port), visit(port)
+        require(second == first + 1, f"it counted {first}, then {second}")
+        say(f"http://127.0.0.1:{port}/ answers: visitor {second}; ready after {service.ready_seconds} s")
+    with stage.scene("Snapshot it while it runs, fork it twice, and put it back") as say:
+        snapshot = pyro.create_snapshot(ws, "visited")
+        forks = pyro.fork_workspace(ws, count=2).workspaces
+        ports = [fork.published_ports[0].host_port for fork in forks]
+        counted = [visit(ports[0]), visit(ports[0]), visit(ports[1]), visit(port)]
+        require(
+            counted == [second + 1, second + 2, second + 1, second + 1],
+            f"siblings of one moment counted {counted} after {second}",
+        )
+        say(
+            f"snapshot of {snapshot.size_bytes >> 20} MiB; each of {len(forks)} forks counts on from {second} by itself"
+        )
+        for fork in forks:
+            pyro.delete_workspace(fork.id)
+        pyro.reset_workspace(ws, snapshot="visited")
+        require(visit(port) == second + 1, "the memory of the service is not back at the snapshot")
+        say(f"reset to the snapshot: the same port answers, and the next visitor is {second + 1} again")
     with stage.scene("Reset: the whole machine is back where it began") as say:
         pyro.reset_workspace(ws)
         require(pyro.diff_workspace(ws).files == [], "something in /workspace is left after the reset")
@@ -258,6 +295,13 @@ def play(stage: Stage, pyro: Pyro, machines: Machines, work: Path, keep_patch: P
         require(machines.left() == [], "there are still workspaces of this demo")
         say(f"{ws} is gone")
     stage.end()
+
+
+def visit(port: int) -> int:
+    """The number that the counting service gives to its next visitor."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+        return int(answer.read())
 
 
 def fetch_project(pyro: Pyro, machines: Machines, work: Path, say: Say) -> Path:

@@ -155,17 +155,17 @@ def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
             _note(error.message)
             return 0
         if kind == "History":
-            _write(sys.stdout, _shown(record["events"], parsed).encode("utf-8", "surrogateescape"))
-            if record["events"]:
-                arguments["after"] = record["events"][-1]["sequence"]
+            ended = [event for event in record["events"] if event["outcome"] != "running"]
+            _write(sys.stdout, _shown(ended, parsed).encode("utf-8", "surrogateescape"))
+            arguments["after"] = record["cursor"]
             continue
         text = record["output"]
         if parsed.json:
             text = json.dumps(record, ensure_ascii=False) + "\n" if text else ""
         _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
         arguments["offset"] = record["next_offset"]
-        ended = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
-        if ended and record["next_offset"] >= record["total_bytes"]:
+        over = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
+        if over and record["next_offset"] >= record["total_bytes"]:
             return 0
 
 

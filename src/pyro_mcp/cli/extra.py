@@ -282,7 +282,7 @@ def _await_end(pid: int | None) -> None:
 
 def _daemon_run(prog: str, words: list[str], after: list[str] | None) -> int:
     _options(Parser(prog=prog, add_help=False, description="Be the daemon, in the foreground."), words, after)
-    from pyro_mcp.daemon.main import run
+    from pyro_mcp.daemon.lifecycle import run
     from pyro_mcp.locations import Locations
 
     print("The daemon runs in the foreground; Ctrl-C ends it.", file=sys.stderr)

@@ -27,11 +27,11 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
     return ready
 
 
-def headers(face: Face, client: str, events: bool) -> dict[str, str]:
-    """The headers that tell the daemon who calls."""
+def headers(face: Face, client: str, events: bool, outputs: bool = True) -> dict[str, str]:
+    """The headers that tell the daemon who calls, and what it wants to hear meanwhile."""
     fields: dict[str, str] = {"Pyro-Face": face}
     if client:
         fields["Pyro-Client"] = client
     if events:
-        fields["Pyro-Events"] = "1"
+        fields["Pyro-Events"] = "all" if outputs else "no-output"
     return fields

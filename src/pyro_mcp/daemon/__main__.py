@@ -19,7 +19,7 @@ def main() -> int:
     if ready_fd is not None:
         os.set_inheritable(ready_fd, False)
     try:
-        from pyro_mcp.daemon.main import run
+        from pyro_mcp.daemon.lifecycle import run
 
         return run(Locations.of_this_user(), ready_fd)
     except Exception as error:

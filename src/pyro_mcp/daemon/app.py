@@ -64,11 +64,12 @@ class App:
     async def _operate(self, name: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         answer = _Lines(send)
-        listens = headers.get("pyro-events") == "1"
+        listens = headers.get("pyro-events", "")
         call = Call(
             face=headers.get("pyro-face", "sdk"),
             client=headers.get("pyro-client", ""),
             emit=answer.event if listens else None,
+            wants_output=listens != "no-output",
         )
         try:
             operation = REGISTRY.get(name)

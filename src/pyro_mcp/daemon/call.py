@@ -18,6 +18,8 @@ class Call:
     client: str
     emit: Emit | None = None
     """None when the caller does not listen to events."""
+    wants_output: bool = True
+    """The caller listens to a command's output, too."""
 
     async def progress(self, text: str, fraction: float | None = None) -> None:
         if self.emit is not None:
@@ -27,6 +29,10 @@ class Call:
         if self.emit is not None:
             await self.emit({"type": "started", "handle": handle, "workspace": workspace})
 
+    @property
+    def listens_to_output(self) -> bool:
+        return self.emit is not None and self.wants_output
+
     async def output(self, stream: str, data: bytes) -> None:
-        if self.emit is not None:
+        if self.emit is not None and self.wants_output:
             await self.emit({"type": "output", "stream": stream, "data": base64.b64encode(data).decode()})

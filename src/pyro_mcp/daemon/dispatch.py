@@ -17,6 +17,7 @@ from pyro_mcp.daemon.handlers.system import SystemHandlers
 from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
 from pyro_mcp.errors import GuestUnreachable, MachineLost, PyroError
 from pyro_mcp.operations import Operation
+from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.workspace import Workspace
 
 LOOKING = frozenset(
@@ -31,6 +32,7 @@ TYPING = frozenset({"read_shell", "write_shell"})
 ATTACHED = "attach"
 """The client that types single keys for a person: no event for each."""
 SUMMARY_CHARACTERS = 200
+NOTHING = Redactor(())
 
 
 AREAS: tuple[type[Any], ...] = (
@@ -72,7 +74,8 @@ class Dispatcher:
         return await self._recorded(workspace, operation, call, handler, arguments)
 
     async def _created(self, workspace_id: str, operation: Operation, call: Call, arguments: dict[str, Any]) -> None:
-        sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, _summary(arguments))
+        summary = _summary(arguments, Redactor((arguments.get("secrets") or {}).values()))
+        sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, summary)
         await self._context.store.end_event(sequence, "ok", 0.0, None)
 
     async def _recorded(
@@ -81,12 +84,12 @@ class Dispatcher:
         store, manager = self._context.store, self._context.manager
         begun = time.monotonic()
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
-        summary = workspace.redactor.text(_summary(arguments))
+        summary = _summary(arguments, workspace.redactor)
         event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, summary))
         workspace.in_use += 1
         outcome, said = "ok", None
         try:
-            return await handler(call, **arguments)
+            return workspace.redactor.result(await handler(call, **arguments))
         except GuestUnreachable as error:
             outcome, said = "error", error.message
             if workspace.machine is not None and not workspace.machine.alive():
@@ -98,6 +101,8 @@ class Dispatcher:
             raise
         except PyroError as error:
             error.message = workspace.redactor.text(error.message)
+            error.hint = workspace.redactor.text(error.hint)
+            error.details = workspace.redactor.record(error.details)
             outcome, said = "error", error.message
             raise
         except asyncio.CancelledError:
@@ -124,14 +129,15 @@ SHOWN = (
 )
 
 
-def _summary(arguments: dict[str, Any]) -> str:
-    """The arguments that tell what was done, short, with no content of files."""
+def _summary(arguments: dict[str, Any], redactor: Redactor = NOTHING) -> str:
+    """The arguments that tell what was done, short, with no content of files and no secret."""
     told = []
     for name in SHOWN:
         value = arguments.get(name)
         if name == "text" and "shell" not in arguments:
             continue  # the content of a file
         if value is not None and not (name == "dest" and value == "/workspace"):
-            told.append(" ".join(value) if isinstance(value, list) else str(value))
+            # Masked before it is cut or its lines are joined: a part of a value would not be recognised.
+            told.append(redactor.text(" ".join(value) if isinstance(value, list) else str(value)))
     text = " ".join(" ".join(told).split())
     return text if len(text) <= SUMMARY_CHARACTERS else text[: SUMMARY_CHARACTERS - 1] + "…"

@@ -65,9 +65,8 @@ class _Exchange:
         self.writer = writer
         self.http = h11.Connection(h11.CLIENT, max_incomplete_event_size=64 * 1024)
 
-    async def send_head(self, method: str, target: str, headers: list[tuple[str, str]]) -> None:
+    def send_head(self, method: str, target: str, headers: list[tuple[str, str]]) -> None:
         self._send(h11.Request(method=method, target=target, headers=[("Host", "agent"), *headers]))
-        await self.writer.drain()
 
     def _send(self, event: h11.Request | h11.Data | h11.EndOfMessage) -> None:
         data = self.http.send(event)
@@ -203,7 +202,7 @@ class Guest:
             if not keep:
                 head.append(("Connection", "close"))
             try:
-                await exchange.send_head(method, target, head)
+                exchange.send_head(method, target, head)
                 sender = None
                 if body is None or isinstance(body, bytes):
                     await exchange.send_body(body)

@@ -87,6 +87,12 @@ class Access:
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
                 code="network_not_allowed",
             )
+        if asked != "off" and self.allow_domains and operation.name == "run_in_vm":
+            raise NotPermitted(
+                "The user allows certain hosts only, and a machine for one command has no such list.",
+                hint="Give network_policy off, or use a workspace: workspace_create keeps to the list.",
+                code="network_not_allowed",
+            )
         for text in granted.get("publish") or ():
             if text.count(":") > 1:
                 raise NotPermitted(

@@ -159,7 +159,9 @@ class WorkspaceOperations(Operations):
         workspace: WorkspaceRef,
         *,
         limit: Annotated[int, Field(description="The newest events, 1 to 10000.", ge=1, le=10000)] = 200,
-        after: Annotated[int | None, Field(description="Only those behind this sequence number.", ge=0)] = None,
+        after: Annotated[
+            int | None, Field(description="Only what has begun or ended since: the cursor of an earlier answer.", ge=0)
+        ] = None,
         wait_seconds: Annotated[float, Field(description="Wait so long for one, 0 to 50.", ge=0, le=50)] = 0,
     ) -> History:
         """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome."""

@@ -14,6 +14,7 @@ from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.patch_parse import parse_patch
 from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import show, workspace_path
+from pyro_mcp.workspaces.redaction import Redactor
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
@@ -184,9 +185,19 @@ def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion
     return FileVersion("file", b"\0" + os.urandom(16) + str(record["size"]).encode(), mode)
 
 
-async def whole_patch(guest: Guest) -> DiffResult:
+async def whole_patch(guest: Guest, redactor: Redactor) -> DiffResult:
     """The diff as a patch with binary files in it, uncut."""
-    return render(await changed_entries(guest, whole=True), binary=True)
+    entries = await changed_entries(guest, whole=True)
+    if redactor:
+        # Before it is rendered: in a patch, binary content is compressed, and no value is recognised.
+        entries = [DiffEntry(e.path, _masked(e.old, redactor), _masked(e.new, redactor)) for e in entries]
+    return render(entries, binary=True)
+
+
+def _masked(version: FileVersion | None, redactor: Redactor) -> FileVersion | None:
+    if version is None or version.kind == "dir":
+        return version
+    return FileVersion(version.kind, redactor.data(version.content), version.mode)
 
 
 async def diff(guest: Guest, workspace_id: str, path: str | None, *, summary: bool, max_bytes: int) -> models.Diff:

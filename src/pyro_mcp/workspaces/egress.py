@@ -62,7 +62,8 @@ class Egress:
                 summary += f", {event.bytes_up} bytes up, {event.bytes_down} down"
             else:
                 summary += f" ({event.reason})"
-            note(outcome, summary, asdict(event))
+            # A value may stand in a host's name; the summary is masked where it is kept.
+            note(outcome, summary, workspace.redactor.record(asdict(event)))
 
         def proxy() -> EgressProxy:
             # Made anew for each connection: what the user allows meanwhile holds at once.

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import tempfile
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,12 +76,12 @@ def land(
     branch: str,
     message: str,
     author: tuple[str, str] | None = None,
-    previous: str | None = None,
+    previous: Collection[str] = (),
 ) -> Landed:
     """Commit `entries`, whose paths are below `prefix` in the repository, on `branch`, which may be new.
 
-    `previous` is the commit of an earlier, plain landing of the same workspace: where the branch still stands there,
-    what changed since then follows it without a merge.
+    `previous` are the commits of earlier, plain landings of the same workspace: where the branch stands at one of them
+    (at an older one after an undo), what changed since then follows it without a merge.
 
     Raises:
         InvalidInput: no repository, a bad branch name or path, or nothing that git could commit.
@@ -111,7 +111,7 @@ def _land(
     branch: str,
     message: str,
     author: tuple[str, str] | None,
-    previous: str | None,
+    previous: Collection[str],
 ) -> Landed:
     repository = _Repository(repo)
     store = _Objects(scratch, repository)
@@ -126,7 +126,7 @@ def _land(
     if old_tree == new_tree:
         raise _nothing(empty)
     our_tree = store.tree_of(ours)
-    follows = our_tree == old_tree or bool(tip and tip == previous)
+    follows = our_tree == old_tree or bool(tip and tip in previous)
     tree = new_tree if follows else store.merge(old_tree, our_tree, new_tree, branch, plan, tip)
     if tree == our_tree:
         raise InvalidInput(

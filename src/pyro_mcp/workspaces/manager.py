@@ -131,6 +131,7 @@ class WorkspaceManager:
         self._workspaces: dict[str, Workspace] = {}
         self._names: dict[str, str] = {}
         self._expiry_changed = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._expiry: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[object]] = set()
 
@@ -171,12 +172,20 @@ class WorkspaceManager:
     # -- rows
 
     async def save(self, workspace: Workspace) -> None:
-        await self.store.put_workspace(workspace.row)
+        async with self._writing:
+            if workspace.id in self._workspaces:
+                await self.store.put_workspace(workspace.row)
+
+    async def change(self, workspace: Workspace, **changes: Any) -> None:
+        """Change the row, written first. One at a time: a row that was read before never undoes a later one."""
+        async with self._writing:
+            self.get(workspace.id)  # it may have been deleted meanwhile
+            await self.store.put_workspace(replace(workspace.row, **changes))
+            workspace.row = replace(workspace.row, **changes)
 
     def save_soon(self, workspace: Workspace) -> None:
-        """Write the row without waiting; writes stay in order."""
-        if workspace.id in self._workspaces:
-            self.spawn(self.store.put_workspace(workspace.row))
+        """Write the row without waiting."""
+        self.spawn(self.save(workspace))
 
     def spawn(self, work: Awaitable[object]) -> None:
         """Do it without anybody waiting; `close` does."""
@@ -192,13 +201,18 @@ class WorkspaceManager:
         if name is not None and name != old:
             self._claim_name(name, workspace.id)
         try:
-            changed = replace(changed, name=name, labels=labels)
-            await self.store.put_workspace(changed)
+            await self.change(
+                workspace,
+                name=name,
+                labels=labels,
+                ttl_seconds=changed.ttl_seconds,
+                lifetime_seconds=changed.lifetime_seconds,
+                allow_domains=changed.allow_domains,
+            )
         except BaseException:
             if name is not None and name != old:
                 self._names.pop(name, None)
             raise
-        workspace.row = changed
         if old is not None and old != name:
             self._names.pop(old, None)
         self._expiry_changed.set()
@@ -305,20 +319,22 @@ class WorkspaceManager:
         await machine.guest.call("POST", "/v1/setup", json_body={**await self._identity(workspace), "lower": lower})
         await self._take_over(workspace, machine)
 
-    async def move_back(self, workspace: Workspace, machine: Machine) -> None:
-        """Make a machine that was restored from an image of a workspace this workspace's own."""
-        await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
-        await self._take_over(workspace, machine)
+    async def move_back(self, workspace: Workspace, machine: Machine, moment: Moment) -> None:
+        """Make a machine that was restored from an image of a workspace this workspace's own.
 
-    async def _take_over(self, workspace: Workspace, machine: Machine) -> None:
+        Its row names the moment until `revive` is through, so that a daemon that is killed in between leaves that
+        to the next one.
+        """
+        await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
+        await self._take_over(workspace, machine, moment.dump())
+
+    async def _take_over(self, workspace: Workspace, machine: Machine, moment: dict[str, Any] | None = None) -> None:
         """The one write after which the machine is the workspace's; a machine before it is ended."""
         if workspace.row.network_policy != "off":
             await self._network.open(machine)
-        row = replace(workspace.row, state="running", machine_id=machine.id, cause=None, suspended=None)
-        await self.store.put_workspace(row)
+        await self.change(workspace, state="running", machine_id=machine.id, cause=None, suspended=moment)
         self.release_machine(workspace)
         old = workspace.machine
-        workspace.row = row
         workspace.machine = machine
         self._attend(workspace, machine)
         if old is not None:
@@ -378,10 +394,11 @@ class WorkspaceManager:
         self.release_machine(workspace)
         if self.attached is not None:
             await self.attached.forget(workspace)
-        await self.store.remove_workspace(workspace.id)
+        # From here on nothing writes its row again; whoever takes its name now writes after the removal.
         self._workspaces.pop(workspace.id, None)
         if workspace.row.name is not None and self._names.get(workspace.row.name) == workspace.id:
             del self._names[workspace.row.name]
+        await self.store.remove_workspace(workspace.id)
         workspace.notify_event()
         await asyncio.to_thread(self._remove_files, workspace)
 
@@ -400,7 +417,7 @@ class WorkspaceManager:
     async def lost(self, workspace: Workspace, cause: str) -> None:
         """Record that the machine is gone; the workspace stays, to be looked at, reset or deleted."""
         machine, workspace.machine = workspace.machine, None
-        workspace.row = replace(workspace.row, state="lost", cause=cause, machine_id=None)
+        workspace.row = replace(workspace.row, state="lost", cause=cause, machine_id=None, suspended=None)
         if workspace.network is not None:
             workspace.network.cancel()
         await self._end_all(workspace, f"the machine was lost: {cause}")
@@ -431,6 +448,7 @@ class WorkspaceManager:
     async def reset(self, workspace: Workspace) -> None:
         """A fresh machine at the baseline takes the old one's place, in one write."""
         async with workspace.lock.exclusive():
+            self.get(workspace.id)  # it may have been deleted meanwhile
             row, suspended = workspace.row, workspace.row.suspended
             machine = await self.pool.take(self.root_of(row), row.vcpu_count, row.mem_mib)
             try:
@@ -439,8 +457,12 @@ class WorkspaceManager:
                 await asyncio.shield(machine.destroy())
                 raise
             await self._end_all(workspace, "the workspace was reset to its baseline")
-            if suspended is not None:
-                self.spawn(asyncio.to_thread(self.images.remove, self.images.path(workspace.id, suspended["image"])))
+            await self.drop_suspended(workspace, suspended)
+
+    async def drop_suspended(self, workspace: Workspace, suspended: dict[str, Any] | None) -> None:
+        """Remove the image of a workspace that was stopped, if there is one."""
+        if suspended is not None and suspended.get("image"):
+            await asyncio.to_thread(self.images.remove, self.images.path(workspace.id, suspended["image"]))
 
     async def put_back(self, workspace: Workspace, image: Path, moment: Moment, cause: str) -> None:
         """A machine restored from an image takes the present one's place, with the commands that ran in it.
@@ -450,7 +472,7 @@ class WorkspaceManager:
         row = workspace.row
         machine = await self.pool.revive(self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row))
         try:
-            await self.move_back(workspace, machine)
+            await self.move_back(workspace, machine, moment)
         except BaseException:
             await asyncio.shield(machine.destroy())
             raise
@@ -477,6 +499,8 @@ class WorkspaceManager:
         for service in moment.service_rows():
             workspace.services[service.name] = service
             await self.store.put_service(service)
+        workspace.row = replace(workspace.row, suspended=None)
+        await self.save(workspace)
         if self.attached is not None:
             await self.attached.take_up(workspace)
 
@@ -511,8 +535,11 @@ class WorkspaceManager:
                         self.pool.revive(self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row))
                     )
                     handles = await asyncio.to_thread(self._copy_commands, parent, workspace, moment)
-                    await self.move_back(workspace, await machine)
-                    await self.revive(workspace, await machine, moment.of_fork(workspace_id, handles))
+                    for command in workspace.commands.values():
+                        await self.save_command(command)
+                    moment = moment.of_fork(workspace_id, handles)
+                    await self.move_back(workspace, await machine, moment)
+                    await self.revive(workspace, await machine, moment)
                 except BaseException:
                     await asyncio.shield(self._abandon(workspace, machine))
                     raise
@@ -529,9 +556,18 @@ class WorkspaceManager:
             if command is None:
                 continue
             handle = handles[old] = f"{child.id.removeprefix('ws-')}-{number}"
-            OutputLog.copy(parent.outputs, old, child.outputs, handle)
-            row = replace(command.row, handle=handle, workspace_id=child.id, status="suspended")
-            child.commands[handle] = Command(row, number, OutputLog.load(child.outputs, handle), child.redactor)
+            output = OutputLog(child.outputs, handle)
+            moment.copy_log(old, command.output, output)
+            output.close()
+            row = replace(
+                command.row,
+                handle=handle,
+                workspace_id=child.id,
+                status="suspended",
+                stdout_bytes=output.stdout_bytes,
+                stderr_bytes=output.stderr_bytes,
+            )
+            child.commands[handle] = Command(row, number, output, child.redactor)
         return handles
 
     async def delete(self, workspace: Workspace, cause: str = "it was deleted") -> None:
@@ -613,8 +649,11 @@ class WorkspaceManager:
             images += [self.images.path(row.id, found.image) for found in workspace.snapshots.values()]
             workspace.services = {found.name: found for found in await self.store.services(row.id)}
             await self._load_commands(workspace)
-            if row.suspended is not None:
+            if row.state == "stopped" and row.suspended is not None:
                 images.append(self.images.path(row.id, row.suspended["image"]))
+                for command in workspace.running_commands():
+                    command.suspend()
+                    await self.save_command(command)
             if row.state == "running" and row.machine_id is not None:
                 machine = await self._engine.adopt(row.machine_id)
                 if machine is None:
@@ -623,6 +662,10 @@ class WorkspaceManager:
                     keep.add(machine.id)
                     workspace.machine = machine
                     self._attend(workspace, machine)
+                    if row.suspended is not None:
+                        await self._end_all(workspace, "the machine was put back to an earlier moment")
+                        await self.revive(workspace, machine, Moment.load(row.suspended))
+                        continue
                     self._follow_again(workspace, machine)
                     if self.attached is not None:
                         await self.attached.take_up(workspace)
@@ -678,7 +721,7 @@ class WorkspaceManager:
                         workspace,
                         "daemon",
                         "expiry",
-                        "running",
+                        "ok",
                         f"will be deleted at {expiry[0]:%H:%M:%SZ}: {expiry[1]}",
                     )
                 soonest = seconds if soonest is None else min(soonest, seconds)

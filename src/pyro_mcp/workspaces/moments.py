@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp.store import ServiceRow
+from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.workspace import Workspace
+
+COPY_SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,27 @@ class Moment:
     """Handle to the agent's count of its output: from there its output goes on in a copy."""
     services: list[dict[str, Any]] = field(default_factory=list)
     """`ServiceRow`s, dumped, of services that ran."""
+    logged: dict[str, list[int]] = field(default_factory=dict)
+    """Handle to our log of its output then: bytes kept, counts of both streams. A fork's log ends there."""
 
     @classmethod
     def of(cls, workspace: Workspace) -> Moment:
-        running = {command.row.handle: command.agent_offset for command in workspace.running_commands()}
+        commands = workspace.running_commands()
+        running = {command.row.handle: command.agent_offset for command in commands}
         services = [asdict(row) for row in workspace.services.values() if row.handle in running]
-        return cls(running, services)
+        logged = {
+            command.row.handle: [
+                command.output.kept_bytes,
+                command.output.stdout_bytes,
+                command.output.stderr_bytes,
+            ]
+            for command in commands
+        }
+        return cls(running, services, logged)
 
     @classmethod
     def load(cls, record: dict[str, Any]) -> Moment:
-        return cls(dict(record.get("running", {})), list(record.get("services", [])))
+        return cls(dict(record.get("running", {})), list(record.get("services", [])), dict(record.get("logged", {})))
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,7 +62,18 @@ class Moment:
             for row in self.service_rows()
             if row.handle in handles
         ]
-        return Moment(running, services)
+        logged = {handles[old]: counts for old, counts in self.logged.items() if old in handles}
+        return Moment(running, services, logged)
+
+    def copy_log(self, handle: str, source: OutputLog, target: OutputLog) -> None:
+        """Copy a command's output up to this moment. Blocks."""
+        kept, stdout, stderr = self.logged[handle]
+        position = 0
+        while position < kept and (pieces := source.pieces(position, min(COPY_SIZE, kept - position))):
+            for stream, data in pieces:
+                target.append(stream, data)
+                position += len(data)
+        target.stdout_bytes, target.stderr_bytes = stdout, stderr
 
 
 class Images:
@@ -72,6 +98,8 @@ class Images:
 
     def remove(self, image: Path) -> None:
         shutil.rmtree(image, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            image.parent.rmdir()  # unless it holds another one
 
     def remove_all(self, workspace_id: str) -> None:
         shutil.rmtree(self._root / workspace_id, ignore_errors=True)
@@ -80,8 +108,11 @@ class Images:
         """Remove every image that nothing names."""
         kept = set(keep)
         for below in self._root.iterdir():
+            if not below.is_dir():
+                below.unlink()
+                continue
             for image in below.iterdir():
                 if image not in kept:
                     shutil.rmtree(image, ignore_errors=True)
-            if not any(below.iterdir()):
+            with contextlib.suppress(OSError):
                 below.rmdir()

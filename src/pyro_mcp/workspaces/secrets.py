@@ -20,7 +20,7 @@ from pyro_mcp.network.intercept import Substitution
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.workspaces.redaction import Redactor
 
-NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 """A shell variable's name, at most 64 (CONTRACT, "Names, defaults and bounds")."""
 MAX_BYTES = 64 * 1024
 MIN_BYTES = 4
@@ -106,13 +106,7 @@ def collect(
                 hint="Letters, digits and _, no digit first, at most 64: as a shell variable.",
                 code="bad_secret_name",
             )
-        size = len(value.encode("utf-8", "surrogateescape"))
-        if not MIN_BYTES <= size <= MAX_BYTES or "\0" in value:
-            raise InvalidInput(
-                f"The secret {name} has {size} bytes; a value has {MIN_BYTES} to {MAX_BYTES} and no NUL.",
-                hint="A shorter one cannot be kept out of outputs." if size < MIN_BYTES else "",
-                code="bad_secret_value",
-            )
+        _check(name, value)
         found[name] = Secret(name, value)
     for name, host in (hosts or {}).items():
         if name not in found:
@@ -122,6 +116,7 @@ def collect(
         except Refused as refusal:
             raise InvalidInput(f"The secret {name} cannot be bound: {refusal}.", code="bad_host") from None
         value = found[name].value.strip()
+        _check(name, value)
         placeholder = f"pyro-secret-{name}-{random.token_hex(12)}"
         try:
             Substitution({placeholder: value})
@@ -133,6 +128,28 @@ def collect(
             ) from None
         found[name] = Secret(name, value, spelled, placeholder)
     return found
+
+
+def _check(name: str, value: str) -> None:
+    problem = ""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        # Nothing else crosses the boundary unchanged, or is recognised in outputs.
+        problem = f"The secret {name} is no UTF-8 text."
+    else:
+        if not MIN_BYTES <= size <= MAX_BYTES:
+            problem = f"The secret {name} has {size} bytes; a value has {MIN_BYTES} to {MAX_BYTES}."
+        elif len(value.strip()) < MIN_BYTES:
+            problem = f"The secret {name} is hardly more than white space."
+        elif "\0" in value:
+            problem = f"The secret {name} holds a NUL, which no environment variable can."
+    if problem:
+        raise InvalidInput(
+            problem,
+            hint="A shorter one cannot be kept out of outputs." if len(value.strip()) < MIN_BYTES else "",
+            code="bad_secret_value",
+        )
 
 
 def _read(name: str, path: str) -> str:

@@ -20,7 +20,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,15 @@ _RACY_NS = 100_000_000
 _ATTEMPTS = 3
 _SMALL = 256 * 1024
 _PROGRESS_FILES = 200
-_USER_IN_URL = re.compile(rb"(\b[a-z+]+://)[^/@\s\"]*:[^/@\s\"]*@")
-"""A URL with a password in it; a name alone, as in ssh://git@…, says nothing secret."""
-_EXTRA_HEADER = re.compile(rb"(?im)^[ \t]*extraheader[ \t]*=.*\n?")
-"""How CI systems hand a token to git (git-config(1), http.extraHeader)."""
+_USER_IN_WEB_URL = re.compile(rb"(?i)(\bhttps?://)[^/\s\"]*@")
+"""There, a name alone is a token more often than not."""
+_USER_IN_URL = re.compile(rb"(?i)(\b[a-z][a-z0-9+.-]*://)[^/\s\":]*:[^/\s\"]*@")
+"""A URL with a password in it; elsewhere a name alone, as in ssh://git@…, says nothing secret."""
+_EXTRA_HEADER = re.compile(rb"(?im)(^|\])[ \t]*extraheader[ \t]*=(?:\\\r?\n|[^\n])*(\n|\Z)")
+"""How CI systems hand a token to git (git-config(1), http.extraHeader); a line may go on behind a backslash."""
+_PASSWORD = re.compile(rb"(?im)^([ \t]*(?:smtppass|pass|password|token|oauthtoken)[ \t]*=)[^\n]*")
+"""Of sendemail, imap and what other tools keep there."""
+_GIT_CONFIGS = ("config", "config.worktree")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -163,11 +168,17 @@ class SeedStore:
                 found = extract(plan.source, tree, progress)
             except PermissionError as error:
                 raise _unreadable(str(plan.source), error) from error
-            return found.files, found.bytes
-        _Copy(plan, tree, progress).run()
-        if plan.kind == "git":
-            without_credentials(tree / ".git" / "config")
-        return plan.files, plan.bytes
+            configs = _git_configs(file.relative_to(tree).as_posix() for file in tree.rglob("config*"))
+            files, size = found.files, found.bytes
+        else:
+            _Copy(plan, tree, progress).run()
+            configs = _git_configs(entry.path for entry in plan.entries)
+            files, size = plan.files, plan.bytes
+        for path in configs:
+            # Also of submodules, linked work trees, repositories within, and bare ones.
+            if ".git" in path.split("/") or (tree / path).with_name("HEAD").is_file():
+                without_credentials(tree / path)
+        return files, size
 
     def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
         record = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
@@ -267,6 +278,10 @@ class _Copy:
             os.close(src)
 
 
+def _git_configs(paths: Iterable[str]) -> list[str]:
+    return [path for path in paths if path.rpartition("/")[2] in _GIT_CONFIGS]
+
+
 def without_credentials(config: Path) -> None:
     """Take passwords and tokens out of a copied git configuration: a workspace has no business with them."""
     try:
@@ -274,9 +289,12 @@ def without_credentials(config: Path) -> None:
         data = config.read_bytes() if stat.S_ISREG(info.st_mode) else b""
     except OSError:
         return
-    clean = _EXTRA_HEADER.sub(b"", _USER_IN_URL.sub(rb"\1", data))
+    clean = _USER_IN_URL.sub(rb"\1", _USER_IN_WEB_URL.sub(rb"\1", data))
+    clean = _PASSWORD.sub(rb"\1", _EXTRA_HEADER.sub(lambda found: found[1] and found[1] + found[2], clean))
     if clean != data:
+        config.chmod(stat.S_IMODE(info.st_mode) | 0o600)
         config.write_bytes(clean)
+        config.chmod(stat.S_IMODE(info.st_mode))
         os.utime(config, ns=(info.st_mtime_ns, info.st_mtime_ns))
 
 

@@ -24,6 +24,10 @@ IDLE_CAP_FACTOR = 10
 BACKLOG = 4 * 1024 * 1024
 """A screen that lags further behind is begun anew near the end."""
 FEED = 64 * 1024
+WAIT_FOR_BYTES = 1024 * 1024
+_CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
+"""CSI and OSC sequences and plain escapes (ECMA-48)."""
+BEGIN_SECONDS = 5.0
 
 
 class Screen:
@@ -80,6 +84,14 @@ def require_open(workspace: Workspace, handle: str) -> Command:
     return command
 
 
+async def begun(command: Command) -> None:
+    """Wait until the machine has told which process a command is: a moment after its start at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BEGIN_SECONDS):
+            while command.running and command.row.process_id is None:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0.002)
+
+
 def record(workspace: Workspace, command: Command) -> models.Shell:
     return models.Shell(
         workspace=workspace.id,
@@ -109,6 +121,11 @@ async def wait_idle(command: Command, idle_ms: int) -> None:
                     return
 
 
+def _lines(data: bytes) -> bytes:
+    """Output as lines that a pattern can be written for: no control sequences, a line begins after each return."""
+    return _CONTROL.sub(b"", data).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) -> None:
     """Wait until what was printed since the cursor matches, or the shell ends, at most `seconds`."""
     try:
@@ -122,7 +139,7 @@ async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) 
     deadline = time.monotonic() + seconds
     while command.running:
         change = command.change
-        if wanted.search(command.output.read(cursor, 1024 * 1024).replace(b"\r", b"")):
+        if wanted.search(_lines(command.output.read(cursor, WAIT_FOR_BYTES))):
             return
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):

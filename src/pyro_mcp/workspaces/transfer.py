@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import filecmp
 import os
 import secrets
 import shutil
@@ -212,24 +211,20 @@ async def _staging(output: Path) -> AsyncIterator[Path]:
 
 
 def _redact(staged: Path, redactor: Redactor) -> None:
-    """Mask secret values in the files of what is exported. Blocks."""
-    files = [staged] if not staged.is_dir() or staged.is_symlink() else staged.rglob("*")
-    for file in files:
+    """Mask secret values in the files of what is exported, in place: a mask is as long as what it hides. Blocks."""
+    for file in [staged] if not staged.is_dir() or staged.is_symlink() else list(staged.rglob("*")):
         info = file.lstat()
         if not stat.S_ISREG(info.st_mode):
             continue
         mask = StreamRedactor(redactor)
-        partial = file.with_name(f"{file.name}.masked")
-        with file.open("rb") as source, partial.open("xb") as target:
+        file.chmod(stat.S_IMODE(info.st_mode) | 0o600)
+        with file.open("rb") as source, file.open("r+b") as target:
             while data := source.read(PIPE_CHUNK):
-                target.write(mask.feed(data))
-            target.write(mask.flush())
-        if filecmp.cmp(file, partial, shallow=False):
-            partial.unlink()
-        else:
-            partial.chmod(stat.S_IMODE(info.st_mode))
-            os.utime(partial, ns=(info.st_atime_ns, info.st_mtime_ns))
-            os.replace(partial, file)
+                target.write(mask.feed(data))  # never ahead of what was read
+                target.flush()
+            target.write(mask.end())
+        file.chmod(stat.S_IMODE(info.st_mode))
+        os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 async def export_path(
@@ -274,7 +269,7 @@ async def export_patch(
 ) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
     _check_target(output, overwrite)
-    result = await changes.whole_patch(guest)
+    result = await changes.whole_patch(guest, redactor)
     async with _staging(output) as staging:
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))

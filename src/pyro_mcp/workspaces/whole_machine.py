@@ -43,9 +43,10 @@ class WholeMachine:
     async def snapshot(self, workspace: Workspace, name: str) -> models.Snapshot:
         """Keep the machine's state of this moment under a name. It runs on."""
         async with workspace.lock.exclusive():
+            self._manager.get(workspace.id)  # it may have been deleted meanwhile
             self._check_new(workspace, name)
-            moment = Moment.of(workspace)
-            image = await self._take(workspace, name)
+            async with self._at_rest(workspace) as moment:
+                image = await self._take(workspace, name)
             try:
                 size = await asyncio.to_thread(self._images.size, image)
                 row = SnapshotRow(workspace.id, name, now(), size, image.name, moment.dump())
@@ -76,11 +77,45 @@ class WholeMachine:
                 code="too_many_snapshots",
             )
 
+    @contextlib.asynccontextmanager
+    async def _at_rest(self, workspace: Workspace) -> AsyncIterator[Moment]:
+        """Follow no command meanwhile: so the moment says exactly what is known of the machine in the image.
+
+        A command that ends now is still known to the agent in the image, and its output goes on without a gap.
+        """
+        machine = workspace.require_machine()
+        await self._know_processes(workspace, machine.guest)
+        followed = workspace.running_commands()
+        for command in followed:
+            command.leave()
+        try:
+            yield Moment.of(workspace)
+        finally:
+            if workspace.machine is machine:
+                for command in followed:
+                    command.follow(machine.guest, None, self._manager.command_ended)
+
+    async def _know_processes(self, workspace: Workspace, guest: Guest) -> None:
+        """Keep the agent's ids of all commands that run: in a copy they are not found by their labels."""
+        unknown = [command for command in workspace.running_commands() if command.row.process_id is None]
+        if unknown:
+            processes = (await guest.call("GET", "/v1/processes")).json()["processes"]
+            ids = {str(process.get("label")): str(process["id"]) for process in processes}
+            for command in unknown:
+                process_id = command.row.process_id or ids.get(command.row.handle)
+                command.row = replace(command.row, process_id=process_id)
+        for command in workspace.running_commands():
+            await self._manager.save_command(command)
+
     async def _take(self, workspace: Workspace, name: str) -> Path:
         machine = workspace.require_machine()
-        image = self._images.new(workspace.id, name)
         try:
-            await machine.snapshot(image)
+            image = self._images.new(workspace.id, name)
+            try:
+                await machine.snapshot(image)
+            except BaseException:
+                await asyncio.to_thread(self._images.remove, image)
+                raise
         except OSError as error:
             raise EngineError(
                 f"The machine's state could not be written: {error.strerror or error}.",
@@ -122,13 +157,13 @@ class WholeMachine:
             await self._manager.reset(workspace)
             return
         async with workspace.lock.exclusive():
+            self._manager.get(workspace.id)
             row = self._find(workspace, name)
             suspended = workspace.row.suspended
             image = self._images.path(workspace.id, row.image)
             moment = Moment.load(row.moment)
             await self._manager.put_back(workspace, image, moment, f"the workspace was reset to {name}")
-            if suspended is not None:
-                await self._drop_suspended(workspace, suspended["image"])
+            await self._manager.drop_suspended(workspace, suspended)
 
     # -- fork
 
@@ -160,8 +195,9 @@ class WholeMachine:
             )
         if snapshot is None and parent.row.state != "stopped":
             async with parent.lock.exclusive():
-                moment = Moment.of(parent)
-                image = await self._take(parent, ".fork")
+                self._manager.get(parent.id)
+                async with self._at_rest(parent) as moment:
+                    image = await self._take(parent, ".fork")
             try:
                 yield image, moment
             finally:
@@ -169,6 +205,7 @@ class WholeMachine:
                 await asyncio.to_thread(self._images.remove, image)
             return
         async with parent.lock.shared():
+            self._manager.get(parent.id)
             if snapshot is None and parent.row.suspended is not None:
                 name, moment = parent.row.suspended["image"], Moment.load(parent.row.suspended)
             else:
@@ -193,36 +230,35 @@ class WholeMachine:
     async def stop(self, workspace: Workspace) -> None:
         """Write the machine to disk and end it."""
         async with workspace.lock.exclusive():
+            self._manager.get(workspace.id)
             if workspace.row.state == "stopped":
                 return
-            moment = Moment.of(workspace)
-            image = await self._take(workspace, ".stopped")
-            row = replace(
-                workspace.row,
-                state="stopped",
-                machine_id=None,
-                suspended={**moment.dump(), "image": image.name},
-            )
-            await self._manager.store.put_workspace(row)
-            machine, workspace.machine = workspace.machine, None
-            workspace.row = row
-            self._manager.release_machine(workspace)
+            async with self._at_rest(workspace) as moment:
+                machine = workspace.require_machine()
+                image = await self._take(workspace, ".stopped")
+                suspended = {**moment.dump(), "image": image.name}
+                try:
+                    await self._manager.change(workspace, state="stopped", machine_id=None, suspended=suspended)
+                except BaseException:
+                    await asyncio.to_thread(self._images.remove, image)
+                    raise
+                workspace.machine = None
+                self._manager.release_machine(workspace)
+                # First of all: what it does from now on is not in the image.
+                await machine.destroy()
             for handle in moment.running:
                 command = workspace.commands[handle]
                 command.suspend()
                 await self._manager.save_command(command)
             if self._manager.attached is not None:
                 await self._manager.attached.let_go(workspace, "")
-            if machine is not None:
-                await machine.destroy()
 
     async def start(self, workspace: Workspace) -> None:
         """Bring a stopped workspace back as it was, processes included."""
         async with workspace.lock.exclusive():
+            self._manager.get(workspace.id)
             suspended = workspace.row.suspended
-            if workspace.row.state == "running":
-                return
-            if suspended is None:
+            if workspace.row.state != "stopped" or suspended is None:
                 workspace.require_machine()
                 return
             image = self._images.path(workspace.id, suspended["image"])
@@ -230,16 +266,14 @@ class WholeMachine:
             machine = await manager.pool.revive(
                 manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
             )
+            moment = Moment.load(suspended)
             try:
-                await manager.move_back(workspace, machine)
+                await manager.move_back(workspace, machine, moment)
             except BaseException:
                 await asyncio.shield(machine.destroy())
                 raise
-            await manager.revive(workspace, machine, Moment.load(suspended))
-            await self._drop_suspended(workspace, suspended["image"])
-
-    async def _drop_suspended(self, workspace: Workspace, image: str) -> None:
-        await asyncio.to_thread(self._images.remove, self._images.path(workspace.id, image))
+            await manager.revive(workspace, machine, moment)
+            await manager.drop_suspended(workspace, suspended)
 
     async def offline(self, workspace: Workspace, look: Callable[[Guest], Awaitable[T]]) -> T:
         """Look into a stopped workspace, in a throwaway copy of its machine: no network, and nothing is kept."""

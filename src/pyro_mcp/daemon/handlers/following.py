@@ -16,7 +16,7 @@ STREAM_CHUNK = 64 * 1024
 
 async def wait_and_pass_on(call: Call, command: Command, seconds: float, offset: int = 0) -> None:
     """Wait until the command ends or the time is over; a listening caller gets its output meanwhile."""
-    if call.emit is None:
+    if not call.listens_to_output:
         await command.wait_ended(seconds)
         return
     try:

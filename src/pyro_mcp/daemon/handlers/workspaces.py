@@ -11,16 +11,20 @@ from pathlib import Path
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.errors import InvalidInput, Unsupported
+from pyro_mcp.errors import Conflict, InvalidInput, Unsupported
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.workspaces import changes, transfer
 from pyro_mcp.workspaces.archives import Progress
+from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
-from pyro_mcp.workspaces.landing import land
+from pyro_mcp.workspaces.landing import is_dot_git, land
 from pyro_mcp.workspaces.manager import Plan, PreparedSeed
+from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
+
+LANDINGS_KEPT = 20
 
 
 class WorkspaceHandlers:
@@ -186,7 +190,8 @@ class WorkspaceHandlers:
             )
             for row in rows
         ]
-        return models.History(workspace=workspace.id, events=events)
+        cursor = max((row.change for row in rows), default=after or 0)
+        return models.History(workspace=workspace.id, events=events, cursor=cursor)
 
     async def push_workspace_sync(
         self, call: Call, *, workspace: Workspace, path: str, dest: str, include_ignored: bool
@@ -223,6 +228,7 @@ class WorkspaceHandlers:
             )
         async with workspace.lock.shared():
             entries = await changes.changed_entries(workspace.guest, whole=True)
+        await asyncio.to_thread(_refuse_secrets, workspace, entries)
         place = Path(repo or seed["source"])
         landed = await asyncio.to_thread(
             functools.partial(
@@ -233,10 +239,13 @@ class WorkspaceHandlers:
                 base_commit=seed.get("commit"),
                 branch=branch,
                 message=message or f"Changes from pyro workspace {row.name or workspace.id}",
-                previous=row.landed.get(branch),
+                previous=row.landed.get(branch, "").split(),
             )
         )
-        workspace.row = replace(workspace.row, landed={**row.landed, branch: landed.commit if landed.plain else ""})
+        if landed.plain:
+            # The older ones, too: an undo puts the branch back to one of them.
+            commits = [*workspace.row.landed.get(branch, "").split(), landed.commit][-LANDINGS_KEPT:]
+            workspace.row = replace(workspace.row, landed={**workspace.row.landed, branch: " ".join(commits)})
         await self._context.manager.save(workspace)
         return models.Landed(
             workspace=workspace.id,
@@ -249,6 +258,31 @@ def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts
     found = collect(literal, files, hosts)
     bound = any(secret.host is not None for secret in found.values())
     return Secrets(found, new_authority("secrets") if bound else b"")
+
+
+def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
+    """A commit is for ever, and a masked one would be a wrong one.
+
+    Raises:
+        Conflict: a changed file holds a secret's value that it did not hold before.
+    """
+    redactor = workspace.redactor
+    if not redactor:
+        return
+
+    def holds(version: FileVersion | None) -> bool:
+        return version is not None and redactor.data(version.content) != version.content
+
+    found = [entry.path for entry in entries if holds(entry.new) and not holds(entry.old)]
+    found = [show(path) for path in found if not is_dot_git(path)]
+    if found:
+        raise Conflict(
+            f"The value of a secret stands in {', '.join(found[:10])}; it would be kept in git for ever. "
+            "Nothing was changed.",
+            hint="Take it out of these files in the workspace, then land again.",
+            code="secret_in_changes",
+            details={"files": found},
+        )
 
 
 def checked_domains(patterns: list[str]) -> list[str]:

@@ -281,9 +281,8 @@ class GvisorEngine:
             return None
         self.limits.adopt(machine_id, record.pins)
         machine = GvisorMachine(self, directory, record)
-        # A daemon that was killed during a snapshot left the agent frozen; a spare `thaw` is harmless.
-        if not (directory / "run" / "agent.sock").exists():
-            (directory / "run" / "thaw").touch()
+        # A daemon that was killed during a snapshot left the agent frozen, or about to be; a spare `thaw` is harmless.
+        (directory / "run" / "thaw").touch()
         return machine
 
     async def destroy(self, machine_id: str) -> None:

@@ -102,6 +102,9 @@ class GvisorMachine:
             partial.mkdir(parents=True)
             thaw, frozen = self.directory / "run" / "thaw", self.directory / "run" / "frozen"
             frozen.unlink(missing_ok=True)
+            if (self.directory / "run" / "agent.sock").exists():
+                # One that nobody took away, with which the agent would not stay frozen.
+                thaw.unlink(missing_ok=True)
             try:
                 await self._freeze(frozen)
                 (partial / AGENT_NAME).write_text(self.record.agent)

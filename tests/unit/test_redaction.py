@@ -1,0 +1,152 @@
+"""Masks: every value goes, whatever it is cut into, and nothing changes its length."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyro_mcp.workspaces.redaction import TELLING, Redactor, StreamRedactor
+
+VALUE = 'tok-7f3a/9+Zz"q~0€x'
+values = st.lists(st.text("abc/\n", min_size=4, max_size=12), min_size=1, max_size=3)
+texts = st.text("abc/\n%2fFYWJj=", max_size=80).map(str.encode)
+
+
+def ideal(data: bytes, redactor: Redactor) -> bytes:
+    """What a mask has to say, said simply."""
+    out = bytearray(data)
+    for form in redactor.forms:
+        for at in range(len(data)):
+            if data.startswith(form, at):
+                out[at : at + len(form)] = b"*" * len(form)
+    return bytes(out)
+
+
+def cut(data: bytes, cuts: list[int]) -> list[bytes]:
+    ends = sorted({min(at, len(data)) for at in cuts} | {len(data)})
+    return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        VALUE,
+        quote(VALUE),
+        quote(VALUE, safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(VALUE, safe="")),
+        json.dumps(VALUE)[1:-1],
+        json.dumps(VALUE, ensure_ascii=False)[1:-1],
+        base64.b64encode(VALUE.encode()).decode(),
+        base64.b64encode(VALUE.encode()).decode().rstrip("="),
+        base64.urlsafe_b64encode(VALUE.encode()).decode(),
+        base64.b64encode(VALUE.encode() + b"\n").decode(),
+    ],
+)
+def test_a_value_is_masked_in_its_usual_spellings(spelled: str) -> None:
+    redactor = Redactor([VALUE])
+    assert redactor.text(f"<{spelled}>") == f"<{'*' * len(spelled.encode())}>"
+    assert Redactor([]).text(spelled) == spelled
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "use", "user:"])
+def test_a_value_within_longer_base64_cannot_be_decoded_from_it(before: str) -> None:
+    encoded = base64.b64encode(f"{before}{VALUE}:more".encode())
+    left = Redactor([VALUE]).data(encoded)
+    assert len(left) == len(encoded)
+    plain = base64.b64decode(left.replace(b"*", b"A"))
+    assert not any(VALUE.encode()[at : at + 3] in plain for at in range(len(VALUE.encode()) - 2))
+
+
+@pytest.mark.parametrize("width", [64, 76])
+def test_long_base64_is_masked_on_several_lines(width: int) -> None:
+    value = "".join(chr(33 + n * 7 % 90) for n in range(300))
+    encoded = base64.b64encode(value.encode()).decode()
+    wrapped = "\n".join(encoded[at : at + width] for at in range(0, len(encoded), width))
+    assert set(Redactor([value]).text(wrapped)) == {"*", "\n"}
+
+
+def test_lines_of_a_value_of_several_lines_are_masked_by_themselves() -> None:
+    key = "-----BEGIN KEY-----\nMIIabcdefgh\nxy\n-----END KEY-----\n"
+    said = Redactor([key]).text("  MIIabcdefgh\nxy\n")
+    assert said == "  ***********\nxy\n"
+
+
+def test_nothing_short_is_masked() -> None:
+    assert Redactor(["a   \n"]).text("banana") == "banana"
+
+
+def test_values_that_overlap_are_all_masked() -> None:
+    assert Redactor(["abcdef", "defghi"]).text("abcdefghi.") == "*********."
+    assert Redactor(["abab"]).text("abababab") == "*" * 8
+    assert Redactor(["pass", "password"]).text("password pass") == "******** ****"
+
+
+def test_a_record_is_masked_all_through_and_keeps_what_is_no_text() -> None:
+    record = {"host": "x.hidden-1.test", "port": 443, "more": ["hidden-1", None, {"a": ("hidden-1",)}]}
+    masked = Redactor(["hidden-1"]).record(record)
+    assert masked == {"host": "x.********.test", "port": 443, "more": ["********", None, {"a": ["********"]}]}
+
+
+def test_a_part_of_a_text_may_begin_and_end_in_the_middle_of_a_value() -> None:
+    value = "0123456789abcdef"
+    redactor = Redactor([value])
+    whole = f"<<{value}>>"
+    for at in range(len(whole) + 1):
+        for shown in (redactor.part(whole[:at]), redactor.part(whole[at:])):
+            assert sum(character in value for character in shown) <= len(value) // 4
+        assert len(redactor.part(whole[:at])) == at
+    assert redactor.part(value[4:-4]) == value[4:-4]  # neither end of it: not recognised
+    assert Redactor([]).part("abc") == "abc"
+
+
+@given(values, texts)
+def test_masking_is_whole_and_keeps_lengths(secrets: list[str], data: bytes) -> None:
+    redactor = Redactor(secrets)
+    assert redactor.data(data) == ideal(data, redactor)
+    assert redactor.data(redactor.data(data)) == redactor.data(data)
+
+
+@given(values, texts, st.lists(st.integers(0, 80)))
+def test_a_stream_does_not_depend_on_its_cuts(secrets: list[str], data: bytes, cuts: list[int]) -> None:
+    redactor = Redactor(secrets)
+    stream = StreamRedactor(redactor)
+    assert b"".join([*map(stream.feed, cut(data, cuts)), stream.end()]) == ideal(data, redactor)
+
+
+@given(
+    st.text("abc", max_size=30).map(str.encode),
+    st.text("abc", max_size=30).map(str.encode),
+    st.text("abc", min_size=4, max_size=30),
+    st.lists(st.integers(0, 90)),
+)
+def test_what_cannot_be_held_tells_little_and_the_rest_of_it_is_masked(
+    before: bytes, after: bytes, value: str, cuts: list[int]
+) -> None:
+    redactor = Redactor([value])
+    data = before + value.encode() + after
+    stream = StreamRedactor(redactor)
+    out = b""
+    for piece in cut(data, cuts):
+        out += stream.feed(piece) + stream.flush()
+        assert not stream.pending
+    out += stream.end()
+    assert len(out) == len(data)
+    begin = len(before)
+    shown = out[begin : begin + len(value)].replace(b"*", b"")
+    assert value.encode() not in out
+    assert len(shown) <= min(TELLING, len(value) // 4), (out, data)
+    # What was not a value's is there unless it looked like the beginning of one when it had to go.
+    assert all(given in (wanted, ord("*")) for given, wanted in zip(out, data, strict=True))
+
+
+def test_without_values_nothing_is_held() -> None:
+    stream = StreamRedactor(Redactor([]))
+    assert stream.feed(b"anything") == b"anything"
+    assert not stream.pending
+    assert stream.flush() == stream.end() == b""
