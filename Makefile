@@ -5,10 +5,10 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent lint format bench reference clean
+.PHONY: help setup demo test test-python test-agent test-conformance smoke-use-cases lint format bench reference clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: ## Install what is missing: system packages (only with the privileges at hand), Python packages, the guest agent.
 	@scripts/setup.sh
@@ -23,6 +23,16 @@ test-python: setup
 
 test-agent: setup
 	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
+
+test-conformance: setup ## The official MCP conformance suite and the inspector (from npm) against the server over HTTP.
+	@$(RUN) python -m tests.conformance
+
+SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval
+
+smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
+
+$(SMOKES:%=smoke-%): smoke-%: setup
+	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
 
 lint: setup ## ruff, mypy --strict, layers, gofmt.
 	@$(RUN) ruff check .

@@ -33,7 +33,9 @@ def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path
     assert pyro.list_workspaces().workspaces == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/install.md", "docs/troubleshooting.md", "docs/first-run.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/install.md", "docs/troubleshooting.md", "docs/first-run.md", "docs/mcp-http.md"]
+)
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     known = {" ".join(words) for words in COMMANDS | EXTRA}
     named = re.findall(r"(?:`|\$ |^ +)pyro ((?:[a-z]+ ?){1,3})", (ROOT / page).read_text(), re.MULTILINE)
@@ -45,7 +47,11 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *[f"docs/{name}.md" for name in ("architecture", "security", "install")]]
+    "page",
+    [
+        "README.md",
+        *[f"docs/{name}.md" for name in ("architecture", "security", "install", "mcp-http", "use-cases/README")],
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     source = ROOT / page

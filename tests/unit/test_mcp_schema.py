@@ -21,8 +21,9 @@ from pyro_mcp.errors import NotPermitted
 from pyro_mcp.locations import Locations
 from pyro_mcp.mcp import toolbox as toolbox_module
 from pyro_mcp.mcp.access import Access
+from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.instructions import MAX_CHARACTERS, instructions
-from pyro_mcp.mcp.opening import HANDSHAKE_VERSIONS, STATELESS_VERSION, Opening
+from pyro_mcp.mcp.opening import ACKNOWLEDGED, HANDSHAKE_VERSIONS, STATELESS_VERSION, Opening
 from pyro_mcp.mcp.schema import operations_of, output_schema, tool, without_empty
 from pyro_mcp.mcp.server import create_server
 from pyro_mcp.mcp.toolbox import Answer, Toolbox
@@ -288,6 +289,9 @@ def test_a_cancelled_call_ends_its_command_but_a_leaving_host_does_not(
 # -- the opening
 
 
+LISTS = ("server/discover", "tools/list", "prompts/list", "resources/list", "resources/templates/list")
+
+
 def messages(version: str) -> list[dict[str, Any]]:
     if version == STATELESS_VERSION:
         prefix = "io.modelcontextprotocol/"
@@ -296,10 +300,7 @@ def messages(version: str) -> list[dict[str, Any]]:
             prefix + "clientCapabilities": {"elicitation": {}},
             prefix + "clientInfo": {"name": "host", "version": "1"},
         }
-        return [
-            {"id": number, "method": method, "params": {"_meta": meta}}
-            for number, method in enumerate(("server/discover", "tools/list"))
-        ]
+        return [{"id": number, "method": method, "params": {"_meta": meta}} for number, method in enumerate(LISTS)]
     opened = {"protocolVersion": version, "capabilities": {"roots": {}}, "clientInfo": {"name": "host", "version": "1"}}
     return [
         {"id": 0, "method": "initialize", "params": opened},
@@ -307,6 +308,7 @@ def messages(version: str) -> list[dict[str, Any]]:
         {"id": 1, "method": "tools/list"},
         {"id": "two", "method": "tools/list", "params": {}},
         {"id": 3, "method": "ping"},
+        *({"id": 4 + number, "method": method} for number, method in enumerate(LISTS[2:])),
     ]
 
 
@@ -333,29 +335,76 @@ class Host(io.StringIO):
         return len(text)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("version", [*HANDSHAKE_VERSIONS, STATELESS_VERSION])
-def test_the_opening_answers_word_for_word_as_the_library(profile: Profile, version: str, locations: Locations) -> None:
+def library_says(profile: Profile, messages: list[dict[str, Any]], wanted: int) -> list[dict[str, Any]]:
+    """What the library, without the opening, says to these messages."""
+    host = Host(messages, wanted)
     access = Access(Path("/p"))
-    text = instructions(profile, access)
-    toolbox = Toolbox(profile, access, AsyncPyro(transport=AsyncTransport(locations, start=None)))
-    opening = Opening(toolbox.tools, text)
-    said = [{"jsonrpc": "2.0", **message} for message in messages(version)]
-    ours = [opening.answer(message) for message in said if not opening.notice(message)]
 
-    host = Host(said, len(ours))
-
-    async def library() -> None:
-        server = create_server(toolbox, text)
+    async def main() -> None:
+        # No call is made, so that no daemon is needed.
+        toolbox = Toolbox(profile, access, AsyncPyro(transport=AsyncTransport(Locations.of_this_user(), start=None)))
+        server = create_server(toolbox, Catalogue.of(profile, access))
         async with stdio_server(anyio.wrap_file(host), anyio.wrap_file(host)) as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())
 
-    anyio.run(library)
-    theirs = {message["id"]: message for message in host.heard}
+    anyio.run(main)
+    return host.heard
+
+
+@pytest.fixture
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "pyro"))
+
+
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("version", [*HANDSHAKE_VERSIONS, STATELESS_VERSION])
+def test_the_opening_answers_word_for_word_as_the_library(profile: Profile, version: str) -> None:
+    opening = Opening(Catalogue.of(profile, Access(Path("/p"))))
+    said = [{"jsonrpc": "2.0", **message} for message in messages(version)]
+    if profile == "vm-run":
+        said = [message for message in said if message["method"].partition("/")[0] not in ("prompts", "resources")]
+    ours = [opening.answer(message) for message in said if not opening.notice(message)]
+    theirs = {message["id"]: message for message in library_says(profile, said, len(ours))}
     assert len(theirs) == len(ours) > 1
     for answer in ours:
         assert answer is not None
         assert theirs[answer["id"]] == answer
+
+
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"toolsListChanged": True, "promptsListChanged": False, "resourcesListChanged": True},
+        {"resourceSubscriptions": ["pyro://workspaces/w/diff"]},
+        {"resourceSubscriptions": []},
+    ],
+)
+def test_a_subscription_is_acknowledged_as_the_library_does(wanted: dict[str, Any]) -> None:
+    meta = messages(STATELESS_VERSION)[0]["params"]["_meta"]
+    message = {
+        "jsonrpc": "2.0",
+        "id": "s",
+        "method": "subscriptions/listen",
+        "params": {"_meta": meta, "notifications": wanted},
+    }
+    opening = Opening(Catalogue.of("workspace-core", Access(None)))
+    ours = opening.answer(message)
+    assert ours == library_says("workspace-core", [message], 1)[0]
+    assert (opening.replay, opening.swallow) == ([message], {(ACKNOWLEDGED, "s")})
+
+
+def test_what_needs_the_daemon_is_put_off_and_holds_nothing_up() -> None:
+    opening = Opening(Catalogue.of("workspace-core", Access(None)), nothing_runs=lambda: False)
+    listed = {"jsonrpc": "2.0", "id": 9, "method": "resources/list"}
+    assert not opening.puts_off(listed)
+    for message in messages("2025-11-25")[:1]:
+        opening.answer({"jsonrpc": "2.0", **message})
+    assert opening.answer(listed) is None
+    assert opening.puts_off(listed)
+    assert opening.answer({"jsonrpc": "2.0", "id": 10, "method": "tools/list"}) is not None
 
 
 def test_the_opening_leaves_to_the_library_what_it_does_not_know() -> None:
@@ -370,7 +419,8 @@ def test_the_opening_leaves_to_the_library_what_it_does_not_know() -> None:
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {}},
     ]
     for message in unknown:
-        opening = Opening([], "")
+        opening = Opening(Catalogue())
         assert opening.answer(message) is None
+        assert not opening.puts_off(message)
         assert not opening.notice(message)
         assert opening.replay == []

@@ -78,7 +78,7 @@ def test_a_host_with_a_handshake_is_served_through_and_through(tmp_path: Path, v
     assert len(heard[2]["result"]["tools"]) == 17
     assert heard[3]["result"]["isError"] is True
     assert "[path_not_allowed]" in heard[3]["result"]["content"][0]["text"]
-    host.say({"id": 4, "method": "prompts/list"})
+    host.say({"id": 4, "method": "logging/setLevel", "params": {"level": "info"}})
     assert heard.keys() == {1, 2, 3}
     assert host.hear()["error"]["code"] == -32601
     assert host.leave() == 0

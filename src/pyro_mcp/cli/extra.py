@@ -25,7 +25,7 @@ class Extra:
 def extras() -> list[Extra]:
     """All of them that this installation has."""
     found = [
-        Extra(("mcp", "serve"), "Serve the tools to a chat host over standard input and output.", _mcp_serve),
+        Extra(("mcp", "serve"), "Serve the tools to a chat host over standard input and output, or HTTP.", _mcp_serve),
         Extra(("daemon", "start"), "Start the daemon; other commands do so by themselves.", _daemon_start),
         Extra(
             ("daemon", "stop"), "Ask the daemon to leave. Machines live on; the next daemon adopts them.", _daemon_stop
@@ -68,7 +68,9 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         add_help=False,
         description="Serve the tools to a chat host over standard input and output.\n\n"
         "Through the tools, only the project folder (CLAUDE_PROJECT_DIR, else the working directory) and the folders\n"
-        "given with --allow-path can be read or written on this machine.",
+        "given with --allow-path can be read or written on this machine.\n\n"
+        "With --http, hosts on other machines are served at /mcp, for as long as the server runs. They need the\n"
+        "bearer token, from --token-file, --new-token or the variable PYRO_MCP_TOKEN.",
     )
     parser.add_argument(
         "--profile",
@@ -122,7 +124,25 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         metavar=SecretHost.shape,
         help="The one host that gets a secret, in request headers; workspaces hold a placeholder. Repeatable.",
     )
+    parser.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        help="Serve over streamable HTTP instead; a port alone means 127.0.0.1, port 0 a free one.",
+    )
+    parser.add_argument("--token-file", metavar="FILE", help="The bearer token; only the user may be able to read it.")
+    parser.add_argument("--new-token", metavar="FILE", help="Make a bearer token, keep it in FILE, and use it.")
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="A name by which hosts call the server, besides its address. Repeatable.",
+    )
     found = _options(parser, words, after)
+    if found.http is None and (found.token_file or found.new_token or found.allow_host):
+        raise usage_error("--token-file, --new-token and --allow-host belong to --http HOST:PORT.")
+    if found.token_file and found.new_token:
+        raise usage_error("--token-file and --new-token exclude each other.")
     for path in found.allow_path:
         if not os.path.isdir(os.path.expanduser(path)):
             raise usage_error(f"--allow-path {path}: there is no such directory.")
@@ -137,7 +157,18 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,
     )
+    if found.http is not None:
+        return _serve_http(found, access)
     return serve(profile=found.profile, access=access)
+
+
+def _serve_http(found: Any, access: Any) -> int:
+    from pyro_mcp.mcp.door import find_token, new_token
+    from pyro_mcp.mcp.http import address_of, serve_http
+
+    address_of(found.http)
+    token = new_token(found.new_token) if found.new_token else find_token(os.environ, found.token_file)
+    return serve_http(profile=found.profile, access=access, address=found.http, token=token, names=found.allow_host)
 
 
 def _state_parser(prog: str, summary: str) -> Parser:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,8 @@ class Access:
 
         The home directory and `/` are no project folders: too much of the user's would be in reach.
         """
-        folder = os.environ.get("CLAUDE_PROJECT_DIR") or os.getcwd()
-        project: Path | None = Path(os.path.realpath(folder))
-        home = Path(os.path.realpath(os.path.expanduser("~")))
-        if project == home or project == Path("/") or not Path(folder).is_dir():
-            project = None
         return cls(
-            project,
+            _project(os.environ.get("CLAUDE_PROJECT_DIR") or os.getcwd()),
             tuple(Path(os.path.realpath(os.path.expanduser(p))) for p in allow_paths),
             network,
             tuple(allow_domains),
@@ -65,6 +60,17 @@ class Access:
             dict(secret_files or {}),
             dict(secret_hosts or {}),
         )
+
+    def with_roots(self, folders: Sequence[Path]) -> Access:
+        """The first folder that can be a project is the project; the one that was stays in reach."""
+        for folder in folders:
+            project = _project(str(folder))
+            if project is not None and project != self.project:
+                before = () if self.project is None else (self.project,)
+                return replace(self, project=project, allowed=(*self.allowed, *before))
+            if project is not None:
+                break
+        return self
 
     def granted(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments, host paths resolved and within what is allowed.
@@ -125,3 +131,9 @@ class Access:
                 code="path_not_allowed",
             )
         return found
+
+
+def _project(folder: str) -> Path | None:
+    """The folder, resolved; None where it is none, or holds too much of the user's."""
+    project, home = Path(os.path.realpath(folder)), Path(os.path.realpath(os.path.expanduser("~")))
+    return None if project in (home, Path("/")) or not project.is_dir() else project

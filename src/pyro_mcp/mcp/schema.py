@@ -33,7 +33,7 @@ _PLACES = {"workspace_create": 0, "workspace_exec": 1, "env_list": 3, "vm_run": 
 
 def tool(operation: Operation) -> Schema:
     """One tool, as `tools/list` gives it."""
-    return {
+    made: Schema = {
         "name": operation.mcp,
         "description": operation.summary,
         "inputSchema": input_schema(operation),
@@ -45,6 +45,14 @@ def tool(operation: Operation) -> Schema:
             "openWorldHint": operation.open_world,
         },
     }
+    if any(p.name == "max_bytes" for p in offered(operation)):
+        made["_meta"] = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARACTERS}
+    return made
+
+
+MAX_RESULT_CHARACTERS = 200_000
+"""What Claude Code passes on whole of a result whose size the model itself asked for (`max_bytes`); by default it
+keeps results of more than 25,000 tokens from the model."""
 
 
 def offered(operation: Operation) -> list[Parameter]:

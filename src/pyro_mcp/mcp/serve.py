@@ -15,9 +15,8 @@ import threading
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from pyro_mcp.mcp.access import Access
-from pyro_mcp.mcp.instructions import instructions
-from pyro_mcp.mcp.opening import Opening
-from pyro_mcp.mcp.schema import operations_of, tool
+from pyro_mcp.mcp.catalogue import Catalogue
+from pyro_mcp.mcp.opening import Opening, said
 from pyro_mcp.operations import Profile
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def serve(*, profile: Profile, access: Access) -> int:
     # The host's wish to end us is obeyed at once: the daemon keeps all that matters.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     wire_in, wire_out = _claim_standard_streams()
-    text = instructions(profile, access)
-    opening = Opening([tool(op) for op in operations_of(profile)], text)
+    catalogue = Catalogue.of(profile, access)
+    opening = Opening(catalogue, _nothing_runs)
     loaded = _load()
     lines = _Lines(wire_in)
     if not _open(opening, lines, wire_out, loaded):
@@ -44,10 +43,18 @@ def serve(*, profile: Profile, access: Access) -> int:
     async def run() -> None:
         pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"))
         toolbox = Toolbox(profile, access, pyro)
-        await _hand_over(toolbox, text, opening, lines, wire_out)
+        await _hand_over(toolbox, catalogue, opening, lines, wire_out)
 
     asyncio.run(run())
     return 0
+
+
+def _nothing_runs() -> bool:
+    """Whether there is no daemon that could know of workspaces. Imports what few hosts make it need."""
+    from pyro_mcp.client.launch import accepts
+    from pyro_mcp.locations import Locations
+
+    return not accepts(Locations.of_this_user())
 
 
 def _claim_standard_streams() -> tuple[int, int]:
@@ -113,14 +120,17 @@ def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
     poll = select.poll()
     poll.register(lines.fd, select.POLLIN)
     poll.register(loaded, select.POLLIN)
+    later: list[str] = []
     while True:
         if not lines.buffered():
             ready = [fd for fd, _ in poll.poll()]
             if lines.fd not in ready:
+                lines.put_back = later
                 return True
         line = lines.next()
         if not line:
-            return False
+            lines.put_back = later
+            return bool(later)
         if not line.strip():
             continue
         try:
@@ -130,8 +140,11 @@ def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
         if opening.notice(message):
             continue
         answer = opening.answer(message)
+        if answer is None and opening.puts_off(message):
+            later.append(line)
+            continue
         if answer is None:
-            lines.put_back.insert(0, line)
+            lines.put_back = [*later, line]
             return True
         _write(wire_out, json.dumps(answer, separators=(",", ":"), ensure_ascii=False) + "\n")
 
@@ -162,17 +175,17 @@ class _Input:
 
 
 class _Output:
-    """Standard output for the library, without the answer that was given already."""
+    """Standard output for the library, without what was said already."""
 
-    def __init__(self, fd: int, swallow: Any) -> None:
+    def __init__(self, fd: int, swallow: set[tuple[str, Any]]) -> None:
         self._fd = fd
         self._swallow = swallow
 
     def write(self, text: str) -> int:
-        if self._swallow is not None:
-            message = json.loads(text)
-            if message.get("id") == self._swallow and "method" not in message:
-                self._swallow = None
+        if self._swallow:
+            key = said(json.loads(text))
+            if key in self._swallow:
+                self._swallow.discard(key)
                 return len(text)
         _write(self._fd, text)
         return len(text)
@@ -181,13 +194,13 @@ class _Output:
         pass
 
 
-async def _hand_over(toolbox: Toolbox, text: str, opening: Opening, lines: _Lines, wire_out: int) -> None:
+async def _hand_over(toolbox: Toolbox, catalogue: Catalogue, opening: Opening, lines: _Lines, wire_out: int) -> None:
     import anyio
     from mcp.server.stdio import stdio_server
 
     from pyro_mcp.mcp.server import create_server
 
-    server = create_server(toolbox, text)
+    server = create_server(toolbox, catalogue, roots=True)
     lines.put_back[:0] = [json.dumps(message) + "\n" for message in opening.replay]
     stdin = anyio.wrap_file(cast("IO[str]", _Input(lines, toolbox)))
     stdout = anyio.wrap_file(cast("IO[str]", _Output(wire_out, opening.swallow)))

@@ -10,13 +10,17 @@ import asyncio
 import difflib
 import json
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from pyro_mcp.aio import AsyncPyro
-from pyro_mcp.client.answers import Event, Progress, Started
+from pyro_mcp.client.answers import Event, Output, Progress, Started
+from pyro_mcp.client.launch import accepts
 from pyro_mcp.errors import InternalError, InvalidInput, PyroError
+from pyro_mcp.locations import Locations
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
@@ -27,6 +31,10 @@ CALL_SECONDS = 49.0
 """No call lasts longer: Codex and OpenCode give a tool 60 s, and 50 s is what we promise (shared contract)."""
 WAIT_SECONDS = 45.0
 """The longest wait that is passed on, so that the rest of the call fits within `CALL_SECONDS`."""
+LINE_CHARACTERS = 120
+"""Of a command's last line, in a word of progress."""
+LISTED_WORKSPACES = 100
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 OnProgress = Callable[[Progress], None]
 
 
@@ -39,6 +47,15 @@ class Answer:
     is_error: bool = False
 
 
+def last_line(data: bytes) -> str:
+    """The last line of some output that has anything to read, in brief."""
+    for line in reversed(_STYLE.sub("", data[-4096:].decode("utf-8", "replace")).splitlines()):
+        text = "".join(c for c in line if c.isprintable()).strip()
+        if text:
+            return text[:LINE_CHARACTERS]
+    return ""
+
+
 def said(error: PyroError) -> Answer:
     """An error as text: message, next step, code."""
     return Answer(f"{error.message} {error.hint}".strip() + f" [{error.code}]", is_error=True)
@@ -48,6 +65,7 @@ class Toolbox:
     """The tools of one profile, within what the user allowed."""
 
     def __init__(self, profile: Profile, access: Access, pyro: AsyncPyro) -> None:
+        self.profile: Profile = profile
         self._access = access
         self._pyro = pyro
         self._operations = {str(op.mcp): op for op in operations_of(profile)}
@@ -56,13 +74,74 @@ class Toolbox:
         self._left: set[asyncio.Task[Any]] = set()
         self.leaving = False
         """The host is going: calls that are cancelled now are not what it wants ended."""
+        self._hurry: asyncio.Event = asyncio.Event()
+        self.active = 0
+        """Calls under way."""
 
-    async def call(self, name: str, arguments: dict[str, Any] | None, on_progress: OnProgress | None = None) -> Answer:
-        """Run a tool; every failure is an answer, only cancellation passes through."""
+    def leave(self) -> None:
+        """The server is going: calls under way answer with what they know, and their commands run on."""
+        self.leaving = True
+        self._hurry.set()
+
+    def looks_at_host(self, name: str) -> bool:
+        """Whether a tool may reach a path of the user's machine."""
+        operation = self._operations.get(name)
+        return operation is not None and bool(operation.host_paths)
+
+    def take_roots(self, folders: Sequence[Path]) -> None:
+        """What the host says its project is."""
+        self._access = self._access.with_roots(folders)
+
+    def changes(self, name: str) -> Literal["workspaces", "one"] | None:
+        """What a tool changes: which workspaces there are, something in one, or nothing."""
+        operation = self._operations.get(name)
+        if operation is None or operation.read_only:
+            return None
+        listed = ("create_workspace", "delete_workspace", "fork_workspace", "update_workspace")
+        return "workspaces" if operation.name in listed else "one"
+
+    async def workspaces(self) -> list[dict[str, Any]]:
+        """The workspaces of a daemon that runs, last used first; none is started for that."""
+        if not accepts(Locations.of_this_user()):
+            return []
+        listed = await self._pyro.call(REGISTRY["list_workspaces"], {})
+        return list(listed["workspaces"][:LISTED_WORKSPACES])
+
+    async def carry_out(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Run a read-only operation by its own name, for a resource."""
+        operation = REGISTRY[name]
+        validated(operation, arguments)
+        return await self._pyro.call(operation, arguments)
+
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None,
+        on_progress: OnProgress | None = None,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """Run a tool; every failure is an answer, only cancellation passes through.
+
+        A cancelled call ends its command, unless it was `interrupted` rather than cancelled by its host.
+        """
+        self.active += 1
+        try:
+            return await self._called(name, arguments, on_progress, interrupted)
+        finally:
+            self.active -= 1
+
+    async def _called(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None,
+        on_progress: OnProgress | None,
+        interrupted: Callable[[], bool],
+    ) -> Answer:
         try:
             operation = self._find(name)
             ready = self._ready(operation, arguments or {})
-            return await self._carried_out(operation, ready, on_progress)
+            return await self._carried_out(operation, ready, on_progress, interrupted)
         except PyroError as error:
             return said(error)
         except Exception as error:
@@ -121,7 +200,11 @@ class Toolbox:
             del arguments["seed_path"]
 
     async def _carried_out(
-        self, operation: Operation, arguments: dict[str, Any], on_progress: OnProgress | None
+        self,
+        operation: Operation,
+        arguments: dict[str, Any],
+        on_progress: OnProgress | None,
+        interrupted: Callable[[], bool],
     ) -> Answer:
         handle: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -130,17 +213,22 @@ class Toolbox:
                 handle.set_result(event.handle)
             elif isinstance(event, Progress) and on_progress is not None:
                 on_progress(event)
+            elif isinstance(event, Output) and on_progress is not None and (line := last_line(event.data)):
+                on_progress(Progress(line))
 
         listens = operation.streams and (on_progress is not None or operation.name in ("exec_workspace", "run_in_vm"))
         work = asyncio.ensure_future(
-            self._pyro.call(operation, arguments, on_event=heard if listens else None, outputs=False)
+            self._pyro.call(operation, arguments, on_event=heard if listens else None, outputs=on_progress is not None)
         )
+        hurry = asyncio.ensure_future(self._hurry.wait())
         try:
-            done, _ = await asyncio.wait({work}, timeout=CALL_SECONDS)
+            await asyncio.wait({work, hurry}, timeout=CALL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            self._give_up(operation, arguments, work, handle)
+            self._give_up(operation, arguments, work, handle, self.leaving or interrupted())
             raise
-        if not done:
+        finally:
+            hurry.cancel()
+        if not work.done():
             return self._not_yet(operation, arguments, work, handle.result() if handle.done() else None)
         return self._answer(operation, work.result())
 
@@ -155,8 +243,8 @@ class Toolbox:
         if operation.name == "run_in_vm" and handle is None:
             work.cancel()  # closing the connection ends the machine, so that it cannot run twice
             return Answer(
-                f"The machine was not ready within {CALL_SECONDS:.0f} s, most likely because its environment is still "
-                "being built; nothing was run. Call vm_run again. [not_ready]",
+                "The machine was not ready in time, most likely because its environment is still being built; nothing "
+                "was run. Call vm_run again. [not_ready]",
                 is_error=True,
             )
         self._keep(work)
@@ -173,7 +261,7 @@ class Toolbox:
             }
             return self._answer(operation, record)
         return Answer(
-            f"{operation.mcp} has not finished within {CALL_SECONDS:.0f} s and goes on. "
+            f"{operation.mcp} has not finished yet and goes on. "
             "Do not repeat it; see in a while with workspace_list or workspace_status what came of it. [still_running]",
             is_error=True,
         )
@@ -184,12 +272,13 @@ class Toolbox:
         arguments: dict[str, Any],
         work: asyncio.Task[Any],
         handle: asyncio.Future[str],
+        leaving: bool,
     ) -> None:
         """The host cancelled the call: end the command that it started.
 
         A one-shot machine ends with its connection. When the host itself goes, commands run on: it may come back.
         """
-        if operation.name != "exec_workspace" or self.leaving or work.done():
+        if operation.name != "exec_workspace" or leaving or work.done():
             work.cancel()
             return
 

@@ -1,0 +1,219 @@
+"""`pyro mcp serve --http`: the same tools for hosts on another machine, over streamable HTTP.
+
+The official library speaks both revisions here: with the handshake and sessions (2025-11-25 and before), and
+stateless (2026-07-28). No state of ours hangs on either: workspace ids are the only handles, so a session that is
+lost loses nothing. `door` decides who comes in. Nothing of this is imported when tools are served over stdio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import uvicorn
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.mcp.access import Access
+from pyro_mcp.mcp.catalogue import Catalogue
+from pyro_mcp.mcp.door import Door, Refusal, is_loopback
+from pyro_mcp.mcp.server import close_subscriptions, create_server
+from pyro_mcp.mcp.toolbox import Toolbox
+from pyro_mcp.operations import Profile
+
+PATH = "/mcp"
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes of one request, as for the daemon: the largest is a patch or a file of 1 MiB, escaped."""
+DRAIN_SECONDS = 4.0
+"""How long calls under way may take to answer after SIGTERM; they are told to hurry."""
+LINGER_SECONDS = 1
+SESSION = b"mcp-session-id"
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Application:
+    """The ASGI application: one path, behind the door. Use it within `running`."""
+
+    def __init__(self, toolbox: Toolbox, catalogue: Catalogue, door: Door) -> None:
+        self._toolbox = toolbox
+        self._door = door
+        self._server = create_server(toolbox, catalogue, interrupted=self._interrupted)
+        self._manager = StreamableHTTPSessionManager(self._server, max_request_body_size=MAX_REQUEST)
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._closing = False
+        self._posts = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """On the way out calls answer with what they know, and sessions and subscriptions end."""
+        async with self._manager.run():
+            try:
+                yield
+            finally:
+                self._closing = True
+                self._toolbox.leave()
+                close_subscriptions(self._server)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(DRAIN_SECONDS):
+                        await self._quiet.wait()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await _refuse(refusal, send)
+            return
+        if scope["method"] == "DELETE":
+            self._note_end(scope)
+        if scope["method"] != "POST":
+            await self._manager.handle_request(scope, receive, send)  # type: ignore[arg-type]
+            return
+        self._posts += 1
+        self._quiet.clear()
+        try:
+            await self._manager.handle_request(scope, receive, send)  # type: ignore[arg-type]
+        finally:
+            self._posts -= 1
+            if not self._posts:
+                self._quiet.set()
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        if scope["path"] != PATH:
+            return Refusal(404, f"There is nothing here; the server is at {PATH}.")
+        address = scope["server"][0] if scope.get("server") else None
+        refusal = self._door.refusal(scope["headers"], address)
+        if refusal is None and self._closing:
+            return Refusal(503, "The server is leaving.")
+        return refusal
+
+    def _note_end(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == SESSION:
+                self._ended[value.decode("latin-1")] = None
+                while len(self._ended) > 1000:
+                    self._ended.popitem(last=False)
+
+    def _interrupted(self, context: Any) -> bool:
+        """A host that ends its session leaves, as one does that closes standard input: its commands run on."""
+        request = context.request
+        return request is not None and request.headers.get(SESSION.decode()) in self._ended
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": refusal.message}}
+    headers = [(b"content-type", b"application/json")]
+    if refusal.challenge:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(error).encode()})
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: this module has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        yield
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """The host and port of `[HOST:]PORT`; loopback unless told.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdecimal() or int(port) > 65535:
+        raise InvalidInput(
+            f"--http {text}: give HOST:PORT or PORT, such as 127.0.0.1:8765; port 0 takes a free one.",
+            code="bad_usage",
+        )
+    return host, int(port)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        raise InvalidInput(
+            f"{host}:{port} cannot be listened on: {error.strerror or error}.", code="cannot_listen"
+        ) from None
+    return listener
+
+
+def serve_http(*, profile: Profile, access: Access, address: str, token: str, names: list[str]) -> int:
+    """Serve until SIGTERM or SIGINT. Gives the exit status."""
+    host, port = address_of(address)
+    listener = listening(host, port)
+    door = Door.with_token(token, [*names, *([] if host in ("0.0.0.0", "::") else [host])])
+    asyncio.run(_serve(profile, access, listener, door, host))
+    return 0
+
+
+async def _serve(profile: Profile, access: Access, listener: socket.socket, door: Door, host: str) -> None:
+    pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "http"))
+    application = Application(Toolbox(profile, access, pyro), Catalogue.of(profile, access), door)
+    config = uvicorn.Config(
+        application,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=LINGER_SECONDS,
+    )
+    server = _Server(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def leave(number: int) -> None:
+        loop.remove_signal_handler(number)  # the second time it ends us at once
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave, number)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    asked = asyncio.create_task(stop.wait())
+    async with application.running():
+        _announce(listener, host)
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    asked.cancel()
+    await serving
+    await pyro.close()
+
+
+def _announce(listener: socket.socket, host: str) -> None:
+    address = listener.getsockname()
+    shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+    said = f"Serving the tools at http://{shown}:{address[1]}{PATH}; a bearer token is required.\n"
+    if not is_loopback(address[0]):
+        said += (
+            f"Warning: {host} can be reached from other machines, and the token travels unencrypted. Prefer an SSH "
+            "tunnel to loopback, or a proxy that speaks TLS.\n"
+        )
+    sys.stderr.write(said)
+    sys.stderr.flush()
