@@ -141,9 +141,10 @@ def _undone(document: Document, change: Change) -> None:
         document.put(change.path, change.before)
         return
     place = change.path if change.in_list else change.path[:-1]
-    while place and document.get(place) in ([], {}):
+    if place and document.get(place) in ([], {}):
+        while len(place) > 1 and len(document.get(place[:-1])) == 1:
+            place = place[:-1]
         document.remove(place)
-        place = place[:-1]
 
 
 @dataclass(frozen=True)
