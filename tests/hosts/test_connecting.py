@@ -151,7 +151,7 @@ def test_a_broken_file_is_refused_and_stays(home: Path, name: str, capsys: pytes
 @EVERY
 def test_an_older_entry_of_ours_is_renewed_and_said(home: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     old = {
-        "claude-code": '{"mcpServers": {"pyro": {"command": "/old/pyro", "args": ["mcp", "serve"], "env": {"A": "1"}}}}',
+        "claude-code": '{"mcpServers": {"pyro": {"command": "/old/pyro", "args": ["mcp","serve"], "env": {"A": "1"}}}}',
         "codex": '[mcp_servers.pyro]\ncommand = "/old/pyro" # old\nargs = ["mcp", "serve"]\nenv = { A = "1" }\n',
         "opencode": '{"mcp": {"pyro": {"command": ["/old/pyro", "mcp", "serve"], "environment": {"A": "1"}}}}',
     }
