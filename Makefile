@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent lint format bench reference clean
+.PHONY: help setup demo test test-python test-agent test-hosts lint format bench reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ test-python: setup
 
 test-agent: setup
 	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
+
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
+	@$(RUN) python -m pytest tests/hosts/real_hosts.py
 
 lint: setup ## ruff, mypy --strict, layers, gofmt.
 	@$(RUN) ruff check .

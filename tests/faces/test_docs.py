@@ -16,6 +16,7 @@ from pyro_mcp.sdk import Pyro
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMANDS = {op.cli for op in REGISTRY.values()}
 EXTRA = {("mcp", "serve"), ("demo",), ("daemon", "stop"), ("daemon", "status"), ("daemon", "start"), ("daemon", "run")}
+EXTRA |= {("host", "connect"), ("host", "print-config"), ("host", "doctor"), ("host", "repair")}
 
 
 def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path: Path) -> None:
@@ -32,10 +33,12 @@ def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path
     assert pyro.list_workspaces().workspaces == []
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/install.md", "docs/troubleshooting.md", "docs/first-run.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/install.md", "docs/troubleshooting.md", "docs/first-run.md", "docs/hosts.md"]
+)
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     known = {" ".join(words) for words in COMMANDS | EXTRA}
-    named = re.findall(r"(?:`|\$ |^ +)pyro ((?:[a-z]+ ?){1,3})", (ROOT / page).read_text(), re.MULTILINE)
+    named = re.findall(r"(?:`|\$ |^ +)pyro ((?:[a-z](?:[a-z-]*[a-z])? ?){1,3})", (ROOT / page).read_text(), re.MULTILINE)
     found = [words for words in named if words.split()[0] in {k.split()[0] for k in known}]
     assert found
     for words in found:
@@ -44,7 +47,7 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *[f"docs/{name}.md" for name in ("architecture", "security", "install")]]
+    "page", ["README.md", *[f"docs/{name}.md" for name in ("architecture", "security", "install", "hosts")]]
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     source = ROOT / page

@@ -260,7 +260,7 @@ GUARD_LOST = {
 
 
 def test_three_commands_lead_from_nothing_to_a_connected_host(desk: Desk) -> None:
-    """Install pyro (1), install the environment (2), connect (3): the last is the only one about hosts."""
+    """`pipx install`, `pyro doctor --fix`, `pyro host connect`: the hosts themselves say that it holds."""
     desk.pyro("host", "connect", "claude-code")
     assert "Connected" in desk.run("claude", "mcp", "get", "pyro")
     desk.pyro("host", "connect", "codex")
