@@ -25,7 +25,7 @@ test-agent: setup
 	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
 
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
-	@$(RUN) python -m pytest tests/hosts/real_hosts.py
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
 
 lint: setup ## ruff, mypy --strict, layers, gofmt.
 	@$(RUN) ruff check .

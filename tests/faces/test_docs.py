@@ -38,7 +38,9 @@ def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path
 )
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     known = {" ".join(words) for words in COMMANDS | EXTRA}
-    named = re.findall(r"(?:`|\$ |^ +)pyro ((?:[a-z](?:[a-z-]*[a-z])? ?){1,3})", (ROOT / page).read_text(), re.MULTILINE)
+    named = re.findall(
+        r"(?:`|\$ |^ +)pyro ((?:[a-z](?:[a-z-]*[a-z])? ?){1,3})", (ROOT / page).read_text(), re.MULTILINE
+    )
     found = [words for words in named if words.split()[0] in {k.split()[0] for k in known}]
     assert found
     for words in found:

@@ -349,3 +349,22 @@ def test_one_word_for_all_permissions_becomes_the_rule_for_the_others(home: Path
     path.write_text(path.read_text() + "\n")
     guard.lowering(host, "user", project).apply()
     assert path.read_text() == '{\n  "permission": "allow" // mine\n}\n\n'
+
+
+@EVERY
+def test_what_was_written_between_two_guards_stays_when_they_come_down(home: Path, name: str) -> None:
+    host, project = hosts.host(name), home / "project"
+    path = home / SETTINGS[name][0]
+    guard.raising(host, "user", project).apply()
+    rule = host.guard_rules()[0]
+    document = host.document(path, path.read_text())
+    document.put(rule.path, ["theirs"] if rule.in_list else "theirs")
+    document.put(("later",), "theirs")
+    path.write_text(document.text)
+    assert guard.state(host, "user", project).missing
+    guard.raising(host, "user", project).apply()
+    assert not guard.state(host, "user", project).missing
+    guard.lowering(host, "user", project).apply()
+    after = host.document(path, path.read_text())
+    assert after.get(("later",)) == "theirs"
+    assert after.get(rule.path) == (["theirs"] if rule.in_list else "theirs")

@@ -69,7 +69,7 @@ def test_a_server_that_does_not_start_is_quoted(codex: Path, tmp_path: Path, pro
 
 def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
     with (
-        Dialogue(["/bin/sh", "-c", "exec cat >&2"], os.environ, tmp_path, timeout_seconds=0.1) as server,
+        Dialogue(["/bin/sh", "-c", "read one; read two"], os.environ, tmp_path, timeout_seconds=0.1) as server,
         pytest.raises(EngineError, match="in time"),
     ):
         server.request("ping", {})

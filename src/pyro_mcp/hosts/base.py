@@ -211,8 +211,11 @@ class Host(ABC):
     # -- what it does
 
     @abstractmethod
-    def launch(self, url: str) -> Launch:
-        """How to start it once, with the model endpoint at `url` and the user's configuration for all else."""
+    def launch(self, url: str, scratch: Path) -> Launch:
+        """How to start it once, with the model endpoint at `url` and the user's configuration for all else.
+
+        What it keeps of its sessions goes nowhere, or to `scratch`.
+        """
 
     @abstractmethod
     def seen(self, request: Mapping[str, Any]) -> Seen | None:

@@ -111,7 +111,7 @@ class ClaudeCode(Host):
         deny = [Rule(("permissions", "deny"), tool, True, f"{tool} is denied") for tool in OWN_TOOLS]
         return [*deny, Rule(("permissions", "allow"), f"mcp__{SERVER}", True, "pyro's tools are allowed")]
 
-    def launch(self, url: str) -> Launch:
+    def launch(self, url: str, scratch: Path) -> Launch:
         argv = (
             *(self.executable() or self.program, "-p", "ping", "--output-format", "stream-json", "--verbose"),
             *("--no-session-persistence", "--settings", json.dumps({"disableAllHooks": True})),

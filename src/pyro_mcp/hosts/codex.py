@@ -99,7 +99,7 @@ class Codex(Host):
             ),
         ]
 
-    def launch(self, url: str) -> Launch:
+    def launch(self, url: str, scratch: Path) -> Launch:
         provider = f'{{name = "pyro", base_url = "{url}/v1", wire_api = "responses", env_key = "PYRO_PROBE_KEY"}}'
         settings = {
             "model_provider": '"pyro_probe"',

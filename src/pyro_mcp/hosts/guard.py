@@ -67,7 +67,8 @@ class Guarding:
                 "host": self.host.name,
                 "made_file": earlier.get("made_file", self.edit.before is None),
                 "backup": earlier.get("backup", str(saved) if saved else None),
-                "sha256": _digest(self.edit.after),
+                # Put up a second time, others have written in between: then there is no going back to a whole file.
+                "sha256": None if earlier else _digest(self.edit.after),
                 "changes": [*earlier.get("changes", ()), *(change.to_record() for change in self.changes)],
             },
         )

@@ -86,7 +86,7 @@ class OpenCode(Host):
             Rule(("permission", f"{SERVER}_*"), "allow", says="pyro's tools are allowed"),
         ]
 
-    def launch(self, url: str) -> Launch:
+    def launch(self, url: str, scratch: Path) -> Launch:
         provider = {
             "npm": "@ai-sdk/openai-compatible",
             "options": {"baseURL": f"{url}/v1", "apiKey": probe.KEY},
@@ -94,7 +94,7 @@ class OpenCode(Host):
         }
         more = {"provider": {"pyro_probe": provider}, "enabled_providers": ["pyro_probe"]}
         argv = (self.executable() or self.program, "run", "--format", "json", "--model", "pyro_probe/none", "ping")
-        return Launch(argv, {**self.quiet, "OPENCODE_CONFIG_CONTENT": json.dumps(more)})
+        return Launch(argv, {**self.quiet, "OPENCODE_CONFIG_CONTENT": json.dumps(more), "XDG_DATA_HOME": str(scratch)})
 
     def seen(self, request: Mapping[str, Any]) -> Seen | None:
         tools = tuple(name for tool in request.get("tools") or () for name in probe.names(tool))

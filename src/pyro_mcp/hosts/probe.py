@@ -75,9 +75,13 @@ def look(host: Host, project: Path, *, timeout_seconds: float = 45.0) -> tuple[S
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, tempfile.TemporaryFile() as errors:
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server,
+        tempfile.TemporaryFile() as errors,
+        tempfile.TemporaryDirectory(prefix="pyro-probe-", ignore_cleanup_errors=True) as scratch,
+    ):
         threading.Thread(target=server.serve_forever, name="probe", daemon=True).start()
-        launch = host.launch(f"http://127.0.0.1:{server.server_port}")
+        launch = host.launch(f"http://127.0.0.1:{server.server_port}", Path(scratch))
         process = subprocess.Popen(
             launch.argv,
             cwd=project,
