@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent test-conformance smoke-use-cases lint format bench reference clean
+.PHONY: help setup demo test test-python test-agent test-conformance test-hosts smoke-use-cases lint format bench reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,9 @@ smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP serve
 
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
+
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
 
 lint: setup ## ruff, mypy --strict, layers, gofmt.
 	@$(RUN) ruff check .

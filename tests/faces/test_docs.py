@@ -34,11 +34,17 @@ def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/install.md", "docs/troubleshooting.md", "docs/first-run.md", "docs/mcp-http.md"]
+    "page",
+    [
+        "README.md",
+        *[f"docs/{name}.md" for name in ("install", "troubleshooting", "first-run", "hosts", "mcp-http")],
+    ],
 )
 def test_commands_that_the_pages_name_exist(page: str) -> None:
     known = {" ".join(words) for words in COMMANDS | EXTRA}
-    named = re.findall(r"(?:`|\$ |^ +)pyro ((?:[a-z]+ ?){1,3})", (ROOT / page).read_text(), re.MULTILINE)
+    named = re.findall(
+        r"(?:`|\$ |^ +)pyro ((?:[a-z](?:[a-z-]*[a-z])? ?){1,3})", (ROOT / page).read_text(), re.MULTILINE
+    )
     found = [words for words in named if words.split()[0] in {k.split()[0] for k in known}]
     assert found
     for words in found:
@@ -50,7 +56,7 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
     "page",
     [
         "README.md",
-        *[f"docs/{name}.md" for name in ("architecture", "security", "install", "mcp-http", "use-cases/README")],
+        *[f"docs/{name}.md" for name in ("architecture", "security", "install", "mcp-http", "hosts", "use-cases/README")],
     ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:

@@ -37,6 +37,10 @@ def extras() -> list[Extra]:
     found += [
         Extra(("demo",), "Show the whole story, end to end.", _module("demo")),
         Extra(("demo", "ollama"), "Let a local model fix a bug with the tools.", _module("ollama")),
+        Extra(("host", "connect"), "Put pyro into a chat host's configuration.", _module("host")),
+        Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
+        Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
+        Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
     ]
     return found

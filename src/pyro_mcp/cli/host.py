@@ -1,0 +1,257 @@
+"""`pyro host …`: connects chat hosts, shows what to paste, finds out what does not work and mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp import hosts
+from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.hosts import connect, doctor, guard
+from pyro_mcp.hosts.base import Host, server_argv
+
+NEXT = {
+    "claude-code": "Start `claude` in your project and ask it to use pyro; `/mcp` shows the server.",
+    "codex": "Start `codex` in your project and ask it to use pyro; `/mcp` shows the server.",
+    "opencode": "Start `opencode` in your project and ask it to use pyro; `opencode mcp list` shows the server.",
+}
+
+
+def run(prog: str, words: list[str], after: list[str] | None) -> int:
+    command = {"connect": _connect, "print-config": _print_config, "doctor": _doctor, "repair": _repair}
+    return command[prog.split()[-1]](prog, words, after)
+
+
+def _take(parser: Parser, words: list[str], after: list[str] | None, *, host: bool) -> tuple[Any, Host | None]:
+    """The options and the host; `host` says that one must be named."""
+    parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]   HOST: {', '.join(hosts.NAMES)}"
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        raise SystemExit(0)
+    found, rest = parser.take(words)
+    rest += after or []
+    if len(rest) > 1:
+        raise usage_error(f"There is one word too many: {rest[1]!r}.", hint=f"See `{parser.prog} --help`.")
+    if host and not rest:
+        raise usage_error(
+            f"HOST is missing: {', '.join(hosts.NAMES)}.", hint=f"Such as: {parser.prog} {hosts.NAMES[0]}"
+        )
+    return found, hosts.host(rest[0]) if rest else None
+
+
+def _add_server_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--profile", choices=("vm-run", "workspace-core", "workspace-full"), help="Which tools to offer."
+    )
+    parser.add_argument(
+        "--network",
+        choices=("off", "egress", "egress+published-ports"),
+        help="The most network that a workspace may ask for.",
+    )
+    parser.add_argument(
+        "--allow-path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="A folder that tools may reach besides the project. Repeatable.",
+    )
+    parser.add_argument(
+        "--scope",
+        choices=("local", "user", "project"),
+        help="Where it holds: user (all your projects; the default), project (a file in the project, for all who work "
+        "on it) or local (Claude Code: you, in this project).",
+    )
+    _add_project(parser)
+
+
+def _add_project(parser: Parser) -> None:
+    parser.add_argument(
+        "--project", metavar="DIR", help="The project (default: the working directory); connects that one only."
+    )
+
+
+def _project(found: Any) -> Path:
+    folder = os.path.abspath(os.path.expanduser(found.project or "."))
+    if not os.path.isdir(folder):
+        raise usage_error(f"--project {found.project}: there is no such directory.")
+    return Path(os.path.realpath(folder))
+
+
+def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
+    parser = Parser(prog=prog, add_help=False, description="Put pyro into a chat host's configuration.")
+    _add_server_options(parser)
+    flags = {
+        "--dry-run": "Show the change and leave everything as it is.",
+        "--replace": "Replace a server named pyro that is another one.",
+        "--guard": "Also close the ways round the sandbox: the host's own shell and editing tools are denied, pyro's "
+        "allowed, in the host's permission settings.",
+        "--unguard": "Take the guard back, and change nothing else.",
+        "--json": "Print exactly one JSON object.",
+    }
+    for flag, said in flags.items():
+        parser.add_argument(flag, action="store_true", help=said)
+    found, host = _take(parser, words, after, host=True)
+    assert host is not None
+    if found.guard and found.unguard:
+        raise usage_error("Only one of --guard and --unguard can hold.")
+    project = _project(found)
+    scope = found.scope or connect.default_scope(host, found.project is not None)
+    facts: dict[str, Any] = {"host": host.name, "scope": scope, "dry_run": found.dry_run}
+    tell = _Teller(found.json)
+    if found.unguard:
+        _carry_guard(guard.lowering(host, scope, project), facts, tell, dry_run=found.dry_run)
+        return tell.end(facts)
+    argv = server_argv(profile=found.profile, network=found.network, allow_paths=found.allow_path)
+    plan = connect.plan(host, argv, scope, project, replace=found.replace)
+    facts.update(file=str(plan.edit.path), command=argv, outcome=plan.outcome, diff=plan.edit.diff())
+    if plan.before is not None and plan.edit.changes:
+        tell.note(f"{plan.edit.path} has an entry for pyro already, which is replaced: {plan.before.line}")
+    if not plan.edit.changes:
+        tell.say(f"{host.title} is connected already: {plan.edit.path} stays as it is.")
+    elif found.dry_run:
+        if host.own_command:
+            tell.note(
+                f"{host.title} writes this itself, by `{host.program} mcp add-json`; the order of keys is its own."
+            )
+        tell.say(plan.edit.diff(), end="")
+    else:
+        saved = connect.apply(plan)
+        facts["backup"] = str(saved) if saved else None
+        tell.say(f"{host.title} is connected: {plan.edit.path} ({scope}).")
+        tell.say(f"  starts  {' '.join(argv)}")
+        if saved:
+            tell.say(f"  backup  {saved}")
+        if f"{os.sep}uv{os.sep}archive-" in argv[0]:
+            tell.note("That is in uv's cache, which may lose it: `uv tool install pyro-mcp`, then connect again.")
+        if host.executable() is None:
+            tell.note(f"{host.title} itself is not installed: there is no `{host.program}` on the PATH.")
+    if found.guard:
+        _carry_guard(guard.raising(host, scope, project, planned=plan.edit), facts, tell, dry_run=found.dry_run)
+    elif not found.dry_run:
+        tell.say(NEXT[host.name])
+    return tell.end(facts)
+
+
+def _carry_guard(guarding: guard.Guarding, facts: dict[str, Any], tell: _Teller, *, dry_run: bool) -> None:
+    edit, up = guarding.edit, guarding.up
+    changes = [
+        {"path": ".".join(change.path), "value": change.after, "says": change.says} for change in guarding.changes
+    ]
+    facts["guard"] = {"file": str(edit.path), "up": up, "changes": changes, "diff": edit.diff()}
+    if up and not edit.changes:
+        tell.say(f"The guard stands already: {edit.path}.")
+    elif dry_run:
+        tell.say(edit.diff(), end="")
+    else:
+        saved = guarding.apply()
+        facts["guard"]["backup"] = str(saved) if saved else None
+        tell.say(f"The guard is {'up' if up else 'down'}: {edit.path}")
+        for change in guarding.changes:
+            sign = "+" if up else "-"
+            tell.say(f"  {sign} {'.'.join(change.path)}: {json.dumps(change.after)}  {change.says}".rstrip())
+        if saved:
+            tell.say(f"  backup  {saved}")
+        if up:
+            tell.say(f"Take it back with --unguard; `pyro host doctor {guarding.host.name}` asks the host about it.")
+
+
+def _print_config(prog: str, words: list[str], after: list[str] | None) -> int:
+    parser = Parser(prog=prog, add_help=False, description="Print pyro's entry, to paste into a host's configuration.")
+    _add_server_options(parser)
+    found, host = _take(parser, words, after, host=True)
+    assert host is not None
+    project = _project(found)
+    scope = found.scope or connect.default_scope(host, found.project is not None)
+    if scope not in host.scopes:
+        raise usage_error(f"{host.title} has no scope {scope}; it has: {', '.join(sorted(host.scopes))}.")
+    argv = server_argv(profile=found.profile, network=found.network, allow_paths=found.allow_path)
+    print(f"For {host.file(scope, project)}:", file=sys.stderr)
+    print(host.snippet(argv, scope, project), end="")
+    return 0
+
+
+def _doctor(prog: str, words: list[str], after: list[str] | None) -> int:
+    parser = Parser(prog=prog, add_help=False, description="Find out whether hosts and pyro work together.")
+    _add_project(parser)
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="Also make, use and delete a workspace, and start the host against an endpoint on this machine to see "
+        "what it gives its model.",
+    )
+    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    found, named = _take(parser, words, after, host=False)
+    project = _project(found)
+    chosen = [named] if named else [host for name in hosts.NAMES if (host := hosts.host(name)).executable()]
+    reports = [doctor.examine(host, project, deep=found.deep) for host in chosen]
+    counted = reports if named else [report for report in reports if report.connected or not _unconnected(report)]
+    works = bool(counted) and all(report.works for report in counted)
+    if found.json:
+        print(json.dumps({"works": works, "hosts": [report.to_record() for report in reports]}))
+        return 0 if works else 1
+    marks = {"ok": "ok", "failed": "!!", "warning": "? ", "skipped": "--"}
+    for host, report in zip(chosen, reports, strict=True):
+        print(host.title)
+        for check in report.checks:
+            print(f"  {marks[check.status]}  {check.name}: {check.said}")
+            if check.fix and check.status != "ok":
+                print(f"      → {check.fix}")
+    if not reports:
+        print(f"None of the hosts is on the PATH: {', '.join(hosts.host(name).program for name in hosts.NAMES)}.")
+    return 0 if works else 1
+
+
+def _unconnected(report: doctor.Report) -> bool:
+    return any(check.name == "configured" and check.said.startswith("no entry") for check in report.checks)
+
+
+def _repair(prog: str, words: list[str], after: list[str] | None) -> int:
+    parser = Parser(prog=prog, add_help=False, description="Mend what can be mended, then look again.")
+    _add_project(parser)
+    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    found, named = _take(parser, words, after, host=False)
+    project = _project(found)
+    chosen = [named] if named else [hosts.host(name) for name in hosts.NAMES]
+    tell, facts, works = _Teller(found.json), [], True
+    for host in chosen:
+        done = doctor.repair(host, project)
+        report = doctor.examine(host, project)
+        if not named and _unconnected(report):
+            continue
+        works = works and report.works
+        facts.append({"host": host.name, "done": done, "works": report.works})
+        for line in done:
+            tell.say(f"{host.title}: {line}")
+        left = [check for check in report.checks if check.status == "failed"]
+        for check in left:
+            tell.say(
+                f"{host.title}: left to you: {check.name}: {check.said}" + (f"\n  → {check.fix}" * bool(check.fix))
+            )
+        if not done and not left:
+            tell.say(f"{host.title}: there was nothing to mend.")
+    if not facts:
+        tell.say("No host is connected: `pyro host connect` does that.")
+    tell.end({"hosts": facts, "works": works})
+    return 0 if works else 1
+
+
+class _Teller:
+    """Prints as it goes for people, or one object at the end for programs."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def say(self, text: str, end: str = "\n") -> None:
+        if not self._as_json:
+            print(text, end=end)
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def end(self, facts: dict[str, Any]) -> int:
+        if self._as_json:
+            print(json.dumps(facts))
+        return 0
