@@ -40,6 +40,8 @@ func (a *agent) serveForever() error {
 		a.egress.drop()
 		if path, ok := strings.CutPrefix(a.listen, "unix:"); ok {
 			os.Remove(path)
+			// Only now is nothing open any more that a checkpoint would choke on.
+			os.WriteFile(filepath.Join(filepath.Dir(path), "frozen"), nil, 0o600)
 			waitForThaw(filepath.Join(filepath.Dir(path), "thaw"))
 		}
 		// A second request to freeze that came together with the first one is done with.

@@ -129,6 +129,7 @@ func (a *agent) routes() http.Handler {
 	}
 	add("GET /v1/health", a.health)
 	add("POST /v1/setup", a.setup)
+	add("POST /v1/identify", a.identify)
 	add("POST /v1/freeze", a.startFreeze)
 	add("POST /v1/relieve", a.relieve)
 	add("POST /v1/shutdown", a.shutdown)

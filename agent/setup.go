@@ -23,22 +23,22 @@ var (
 	machineIDPattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
-type setupRequest struct {
+// identity is what tells a machine from its siblings.
+type identity struct {
 	Hostname   string            `json:"hostname"`
 	MachineID  string            `json:"machine_id"`
 	Entropy    []byte            `json:"entropy"`
 	TimeUnixNS int64             `json:"time_unix_ns"`
-	Lower      *string           `json:"lower"`
 	Env        map[string]string `json:"env"`
 	Files      map[string]string `json:"files"`
 }
 
-// setup gives a restored machine its own identity and its workspace. It works once.
-func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
-	var request setupRequest
-	if err := decode(r.Body, &request); err != nil {
-		return err
-	}
+type setupRequest struct {
+	identity
+	Lower *string `json:"lower"`
+}
+
+func (request *identity) check() error {
 	switch {
 	case !hostnamePattern.MatchString(request.Hostname):
 		return fail(400, "bad_request", "%q is not a host name.", request.Hostname)
@@ -48,7 +48,20 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 		return fail(400, "bad_request", "Entropy has %d to %d bytes.", minEntropy, maxEntropy)
 	case len(request.Env) > maxEnvironment:
 		return fail(400, "bad_request", "At most %d variables.", maxEnvironment)
-	case request.Lower != nil && *request.Lower != a.seed:
+	}
+	return nil
+}
+
+// setup gives a restored machine its own identity and its workspace. It works once.
+func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
+	var request setupRequest
+	if err := decode(r.Body, &request); err != nil {
+		return err
+	}
+	if err := request.check(); err != nil {
+		return err
+	}
+	if request.Lower != nil && *request.Lower != a.seed {
 		return fail(400, "bad_request", "The seed is at %s.", a.seed)
 	}
 	a.setupLock.Lock()
@@ -57,13 +70,45 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 		return fail(409, "already_configured", "This machine has its identity already.")
 	}
 	if a.init {
-		if err := a.takeIdentity(&request); err != nil {
+		if err := takeIdentity(&request.identity); err != nil {
 			return err
 		}
 		if err := a.mountWorkspace(request.Lower != nil); err != nil {
 			return err
 		}
 	}
+	a.takeEnvironment(&request.identity)
+	a.configured.Store(true)
+	writeJSON(w, 200, map[string]bool{"overlay": a.init})
+	return nil
+}
+
+// identify gives a machine that was restored from a snapshot of a configured one an identity of its own. Its
+// processes run on; those that start from now on get the new environment.
+func (a *agent) identify(w http.ResponseWriter, r *http.Request) error {
+	var request identity
+	if err := decode(r.Body, &request); err != nil {
+		return err
+	}
+	if err := request.check(); err != nil {
+		return err
+	}
+	a.setupLock.Lock()
+	defer a.setupLock.Unlock()
+	if !a.configured.Load() {
+		return fail(409, "not_configured", "This machine has no identity yet; it is set up first.")
+	}
+	if a.init {
+		if err := takeIdentity(&request); err != nil {
+			return err
+		}
+	}
+	a.takeEnvironment(&request)
+	writeJSON(w, 200, map[string]bool{"identified": true})
+	return nil
+}
+
+func (a *agent) takeEnvironment(request *identity) {
 	merged := map[string]string{}
 	for key, value := range defaultEnvironment {
 		merged[key] = value
@@ -75,12 +120,9 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 	a.processes.lock.Lock()
 	a.processes.env = merged
 	a.processes.lock.Unlock()
-	a.configured.Store(true)
-	writeJSON(w, 200, map[string]bool{"overlay": a.init})
-	return nil
 }
 
-func (a *agent) takeIdentity(request *setupRequest) error {
+func takeIdentity(request *identity) error {
 	if err := syscall.Sethostname([]byte(request.Hostname)); err != nil {
 		return fail(500, "setup_failed", "The host name could not be set: %s.", err)
 	}

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections import deque
+from pathlib import Path
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.protocol import Engine, Machine, MachineSpec, RootTree
@@ -56,6 +57,11 @@ class WarmPool:
         template = await self._engine.template(root, vcpu_count)
         async with self._restores:
             return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), template)
+
+    async def revive(self, root: RootTree, vcpu_count: int, mem_mib: int, image: Path, seed: Path | None) -> Machine:
+        """A machine in the state of an image, with the seed that it knew."""
+        async with self._restores:
+            return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), image, seed)
 
     def _refill_later(self, root: RootTree, shape: Shape) -> None:
         if shape not in self._refills and not self._closed and self._spares:

@@ -9,10 +9,12 @@ daemon are found.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from pyro_mcp import enclosure
@@ -20,6 +22,7 @@ from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.machine import (
+    AGENT_NAME,
     PARTS,
     RECORD,
     GvisorMachine,
@@ -122,12 +125,11 @@ class GvisorEngine:
             self._agent = await asyncio.to_thread(install)
         return self._agent
 
-    async def _prepare(self, machine_id: str, root: RootTree) -> Path:
+    async def _prepare(self, machine_id: str, root: RootTree, agent: Path) -> Path:
         directory = self._machines / machine_id
         directory.mkdir(mode=0o700)
         for part in PARTS:
             (directory / part).mkdir(mode=0o755)
-        agent = await self._install_agent()
         bundles.write_bundle(
             directory, bundles.bundle(directory=directory, root=root.path, agent=agent, hostname="pyro")
         )
@@ -178,12 +180,19 @@ class GvisorEngine:
             await self.destroy(spec.id)
 
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
-        directory = await self._prepare(spec.id, spec.root)
-        try:
+        agent = await self._install_agent()
+        async with self._whole_or_gone(spec.id):
+            directory = await self._prepare(spec.id, spec.root, agent)
             await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
-            return await self._started(spec, directory)
+            return await self._started(spec, directory, agent)
+
+    @contextlib.asynccontextmanager
+    async def _whole_or_gone(self, machine_id: str) -> AsyncIterator[None]:
+        """Whatever goes wrong while a machine is made leaves nothing of it."""
+        try:
+            yield
         except BaseException as error:
-            await self.destroy(spec.id)
+            await self.destroy(machine_id)
             if isinstance(error, OSError):
                 raise EngineError(
                     f"The machine could not be started: {error}.",
@@ -205,8 +214,9 @@ class GvisorEngine:
     # -- machines
 
     async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
-        directory = await self._prepare(spec.id, spec.root)
-        try:
+        agent = await self._agent_of(snapshot)
+        async with self._whole_or_gone(spec.id):
+            directory = await self._prepare(spec.id, spec.root, agent)
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
             (directory / "run" / "thaw").touch()
@@ -219,17 +229,27 @@ class GvisorEngine:
                 spec.id,
                 wrap=spec,
             )
-            return await self._started(spec, directory)
-        except BaseException as error:
-            await self.destroy(spec.id)
-            if isinstance(error, OSError):
-                raise EngineError(
-                    f"The machine could not be started: {error}.",
-                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
-                ) from error
-            raise
+            return await self._started(spec, directory, agent)
 
-    async def _started(self, spec: MachineSpec, directory: Path) -> GvisorMachine:
+    async def _agent_of(self, snapshot: Path) -> Path:
+        """The agent that runs in a snapshot."""
+        try:
+            name = (snapshot / AGENT_NAME).read_text()
+        except OSError:
+            raise EngineError(
+                f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
+            ) from None
+        current = await self._install_agent()
+        agent = current if name == current.parent.name else self._agents / name / current.name
+        if not agent.exists():
+            raise EngineError(
+                f"The agent {name} that runs in this snapshot is not kept any more.",
+                hint="It was made by another version of pyro, and its cache was removed since. Delete the snapshot.",
+                code="snapshot_agent_missing",
+            )
+        return agent
+
+    async def _started(self, spec: MachineSpec, directory: Path, agent: Path) -> GvisorMachine:
         sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))
         if sandbox is None or gofer is None:
             raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended")
@@ -245,6 +265,7 @@ class GvisorEngine:
             vcpu_count=spec.vcpu_count,
             mem_mib=spec.mem_mib,
             pins=self.limits.pins(spec.id),
+            agent=agent.parent.name,
         )
         record.write(directory)
         _, writer = await connect_when_there(directory / "run", lambda: processes.runs(sandbox))

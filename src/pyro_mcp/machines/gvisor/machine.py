@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pyro_mcp.machines.gvisor.engine import GvisorEngine
 
 RECORD = "machine.json"
+AGENT_NAME = "agent"
+"""In a snapshot: the content name of the agent that it runs."""
 PARTS = ("run", "seed", "seed/tree", "upper", "tmp", "fs", "runsc")
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
@@ -37,6 +39,8 @@ class MachineRecord:
     vcpu_count: int
     mem_mib: int
     pins: list[int]
+    agent: str = ""
+    """The content name of the agent that runs in it: a restore of its snapshots needs the very same."""
 
     def write(self, directory: Path) -> None:
         partial = directory / (RECORD + ".partial")
@@ -96,9 +100,11 @@ class GvisorMachine:
             partial = destination.with_name(destination.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            thaw = self.directory / "run" / "thaw"
-            await self.guest.call("POST", "/v1/freeze", json_body={})
+            thaw, frozen = self.directory / "run" / "thaw", self.directory / "run" / "frozen"
+            frozen.unlink(missing_ok=True)
             try:
+                await self._freeze(frozen)
+                (partial / AGENT_NAME).write_text(self.record.agent)
                 await self._engine.runsc(
                     self.directory,
                     "checkpoint",
@@ -112,7 +118,25 @@ class GvisorMachine:
                 raise
             finally:
                 thaw.touch()
+                frozen.unlink(missing_ok=True)
             os.replace(partial, destination)
+
+    async def _freeze(self, frozen: Path) -> None:
+        """Have the agent close everything that a checkpoint would choke on, and wait until it has."""
+        arrival = Arrival(frozen.parent)
+        try:
+            async with asyncio.timeout(AGENT_SECONDS):
+                await self.guest.call("POST", "/v1/freeze", json_body={})
+                while not frozen.exists():
+                    await arrival.something()
+        except TimeoutError:
+            raise EngineError(
+                f"The agent did not come to rest within {AGENT_SECONDS:.0f} s; the snapshot was given up.",
+                hint="The machine may be very busy; try again.",
+                code="freeze_timeout",
+            ) from None
+        finally:
+            arrival.close()
 
     @property
     def memory_limit_bytes(self) -> int:
