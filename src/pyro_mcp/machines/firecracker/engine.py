@@ -17,6 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
@@ -188,7 +189,7 @@ class FirecrackerEngine:
             root = directory / "cell"
             argv = cell.command(
                 root,
-                ["firecracker", "--api-sock", "api.sock", "--id", spec.id, "--level", "Warning", "--", f"{directory}/"],
+                ["firecracker", "--api-sock", "api.sock", "--id", spec.id, "--level", "Error", "--", f"{directory}/"],
             )
             argv = self.limits.command(spec.id, spec.vcpu_count, spec.mem_mib, argv, pinned=True)
             process = await asyncio.create_subprocess_exec(
@@ -203,7 +204,7 @@ class FirecrackerEngine:
                 await wait_for_socket(root / "api.sock", lambda: process.returncode is None)
             except EngineError as error:
                 said = read_console(console)[-400:].strip()
-                raise EngineError(f"{error} {said}".strip(), hint="Run `pyro doctor`.", code=error.code) from None
+                raise EngineError(f"{error.message} {said}".strip(), hint="Run `pyro doctor`.", code=error.code) from None
             keeper = processes.identify(process.pid)
             vmm = keeper if "pid" not in cell.namespaces else _child(process.pid)
             if keeper is None or vmm is None:
@@ -225,13 +226,13 @@ class FirecrackerEngine:
         async with self._whole_or_gone(spec.id):
             directory = await self._prepare(spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(spec, directory)
-            machine = FirecrackerMachine(self, directory, record, console)
+            machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
             await self._configure(machine.vmm, spec)
             try:
                 _, writer = await machine.connect_within(seconds, 0.1)
             except PyroError as error:
                 raise EngineError(
-                    f"The guest did not boot: {error} {machine.console_text()[-600:].strip()}".strip(),
+                    f"The guest did not boot: {error.message} {machine.console_text()[-600:].strip()}".strip(),
                     hint="`pyro doctor` says whether KVM can run guests here; --engine gvisor does not need it.",
                     code="guest_did_not_boot",
                 ) from None
@@ -272,7 +273,8 @@ class FirecrackerEngine:
             async with asyncio.timeout(PROBE_SECONDS + 10):
                 await self._boot(MachineSpec(machine_id, root, vcpu_count=1, mem_mib=256), PROBE_SECONDS)
         except (PyroError, OSError, TimeoutError) as error:
-            return Probe(False, f"a machine did not boot: {error}")
+            detail = error.message if isinstance(error, PyroError) else str(error) or "it took too long"
+            return Probe(False, f"a machine did not boot: {detail}")
         finally:
             await self.destroy(machine_id)
         return Probe(True, "a machine booted and its agent answered", round(time.monotonic() - started, 3))

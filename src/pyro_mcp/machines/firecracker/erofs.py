@@ -7,6 +7,7 @@ files, each from a block of its own on. Extended attributes are left out; hard l
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -190,12 +191,23 @@ def write_image(tree: Path, target: Path) -> None:
 def _copy(node: _Node, handle: int, place: int) -> None:
     source = os.open(node.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        left = node.size
-        while left:
-            done = os.copy_file_range(source, handle, left, offset_dst=place)
-            if done == 0:
-                return  # it became shorter: the rest reads as zeros
-            left -= done
-            place += done
+        copy_range(source, handle, node.size, 0, place)  # what became shorter reads as zeros
     finally:
         os.close(source)
+
+
+def copy_range(source: int, target: int, length: int, start: int, place: int) -> int:
+    """Copy `length` bytes from `start` of one file to `place` of another; gives how many there were."""
+    copied = 0
+    while copied < length:
+        try:
+            done = os.copy_file_range(source, target, length - copied, start + copied, place + copied)
+        except OSError as error:
+            # Between file systems, or in one that does not offer it (copy_file_range(2)).
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            done = os.pwrite(target, os.pread(source, min(length - copied, 1 << 20), start + copied), place + copied)
+        if done == 0:
+            break
+        copied += done
+    return copied

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, EngineError
 from pyro_mcp.machines.firecracker import erofs
+from pyro_mcp.machines.firecracker.erofs import copy_range
 from pyro_mcp.machines.protocol import RootTree
 
 DISK_BYTES = 16 * 1024**3
@@ -149,8 +150,5 @@ def _copy_data(reading: int, writing: int) -> None:
                 return
             raise
         place = os.lseek(reading, start, os.SEEK_HOLE)
-        while start < place:
-            done = os.copy_file_range(reading, writing, place - start, start, start)
-            if done == 0:
-                raise OSError(errno.EIO, "a copy ended early")
-            start += done
+        if copy_range(reading, writing, place - start, start, start) != place - start:
+            raise OSError(errno.EIO, "a copy ended early")

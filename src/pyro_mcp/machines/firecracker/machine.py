@@ -50,6 +50,8 @@ class MachineRecord:
     base: str | None = None
     """The memory file of the last snapshot or restore: what a diff snapshot builds on."""
     base_inode: int = 0
+    fresh: bool = False
+    """Booted and never snapshotted: all of its memory that is not zero counts as dirty."""
 
     def write(self, directory: Path) -> None:
         partial = directory / (RECORD + ".partial")
@@ -190,7 +192,7 @@ class FirecrackerMachine:
             partial = destination.with_name(destination.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            base = self.record.usable_base()
+            base, fresh = self.record.usable_base(), self.record.fresh
             out = self.directory / "cell" / "out"
             try:
                 if base is not None:
@@ -199,7 +201,7 @@ class FirecrackerMachine:
                 self._rebase(None)
                 enclosure.mount(str(partial), str(out), enclosure.MS_BIND)
                 try:
-                    await self._write(partial, "Full" if base is None else "Diff")
+                    await self._write(partial, "Diff" if fresh or base is not None else "Full")
                 finally:
                     enclosure.unmount(str(out))
                 record = self.record
