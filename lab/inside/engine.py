@@ -74,6 +74,7 @@ async def setup(machine: Machine, path: str, name: str, seeded: bool) -> None:
     await machine.guest.call("POST", path, json_body=body)
 
 
+WAITING = "while [ ! -e /workspace/go ]; do sleep 0.1; done; echo over"
 IDENTITY = "cat /etc/machine-id; head -c 16 /dev/urandom | od -An -tx1; hostname"
 
 
@@ -143,13 +144,14 @@ class Lab:
         assert {(c["path"], c["change"]) for c in changes} == {("new", "added"), ("link", "deleted")}, changes
 
         # A command that runs over a snapshot: its stream breaks, the process goes on.
-        stream = await machine.guest.start_process({"argv": ["sh", "-c", "sleep 3; echo over"], "stdin": "none"})
+        stream = await machine.guest.start_process({"argv": ["sh", "-c", WAITING], "stdin": "none"})
         reader = asyncio.ensure_future(collect(stream))
         await asyncio.sleep(0.1)
         await timed("snapshot", machine.snapshot(self.snapshots / "one"), self.times)
         broken = await asyncio.wait_for(reader, 5)
         assert not any(frame.type == frames.EXIT for frame in broken), "the stream outlived the snapshot"
         processes = (await machine.guest.call("GET", "/v1/processes")).json()["processes"]
+        await run(machine.guest, "touch /workspace/go")
         again = await machine.guest.follow_process(processes[-1]["id"], 0)
         kept = await asyncio.wait_for(collect(again), 20)
         assert b"over\n" in b"".join(frame.payload for frame in kept if frame.type == 1)
