@@ -21,20 +21,9 @@ def main() -> int:
     arguments = sys.argv[1:] or ["tests/engine"]
     # A colon-free way through the kernel's command line: + stands for :: and = for a space.
     arguments = [argument.replace("+", "::") for argument in arguments]
-    return pytest.main(
-        [
-            "-p",
-            "no:cacheprovider",
-            "--basetemp=/root/tmp/t",
-            "-v",
-            "--durations=12",
-            "-o",
-            "faulthandler_timeout=240",
-            "-o",
-            "console_output_style=classic",
-            *arguments,
-        ]
-    )
+    # -vv, because pyproject has -q: one line for each test, as it ends.
+    options = ["-p", "no:cacheprovider", "--basetemp=/root/tmp/t", "-vv", "--durations=12"]
+    return pytest.main([*options, "-o", "faulthandler_timeout=240", *arguments])
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def main() -> int:
     subprocess.run(["chgrp", "kvm", "/dev/kvm"], check=True)
     os.chmod("/dev/kvm", 0o660)
     subprocess.run(["chown", "-R", USER, "/cache/pyro", "/root"], check=True)
-    os.chmod("/root", 0o755)  # noqa: S103
-    os.chmod("/tmp", 0o1777)  # noqa: S103
+    os.chmod("/root", 0o755)
+    os.chmod("/tmp", 0o1777)
     # Keeps the environment, and the supplementary group that may open /dev/kvm.
     argv = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups", "--", sys.executable, "-m", *sys.argv[1:]]
     return subprocess.run(argv, check=False).returncode
