@@ -27,11 +27,20 @@ func main() {
 	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")
 	upper := flag.String("upper", "/pyro/upper", "a writable file system for what changes")
 	noInit := flag.Bool("no-init", false, "do not act as the first process: no overlay, no identity")
+	booting := flag.Bool("boot", false, "this is the init of an initramfs: make a machine of it first")
 	flag.Parse()
+	drive := ""
+	if *booting {
+		drive = seedDevice
+		if err := boot(); err != nil {
+			fmt.Fprintln(os.Stderr, "pyro-agent: boot:", err)
+			powerOff()
+		}
+	}
 	// An idle agent should be small; its work is short-lived buffers.
 	debug.SetGCPercent(50)
 	os.MkdirAll(*workspace, 0o755)
-	agent := newAgent(config{listen: *listen, workspace: *workspace, seed: *seed, upper: *upper, init: !*noInit})
+	agent := newAgent(config{listen: *listen, workspace: *workspace, seed: *seed, upper: *upper, seedDevice: drive, init: !*noInit})
 	if !*noInit {
 		raiseLoopback()
 	}

@@ -24,6 +24,7 @@ const (
 
 type config struct {
 	listen, workspace, seed, upper string
+	seedDevice                     string // the drive that the seed arrives on; none in gVisor
 	init                           bool
 }
 
@@ -163,12 +164,6 @@ func (a *agent) health(w http.ResponseWriter, r *http.Request) error {
 		"protocol": protocolVersion, "version": agentVersion, "frozen": false, "pid": os.Getpid(), "configured": a.configured.Load(),
 		"uptime_ms": time.Since(a.started).Milliseconds(), "processes": a.processes.running(),
 	})
-	return nil
-}
-
-func (a *agent) shutdown(w http.ResponseWriter, r *http.Request) error {
-	writeJSON(w, 200, map[string]bool{"stopping": true})
-	time.AfterFunc(50*time.Millisecond, func() { a.processes.killAll(); os.Exit(0) })
 	return nil
 }
 

@@ -146,6 +146,8 @@ func takeIdentity(request *identity) error {
 	// Restored siblings share their kernel's random state until something of their own is mixed in.
 	if device, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0); err == nil {
 		device.Write(request.Entropy)
+		// What is written is only stirred in; without this the next bytes would still be those of every sibling.
+		ioctl(device.Fd(), rndReseedCRNG, nil)
 		device.Close()
 	}
 	if request.TimeUnixNS > 0 {
@@ -180,6 +182,9 @@ func (a *agent) mountWorkspace(seeded bool) error {
 	lower := "/pyro/empty"
 	if seeded {
 		lower = a.seed
+		if err := a.mountSeed(); err != nil {
+			return err
+		}
 	}
 	upper, work := filepath.Join(a.upper, "u"), filepath.Join(a.upper, "w")
 	for _, directory := range []string{"/pyro/empty", upper, work, a.workspace} {

@@ -1,0 +1,33 @@
+"""`make lab`: boots the nested lab and runs pyro's engine tests in it, on real Firecracker."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from lab import outer, qemu
+
+
+def say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", nargs="*", default=["lab.inside.engine"], help="module and arguments to run in there")
+    parser.add_argument("--seconds", type=float, default=600, help="the longest it may take")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    prepared = outer.prepare(say)
+    say(f"images ready after {time.monotonic() - started:.1f} s")
+    status, results = qemu.run(prepared, arguments.task, arguments.seconds)
+    for result in results:
+        print(json.dumps(result))
+    say(f"status {status} after {time.monotonic() - started:.1f} s")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

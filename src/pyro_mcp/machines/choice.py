@@ -1,0 +1,79 @@
+"""Which engine runs machines here: the one that is asked for, or by a probe whose verdict is kept.
+
+«auto» takes Firecracker where it and its kernel are installed and a guest boots, else gVisor. The verdict of a
+probe holds until this computer restarts, or Firecracker, the kernel or the agent is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal, cast
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.machines.firecracker.components import fetched_firecracker, find_firecracker
+from pyro_mcp.machines.firecracker.engine import FirecrackerEngine, boot_id
+from pyro_mcp.machines.firecracker.kernel import find_kernel
+from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.protocol import Probe, RootTree
+
+Wanted = Literal["auto", "firecracker", "gvisor"]
+CHOICES = ("auto", "firecracker", "gvisor")
+
+
+def wanted() -> Wanted:
+    """What PYRO_ENGINE asks for.
+
+    Raises:
+        InvalidInput: it names no engine.
+    """
+    named = os.environ.get("PYRO_ENGINE") or "auto"
+    if named not in CHOICES:
+        raise InvalidInput(f"PYRO_ENGINE is {named!r}; it may be {', '.join(CHOICES)}.", code="unknown_engine")
+    return cast("Wanted", named)
+
+
+def firecracker_engine(*, agent: Path, machines: Path, cache: Path, limits: Limits) -> FirecrackerEngine:
+    """The engine, whether or not its parts are fetched yet."""
+    found = find_firecracker(cache).path
+    binary = Path(found) if found else fetched_firecracker(cache)
+    return FirecrackerEngine(firecracker=binary, agent=agent, machines=machines, cache=cache, limits=limits)
+
+
+async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False) -> Probe:
+    """Whether a guest boots here: what was found out since this computer started, else or `again` found out now."""
+    component, kernel = find_firecracker(cache), find_kernel(cache)
+    if not component.ok:
+        return Probe(False, f"firecracker is missing: {component.remedy}")
+    if kernel is None:
+        return Probe(False, "the guest kernel is missing: run `pyro doctor --fix`")
+    known = f"{boot_id()} {component.path} {component.version} {kernel.release} {engine.agent_digest()}"
+    kept = cache / "firecracker" / f"verdict-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json"
+    try:
+        record = {} if again else json.loads(kept.read_text())
+        return Probe(bool(record["ok"]), f"{record['detail']} (found out at {record['at']})", record["boot_seconds"])
+    except (OSError, ValueError, KeyError):
+        pass
+    # Nothing of an environment is needed: the agent makes the directories that it mounts on.
+    tree = cache / "firecracker" / "probe" / "root"
+    tree.mkdir(parents=True, exist_ok=True)
+    probe = await engine.probe(RootTree("probe", "probe", tree))
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    for old in kept.parent.glob("verdict-*.json"):
+        old.unlink(missing_ok=True)
+    partial = kept.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps({**asdict(probe), "at": at}))
+    os.replace(partial, kept)
+    return probe
+
+
+async def prefers_firecracker(engine: FirecrackerEngine, cache: Path, asked: Wanted) -> tuple[bool, str]:
+    """Whether Firecracker is to be the engine, and why."""
+    if asked != "auto":
+        return asked == "firecracker", f"{asked} is asked for"
+    probe = await verdict(engine, cache)
+    return probe.ok, f"Firecracker: {probe.detail}"

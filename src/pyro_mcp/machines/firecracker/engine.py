@@ -1,0 +1,377 @@
+"""Boots, restores, adopts and ends Firecracker machines.
+
+Every machine has a directory of its own with the cell that its Firecracker runs in (`cell.py`); all paths
+that Firecracker knows are relative to that cell, so a snapshot fits into any other. The machine's directory
+stands in the command line of its processes; that is how the half-started ones of a killed daemon are found.
+
+    ID/machine.json   what a later daemon needs
+    ID/cell/          disk.img (its own), root.img, seed.img, image (mounted, read-only), sockets
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
+from pyro_mcp.machines import processes
+from pyro_mcp.machines.firecracker import boot, images
+from pyro_mcp.machines.firecracker import cell as cells
+from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
+from pyro_mcp.machines.firecracker.machine import (
+    AGENT_SECONDS,
+    ATTEMPT_SECONDS,
+    RECORD,
+    FirecrackerMachine,
+    MachineRecord,
+    SnapshotRecord,
+    read_console,
+)
+from pyro_mcp.machines.firecracker.vmm import wait_for_socket
+from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+
+BOOT_SECONDS = 60.0
+"""A boot takes under a second on real hardware, 3.5 s inside an emulation."""
+PROBE_SECONDS = float(os.environ.get("PYRO_PROBE_SECONDS") or 5.0)
+"""Where KVM exists and its guests spin, this is how long it takes to find out; once per boot of the computer."""
+STALE_SECONDS = 3600
+
+
+def boot_id() -> str:
+    """Changes with every start of this computer (proc(5), random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class FirecrackerEngine:
+    """See `machines.protocol.Engine` for what each method promises."""
+
+    name = "firecracker"
+    isolation = "Firecracker: a virtual machine on KVM with a kernel of its own; no network card, no shared folder"
+
+    def __init__(self, *, firecracker: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
+        self._firecracker = firecracker
+        self._agent = agent
+        self._machines = machines
+        self._cache = cache
+        self._templates = cache / "firecracker" / "templates"
+        self.seeds = cache / "firecracker" / "seeds"
+        self.limits = limits
+        self._boot_id = boot_id()
+        self._locks: dict[Path, asyncio.Lock] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._cell: cells.Cell | None = None
+        self._agent_digest: str | None = None
+
+    async def cell(self) -> cells.Cell:
+        """The confinement that this computer allows."""
+        if self._cell is None:
+            self._cell = await asyncio.to_thread(cells.possible)
+        return self._cell
+
+    def agent_digest(self) -> str:
+        """Names the agent's content; it is read once."""
+        if self._agent_digest is None:
+            self._agent_digest = hashlib.sha256(self._agent.read_bytes()).hexdigest()
+        return self._agent_digest
+
+    @property
+    def limits_description(self) -> str:
+        confined = f"; {self._cell.description}" if self._cell else ""
+        return f"{self.limits.description.split(';')[0]}; memory: the virtual machine has no more{confined}"
+
+    def _kernel(self) -> Kernel:
+        kernel = find_kernel(self._cache)
+        if kernel is None:
+            raise ComponentMissing(
+                "The guest kernel is not there.", hint="Fetch it: pyro doctor --fix", code="kernel_missing"
+            )
+        return kernel
+
+    # -- templates
+
+    async def template(self, root: RootTree, vcpu_count: int) -> Path:
+        """The place of the environment's templates: one for each size of memory, made when it is first restored."""
+
+        def identify() -> Path:
+            kernel = self._kernel()
+            stats = [path.stat() for path in (self._firecracker, kernel.vmlinux)]
+            known = [root.digest, str(vcpu_count), kernel.release, boot.BOOT_ARGS]
+            known += [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
+            known.append(self.agent_digest())
+            place = self._templates / hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
+            if not place.exists():
+                place.mkdir(parents=True, exist_ok=True)
+                (place / "environment").write_text(root.digest)
+            return place
+
+        return await asyncio.to_thread(identify)
+
+    async def _template_of(self, place: Path, spec: MachineSpec) -> Path:
+        variant = place / f"{spec.mem_mib}"
+        async with self._locks.setdefault(variant, asyncio.Lock()):
+            if not variant.exists():
+                machine_id = f"template-{place.name[:8]}-{spec.mem_mib}-{os.getpid()}"
+                machine = await self._boot(
+                    MachineSpec(machine_id, spec.root, spec.vcpu_count, spec.mem_mib), BOOT_SECONDS
+                )
+                try:
+                    partial = place / f"{spec.mem_mib}.{os.getpid()}.made"
+                    await machine.snapshot(partial)
+                    try:
+                        os.rename(partial, variant)
+                    except OSError:
+                        await asyncio.to_thread(shutil.rmtree, partial, True)  # another daemon was first
+                finally:
+                    await self.destroy(machine_id)
+        return variant
+
+    def prune_templates(self, digests: set[str]) -> int:
+        """Remove the templates of environments that are gone; gives the bytes that were freed."""
+        freed = 0
+        for place in self._templates.iterdir() if self._templates.exists() else ():
+            try:
+                known = (place / "environment").read_text() in digests
+            except OSError:
+                known = False
+            if not known:
+                freed += sum(file.stat().st_blocks * 512 for file in place.rglob("*"))
+                shutil.rmtree(place, ignore_errors=True)
+        return freed
+
+    # -- starting Firecracker
+
+    @contextlib.asynccontextmanager
+    async def _whole_or_gone(self, machine_id: str) -> AsyncIterator[None]:
+        """Whatever goes wrong while a machine is made leaves nothing of it."""
+        try:
+            yield
+        except BaseException as error:
+            await self.destroy(machine_id)
+            if isinstance(error, OSError):
+                raise EngineError(
+                    f"The machine could not be started: {error}.",
+                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
+                ) from error
+            raise
+
+    async def _prepare(self, spec: MachineSpec, disk: Path, shared: dict[str, Path]) -> Path:
+        """The machine's directory with its cell, and its own copy of `disk`."""
+        await self.cell()
+        directory = self._machines / spec.id
+        directory.mkdir(mode=0o700)
+        os.mkfifo(directory / "console", 0o600)
+
+        def furnish() -> None:
+            root = images.root_image(spec.root)
+            hole = images.placeholder(self._cache / "firecracker" / "no-seed.img")
+            everything = {"firecracker": self._firecracker, "root.img": root, "seed.img": hole, **shared}
+            cells.furnish(directory / "cell", everything)
+            images.clone(disk, directory / "cell" / "disk.img")
+
+        await asyncio.to_thread(furnish)
+        return directory
+
+    async def _start(self, spec: MachineSpec, directory: Path) -> tuple[MachineRecord, int]:
+        """Start Firecracker in its cell; gives the machine's record and its console."""
+        cell = await self.cell()
+        # A FIFO that is never full for its writer: the console is bounded by the pipe's 64 KiB, and what comes
+        # later is dropped, so that a guest can neither fill the disk nor stop its Firecracker.
+        console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            root = directory / "cell"
+            argv = cell.command(
+                root,
+                ["firecracker", "--api-sock", "api.sock", "--id", spec.id, "--level", "Error", "--", f"{directory}/"],
+            )
+            argv = self.limits.command(spec.id, spec.vcpu_count, spec.mem_mib, argv, pinned=True)
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                cwd=root,
+            )
+            try:
+                await wait_for_socket(root / "api.sock", lambda: process.returncode is None)
+            except EngineError as error:
+                said = read_console(console)[-400:].strip()
+                raise EngineError(
+                    f"{error.message} {said}".strip(), hint="Run `pyro doctor`.", code=error.code
+                ) from None
+            keeper = processes.identify(process.pid)
+            vmm = keeper if "pid" not in cell.namespaces else _child(process.pid)
+            if keeper is None or vmm is None:
+                raise EngineError("Firecracker ended as soon as it was started.", code="firecracker_ended")
+        except BaseException:
+            os.close(console)
+            raise
+        pins = self.limits.pins(spec.id)
+        record = MachineRecord(
+            spec.id, self._boot_id, keeper, vmm, spec.vcpu_count, spec.mem_mib, pins, spec.root.digest
+        )
+        record.write(directory)
+        return record, console
+
+    async def _boot(self, spec: MachineSpec, seconds: float) -> FirecrackerMachine:
+        kernel = self._kernel()
+        initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
+        disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
+        async with self._whole_or_gone(spec.id):
+            directory = await self._prepare(spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
+            record, console = await self._start(spec, directory)
+            machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
+            await boot.configure(machine.vmm, spec)
+            try:
+                _, writer = await machine.connect_within(seconds, 0.1)
+            except PyroError as error:
+                raise EngineError(
+                    f"The guest did not boot: {error.message} {machine.console_text()[-600:].strip()}".strip(),
+                    hint="`pyro doctor` says whether KVM can run guests here; --engine gvisor does not need it.",
+                    code="guest_did_not_boot",
+                ) from None
+            writer.close()
+            return machine
+
+    async def probe(self, root: RootTree) -> Probe:
+        started = time.monotonic()
+        if not os.access(cells.KVM, os.R_OK | os.W_OK):
+            return Probe(False, "/dev/kvm is not there or may not be opened by this user")
+        machine_id = f"probe-{os.getpid()}-{time.monotonic_ns()}"
+        try:
+            async with asyncio.timeout(PROBE_SECONDS + 10):
+                await self._boot(MachineSpec(machine_id, root, vcpu_count=1, mem_mib=256), PROBE_SECONDS)
+        except (PyroError, OSError, TimeoutError) as error:
+            detail = error.message if isinstance(error, PyroError) else str(error) or "it took too long"
+            return Probe(False, f"a machine did not boot: {detail}")
+        finally:
+            await self.destroy(machine_id)
+        return Probe(True, "a machine booted and its agent answered", round(time.monotonic() - started, 3))
+
+    # -- machines
+
+    async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
+        if (snapshot / "environment").exists():
+            snapshot = await self._template_of(snapshot, spec)
+        known = SnapshotRecord.read(snapshot)
+        if (known.vcpu_count, known.mem_mib) != (spec.vcpu_count, spec.mem_mib):
+            raise InvalidInput(
+                f"The snapshot has {known.vcpu_count} CPUs and {known.mem_mib} MiB; a copy has the same.",
+                code="snapshot_shape",
+            )
+        if known.root_digest != spec.root.digest:
+            raise InvalidInput("The snapshot is of another environment.", code="snapshot_environment")
+        if known.seeded and seed is None:
+            raise InvalidInput("The snapshot knew a seed, and none is given.", code="snapshot_seed")
+        async with self._whole_or_gone(spec.id):
+            directory = await self._prepare(spec, snapshot / "disk.img", {"image": snapshot})
+            if seed is not None:
+                image = await asyncio.to_thread(images.seed_image, seed, self.seeds)
+                (directory / "seeded").touch()
+                cells.show(image, directory / "cell" / "seed.img")
+            record, console = await self._start(spec, directory)
+            record = record.based_on(snapshot / "memory")
+            record.write(directory)
+            machine = FirecrackerMachine(self, directory, record, console)
+            await machine.vmm.put(
+                "/snapshot/load",
+                {
+                    "snapshot_path": "image/state",
+                    "mem_backend": {"backend_type": "File", "backend_path": "image/memory"},
+                    "enable_diff_snapshots": True,
+                    "resume_vm": True,
+                },
+                AGENT_SECONDS,
+            )
+            await self._answers(machine)
+            return machine
+
+    async def _answers(self, machine: FirecrackerMachine) -> None:
+        """Wait for the agent. A connection from before the guest noticed its restore may be reset: ask again."""
+        async with asyncio.timeout(AGENT_SECONDS):
+            while True:
+                try:
+                    async with asyncio.timeout(ATTEMPT_SECONDS):
+                        await machine.guest.call("GET", "/v1/health")
+                    return
+                except (PyroError, TimeoutError) as error:
+                    if not machine.alive():
+                        said = machine.console_text()[-400:].strip()
+                        raise EngineError(f"The machine ended at its restore: {said or error}") from error
+
+    async def adopt(self, machine_id: str) -> Machine | None:
+        directory = self._machines / machine_id
+        record = MachineRecord.read(directory)
+        if record is None or record.boot_id != self._boot_id or not processes.runs(record.vmm):
+            return None
+        await self.cell()
+        self.limits.adopt(machine_id, record.pins)
+        console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        machine = FirecrackerMachine(self, directory, record, console)
+        try:
+            # A daemon that was killed during a snapshot left the machine at rest.
+            if await machine.vmm.state() == "Paused":
+                await machine.vmm.resume()
+        except PyroError:
+            return None
+        return machine
+
+    async def destroy(self, machine_id: str) -> None:
+        """Kill the machine now; its directory is removed behind the caller's back."""
+        if machine_id not in self._ending:
+            record = MachineRecord.read(self._machines / machine_id)
+            if record is not None and record.boot_id == self._boot_id:
+                processes.kill(record.vmm)
+                processes.kill(record.keeper)
+            task = asyncio.create_task(self._clean(machine_id), name=f"clean {machine_id}")
+            self._ending[machine_id] = task
+            task.add_done_callback(lambda _: self._ending.pop(machine_id, None))
+
+    async def _clean(self, machine_id: str) -> None:
+        directory = self._machines / machine_id
+        word = os.fsencode(f"{directory}/")
+        if not (directory / RECORD).exists():
+            await asyncio.sleep(0.05)  # half made: one of its processes may be in the middle of an exec
+        while found := await asyncio.to_thread(processes.with_word_in_command_line, word):
+            for process in found:
+                processes.kill(process)
+                await processes.wait_gone(process)
+        if directory.exists():
+            cells.clear(directory / "cell")
+            await asyncio.to_thread(shutil.rmtree, directory, True)
+        self.limits.release(machine_id)
+
+    async def finish_cleaning(self) -> None:
+        """Wait until everything that was destroyed is removed."""
+        while self._ending:
+            await asyncio.gather(*self._ending.values(), return_exceptions=True)
+
+    async def sweep(self, keep: set[str]) -> list[str]:
+        found = [entry.name for entry in self._machines.iterdir() if entry.is_dir() and entry.name not in keep]
+        for machine_id in found:
+            await self.destroy(machine_id)
+        await self.finish_cleaning()
+        self.limits.sweep(keep)
+        await asyncio.to_thread(images.prune_seeds, self.seeds)
+        for partial in [*self._templates.glob("*/*.made"), *self._templates.glob("*/*.partial")]:
+            # A younger one may be in the making by another daemon with the same cache.
+            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                await asyncio.to_thread(shutil.rmtree, partial, True)
+        return found
+
+
+def _child(pid: int) -> processes.ProcessId | None:
+    """The only child of a process (proc(5), /proc/PID/task/TID/children)."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return processes.identify(int(children[0])) if children else None

@@ -1,0 +1,141 @@
+"""Firecracker's API on its unix socket: HTTP/1.1, one short connection per request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h11
+
+from pyro_mcp.errors import EngineError
+from pyro_mcp.guest.client import Streams
+from pyro_mcp.machines.arrival import Arrival
+
+API_SECONDS = 10.0
+_LONGEST_PATH = 100
+"""Beyond this a socket's path goes through a descriptor of its directory: sun_path holds 108 bytes (unix(7))."""
+_LARGEST_ANSWER = 1024 * 1024
+
+
+async def open_socket(path: Path) -> Streams:
+    """Connect to a unix socket, however long its path is."""
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        return await asyncio.open_unix_connection(str(path))
+    directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{directory}/{path.name}")
+    finally:
+        os.close(directory)
+
+
+async def wait_for_socket(path: Path, alive: Callable[[], bool], seconds: float = API_SECONDS) -> None:
+    """Wait until something listens at `path`.
+
+    Raises:
+        EngineError: it did not, or `alive` says that nothing ever will.
+    """
+    arrival = Arrival(path.parent)
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    _, writer = await open_socket(path)
+                except (FileNotFoundError, ConnectionRefusedError):
+                    pass
+                else:
+                    writer.close()
+                    return
+                if not alive():
+                    raise EngineError("Firecracker ended as soon as it was started.", code="firecracker_ended")
+                try:
+                    async with asyncio.timeout(0.005 if path.exists() else 0.25):
+                        await arrival.something()
+                except TimeoutError:
+                    continue
+    except TimeoutError:
+        raise EngineError(f"Firecracker did not answer within {seconds:.0f} s.", code="firecracker_timeout") from None
+    finally:
+        arrival.close()
+
+
+class Vmm:
+    """One Firecracker process, as its API shows it."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def put(self, path: str, body: dict[str, Any], seconds: float = API_SECONDS) -> None:
+        await self._request("PUT", path, body, seconds)
+
+    async def patch(self, path: str, body: dict[str, Any], seconds: float = API_SECONDS) -> None:
+        await self._request("PATCH", path, body, seconds)
+
+    async def state(self) -> str:
+        """Not started, Running or Paused."""
+        return str((await self._request("GET", "/", None, API_SECONDS)).get("state", ""))
+
+    async def pause(self) -> None:
+        await self.patch("/vm", {"state": "Paused"})
+
+    async def resume(self) -> None:
+        await self.patch("/vm", {"state": "Resumed"})
+
+    async def _request(self, method: str, path: str, body: Any, seconds: float) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(seconds):
+                status, answer = await self._exchange(method, path, body)
+        except TimeoutError:
+            raise EngineError(
+                f"Firecracker did not carry out {method} {path} within {seconds:.0f} s.",
+                hint="This computer may be short of memory or CPU; try again.",
+                code="firecracker_timeout",
+            ) from None
+        except (OSError, h11.RemoteProtocolError) as error:
+            raise EngineError(f"Firecracker's connection broke at {method} {path}: {error}.") from error
+        try:
+            record = json.loads(answer) if answer else {}
+        except ValueError:
+            record = {}
+        if status >= 300:
+            raise EngineError(
+                f"Firecracker refused {method} {path}: {record.get('fault_message', status)}",
+                hint="`pyro doctor` boots a machine and says what this computer lacks.",
+                code="firecracker_refused",
+            )
+        return record if isinstance(record, dict) else {}
+
+    async def _exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
+        reader, writer = await open_socket(self._socket)
+        try:
+            http = h11.Connection(h11.CLIENT)
+            content = json.dumps(body).encode() if body is not None else b""
+            headers = [("Host", "firecracker"), ("Accept", "application/json")]
+            if content:
+                headers += [("Content-Type", "application/json"), ("Content-Length", str(len(content)))]
+            data = http.send(h11.Request(method=method, target=path, headers=headers)) or b""
+            data += (http.send(h11.Data(data=content)) or b"") if content else b""
+            data += http.send(h11.EndOfMessage()) or b""
+            writer.write(data)
+            await writer.drain()
+            status, parts, size = 0, [], 0
+            while True:
+                event = http.next_event()
+                if event is h11.NEED_DATA:
+                    http.receive_data(await reader.read(65536))
+                elif isinstance(event, h11.Response):
+                    status = event.status_code
+                elif isinstance(event, h11.Data):
+                    parts.append(bytes(event.data))
+                    size += len(parts[-1])
+                    if size > _LARGEST_ANSWER:
+                        raise OSError("its answer is too long")
+                elif isinstance(event, h11.EndOfMessage):
+                    return status, b"".join(parts)
+                elif isinstance(event, h11.ConnectionClosed):
+                    raise OSError("it closed the connection")
+        finally:
+            writer.close()

@@ -1,0 +1,259 @@
+"""The pure parts of the Firecracker engine: archives, images, names, command lines. Nothing boots here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyro_mcp.errors import EngineError, InvalidInput
+from pyro_mcp.machines import choice
+from pyro_mcp.machines.firecracker import cell, erofs, images, kernel, lz4
+from pyro_mcp.machines.firecracker.components import find_firecracker
+from pyro_mcp.machines.firecracker.initramfs import Member, cpio
+from pyro_mcp.machines.firecracker.machine import MachineRecord, SnapshotRecord
+from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
+from pyro_mcp.machines.processes import ProcessId
+
+
+def _literals(data: bytes) -> bytes:
+    """An LZ4 block with `data` as one run of literals."""
+    if len(data) < 15:
+        return bytes([len(data) << 4]) + data
+    more, rest = divmod(len(data) - 15, 255)
+    return b"\xf0" + b"\xff" * more + bytes([rest]) + data
+
+
+def _frame(*blocks: bytes) -> bytes:
+    return lz4.MAGIC + b"".join(len(block).to_bytes(4, "little") + block for block in blocks)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=2000), max_size=4))
+def test_literal_blocks_come_out_as_they_went_in(parts: list[bytes]) -> None:
+    assert lz4.decompress_legacy(_frame(*map(_literals, parts)), 1 << 20) == b"".join(parts)
+
+
+def test_a_match_may_overlap_itself() -> None:
+    # literals "ab", then 10 bytes from 2 back, then the last literal "!"
+    block = bytes([0x26]) + b"ab" + b"\x02\x00" + bytes([0x10]) + b"!"
+    assert lz4.decompress_legacy(_frame(block), 100) == b"ab" * 6 + b"!"
+
+
+@given(st.binary(max_size=300))
+def test_damaged_lz4_is_refused_and_never_grows_beyond_its_bound(data: bytes) -> None:
+    try:
+        assert len(lz4.decompress_legacy(_frame(data) if data else data, 1000)) <= 1000
+    except ValueError:
+        pass
+
+
+def test_the_elf_image_comes_out_of_a_bzimage() -> None:
+    elf = b"\x7fELF" + os.urandom(100)
+    payload = _frame(_literals(elf)) + len(elf).to_bytes(4, "little")
+    image = bytearray(512 * 5)
+    image[0x1F1] = 3
+    image[0x202:0x206] = b"HdrS"
+    image[0x248:0x250] = struct.pack("<II", 16, len(payload))
+    image[4 * 512 + 16 : 4 * 512 + 16 + len(payload)] = payload
+    assert kernel.extract_vmlinux(bytes(image)) == elf
+    with pytest.raises(ValueError, match="bzImage"):
+        kernel.extract_vmlinux(b"MZ" + bytes(1000))
+
+
+def test_modules_are_loaded_after_what_they_depend_on_and_built_in_ones_are_left_out() -> None:
+    def module(depends: str) -> bytes:
+        return b"\x7fELF\0license=GPL\0depends=" + depends.encode() + b"\0name=x\0"
+
+    modules = {"blk": module("ring,core"), "ring": module("core"), "core": module(""), "other": module("")}
+    assert kernel.load_order(("blk", "ext4"), modules) == ["core", "ring", "blk"]
+
+
+def test_an_initramfs_has_its_members_and_is_the_same_each_time() -> None:
+    members = [Member("dev", stat.S_IFDIR | 0o755), Member("init", stat.S_IFREG | 0o755, b"abcde")]
+    archive = cpio(members)
+    assert archive == cpio(members)
+    assert len(archive) % 4 == 0
+    place, found = 0, {}
+    while place < len(archive):
+        fields = [int(archive[place + 6 + 8 * n : place + 14 + 8 * n], 16) for n in range(13)]
+        name = archive[place + 110 : place + 110 + fields[11] - 1].decode()
+        start = -(-(place + 110 + fields[11]) // 4) * 4
+        found[name] = (fields[1], archive[start : start + fields[6]])
+        place = -(-(start + fields[6]) // 4) * 4
+    assert list(found) == ["dev", "init", "TRAILER!!!"]
+    assert found["init"] == (stat.S_IFREG | 0o755, b"abcde")
+
+
+class _Image:
+    """Reads back what `erofs.write_image` wrote, by the format's document."""
+
+    def __init__(self, path: Path) -> None:
+        self.data = path.read_bytes()
+        assert struct.unpack_from("<I", self.data, 1024)[0] == erofs.MAGIC
+        self.root = struct.unpack_from("<H", self.data, 1024 + 14)[0]
+        self.meta = struct.unpack_from("<I", self.data, 1024 + 40)[0] * 4096
+
+    def inode(self, nid: int) -> tuple[int, ...]:
+        return struct.unpack_from("<HHHHQIIIIQII", self.data, self.meta + nid * 32)
+
+    def content(self, nid: int) -> bytes:
+        fields = self.inode(nid)
+        return self.data[fields[5] * 4096 : fields[5] * 4096 + fields[4]]
+
+    def entries(self, nid: int) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        content = self.content(nid)
+        for start in range(0, len(content), 4096):
+            block = content[start : start + 4096]
+            count = struct.unpack_from("<H", block, 8)[0] // 12
+            heads = [struct.unpack_from("<QHBB", block, 12 * n) for n in range(count)]
+            ends = [head[1] for head in heads[1:]] + [len(block)]
+            for head, end in zip(heads, ends, strict=True):
+                found[block[head[1] : end].rstrip(b"\0")] = head[0]
+        assert list(found) == sorted(found)
+        return found
+
+
+def test_a_seed_image_keeps_contents_modes_times_links_and_many_names(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "many").mkdir(parents=True)
+    for number in range(500):
+        (tree / "many" / f"file-{number:04}").write_text(str(number))
+    (tree / "empty").write_text("")
+    (tree / "big").write_bytes(os.urandom(10_000))
+    (tree / "big").chmod(0o640)
+    os.utime(tree / "big", ns=(1_600_000_000_123456789, 1_600_000_000_123456789))
+    os.link(tree / "big", tree / "hard")
+    (tree / "soft").symlink_to("many/../big")
+    erofs.write_image(tree, tmp_path / "image")
+    image = _Image(tmp_path / "image")
+    root = image.entries(image.root)
+    assert set(root) == {b".", b"..", b"many", b"empty", b"big", b"hard", b"soft"}
+    assert root[b"big"] == root[b"hard"]
+    big = image.inode(root[b"big"])
+    assert (big[2], big[4], big[9], big[10], big[11]) == (stat.S_IFREG | 0o640, 10_000, 1_600_000_000, 123456789, 2)
+    assert image.content(root[b"big"]) == (tree / "big").read_bytes()
+    assert image.content(root[b"soft"]) == b"many/../big"
+    assert image.content(root[b"empty"]) == b""
+    many = image.entries(root[b"many"])
+    assert len(many) == 502
+    assert many[b".."] == image.root
+    assert image.content(many[b"file-0321"]) == b"321"
+
+
+def test_a_clone_keeps_holes_and_data(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+        for place in (0, 20 << 20, (64 << 20) - 4096):
+            file.seek(place)
+            file.write(os.urandom(4096))
+    images.clone(source, target)
+    assert target.stat().st_size == 64 << 20
+    assert target.stat().st_blocks * 512 < 1 << 20
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_seed_image_is_made_once_and_goes_with_its_seed(tmp_path: Path) -> None:
+    tree = tmp_path / "seed"
+    tree.mkdir()
+    (tree / "file").write_text("x")
+    first = images.seed_image(tree, tmp_path / "images")
+    written = first.stat().st_mtime_ns
+    assert images.seed_image(tree, tmp_path / "images") == first
+    assert first.stat().st_mtime_ns == written
+    images.prune_seeds(tmp_path / "images")
+    assert first.exists()
+    (tree / "file").unlink()
+    tree.rmdir()
+    images.prune_seeds(tmp_path / "images")
+    assert list((tmp_path / "images").iterdir()) == []
+
+
+def test_a_cell_has_its_own_everything_or_says_what_it_lacks(tmp_path: Path) -> None:
+    whole = cell.Cell(cell.NAMESPACES, ())
+    command = whole.command(tmp_path, ["firecracker", "--api-sock", "api.sock"])
+    assert command[0] == "unshare"
+    assert {"--user", "--mount", "--pid", "--net", f"--root={tmp_path}", "--kill-child"} <= set(command)
+    assert command[-3:] == ["/firecracker", "--api-sock", "api.sock"]
+    none = cell.Cell((), cell.NAMESPACES)
+    assert none.command(tmp_path, ["firecracker"]) == [f"{tmp_path}/firecracker"]
+    assert "user, mount, pid, net" in none.description
+
+
+def _record() -> MachineRecord:
+    return MachineRecord("m1", "boot", ProcessId(1, 2), ProcessId(3, 4), 1, 256, [0], "digest")
+
+
+def test_a_record_comes_back_as_it_was_written_and_a_damaged_one_does_not(tmp_path: Path) -> None:
+    record = _record()
+    record.write(tmp_path)
+    assert MachineRecord.read(tmp_path) == record
+    (tmp_path / "machine.json").write_text('{"id": "m1"')
+    assert MachineRecord.read(tmp_path) is None
+    with pytest.raises(EngineError, match="not whole"):
+        SnapshotRecord.read(tmp_path)
+
+
+def test_a_diff_builds_only_on_the_very_file_it_knows(tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.write_text("x")
+    record = replace(_record(), fresh=True).based_on(memory)
+    assert not record.fresh
+    assert record.usable_base() == memory
+    other = tmp_path / "other"
+    other.write_text("x")
+    os.replace(other, memory)
+    assert record.usable_base() is None
+    assert record.based_on(None).usable_base() is None
+
+
+def test_an_engine_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_ENGINE", "qemu")
+    with pytest.raises(InvalidInput, match="qemu"):
+        choice.wanted()
+    monkeypatch.delenv("PYRO_ENGINE")
+    assert choice.wanted() == "auto"
+
+
+def test_a_firecracker_that_is_named_and_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYRO_FIRECRACKER", str(tmp_path / "nothing"))
+    found = find_firecracker(tmp_path)
+    assert not found.ok
+    assert str(tmp_path / "nothing") in found.remedy
+
+
+def test_what_firecracker_refuses_is_an_error_with_its_words(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            writer.close()
+            return
+        body = json.dumps({"fault_message": "no such drive"}).encode()
+        writer.write(b"HTTP/1.1 400 \r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> None:
+        directory = os.open(deep, os.O_PATH)
+        server = await asyncio.start_unix_server(answer, f"/proc/self/fd/{directory}/api.sock")
+        async with server:
+            _, writer = await open_socket(deep / "api.sock")  # longer than sun_path
+            writer.close()
+            with pytest.raises(EngineError, match="no such drive"):
+                await Vmm(deep / "api.sock").patch("/drives/x", {})
+        os.close(directory)
+
+    asyncio.run(ask())
