@@ -51,6 +51,11 @@ class Locations:
         return self.state / "machines"
 
     @property
+    def microvms(self) -> Path:
+        """Firecracker's machines, beside gVisor's: each engine ends what it finds and does not know."""
+        return self.state / "microvms"
+
+    @property
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"

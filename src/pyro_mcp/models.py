@@ -17,7 +17,7 @@ NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
 WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
 ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
 ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
-EngineName = Literal["auto", "gvisor"]
+EngineName = Literal["auto", "firecracker", "gvisor"]
 
 
 class Record(BaseModel):

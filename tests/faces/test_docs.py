@@ -56,7 +56,10 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
     "page",
     [
         "README.md",
-        *[f"docs/{name}.md" for name in ("architecture", "security", "install", "mcp-http", "hosts", "use-cases/README")],
+        *[
+            f"docs/{name}.md"
+            for name in ("architecture", "security", "install", "mcp-http", "hosts", "use-cases/README")
+        ],
     ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pyro_mcp.daemon.engine_service import EngineService
     from pyro_mcp.daemon.environment_service import EnvironmentService
     from pyro_mcp.daemon.lifecycle import DaemonInfo
     from pyro_mcp.locations import Locations
@@ -26,3 +27,4 @@ class Context:
     info: DaemonInfo
     machines: WholeMachine
     services: Services
+    engines: EngineService

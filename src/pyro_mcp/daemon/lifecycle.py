@@ -26,12 +26,14 @@ from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.dispatch import Dispatcher
+from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.locations import Locations
+from pyro_mcp.machines.choice import firecracker_engine
+from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
-from pyro_mcp.machines.pool import WarmPool
 from pyro_mcp.machines.watchdog import MemoryWatchdog
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
@@ -56,7 +58,6 @@ class DaemonInfo:
     """What a handler may say of the daemon itself."""
 
     pid: int
-    engine: str
     log: Path
     socket: Path
     version: str = VERSION
@@ -71,7 +72,7 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
-        for directory in (locations.machines, locations.outputs):
+        for directory in (locations.machines, locations.microvms, locations.outputs):
             directory.mkdir(mode=0o700, exist_ok=True)
         enclosure.enter()
         enclosure.make_shared(locations.machines)
@@ -145,22 +146,24 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         loop.add_signal_handler(number, stop.set)
 
     store = await Store.open(locations.database)
-    environments = EnvironmentService(locations, store)
+    environments = EnvironmentService(locations)
     limits = Limits()
-    engine = GvisorEngine(
-        runsc=environments.runsc_path(),
-        agent=_agent_binary(),
+    agent = _agent_binary()
+    gvisor = GvisorEngine(
+        runsc=runsc_path(locations.cache),
+        agent=agent,
         machines=locations.machines,
         cache=locations.cache,
         limits=limits,
     )
-    pool = WarmPool(engine)
+    firecracker = firecracker_engine(agent=agent, machines=locations.microvms, cache=locations.cache, limits=limits)
+    fleet = Fleet([gvisor, firecracker])
+    engines = EngineService(locations.cache, store, environments.cache, gvisor, firecracker)
     seeds = SeedStore(locations.seeds)
     network = Egress()
     manager = WorkspaceManager(
         store=store,
-        engine=engine,
-        pool=pool,
+        fleet=fleet,
         network=network,
         outputs=locations.outputs,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
@@ -170,9 +173,9 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     )
     services = Services(manager)
     manager.attached = services
-    info = DaemonInfo(os.getpid(), engine.name, locations.daemon_log, locations.socket)
-    context = Context(locations, store, manager, environments, seeds, info, WholeMachine(manager), services)
-    environments.bind(engine, manager, pool)
+    info = DaemonInfo(os.getpid(), locations.daemon_log, locations.socket)
+    context = Context(locations, store, manager, environments, seeds, info, WholeMachine(manager), services, engines)
+    environments.bind(fleet, manager)
     await manager.adopt()
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(seeds.prune, manager.seeds_in_use())
@@ -217,8 +220,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     except TimeoutError:
         for task in asyncio.all_tasks():
             log.error("did not end: %r", task)
-    await pool.close()
-    await engine.finish_cleaning()
+    await fleet.close()
     await store.close()
 
 

@@ -130,3 +130,12 @@ def _read(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError:
         return ""
+
+
+def kvm_opens() -> bool:
+    """Whether this user may open /dev/kvm; whether a guest boots with it, only a probe can tell."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

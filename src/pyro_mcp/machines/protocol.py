@@ -103,5 +103,11 @@ class Engine(Protocol):
     async def adopt(self, machine_id: str) -> Machine | None:
         """The machine of this id that an earlier daemon started, when it still runs."""
 
+    def prune_templates(self, digests: set[str]) -> int:
+        """Remove the templates of environments that are not among these; gives the bytes that were freed. Blocks."""
+
+    async def finish_cleaning(self) -> None:
+        """Wait until everything that was destroyed is removed."""
+
     async def sweep(self, keep: set[str]) -> list[str]:
         """End every machine whose id is not in `keep`, running or half made; give their ids."""

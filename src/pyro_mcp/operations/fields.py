@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models import NAME_PATTERN, NetworkPolicy
+from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy
 
 MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
@@ -72,4 +72,4 @@ SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secr
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]
 Shell = Annotated[str, Field(description="Of shell_open.", max_length=64)]
 ServiceName = Annotated[str, Field(description="Service's name.", pattern=NAME_PATTERN)]
-Engine = Annotated[Literal["auto", "gvisor"], Field(description="Engine to use; auto chooses one that works.")]
+Engine = Annotated[EngineName, Field(description="auto: firecracker where KVM boots a guest, else gvisor.")]

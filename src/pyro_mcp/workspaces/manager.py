@@ -25,8 +25,8 @@ from typing import Any, Literal, Protocol
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, NotFound, PyroError
-from pyro_mcp.machines.pool import WarmPool
-from pyro_mcp.machines.protocol import Engine, Machine, RootTree
+from pyro_mcp.machines.fleet import Fleet
+from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
 from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.moments import Images, Moment
@@ -44,6 +44,7 @@ class Plan:
     """What `create` is asked for, after its input was checked."""
 
     environment: str
+    engine: str
     name: str | None
     labels: dict[str, str]
     network_policy: str
@@ -108,8 +109,7 @@ class WorkspaceManager:
         self,
         *,
         store: Store,
-        engine: Engine,
-        pool: WarmPool,
+        fleet: Fleet,
         network: Network,
         outputs: Path,
         seed_tree: Callable[[str], Path],
@@ -118,8 +118,7 @@ class WorkspaceManager:
         images: Images,
     ) -> None:
         self.store = store
-        self._engine = engine
-        self.pool = pool
+        self.fleet = fleet
         self._network = network
         self._outputs = outputs
         self._seed_tree = seed_tree
@@ -244,7 +243,7 @@ class WorkspaceManager:
             machine_id=None,
             environment=plan.environment,
             environment_digest=root.digest,
-            engine=self._engine.name,
+            engine=plan.engine,
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
             mem_mib=plan.mem_mib,
@@ -266,7 +265,7 @@ class WorkspaceManager:
                 try:
                     await self.save(workspace)
                     await asyncio.to_thread(self.vault.write, workspace_id, plan.secrets)
-                    machine = asyncio.ensure_future(self.pool.take(root, plan.vcpu_count, plan.mem_mib))
+                    machine = asyncio.ensure_future(self.fleet.take(plan.engine, root, plan.vcpu_count, plan.mem_mib))
                     prepared = await seed()
                     if prepared is not None:
                         workspace.row = replace(
@@ -289,7 +288,7 @@ class WorkspaceManager:
                 return candidate
 
     def _admit(self, row: WorkspaceRow) -> Workspace:
-        workspace = Workspace(row, self._outputs / row.id, self._engine.isolation)
+        workspace = Workspace(row, self._outputs / row.id, self.fleet.isolation(row.engine))
         self._workspaces[row.id] = workspace
         return workspace
 
@@ -450,7 +449,7 @@ class WorkspaceManager:
         async with workspace.lock.exclusive():
             self.get(workspace.id)  # it may have been deleted meanwhile
             row, suspended = workspace.row, workspace.row.suspended
-            machine = await self.pool.take(self.root_of(row), row.vcpu_count, row.mem_mib)
+            machine = await self.fleet.take(row.engine, self.root_of(row), row.vcpu_count, row.mem_mib)
             try:
                 await self._move_in(workspace, machine, self.seed_of(row))
             except BaseException:
@@ -470,7 +469,9 @@ class WorkspaceManager:
         The caller holds the workspace's lock alone.
         """
         row = workspace.row
-        machine = await self.pool.revive(self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row))
+        machine = await self.fleet.revive(
+            row.engine, self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row)
+        )
         try:
             await self.move_back(workspace, machine, moment)
         except BaseException:
@@ -532,7 +533,9 @@ class WorkspaceManager:
                     await self.save(workspace)
                     await asyncio.to_thread(self.vault.write, workspace_id, parent.secrets)
                     machine = asyncio.ensure_future(
-                        self.pool.revive(self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row))
+                        self.fleet.revive(
+                            row.engine, self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row)
+                        )
                     )
                     handles = await asyncio.to_thread(self._copy_commands, parent, workspace, moment)
                     for command in workspace.commands.values():
@@ -655,7 +658,7 @@ class WorkspaceManager:
                     command.suspend()
                     await self.save_command(command)
             if row.state == "running" and row.machine_id is not None:
-                machine = await self._engine.adopt(row.machine_id)
+                machine = await self.fleet.adopt(row.engine, row.machine_id)
                 if machine is None:
                     await self.lost(workspace, "its processes ended while no daemon ran, or this computer restarted")
                 else:
@@ -669,7 +672,7 @@ class WorkspaceManager:
                     self._follow_again(workspace, machine)
                     if self.attached is not None:
                         await self.attached.take_up(workspace)
-        swept = await self._engine.sweep(keep)
+        swept = await self.fleet.sweep(keep)
         if swept:
             log.info("ended %d machines that no workspace names", len(swept))
         await asyncio.to_thread(self._sweep_files, images)

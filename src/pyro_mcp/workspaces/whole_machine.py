@@ -263,8 +263,8 @@ class WholeMachine:
                 return
             image = self._images.path(workspace.id, suspended["image"])
             manager, row = self._manager, workspace.row
-            machine = await manager.pool.revive(
-                manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
+            machine = await manager.fleet.revive(
+                row.engine, manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
             )
             moment = Moment.load(suspended)
             try:
@@ -287,8 +287,8 @@ class WholeMachine:
                 )
             manager, row = self._manager, workspace.row
             image = self._images.path(workspace.id, suspended["image"])
-            machine = await manager.pool.revive(
-                manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
+            machine = await manager.fleet.revive(
+                row.engine, manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
             )
             try:
                 return await look(machine.guest)

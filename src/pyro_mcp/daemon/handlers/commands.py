@@ -129,6 +129,7 @@ class CommandHandlers:
             root = await self._context.environments.require(call, environment)
             plan = Plan(
                 environment=environment,
+                engine=await self._context.engines.choose(call, "auto"),
                 name=None,
                 labels={},
                 network_policy=network_policy,

@@ -9,7 +9,6 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.environments.catalog import DEFAULT, definition
-from pyro_mcp.machines.components import fetch_runsc, find_runsc
 from pyro_mcp.machines.host_checks import find_tools, host_checks
 from pyro_mcp.version import VERSION
 
@@ -22,22 +21,19 @@ class SystemHandlers:
         context = self._context
         fixed: list[str] = []
         if fix:
-            if not (await asyncio.to_thread(find_runsc, context.locations.cache)).ok:
-                await call.progress("fetching runsc")
-                await asyncio.to_thread(fetch_runsc, context.locations.cache, lambda text, fraction: None)
-                fixed.append("fetched runsc")
+            fixed += await context.engines.fix(call)
             if not any(environment.installed for environment in context.environments.describe_all()):
                 await context.environments.pull(call, definition(DEFAULT))
                 fixed.append(f"built environment {DEFAULT}")
-        engine = await context.environments.engine_status()
+        engines = await context.engines.statuses()
+        working = [engine.name for engine in engines if engine.ok]
         checks = await asyncio.to_thread(host_checks)
-        runsc = await asyncio.to_thread(find_runsc, context.locations.cache)
         tools = await asyncio.to_thread(find_tools)
         return models.Doctor(
-            ok=engine.ok,
-            default_engine=engine.name if engine.ok else None,
-            engines=[engine],
-            components=[runsc, *tools],
+            ok=bool(working),
+            default_engine=working[0] if working else None,
+            engines=engines,
+            components=[*await context.engines.components(), *tools],
             checks=checks,
             environments=context.environments.describe_all(),
             daemon={

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.errors import Conflict, InvalidInput, Unsupported
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.workspaces import changes, transfer
 from pyro_mcp.workspaces.archives import Progress
@@ -52,12 +52,6 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context = self._context
-        if engine not in ("auto", context.info.engine):
-            raise Unsupported(
-                f"The engine {engine!r} is not in use here; {context.info.engine!r} is.",
-                hint="`pyro doctor` says which engines work on this machine and why.",
-                code="engine_not_available",
-            )
         if allow_domains and network_policy == "off":
             raise InvalidInput(
                 "Domains are allowed, but the network is off.",
@@ -73,6 +67,7 @@ class WorkspaceHandlers:
             )
         plan = Plan(
             environment=environment,
+            engine=await context.engines.choose(call, engine),
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
