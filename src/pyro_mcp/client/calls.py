@@ -13,9 +13,12 @@ Face = Literal["cli", "sdk", "mcp"]
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with paths of this machine absolute: the daemon has another working directory.
 
-    `~` is the caller's home directory. Symbolic links are left as they are.
+    `~` is the caller's home directory. Symbolic links are left as they are. PYRO_ENGINE is the caller's, too: the
+    daemon may have been started by another one.
     """
     ready = dict(arguments)
+    if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
+        ready["engine"] = os.environ["PYRO_ENGINE"]
     for name in operation.host_paths:
         value = ready.get(name)
         if isinstance(value, str) and value:

@@ -1,0 +1,39 @@
+"""Which engine a workspace gets: by what boots here, or as it is told; never another one in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyro_mcp.errors import InvalidInput, Unsupported
+from pyro_mcp.sdk import Pyro
+
+
+def test_doctor_says_of_both_engines_what_was_found_out(pyro: Pyro) -> None:
+    found = pyro.doctor()
+    engines = {engine.name: engine for engine in found.engines}
+    assert set(engines) == {"gvisor", "firecracker"}
+    assert found.default_engine == found.engines[0].name
+    assert found.engines[0].ok
+    assert all(engine.detail and engine.isolation for engine in found.engines)
+
+
+@pytest.mark.parametrize("name", ["gvisor", "firecracker"])
+def test_an_engine_that_is_asked_for_is_used_or_refused_with_the_reason(pyro: Pyro, name: str) -> None:
+    status = next(engine for engine in pyro.doctor().engines if engine.name == name)
+    if status.ok:
+        created = pyro.create_workspace(engine=name)  # type: ignore[arg-type]
+        assert created.engine == name
+        assert created.isolation == status.isolation
+    else:
+        with pytest.raises(Unsupported, match="cannot run machines here") as refusal:
+            pyro.create_workspace(engine=name)  # type: ignore[arg-type]
+        assert status.detail[:40] in refusal.value.message
+        assert pyro.list_workspaces().workspaces == []
+
+
+def test_the_environment_chooses_where_the_call_does_not(pyro: Pyro, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_ENGINE", "gvisor")
+    assert pyro.create_workspace().engine == "gvisor"
+    monkeypatch.setenv("PYRO_ENGINE", "xen")
+    with pytest.raises(InvalidInput):
+        pyro.create_workspace()
