@@ -215,8 +215,10 @@ def test_a_job_is_stopped_and_goes_on(pyro: Pyro, workspace: str) -> None:
 
 
 def test_a_new_size_is_seen_inside(pyro: Pyro, workspace: str) -> None:
-    shell = opened(pyro, workspace)
-    typed(pyro, workspace, shell, "trap 'echo changed; stty size' WINCH")
+    # A script, for bash at its prompt may look at its traps only with the next key.
+    script = "trap 'echo changed; stty size' WINCH; echo ready; while :; do sleep 0.05; done"
+    shell = pyro.open_shell(workspace, ["bash", "-c", script]).shell
+    pyro.read_shell(workspace, shell, wait_for="ready")
     cursor = pyro.resize_shell(workspace, shell, rows=40, cols=100).cursor
     read = pyro.read_shell(workspace, shell, cursor=cursor, wait_for="40 100", wait_seconds=10)
     assert "changed\r\n40 100" in read.output
