@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,7 +68,12 @@ func waitForThaw(path string) {
 func (a *agent) startFreeze(w http.ResponseWriter, r *http.Request) error {
 	// Read first: a client that is still sending when all is closed would never see the answer.
 	io.Copy(io.Discard, r.Body)
-	writeJSON(w, 200, map[string]bool{"freezing": true})
+	// Out before anything is closed: a busy machine may take longer than the server is given to shut down.
+	const answer = `{"freezing":true}`
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	io.WriteString(w, answer)
+	http.NewResponseController(w).Flush()
 	select {
 	case a.freeze <- struct{}{}:
 	default:

@@ -64,6 +64,8 @@ class Installation:
             for p in with_word_in_command_line(b"pyro_mcp.daemon")
             if f"XDG_STATE_HOME={self.root}/state\0".encode() in _environ(p.pid)
         ]
+        # A child that is about to become another program still looks like the daemon.
+        found = [pid for pid in found if _parent(pid) not in found]
         assert len(found) == 1, f"{len(found)} daemons"
         return found[0]
 
@@ -89,6 +91,14 @@ def _end(pid: int, number: signal.Signals) -> None:
         assert poll.poll(30_000), f"process {pid} did not end"
     finally:
         os.close(descriptor)
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat[stat.rfind(")") + 2 :].split()[1])
 
 
 def _environ(pid: int) -> bytes:

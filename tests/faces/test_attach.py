@@ -19,6 +19,7 @@ import pytest
 
 from pyro_mcp.sdk import Pyro
 from tests.faces.test_cli import pyro_command
+from tests.support import wait_until
 
 DETACH = b"\x1d"
 
@@ -95,6 +96,8 @@ def test_keys_go_in_and_output_comes_out(pyro: Pyro, workspace: str, shell: str)
         someone.sees(b"30 100")
         someone.type(b"sleep 100\r")
         someone.sees(b"sleep 100\r\n")
+        # Until it is in the foreground, the key would be bash's.
+        wait_until(lambda: "sleep 100" in pyro.exec_workspace(workspace, "ps axo args").stdout)
         someone.type(b"\x03")
         someone.sees(b"^C")
         someone.sees(b"> ")
@@ -107,7 +110,8 @@ def test_keys_go_in_and_output_comes_out(pyro: Pyro, workspace: str, shell: str)
 def test_a_change_of_the_window_is_passed_on(pyro: Pyro, workspace: str, shell: str) -> None:
     with person(workspace, shell) as someone:
         someone.sees(b"Attached")
-        someone.type(b"trap 'stty size' WINCH; echo rea''dy\r")
+        # A script, for bash at its prompt may look at its traps only with the next key.
+        someone.type(b"bash -c 'trap \"stty size\" WINCH; echo rea''dy; while :; do sleep 0.05; done'\r")
         someone.sees(b"ready")
         someone.size(44, 123)
         someone.sees(b"44 123")

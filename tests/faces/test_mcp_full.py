@@ -81,6 +81,9 @@ def test_a_shell_is_typed_into_and_read_as_a_person_sees_it(
         assert "50% 10%" in seen["output"] or "50%" in seen["output"].splitlines()[-2]
         assert "\x1b" not in seen["output"]
         await call(session, "shell_write", **place, text="sleep 100", enter=True)
+        # Until it is in the foreground, the key would be bash's.
+        wait = "until ps axo args | grep -qx 'sleep 100'; do sleep 0.05; done"
+        await call(session, "workspace_exec", workspace=ws, command=wait, timeout_seconds=20)
         await call(session, "shell_write", **place, text="\u0003")
         await call(session, "shell_write", **place, text="echo $?", enter=True)
         seen = await call(session, "shell_read", **place, wait_for="^130", plain=True)
