@@ -19,6 +19,9 @@ const protocolVersion = 1
 const agentVersion = "1.1"
 
 func main() {
+	if len(os.Args) > 3 && os.Args[1] == inTerminal {
+		becomeInTerminal(os.Args[2:])
+	}
 	listen := flag.String("listen", "unix:/pyro/run/agent.sock", "unix:PATH or vsock:PORT")
 	workspace := flag.String("workspace", "/workspace", "the directory that file operations are confined to")
 	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,6 +61,8 @@ type process struct {
 	output    *ring
 	stdin     *os.File
 	tty       *os.File
+	watcher   *os.File // tells the terminal's foreground where the kernel does not tell us
+	asking    sync.Mutex
 	reaped    chan syscall.WaitStatus
 	ended     chan struct{}
 
@@ -66,6 +70,8 @@ type process struct {
 	exit     *exitRecord
 	timedOut bool
 	killed   bool
+	sweep    bool           // what it started ends with it
+	kin      map[int]string // what it had started when it was told to end: pid, start time
 }
 
 type exitRecord struct {
@@ -243,10 +249,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		Dir: request.Cwd, Env: environment, Files: files.fds(),
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: request.TTY != nil},
 	}
-	err = t.fork(p, program, attributes)
+	argv := p.argv
+	if p.watcher != nil {
+		argv = append([]string{"pyro-agent", inTerminal, program}, argv...)
+		program = "/proc/self/exe"
+	}
+	err = t.fork(p, program, argv, attributes)
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()
+		if p.watcher != nil {
+			p.watcher.Close()
+		}
 		if p.stdin != nil {
 			p.stdin.Close()
 		}
@@ -275,6 +289,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 			first := !p.timedOut
 			p.timedOut = true
 			p.lock.Unlock()
+			p.gather(p.pid)
 			if first {
 				syscall.Kill(-p.pid, syscall.SIGTERM)
 				expired = time.After(killAfter)
@@ -284,12 +299,17 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 			}
 		}
 	}
+	if p.watcher != nil {
+		p.watcher.Close()
+	}
 	p.lock.Lock()
 	record := &exitRecord{TimedOut: p.timedOut, KilledByRequest: p.killed}
+	sweep := p.sweep
 	p.lock.Unlock()
-	if record.TimedOut || record.KilledByRequest {
+	if sweep {
 		// What it had started must not outlive a command that was ended.
 		syscall.Kill(-p.pid, syscall.SIGKILL)
+		p.endKin()
 	}
 	select {
 	case <-drained:
@@ -517,7 +537,9 @@ func (p *process) stream(w http.ResponseWriter, r *http.Request, offset uint64, 
 func (p *process) obey(f frame) error {
 	switch f.kind {
 	case frameStdin:
-		if in := p.input(); in != nil {
+		if p.tty != nil {
+			p.typed(f.payload)
+		} else if in := p.input(); in != nil {
 			in.Write(f.payload) // an error means that it reads no more, which is its own affair
 		}
 	case frameStdinEOF:
@@ -609,6 +631,80 @@ var signals = map[string]syscall.Signal{
 	"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH,
 }
 
+// gather remembers what the process has started, which ends with it from now on: its session, and whatever
+// descends from it, the root.
+func (p *process) gather(root int) {
+	all := processes()
+	started := map[int]string{}
+	mine := map[int]bool{root: true}
+	for grown := true; grown; {
+		grown = false
+		for pid, found := range all {
+			if !mine[pid] && (mine[found.parent] || found.session == p.pid) {
+				mine[pid], grown = true, true
+				started[pid] = found.started
+			}
+		}
+	}
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	p.sweep = true
+	if p.kin == nil {
+		p.kin = map[int]string{}
+	}
+	for pid, when := range started {
+		p.kin[pid] = when
+	}
+}
+
+// endKin ends what gather found and still runs, and what else is in the session by now.
+func (p *process) endKin() {
+	for passes := 0; passes < 5; passes++ { // one may fork while it is looked for
+		p.gather(-1) // its own pid may be another's by now
+		p.lock.Lock()
+		kin := maps.Clone(p.kin)
+		p.lock.Unlock()
+		ended := 0
+		for pid, found := range processes() {
+			if when, known := kin[pid]; known && when == found.started && !found.dead {
+				syscall.Kill(pid, syscall.SIGKILL)
+				ended++
+			}
+		}
+		if ended == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+type processStat struct {
+	parent, session int
+	started         string
+	dead            bool
+}
+
+// processes are those of the whole machine, by pid.
+func processes() map[int]processStat {
+	all := map[int]processStat{}
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		text := readText("/proc/" + entry.Name() + "/stat")
+		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // a name may have blanks and brackets
+		if len(fields) < 20 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		session, _ := strconv.Atoi(fields[3])
+		all[pid] = processStat{parent, session, fields[19], fields[0] == "Z" || fields[0] == "X"}
+	}
+	return all
+}
+
 func (p *process) signal(request signalRequest) error {
 	number, known := signals[request.Signal]
 	if !known {
@@ -618,6 +714,10 @@ func (p *process) signal(request signalRequest) error {
 		p.lock.Lock()
 		p.killed = true
 		p.lock.Unlock()
+		p.gather(p.pid)
+	}
+	if !request.Foreground && number == syscall.SIGHUP && p.tty != nil {
+		p.gather(p.pid) // the terminal is hung up
 	}
 	target := -p.pid
 	if request.Group != nil && !*request.Group {
@@ -662,7 +762,12 @@ func (a *agent) feedProcess(w http.ResponseWriter, r *http.Request) error {
 	if in == nil {
 		return fail(409, "no_input", "Process %s was started without an input.", p.id)
 	}
-	n, err := io.Copy(in, r.Body)
+	var n int64
+	if p.tty != nil {
+		n, err = p.takeTyped(r)
+	} else {
+		n, err = io.Copy(in, r.Body)
+	}
 	if err != nil {
 		return fail(409, "input_closed", "Process %s reads no more: %s.", p.id, err)
 	}
@@ -671,6 +776,28 @@ func (a *agent) feedProcess(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, 200, map[string]int64{"written": n})
 	return nil
+}
+
+// maxTyped bounds what one request types into a terminal, in bytes.
+const maxTyped = 1 << 20
+
+// takeTyped types a request's body. Nobody may read the terminal: what is not taken when the client leaves is dropped.
+func (p *process) takeTyped(r *http.Request) (int64, error) {
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxTyped))
+	if err != nil {
+		return 0, err
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(r.Context(), func() {
+		defer close(done)
+		p.tty.SetWriteDeadline(time.Now())
+	})
+	err = p.typed(data)
+	if !stop() {
+		<-done
+		p.tty.SetWriteDeadline(time.Time{})
+	}
+	return int64(len(data)), err
 }
 
 func (a *agent) resizeProcess(w http.ResponseWriter, r *http.Request) error {

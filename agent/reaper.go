@@ -35,13 +35,13 @@ func (t *processTable) reap() {
 }
 
 // fork starts a program and puts it into the table.
-func (t *processTable) fork(p *process, program string, attributes *syscall.ProcAttr) error {
+func (t *processTable) fork(p *process, program string, argv []string, attributes *syscall.ProcAttr) error {
 	t.lock.Lock()
 	defer t.lock.Unlock()
 	if len(t.byPID) >= maxLive {
 		return fail(429, "too_many_processes", "%d processes run already.", maxLive)
 	}
-	pid, err := syscall.ForkExec(program, p.argv, attributes)
+	pid, err := syscall.ForkExec(program, argv, attributes)
 	if err != nil {
 		return err
 	}

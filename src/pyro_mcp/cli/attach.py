@@ -61,11 +61,11 @@ class _Session:
     def run(self) -> int:
         self._resize()
         record = self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": ""})
-        sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
-        sys.stdout.flush()
-        threading.Thread(target=self._show, args=(max(0, record["cursor"] - BACKLOG),), daemon=True).start()
         left = False
         with _raw(), _window_changes(self._wake_w):
+            sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
+            sys.stdout.flush()
+            threading.Thread(target=self._show, args=(max(0, record["cursor"] - BACKLOG),), daemon=True).start()
             left = self._type()
         print()
         if self._failure is not None:
@@ -128,12 +128,20 @@ class _Session:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
+    def ended(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)  # the terminal is put back on the way
+
     before = termios.tcgetattr(0)
+    handlers = {number: signal.signal(number, ended) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSANOW)  # what was typed ahead stays
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        # Where the terminal is gone there is nothing to put back.
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

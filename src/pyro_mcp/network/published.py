@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -17,7 +18,12 @@ from pyro_mcp.errors import Conflict, InvalidInput, PyroError
 from pyro_mcp.network.relay import Streams, join
 
 LOOPBACK = "127.0.0.1"
+DRAIN_SECONDS = 10.0
+"""For the rest of a reply after its service has ended."""
 Connect = Callable[[int], Awaitable[Streams]]
+
+
+_NUMBER = re.compile("[0-9]{1,5}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ def parse(text: str) -> Publication:
         address, _, host_port = rest.rpartition(":")
         address = address.strip("[]") or LOOPBACK
     try:
+        if not _NUMBER.fullmatch(guest_port) or not _NUMBER.fullmatch(host_port):
+            raise ValueError
         parsed = Publication(int(guest_port), int(host_port), str(ipaddress.ip_address(address)))
         if not (0 < parsed.guest_port < 65536 and 0 <= parsed.host_port < 65536):
             raise ValueError
@@ -106,6 +114,12 @@ class Listener:
             # Nothing answers inside: the connection is broken off, as a closed port would.
             with contextlib.suppress(OSError, RuntimeError):
                 writer.transport.abort()
+        except asyncio.CancelledError:
+            # The port is closed; a client that reads slowly, or not at all, must not hold its connection.
+            for end in (writer, inside):
+                if end is not None:
+                    end.transport.abort()
+            raise
         finally:
             self._used()
             for end in (writer, inside):
@@ -114,9 +128,19 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening, and end the connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        self._stop_listening()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Stop listening at once; what is on its way still arrives, for a while."""
+        self._stop_listening()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=DRAIN_SECONDS)
+        await self.close()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None

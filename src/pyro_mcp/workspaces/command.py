@@ -7,6 +7,7 @@ its handle; a daemon that restarts follows it again from the last byte it had ke
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,8 @@ from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
 KILL_AFTER_SECONDS = 2.0
+BEGIN_SECONDS = 5.0
+"""Until the agent must have said what it calls a process that it started."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
 NOTHING = Redactor(())
@@ -100,6 +103,7 @@ class Command:
                 if stream is None:
                     try:
                         process_id = self.row.process_id or await self._find_process(guest)
+                        self._known_as(process_id)
                         stream = await guest.follow_process(process_id, self.agent_offset)
                     except NotFound:
                         # It ended and was forgotten, or the machine is another one now.
@@ -151,6 +155,18 @@ class Command:
                 return str(process["id"])
         raise NotFound(f"The machine knows no process of command {self.row.handle}.")
 
+    def _known_as(self, process_id: str) -> None:
+        if self.row.process_id != process_id:
+            self.row = replace(self.row, process_id=process_id)
+            self._notify()
+
+    async def begun(self, seconds: float) -> None:
+        """Wait until the agent's id of it is known, or it has ended, at most `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.running and self.row.process_id is None:
+                    await self.change.wait()
+
     async def _consume(self, stream: ProcessStream) -> None:
         self._flush()
         expected = self.agent_offset
@@ -166,7 +182,7 @@ class Command:
                 expected += len(fresh)
                 self._take(kind, fresh)
             elif frame.type == frames.STARTED:
-                self.row = replace(self.row, process_id=str(json.loads(frame.payload)["id"]))
+                self._known_as(str(json.loads(frame.payload)["id"]))
             elif frame.type == frames.EXIT:
                 self._flush()
                 self._ended_with(json.loads(frame.payload))
@@ -214,6 +230,7 @@ class Command:
 
     async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
         """End it: TERM to its process group, KILL after the grace if it still runs."""
+        await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True

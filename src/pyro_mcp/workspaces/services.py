@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -81,7 +82,7 @@ def _address(text: str) -> tuple[int, str]:
     for prefix in ("http://127.0.0.1", "http://localhost", "http://0.0.0.0"):
         rest = rest.removeprefix(prefix)
     port, slash, path = rest.removeprefix(":").partition("/")
-    number = 80 if not port and slash and rest != text else int(port) if port.isdigit() else 0
+    number = 80 if not port and slash and rest != text else int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
     if not 0 < number < 65536 or any(c <= " " or c > "~" for c in path):
         raise InvalidInput(
             f"{text!r} is no address inside the workspace.",
@@ -96,6 +97,8 @@ class Services:
 
     def __init__(self, manager: WorkspaceManager) -> None:
         self._manager = manager
+        self._starting: set[tuple[str, str]] = set()
+        self._draining: set[asyncio.Task[None]] = set()
 
     # -- state
 
@@ -152,7 +155,7 @@ class Services:
         start: Start,
     ) -> ServiceRow:
         """Start a service. Its ports listen from the start: a client that comes early finds the port refused inside."""
-        readiness.checked()
+        readiness = readiness.checked()
         publications = [parse(text) for text in publish]
         if publications and workspace.row.network_policy != "egress+published-ports":
             raise InvalidInput(
@@ -168,8 +171,25 @@ class Services:
                 hint="Stop it first, or choose another name.",
                 code="service_exists",
             )
-        if existing is not None:
-            await self._close_ports(workspace, name)
+        place = (workspace.id, name)
+        if place in self._starting:
+            raise Conflict(f"Service {name!r} is being started by another call.", code="service_exists")
+        self._starting.add(place)
+        try:
+            return await self._start(workspace, name, readiness, ready_timeout_seconds, publications, start)
+        finally:
+            self._starting.discard(place)
+
+    async def _start(
+        self,
+        workspace: Workspace,
+        name: str,
+        readiness: Readiness,
+        ready_timeout_seconds: float,
+        publications: list[Publication],
+        start: Start,
+    ) -> ServiceRow:
+        await self._close_ports(workspace, name)
         listeners = await self._open_ports(workspace, publications)
         try:
             command = await start()
@@ -227,11 +247,12 @@ class Services:
         row = workspace.services[name]
         command = workspace.commands[row.handle]
         readiness = Readiness.of(row.ready)
-        begun = datetime.fromisoformat(command.row.started_at).timestamp()
-        deadline = begun + row.ready_timeout_seconds - datetime.now().timestamp()
+        started = datetime.fromisoformat(command.row.started_at).timestamp()
+        deadline = started + row.ready_timeout_seconds - datetime.now().timestamp()
         pause = FIRST_POLL_SECONDS
         try:
-            async with asyncio.timeout(max(0.0, deadline)):
+            # One look at least: it may have become ready while no daemon looked.
+            async with asyncio.timeout(max(deadline, min(row.ready_timeout_seconds, PROBE_SECONDS))):
                 while command.running:
                     change = command.change
                     if await _ready(workspace, readiness):
@@ -289,7 +310,11 @@ class Services:
     async def ended(self, workspace: Workspace, command: Command) -> None:
         for row in list(workspace.services.values()):
             if row.handle == command.row.handle:
-                await self._close_ports(workspace, row.name)
+                for listener in workspace.listeners.pop(row.name, []):
+                    task = asyncio.create_task(listener.drain(), name=f"drain {listener.port}")
+                    self._draining.add(task)
+                    task.add_done_callback(self._draining.discard)
+                    await asyncio.sleep(0)  # it listens no more
 
     async def let_go(self, workspace: Workspace, cause: str, *, keep_ports: frozenset[str] = frozenset()) -> None:
         for name, row in list(workspace.services.items()):
@@ -349,6 +374,8 @@ class Services:
         for workspace in self._manager.all():
             for name in list(workspace.listeners):
                 await self._close_ports(workspace, name)
+        for task in list(self._draining):
+            task.cancel()
 
 
 async def _close(listeners: list[Listener]) -> None:
@@ -414,7 +441,7 @@ async def _ready(workspace: Workspace, readiness: Readiness) -> bool:
                 return await _http_answers(workspace, *_address(readiness.http))
             if readiness.command is not None:
                 return await _succeeds(guest, ["/bin/bash", "-c", readiness.command])
-    except (PyroError, TimeoutError, OSError):
+    except (PyroError, TimeoutError, OSError, EOFError):
         return False
     return True
 

@@ -10,7 +10,7 @@ import time
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound
-from pyro_mcp.workspaces.command import Command
+from pyro_mcp.workspaces.command import BEGIN_SECONDS, Command
 from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.screen import Terminal
@@ -27,7 +27,8 @@ FEED = 64 * 1024
 WAIT_FOR_BYTES = 1024 * 1024
 _CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 """CSI and OSC sequences and plain escapes (ECMA-48)."""
-BEGIN_SECONDS = 5.0
+OVERLAP = 64 * 1024
+"""How far a match may reach back into what was searched before."""
 
 
 class Screen:
@@ -76,20 +77,13 @@ def find(workspace: Workspace, handle: str) -> Command:
     return command
 
 
-def require_open(workspace: Workspace, handle: str) -> Command:
+async def require_open(workspace: Workspace, handle: str) -> Command:
     command = find(workspace, handle)
     if not command.running:
         status = command.row.status if command.row.exit_code is None else f"ended with status {command.row.exit_code}"
         raise Conflict(f"Shell {handle} is {status}.", hint="Open a new one.", code="shell_ended")
+    await command.begun(BEGIN_SECONDS)
     return command
-
-
-async def begun(command: Command) -> None:
-    """Wait until the machine has told which process a command is: a moment after its start at most."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BEGIN_SECONDS):
-            while command.running and command.row.process_id is None:  # noqa: ASYNC110 (nothing tells)
-                await asyncio.sleep(0.002)
 
 
 def record(workspace: Workspace, command: Command) -> models.Shell:
@@ -129,7 +123,7 @@ def _lines(data: bytes) -> bytes:
 async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) -> None:
     """Wait until what was printed since the cursor matches, or the shell ends, at most `seconds`."""
     try:
-        wanted = re.compile(pattern.encode(), re.MULTILINE)
+        wanted = re.compile(pattern, re.MULTILINE)
     except re.error as error:
         raise InvalidInput(
             f"{show(pattern)} is not a regular expression: {error}.",
@@ -137,10 +131,15 @@ async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) 
             code="bad_regex",
         ) from None
     deadline = time.monotonic() + seconds
+    position = cursor
     while command.running:
         change = command.change
-        if wanted.search(_lines(command.output.read(cursor, WAIT_FOR_BYTES))):
-            return
+        while position < (end := command.output.kept_bytes):
+            begin = max(cursor, position - OVERLAP)
+            text = _lines(command.output.read(begin, WAIT_FOR_BYTES)).decode("utf-8", "replace")
+            if wanted.search(text):
+                return
+            position = min(end, begin + WAIT_FOR_BYTES)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await change.wait()

@@ -11,6 +11,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, GuestError, NotFound
 from pyro_mcp.operations.fields import MAX_WAIT_SECONDS
 from pyro_mcp.workspaces import shells
+from pyro_mcp.workspaces.command import BEGIN_SECONDS
 from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -49,6 +50,8 @@ class ShellHandlers:
                 )
             )
         )
+        await opened.begun(BEGIN_SECONDS)
+        await self._manager.save_command(opened)
         return shells.record(workspace, opened)
 
     async def read_shell(
@@ -75,9 +78,9 @@ class ShellHandlers:
     async def write_shell(
         self, call: Call, *, workspace: Workspace, shell: str, text: str, enter: bool
     ) -> models.Shell:
-        command = shells.require_open(workspace, shell)
+        command = await shells.require_open(workspace, shell)
         record = shells.record(workspace, command)
-        data = text.encode("utf-8", "surrogateescape") + (b"\r" if enter else b"")
+        data = text.encode() + (b"\r" if enter else b"")
         async with workspace.lock.shared():
             try:
                 async with asyncio.timeout(PROCESS_SECONDS):
@@ -93,23 +96,25 @@ class ShellHandlers:
         return record
 
     async def signal_shell(self, call: Call, *, workspace: Workspace, shell: str, signal: str) -> models.Shell:
-        command = shells.require_open(workspace, shell)
+        command = await shells.require_open(workspace, shell)
+        before = shells.record(workspace, command)  # its cursor shows what the signal did
         await workspace.guest.call(
             "POST",
             f"/v1/processes/{command.row.process_id}/signal",
             json_body={"signal": signal, "foreground": True},
         )
-        return shells.record(workspace, command)
+        return before
 
     async def resize_shell(self, call: Call, *, workspace: Workspace, shell: str, rows: int, cols: int) -> models.Shell:
-        command = shells.require_open(workspace, shell)
+        command = await shells.require_open(workspace, shell)
+        cursor = command.output.kept_bytes
         await workspace.guest.call(
             "POST", f"/v1/processes/{command.row.process_id}/resize", json_body={"rows": rows, "cols": cols}
         )
         await shells.resize(workspace, command, rows, cols)
         command.row = replace(command.row, rows=rows, cols=cols)
         await self._manager.save_command(command)
-        return shells.record(workspace, command)
+        return shells.record(workspace, command).model_copy(update={"cursor": cursor})
 
     async def close_shell(self, call: Call, *, workspace: Workspace, shell: str) -> models.Shell:
         command = shells.find(workspace, shell)
