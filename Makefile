@@ -28,6 +28,7 @@ test-conformance: setup ## The official MCP conformance suite and the inspector 
 	@$(RUN) python -m tests.conformance
 
 SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval
+.PHONY: $(SMOKES:%=smoke-%)
 
 smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
 

@@ -26,7 +26,7 @@ NAME = "pyro"
 HEARTBEAT_SECONDS = 5.0
 """How often a long call says that it goes on: OpenCode's time-out starts again with each word."""
 QUIET_SECONDS = 0.5
-"""The least time between two words of progress."""
+"""The least time between two words of progress, and before the first: short calls say nothing on the way."""
 Interrupted = Callable[[Any], bool]
 
 
@@ -186,6 +186,7 @@ class _Reporter:
                     await self._news.wait()
             except TimeoutError:
                 pass
+            await asyncio.sleep(QUIET_SECONDS)
             self._news.clear()
             event, self._newest = self._newest, None
             fraction = event.fraction if event is not None else None
@@ -195,4 +196,3 @@ class _Reporter:
             await self._context.session.report_progress(
                 reached, total=None if fraction is None else 1.0, message=f"{text} ({elapsed})" if text else elapsed
             )
-            await asyncio.sleep(QUIET_SECONDS)
