@@ -39,13 +39,14 @@ def programs() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": pins}))
-            command = [npm, "install", "--no-audit", "--no-fund", "--loglevel", "error"]
+            command = [npm, "install", "--no-audit", "--no-fund", "--loglevel", "error", "--fetch-retries=1"]
+            command += ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
             try:
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=480, check=False)
             except subprocess.TimeoutExpired:
                 raise Unreachable("npm did not come to an end in 480 s") from None
             if done.returncode != 0:
-                raise Unreachable(f"npm could not install them: {done.stderr.strip()[-400:]}")
+                raise Unreachable(f"npm could not install them: {' '.join(done.stderr.split())[:300]}")
             (folder / "complete").touch()
     return bin_directory
 
