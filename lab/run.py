@@ -16,7 +16,7 @@ def say(text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", nargs="*", default=["lab.inside.engine"], help="module and arguments to run in there")
+    parser.add_argument("task", nargs="*", default=["lab.inside.core"], help="module and arguments to run in there")
     parser.add_argument("--seconds", type=float, default=600, help="the longest it may take")
     arguments = parser.parse_args()
     started = time.monotonic()

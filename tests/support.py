@@ -18,6 +18,9 @@ from pyro_mcp.locations import Locations
 from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 
+SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
+"""How many times slower than usual this machine is: an emulated one sets it, for the few tests with short times."""
+
 
 class Installation:
     """State and runtime directories of their own, the user's caches; leaves nothing on exit."""

@@ -8,6 +8,7 @@ import pytest
 
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.sdk import Pyro
+from tests.support import SLOWNESS
 
 
 def test_a_command_gives_output_status_and_error_apart(pyro: Pyro, workspace: str) -> None:
@@ -69,7 +70,7 @@ def test_a_command_that_outlives_the_wait_comes_back_as_running(pyro: Pyro, work
 
 
 def test_a_time_out_ends_the_command_and_leaves_the_agent(pyro: Pyro, workspace: str) -> None:
-    result = pyro.exec_workspace(workspace, "echo begun; sleep 60", timeout_seconds=0.5)
+    result = pyro.exec_workspace(workspace, "echo begun; sleep 60", timeout_seconds=0.5 * SLOWNESS)
     assert (result.status, result.exit_code, result.stdout) == ("timed_out", 124, "begun\n")
     assert pyro.exec_workspace(workspace, "echo still here").stdout == "still here\n"
     assert "sleep" not in pyro.exec_workspace(workspace, "ps axo comm").stdout
