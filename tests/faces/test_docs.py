@@ -58,7 +58,7 @@ def test_commands_that_the_pages_name_exist(page: str) -> None:
         "README.md",
         *[
             f"docs/{name}.md"
-            for name in ("architecture", "security", "install", "mcp-http", "hosts", "use-cases/README")
+            for name in ("architecture", "engines", "security", "install", "mcp-http", "hosts", "use-cases/README")
         ],
     ],
 )
