@@ -527,7 +527,7 @@ class _Session:
         """Answer in the host's place, if no answer has begun, and end."""
         if self._guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             # An answer that was cut must not look whole to a guest that reads to the close.
-            self._writer.transport.abort()
+            _abort(self._writer)
             return
         body = text.encode()
         headers = [
@@ -579,13 +579,19 @@ async def _drain(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
+def _abort(writer: asyncio.StreamWriter) -> None:
+    # A TLS transport that was closed twice has let go of what it would abort (CPython 3.11, sslproto.py).
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
+
+
 async def _closed(writer: asyncio.StreamWriter) -> None:
     """Wait until what was written is out and the connection is closed; not for long."""
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await writer.wait_closed()
     except OSError:
-        writer.transport.abort()
+        _abort(writer)
 
 
 async def _cancel(*futures: asyncio.Future[Any]) -> None:
