@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from lab.outer import Outer
 
 RESULT = "LAB-RESULT "
 MEMORY_MIB = 6000
+SILENCE_SECONDS = 60
+ATTEMPTS = 3
 
 
 def command(outer: Outer, task: str) -> list[str]:
@@ -32,24 +37,66 @@ def run(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any]]:
     """Run one task in there. Gives its exit status (125 when it never said one) and its results."""
     # The kernel's command line takes no quotes in a value: a comma stands for a space.
     assert all("," not in word for word in task), shlex.join(task)
+    for attempt in range(ATTEMPTS):
+        status, results, hung = _run_once(outer, task, seconds)
+        if not hung:
+            break
+        again = "; once more" if attempt + 1 < ATTEMPTS else ""
+        print(f"lab: the emulated computer said nothing for {SILENCE_SECONDS} s: QEMU hung{again}", file=sys.stderr)
+    return status, results
+
+
+def _run_once(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any], bool]:
     process = subprocess.Popen(
-        command(outer, ",".join(task)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command(outer, ",".join(task)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
-    timer = threading.Timer(seconds, process.kill)
-    timer.start()
+    watch = _Watch(process, seconds)
     status, results = 125, []
     assert process.stdout is not None
     try:
         for raw in process.stdout:
+            watch.heard()
             line = raw.decode(errors="replace").rstrip()
             if line.startswith(RESULT):
                 results.append(json.loads(line.removeprefix(RESULT)))
             elif line.startswith("LAB-EXIT "):
                 status = int(line.split()[1])
-            else:
+            elif line and line != "LAB-ALIVE":
                 print(line, file=sys.stderr, flush=True)
         process.wait()
     finally:
-        timer.cancel()
         process.kill()
-    return status, results
+        process.wait()
+        watch.join()
+    return status, results, watch.hung
+
+
+class _Watch(threading.Thread):
+    """Nudges the emulated computer, and ends it when it has hung or takes too long.
+
+    Software emulation of nested virtualization now and then loses a timer's interrupt, and an idle CPU then sleeps
+    for ever. A character on its serial line is an interrupt, too.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._deadline = time.monotonic() + seconds
+        self._last = time.monotonic()
+        self.hung = False
+        self.start()
+
+    def heard(self) -> None:
+        self._last = time.monotonic()
+
+    def run(self) -> None:
+        assert self._process.stdin is not None
+        while self._process.poll() is None:
+            time.sleep(0.5)
+            with contextlib.suppress(OSError):
+                os.write(self._process.stdin.fileno(), b"\n")
+            now = time.monotonic()
+            self.hung = now - self._last > SILENCE_SECONDS
+            if self.hung or now > self._deadline:
+                self._process.kill()
+                return

@@ -10,6 +10,9 @@ ip link set lo up
 echo "lab: up after $(cut -d" " -f1 /proc/uptime) s"
 task=$(sed 's/.*pyro\.task=\([^ ]*\).*/\1/; s/,/ /g' /proc/cmdline)
 cd /payload
+# A sign of life (lab/qemu.py listens for it), and an end to the echo of its nudges.
+stty -echo </dev/console
+(while sleep 5; do echo LAB-ALIVE; done) &
 python3 -m $task
 echo "LAB-EXIT $?"
 sync
