@@ -22,7 +22,10 @@ def main() -> int:
     started = time.monotonic()
     prepared = outer.prepare(say)
     say(f"images ready after {time.monotonic() - started:.1f} s")
-    status, results = qemu.run(prepared, arguments.task, arguments.seconds)
+    try:
+        status, results = qemu.run(prepared, arguments.task, arguments.seconds)
+    finally:
+        prepared.payload.unlink(missing_ok=True)
     for result in results:
         print(json.dumps(result))
     say(f"status {status} after {time.monotonic() - started:.1f} s")
