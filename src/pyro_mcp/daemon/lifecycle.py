@@ -75,7 +75,8 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         for directory in (locations.machines, locations.microvms, locations.outputs):
             directory.mkdir(mode=0o700, exist_ok=True)
         enclosure.enter()
-        enclosure.make_shared(locations.machines)
+        for directory in (locations.machines, locations.microvms):
+            enclosure.make_shared(directory)
         asyncio.run(_serve(locations, ready_fd))
     except PyroError as error:
         _tell(ready_fd, json.dumps(error.to_record()))
