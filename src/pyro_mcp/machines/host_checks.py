@@ -27,11 +27,13 @@ def find_tools() -> list[Component]:
         ("git", "seeds git work trees"),
         ("zstd", "reads .tar.zst seeds"),
         ("taskset", "holds machines to their CPUs"),
+        ("mke2fs", "makes disks for Firecracker"),
     )
+    packages = {"taskset": "util-linux", "mke2fs": "e2fsprogs"}
     found = []
     for name, purpose in wanted:
         path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin")
-        remedy = "" if path else f"{purpose}: sudo apt-get install {'util-linux' if name == 'taskset' else name}"
+        remedy = "" if path else f"{purpose}: sudo apt-get install {packages.get(name, name)}"
         found.append(
             Component(name=name, ok=path is not None, path=path, source="PATH" if path else "missing", remedy=remedy)
         )
@@ -122,7 +124,7 @@ def _kvm() -> tuple[bool, str, str]:
         return False, "no /dev/kvm; gVisor does not need it", ""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False, "/dev/kvm may not be opened by this user; gVisor does not need it", "sudo usermod -aG kvm $USER"
-    return True, "/dev/kvm can be opened; whether it boots a guest only a probe tells, and gVisor does not need it", ""
+    return True, "/dev/kvm can be opened; whether it boots a guest the probe of Firecracker tells", ""
 
 
 def _read(path: str) -> str:
