@@ -107,6 +107,13 @@ def machine_rows(table: Table, pyro: Pyro, bare: BareRunsc, work: Path) -> None:
         lambda: subprocess.run(python, check=True),
         aim="≤ 120 ms idle",
     )
+    table.compare(
+        "MCP server start until tools/list is answered",
+        lambda: tools_listed(cli, work),
+        "python -c pass",
+        lambda: subprocess.run(python, check=True),
+        aim="≤ 500 ms idle",
+    )
     pyro.write_workspace_file(workspace, "file", "x" * 1000)
     table.compare("file read, 1 kB", lambda: pyro.read_workspace_file(workspace, "file"), runs=count)
     table.compare("reset", lambda: pyro.reset_workspace(workspace), before=lambda: time.sleep(POOL_SECONDS))
@@ -198,6 +205,23 @@ def port_row(pyro: Pyro, workspace: str) -> Row:
             got += len(data)
     assert got == size
     return Row("published port, 64 MiB out", got / 1024**2 / (time.perf_counter() - begun), unit="MiB/s")
+
+
+def tools_listed(cli: list[str], work: Path) -> None:
+    """Start the server as a host does, and ask for the tools at once."""
+    client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+    asked = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
+    ]
+    with subprocess.Popen([*cli, "mcp", "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=work) as server:
+        assert server.stdin is not None and server.stdout is not None
+        server.stdin.write("".join(json.dumps(message) + "\n" for message in asked).encode())
+        server.stdin.flush()
+        while json.loads(server.stdout.readline()).get("id") != 2:
+            pass
+        server.terminate()
 
 
 def mcp_row(table: Table, workspace: str, bare: BareRunsc, idle: str, work: Path) -> Row:
