@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -33,9 +32,6 @@ func (a *agent) serveForever() error {
 			return err
 		case <-a.freeze:
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-		server.Shutdown(ctx) // lets the answer to the freeze itself out
-		cancel()
 		server.Close()
 		tracked.closeAll() // upgraded connections are not the server's any more
 		<-done
