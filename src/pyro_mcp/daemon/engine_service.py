@@ -15,8 +15,9 @@ from pyro_mcp.machines.components import fetch_runsc, fetched_runsc, find_runsc
 from pyro_mcp.machines.firecracker.components import fetch_firecracker, find_firecracker
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.kernel import fetch_kernel, kernel_component
-from pyro_mcp.machines.gvisor.engine import GvisorEngine, boot_id
+from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.host_checks import kvm_opens
+from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
 from pyro_mcp.models import Component, EngineStatus
 from pyro_mcp.store import Store
@@ -105,13 +106,8 @@ class EngineService:
         return fixed
 
     async def components(self) -> list[Component]:
-        found = [await asyncio.to_thread(find_runsc, self._cache)]
-        for component in (
-            await asyncio.to_thread(find_firecracker, self._cache),
-            await asyncio.to_thread(kernel_component, self._cache),
-        ):
-            found.append(component)
-        return found
+        looks = (find_runsc, find_firecracker, kernel_component)
+        return [await asyncio.to_thread(look, self._cache) for look in looks]
 
     async def statuses(self) -> list[EngineStatus]:
         """Both engines, the one that is preferred first."""

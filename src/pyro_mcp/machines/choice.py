@@ -16,9 +16,10 @@ from typing import Literal, cast
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.machines.firecracker.components import fetched_firecracker, find_firecracker
-from pyro_mcp.machines.firecracker.engine import FirecrackerEngine, boot_id
+from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.kernel import find_kernel
 from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
 
 Wanted = Literal["auto", "firecracker", "gvisor"]

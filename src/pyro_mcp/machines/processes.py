@@ -20,6 +20,11 @@ class ProcessId:
     """Clock ticks since boot."""
 
 
+def boot_id() -> str:
+    """Changes with every start of this computer (proc(5), random/boot_id)."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None when there is none or it is a zombie."""
     try:

@@ -463,20 +463,28 @@ class WorkspaceManager:
         if suspended is not None and suspended.get("image"):
             await asyncio.to_thread(self.images.remove, self.images.path(workspace.id, suspended["image"]))
 
-    async def put_back(self, workspace: Workspace, image: Path, moment: Moment, cause: str) -> None:
-        """A machine restored from an image takes the present one's place, with the commands that ran in it.
-
-        The caller holds the workspace's lock alone.
-        """
-        row = workspace.row
-        machine = await self.fleet.revive(
+    async def restored(self, row: WorkspaceRow, image: Path) -> Machine:
+        """A machine in the state of an image, of the shape that the row says; nobody's yet."""
+        return await self.fleet.revive(
             row.engine, self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row)
         )
+
+    async def brought_back(self, workspace: Workspace, image: Path, moment: Moment) -> Machine:
+        """The workspace's machine, restored from an image; its commands are not taken up yet."""
+        machine = await self.restored(workspace.row, image)
         try:
             await self.move_back(workspace, machine, moment)
         except BaseException:
             await asyncio.shield(machine.destroy())
             raise
+        return machine
+
+    async def put_back(self, workspace: Workspace, image: Path, moment: Moment, cause: str) -> None:
+        """A machine restored from an image takes the present one's place, with the commands that ran in it.
+
+        The caller holds the workspace's lock alone.
+        """
+        machine = await self.brought_back(workspace, image, moment)
         services = {service.name: service for service in moment.service_rows()}
         same = {
             name
@@ -532,11 +540,7 @@ class WorkspaceManager:
                 try:
                     await self.save(workspace)
                     await asyncio.to_thread(self.vault.write, workspace_id, parent.secrets)
-                    machine = asyncio.ensure_future(
-                        self.fleet.revive(
-                            row.engine, self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row)
-                        )
-                    )
+                    machine = asyncio.ensure_future(self.restored(row, image))
                     handles = await asyncio.to_thread(self._copy_commands, parent, workspace, moment)
                     for command in workspace.commands.values():
                         await self.save_command(command)

@@ -6,9 +6,7 @@ to which (9 bytes each: stream, offset where the stretch begins). Beyond the cap
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +71,6 @@ class OutputLog:
         log.stdout_bytes = log.stdout_bytes if stdout_bytes is None else stdout_bytes
         log.stderr_bytes = log.stderr_bytes if stderr_bytes is None else stderr_bytes
         return log
-
-    @staticmethod
-    def copy(source: Path, handle: str, target: Path, new_handle: str) -> None:
-        """Copy what is kept of one command's output to another's. Blocks."""
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for suffix in ("out", "idx"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(source / f"{handle}.{suffix}", target / f"{new_handle}.{suffix}")
-                (target / f"{new_handle}.{suffix}").chmod(0o600)
 
     @property
     def total_bytes(self) -> int:

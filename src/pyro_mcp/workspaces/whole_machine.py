@@ -262,16 +262,8 @@ class WholeMachine:
                 workspace.require_machine()
                 return
             image = self._images.path(workspace.id, suspended["image"])
-            manager, row = self._manager, workspace.row
-            machine = await manager.fleet.revive(
-                row.engine, manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
-            )
-            moment = Moment.load(suspended)
-            try:
-                await manager.move_back(workspace, machine, moment)
-            except BaseException:
-                await asyncio.shield(machine.destroy())
-                raise
+            manager, moment = self._manager, Moment.load(suspended)
+            machine = await manager.brought_back(workspace, image, moment)
             await manager.revive(workspace, machine, moment)
             await manager.drop_suspended(workspace, suspended)
 
@@ -285,11 +277,8 @@ class WholeMachine:
                     hint="Use workspace file list, workspace file read or workspace export; or stop it first.",
                     code="not_stopped",
                 )
-            manager, row = self._manager, workspace.row
             image = self._images.path(workspace.id, suspended["image"])
-            machine = await manager.fleet.revive(
-                row.engine, manager.root_of(row), row.vcpu_count, row.mem_mib, image, manager.seed_of(row)
-            )
+            machine = await self._manager.restored(workspace.row, image)
             try:
                 return await look(machine.guest)
             finally:

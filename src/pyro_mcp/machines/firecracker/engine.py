@@ -11,17 +11,16 @@ stands in the command line of its processes; that is how the half-started ones o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.endings import Endings, prune_templates, remove_stale
 from pyro_mcp.machines.firecracker import boot, images
 from pyro_mcp.machines.firecracker import cell as cells
 from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
@@ -36,18 +35,13 @@ from pyro_mcp.machines.firecracker.machine import (
 )
 from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
 BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
 PROBE_SECONDS = float(os.environ.get("PYRO_PROBE_SECONDS") or 5.0)
 """Where KVM exists and its guests spin, this is how long it takes to find out; once per boot of the computer."""
-STALE_SECONDS = 3600
-
-
-def boot_id() -> str:
-    """Changes with every start of this computer (proc(5), random/boot_id)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class FirecrackerEngine:
@@ -66,7 +60,13 @@ class FirecrackerEngine:
         self.limits = limits
         self._boot_id = boot_id()
         self._locks: dict[Path, asyncio.Lock] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._endings = Endings(
+            machines,
+            limits,
+            record=RECORD,
+            recorded=self._recorded,
+            clear=lambda directory: cells.clear(directory / "cell"),
+        )
         self._cell: cells.Cell | None = None
         self._agent_digest: str | None = None
 
@@ -134,33 +134,9 @@ class FirecrackerEngine:
         return variant
 
     def prune_templates(self, digests: set[str]) -> int:
-        """Remove the templates of environments that are gone; gives the bytes that were freed."""
-        freed = 0
-        for place in self._templates.iterdir() if self._templates.exists() else ():
-            try:
-                known = (place / "environment").read_text() in digests
-            except OSError:
-                known = False
-            if not known:
-                freed += sum(file.stat().st_blocks * 512 for file in place.rglob("*"))
-                shutil.rmtree(place, ignore_errors=True)
-        return freed
+        return prune_templates(self._templates, digests)
 
     # -- starting Firecracker
-
-    @contextlib.asynccontextmanager
-    async def _whole_or_gone(self, machine_id: str) -> AsyncIterator[None]:
-        """Whatever goes wrong while a machine is made leaves nothing of it."""
-        try:
-            yield
-        except BaseException as error:
-            await self.destroy(machine_id)
-            if isinstance(error, OSError):
-                raise EngineError(
-                    f"The machine could not be started: {error}.",
-                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
-                ) from error
-            raise
 
     async def _prepare(self, spec: MachineSpec, disk: Path, shared: dict[str, Path]) -> Path:
         """The machine's directory with its cell, and its own copy of `disk`."""
@@ -225,7 +201,7 @@ class FirecrackerEngine:
         kernel = self._kernel()
         initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
         disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
-        async with self._whole_or_gone(spec.id):
+        async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(spec, directory)
             machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
@@ -271,7 +247,7 @@ class FirecrackerEngine:
             raise InvalidInput("The snapshot is of another environment.", code="snapshot_environment")
         if known.seeded and seed is None:
             raise InvalidInput("The snapshot knew a seed, and none is given.", code="snapshot_seed")
-        async with self._whole_or_gone(spec.id):
+        async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec, snapshot / "disk.img", {"image": snapshot})
             if seed is not None:
                 image = await asyncio.to_thread(images.seed_image, seed, self.seeds)
@@ -326,45 +302,19 @@ class FirecrackerEngine:
 
     async def destroy(self, machine_id: str) -> None:
         """Kill the machine now; its directory is removed behind the caller's back."""
-        if machine_id not in self._ending:
-            record = MachineRecord.read(self._machines / machine_id)
-            if record is not None and record.boot_id == self._boot_id:
-                processes.kill(record.vmm)
-                processes.kill(record.keeper)
-            task = asyncio.create_task(self._clean(machine_id), name=f"clean {machine_id}")
-            self._ending[machine_id] = task
-            task.add_done_callback(lambda _: self._ending.pop(machine_id, None))
+        await self._endings.destroy(machine_id)
 
-    async def _clean(self, machine_id: str) -> None:
-        directory = self._machines / machine_id
-        word = os.fsencode(f"{directory}/")
-        if not (directory / RECORD).exists():
-            await asyncio.sleep(0.05)  # half made: one of its processes may be in the middle of an exec
-        while found := await asyncio.to_thread(processes.with_word_in_command_line, word):
-            for process in found:
-                processes.kill(process)
-                await processes.wait_gone(process)
-        if directory.exists():
-            cells.clear(directory / "cell")
-            await asyncio.to_thread(shutil.rmtree, directory, True)
-        self.limits.release(machine_id)
+    def _recorded(self, directory: Path) -> list[processes.ProcessId]:
+        record = MachineRecord.read(directory)
+        return [record.vmm, record.keeper] if record is not None and record.boot_id == self._boot_id else []
 
     async def finish_cleaning(self) -> None:
-        """Wait until everything that was destroyed is removed."""
-        while self._ending:
-            await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        await self._endings.finish()
 
     async def sweep(self, keep: set[str]) -> list[str]:
-        found = [entry.name for entry in self._machines.iterdir() if entry.is_dir() and entry.name not in keep]
-        for machine_id in found:
-            await self.destroy(machine_id)
-        await self.finish_cleaning()
-        self.limits.sweep(keep)
+        found = await self._endings.sweep(keep)
         await asyncio.to_thread(images.prune_seeds, self.seeds)
-        for partial in [*self._templates.glob("*/*.made"), *self._templates.glob("*/*.partial")]:
-            # A younger one may be in the making by another daemon with the same cache.
-            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                await asyncio.to_thread(shutil.rmtree, partial, True)
+        await remove_stale([*self._templates.glob("*/*.made"), *self._templates.glob("*/*.partial")])
         return found
 
 

@@ -9,17 +9,16 @@ daemon are found.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.endings import Endings, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.machine import (
     AGENT_NAME,
@@ -31,17 +30,12 @@ from pyro_mcp.machines.gvisor.machine import (
     pids_from_state,
 )
 from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.processes import ProcessId, boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
 RUNSC_SECONDS = 60.0
 """The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
-STALE_SECONDS = 3600
 FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=all")
-
-
-def boot_id() -> str:
-    """Changes with every start of this machine (proc(5), random/boot_id)."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 class GvisorEngine:
@@ -59,7 +53,13 @@ class GvisorEngine:
         self.limits = limits
         self._boot_id = boot_id()
         self._template_locks: dict[str, asyncio.Lock] = {}
-        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._endings = Endings(
+            machines,
+            limits,
+            record=RECORD,
+            recorded=self._recorded,
+            clear=lambda directory: enclosure.unmount(str(directory / "seed" / "tree")),
+        )
         self._agent: Path | None = None
 
     # -- running runsc
@@ -153,17 +153,7 @@ class GvisorEngine:
         return place
 
     def prune_templates(self, digests: set[str]) -> int:
-        """Remove the templates of environments that are gone; gives the bytes that were freed."""
-        freed = 0
-        for place in self._templates.iterdir() if self._templates.exists() else ():
-            try:
-                known = (place / "environment").read_text() in digests
-            except OSError:
-                known = False
-            if not known:
-                freed += sum(file.stat().st_size for file in place.iterdir())
-                shutil.rmtree(place, ignore_errors=True)
-        return freed
+        return prune_templates(self._templates, digests)
 
     async def _make_template(self, spec: MachineSpec, place: Path) -> None:
         machine = await self._boot(spec)
@@ -181,24 +171,10 @@ class GvisorEngine:
 
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
         agent = await self._install_agent()
-        async with self._whole_or_gone(spec.id):
+        async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec.id, spec.root, agent)
             await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
             return await self._started(spec, directory, agent)
-
-    @contextlib.asynccontextmanager
-    async def _whole_or_gone(self, machine_id: str) -> AsyncIterator[None]:
-        """Whatever goes wrong while a machine is made leaves nothing of it."""
-        try:
-            yield
-        except BaseException as error:
-            await self.destroy(machine_id)
-            if isinstance(error, OSError):
-                raise EngineError(
-                    f"The machine could not be started: {error}.",
-                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
-                ) from error
-            raise
 
     async def probe(self, root: RootTree) -> Probe:
         started = time.monotonic()
@@ -215,7 +191,7 @@ class GvisorEngine:
 
     async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
         agent = await self._agent_of(snapshot)
-        async with self._whole_or_gone(spec.id):
+        async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec.id, spec.root, agent)
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
@@ -287,45 +263,16 @@ class GvisorEngine:
 
     async def destroy(self, machine_id: str) -> None:
         """Kill the machine now; its directory is removed behind the caller's back."""
-        if machine_id not in self._ending:
-            record = MachineRecord.read(self._machines / machine_id)
-            if record is not None and record.boot_id == self._boot_id:
-                processes.kill(record.sandbox)
-                processes.kill(record.gofer)
-            task = asyncio.create_task(self._clean(machine_id), name=f"clean {machine_id}")
-            self._ending[machine_id] = task
-            task.add_done_callback(lambda _: self._ending.pop(machine_id, None))
+        await self._endings.destroy(machine_id)
 
-    async def _clean(self, machine_id: str) -> None:
-        directory = self._machines / machine_id
-        word = os.fsencode(str(directory) + "/")
-        if not (directory / RECORD).exists():
-            # Half made: a child of the runsc that was ended may be in the middle of an exec, when the kernel
-            # shows no command line for it.
-            await asyncio.sleep(0.05)
-        while found := await asyncio.to_thread(processes.with_word_in_command_line, word):
-            for process in found:
-                processes.kill(process)
-                await processes.wait_gone(process)
-        if directory.exists():
-            enclosure.unmount(str(directory / "seed" / "tree"))
-            await asyncio.to_thread(shutil.rmtree, directory, True)
-        self.limits.release(machine_id)
+    def _recorded(self, directory: Path) -> list[ProcessId]:
+        record = MachineRecord.read(directory)
+        return [record.sandbox, record.gofer] if record is not None and record.boot_id == self._boot_id else []
 
     async def finish_cleaning(self) -> None:
-        """Wait until everything that was destroyed is removed."""
-        while self._ending:
-            await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        await self._endings.finish()
 
     async def sweep(self, keep: set[str]) -> list[str]:
-        found = [entry.name for entry in self._machines.iterdir() if entry.is_dir() and entry.name not in keep]
-        for machine_id in found:
-            await self.destroy(machine_id)
-        await self.finish_cleaning()
-        self.limits.sweep(keep)
-        if self._templates.exists():
-            for partial in [*self._templates.glob("*.partial"), *self._templates.glob("*.made")]:
-                # A younger one may be in the making by another daemon with the same cache.
-                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                    await asyncio.to_thread(shutil.rmtree, partial, True)
+        found = await self._endings.sweep(keep)
+        await remove_stale([*self._templates.glob("*.partial"), *self._templates.glob("*.made")])
         return found
