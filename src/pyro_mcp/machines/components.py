@@ -22,44 +22,92 @@ OLDEST_RUNSC = 20240101
 """Older ones lack systrap as it is needed here, or the disk-backed tmpfs that /workspace uses."""
 
 
-def runsc_version(path: Path) -> str | None:
-    """The release of a runsc, such as 20240729.0; None when it does not run."""
+def said_version(path: Path) -> str:
+    """What a program says to --version; empty when it does not run."""
     try:
-        said = subprocess.run(
+        return subprocess.run(
             [str(path), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"version (?:release-|0\.0~)?(\S+)", said)
+        return ""
+
+
+def find_program(
+    name: str,
+    variable: str,
+    fetched: Path,
+    version_of: Callable[[Path], str | None],
+    problem_of: Callable[[str], str | None],
+) -> Component:
+    """Where a program is: what `variable` names, PATH, or what pyro fetched.
+
+    `problem_of` says of a version why it will not do; a sentence's end, such as "is too old".
+    """
+    named = os.environ.get(variable)
+    candidates: list[tuple[str, Path]] = []
+    if named:
+        candidates = [(variable, Path(named))]
+    else:
+        on_path = shutil.which(name)
+        if on_path:
+            candidates.append(("PATH", Path(on_path)))
+        candidates.append(("fetched", fetched))
+    problems = []
+    for source, path in candidates:
+        if not path.exists():
+            if source == variable:
+                problems.append(f"{variable} names {path}, which is not there")
+            continue
+        version = version_of(path)
+        problem = "does not run or says no version" if version is None else problem_of(version)
+        if problem is None:
+            return Component(name=name, ok=True, path=str(path), version=version, source=source)
+        problems.append(f"{path} {problem}")
+    return Component(name=name, ok=False, remedy="; ".join([*problems, "run `pyro doctor --fix`"]))
+
+
+def mmdebstrap() -> str | None:
+    """Where mmdebstrap is."""
+    return shutil.which("mmdebstrap", path=os.environ.get("PATH", "") + ":/usr/bin")
+
+
+def extract_package(tool: str, archive: Path, suite: str, *options: str) -> str | None:
+    """Write packages of Debian's signed archive, unpacked, to a tar. Runs inside the enclosure, and blocks.
+
+    Gives the last of what was said when that failed, else None. Temporary files are made beside the tar.
+    """
+    argv = ["unshare", "--mount", "--propagation=private", tool, "--mode=root", "--variant=extract"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LD_"))}
+    done = subprocess.run(
+        [*argv, *options, suite, str(archive)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd="/",
+        timeout=300,
+        env=environment | {"TMPDIR": str(archive.parent)},
+    )
+    return " | ".join(done.stderr.splitlines()[-3:]) if done.returncode != 0 else None
+
+
+def runsc_version(path: Path) -> str | None:
+    """The release of a runsc, such as 20240729.0; None when it does not run."""
+    found = re.search(r"version (?:release-|0\.0~)?(\S+)", said_version(path))
     return found.group(1).removeprefix("0.0~") if found else None
 
 
 def find_runsc(cache: Path) -> Component:
     """Where runsc is: PYRO_RUNSC, PATH, or what pyro fetched."""
-    named = os.environ.get("PYRO_RUNSC")
-    candidates: list[tuple[str, Path]] = []
-    if named:
-        candidates = [("PYRO_RUNSC", Path(named))]
-    else:
-        on_path = shutil.which("runsc")
-        if on_path:
-            candidates.append(("PATH", Path(on_path)))
-        candidates.append(("fetched", fetched_runsc(cache)))
-    problems = []
-    for source, path in candidates:
-        if not path.exists():
-            if source == "PYRO_RUNSC":
-                problems.append(f"PYRO_RUNSC names {path}, which is not there")
-            continue
-        version = runsc_version(path)
-        release = re.match(r"\d{8}", (version or "").replace("0.0~", ""))
-        if version is None or release is None:
-            problems.append(f"{path} does not run or says no version")
-        elif int(release.group()) < OLDEST_RUNSC:
-            problems.append(f"{path} is {version}; {OLDEST_RUNSC} is the oldest that works")
-        else:
-            return Component(name="runsc", ok=True, path=str(path), version=version, source=source)
-    return Component(name="runsc", ok=False, remedy="; ".join([*problems, "run `pyro doctor --fix`"]))
+
+    def problem(version: str) -> str | None:
+        release = re.match(r"\d{8}", version)
+        if release is None:
+            return "does not run or says no version"
+        old = int(release.group()) < OLDEST_RUNSC
+        return f"is {version}; {OLDEST_RUNSC} is the oldest that works" if old else None
+
+    return find_program("runsc", "PYRO_RUNSC", fetched_runsc(cache), runsc_version, problem)
 
 
 def fetched_runsc(cache: Path) -> Path:
@@ -76,7 +124,7 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
     if target.exists():
         return target
     expected = RUNSC_SHA256.get(os.uname().machine)
-    tool = shutil.which("mmdebstrap", path=os.environ.get("PATH", "") + ":/usr/bin")
+    tool = mmdebstrap()
     if expected is None or tool is None:
         what = f"no runsc is pinned for {os.uname().machine}" if tool else "mmdebstrap is missing"
         raise ComponentMissing(
@@ -88,22 +136,10 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="runsc-", dir=target.parent) as work:
         archive = Path(work) / "runsc.tar"
-        argv = ["unshare", "--mount", "--propagation=private", tool, "--mode=root", "--variant=extract"]
-        argv += ["--include=runsc", "trixie", str(archive)]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LD_"))}
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            cwd="/",
-            timeout=300,
-            env=environment | {"TMPDIR": work},
-        )
-        if done.returncode != 0:
+        problem = extract_package(tool, archive, "trixie", "--include=runsc")
+        if problem is not None:
             raise ComponentMissing(
-                "runsc could not be fetched from Debian's archive: " + " | ".join(done.stderr.splitlines()[-3:]),
+                f"runsc could not be fetched from Debian's archive: {problem}",
                 hint="Check this machine's way to a Debian mirror, or set PYRO_RUNSC to a runsc of yours.",
                 code="runsc_fetch_failed",
             )

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing
+from pyro_mcp.machines.components import find_program, said_version
 from pyro_mcp.models import Component
 
 FIRECRACKER_VERSION = "1.12.1"
@@ -32,13 +33,7 @@ _DOWNLOAD_SECONDS = 300
 
 def firecracker_version(path: Path) -> str | None:
     """The version of a firecracker, such as 1.12.1; None when it does not run."""
-    try:
-        said = subprocess.run(
-            [str(path), "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(r"Firecracker v(\d+\.\d+\.\d+)", said)
+    found = re.search(r"Firecracker v(\d+\.\d+\.\d+)", said_version(path))
     return found.group(1) if found else None
 
 
@@ -48,29 +43,12 @@ def fetched_firecracker(cache: Path) -> Path:
 
 def find_firecracker(cache: Path) -> Component:
     """Where Firecracker is: PYRO_FIRECRACKER, PATH, or what pyro fetched."""
-    named = os.environ.get("PYRO_FIRECRACKER")
-    candidates: list[tuple[str, Path]] = []
-    if named:
-        candidates = [("PYRO_FIRECRACKER", Path(named))]
-    else:
-        on_path = shutil.which("firecracker")
-        if on_path:
-            candidates.append(("PATH", Path(on_path)))
-        candidates.append(("fetched", fetched_firecracker(cache)))
-    problems = []
-    for source, path in candidates:
-        if not path.exists():
-            if source == "PYRO_FIRECRACKER":
-                problems.append(f"PYRO_FIRECRACKER names {path}, which is not there")
-            continue
-        version = firecracker_version(path)
-        if version is None:
-            problems.append(f"{path} does not run or says no version")
-        elif tuple(map(int, version.split(".")[:2])) < OLDEST:
-            problems.append(f"{path} is {version}; {'.'.join(map(str, OLDEST))} is the oldest that works")
-        else:
-            return Component(name="firecracker", ok=True, path=str(path), version=version, source=source)
-    return Component(name="firecracker", ok=False, remedy="; ".join([*problems, "run `pyro doctor --fix`"]))
+
+    def problem(version: str) -> str | None:
+        old = tuple(map(int, version.split(".")[:2])) < OLDEST
+        return f"is {version}; {'.'.join(map(str, OLDEST))} is the oldest that works" if old else None
+
+    return find_program("firecracker", "PYRO_FIRECRACKER", fetched_firecracker(cache), firecracker_version, problem)
 
 
 def fetch_firecracker(cache: Path, progress: Callable[[str, float | None], None]) -> Path:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing
+from pyro_mcp.machines.components import extract_package, mmdebstrap
 from pyro_mcp.machines.firecracker.lz4 import decompress_legacy
 from pyro_mcp.models import Component
 
@@ -111,7 +110,7 @@ def fetch_kernel(cache: Path, progress: Callable[[str, float | None], None]) -> 
         ComponentMissing: no mmdebstrap, no way to the archive, or a package that is not as expected.
     """
     package = PACKAGE.get(os.uname().machine)
-    tool = shutil.which("mmdebstrap", path=os.environ.get("PATH", "") + ":/usr/bin")
+    tool = mmdebstrap()
     if package is None or tool is None:
         what = f"no kernel is known for {os.uname().machine}" if tool else "mmdebstrap is missing"
         raise ComponentMissing(
@@ -124,22 +123,11 @@ def fetch_kernel(cache: Path, progress: Callable[[str, float | None], None]) -> 
     components.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kernel-", dir=components) as work:
         archive = Path(work) / "kernel.tar"
-        argv = ["unshare", "--mount", "--propagation=private", tool, "--mode=root", "--variant=extract"]
-        argv += ['--aptopt=APT::Install-Recommends "false"', f"--include={package}", SUITE, str(archive)]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "LD_"))}
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            cwd="/",
-            timeout=300,
-            env=environment | {"TMPDIR": work},
-        )
-        if done.returncode != 0:
+        options = ['--aptopt=APT::Install-Recommends "false"', f"--include={package}"]
+        problem = extract_package(tool, archive, SUITE, *options)
+        if problem is not None:
             raise ComponentMissing(
-                "The guest kernel could not be fetched: " + " | ".join(done.stderr.splitlines()[-3:]),
+                f"The guest kernel could not be fetched: {problem}",
                 hint="Check this machine's way to a Debian mirror.",
                 code="kernel_fetch_failed",
             )
