@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, GuestUnreachable, PyroError
-from pyro_mcp.guest.client import Guest, Streams
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.firecracker import images
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
