@@ -91,8 +91,10 @@ def images(installation: Installation) -> set[str]:
 def machine_of(installation: Installation, workspace: str) -> Path:
     """The directory of a workspace's machine."""
     with contextlib.closing(sqlite3.connect(f"file:{installation.locations.database}?mode=ro", uri=True)) as database:
-        (record,) = database.execute("select record from workspaces where id = ?", [workspace]).fetchone()
-    return installation.locations.machines / str(json.loads(record)["machine_id"])
+        (text,) = database.execute("select record from workspaces where id = ?", [workspace]).fetchone()
+    record = json.loads(text)
+    places = {"gvisor": installation.locations.machines, "firecracker": installation.locations.microvms}
+    return places[record["engine"]] / str(record["machine_id"])
 
 
 @contextlib.contextmanager
