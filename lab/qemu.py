@@ -25,12 +25,24 @@ def command(outer: Outer, task: str) -> list[str]:
     argv = "qemu-system-x86_64 -M q35 -accel tcg,thread=multi,tb-size=1024 -cpu EPYC,+svm,+npt -smp 1 -nodefaults"
     argv += f" -m {MEMORY_MIB} -no-user-config -nographic -serial stdio -no-reboot"
     append = f"console=ttyS0 panic=-1 reboot=t mitigations=off quiet loglevel=3 pyro.task={task}"
+    # QEMU's own network: a way out through this computer, and none in.
+    network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
     disks = []
     for number, disk in enumerate((outer.root, outer.payload, outer.cache)):
         # snapshot=on: what is written is forgotten, so the cached images stay as they are
         disks += ["-drive", f"id=d{number},file={disk},format=raw,if=none,snapshot=on,cache=unsafe"]
         disks += ["-device", f"virtio-blk-pci,drive=d{number}"]
-    return [*argv.split(), "-kernel", str(outer.kernel), "-initrd", str(outer.initrd), *disks, "-append", append]
+    return [
+        *argv.split(),
+        "-kernel",
+        str(outer.kernel),
+        "-initrd",
+        str(outer.initrd),
+        *disks,
+        *network,
+        "-append",
+        append,
+    ]
 
 
 def run(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any]]:

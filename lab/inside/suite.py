@@ -23,7 +23,6 @@ CORE = [
 
 def main() -> int:
     faulthandler.dump_traceback_later(HANG_SECONDS, file=2)
-    os.environ["PYRO_ENGINE"] = "firecracker"
     os.environ["PYTHONUNBUFFERED"] = "1"
     os.chdir("/payload")
     Path("/root/tmp").mkdir(exist_ok=True)
@@ -32,7 +31,7 @@ def main() -> int:
     # A colon-free way through the kernel's command line: + stands for :: and = for a space.
     arguments = [argument.replace("+", "::") for argument in arguments]
     # -vv, because pyproject has -q: one line for each test, as it ends.
-    options = ["-p", "no:cacheprovider", "--basetemp=/root/tmp/t", "-vv", "--durations=12"]
+    options = ["--engine=firecracker", "-p", "no:cacheprovider", "--basetemp=/root/tmp/t", "-vv", "--durations=12"]
     return pytest.main([*options, "-o", "faulthandler_timeout=240", *arguments])
 
 
