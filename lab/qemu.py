@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from lab.outer import Outer
 
@@ -45,20 +45,20 @@ def command(outer: Outer, task: str) -> list[str]:
     ]
 
 
-def run(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any]]:
+def run(outer: Outer, task: list[str], seconds: float, log: TextIO = sys.stderr) -> tuple[int, list[Any]]:
     """Run one task in there. Gives its exit status (125 when it never said one) and its results."""
     # The kernel's command line takes no quotes in a value: a comma stands for a space.
     assert all("," not in word for word in task), shlex.join(task)
     for attempt in range(ATTEMPTS):
-        status, results, hung = _run_once(outer, task, seconds)
+        status, results, hung = _run_once(outer, task, seconds, log)
         if not hung:
             break
         again = "; once more" if attempt + 1 < ATTEMPTS else ""
-        print(f"lab: the emulated computer said nothing for {SILENCE_SECONDS} s: QEMU hung{again}", file=sys.stderr)
+        print(f"lab: the emulated computer said nothing for {SILENCE_SECONDS} s: QEMU hung{again}", file=log)
     return status, results
 
 
-def _run_once(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any], bool]:
+def _run_once(outer: Outer, task: list[str], seconds: float, log: TextIO) -> tuple[int, list[Any], bool]:
     process = subprocess.Popen(
         command(outer, ",".join(task)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -74,7 +74,7 @@ def _run_once(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[
             elif line.startswith("LAB-EXIT "):
                 status = int(line.split()[1])
             elif line and line != "LAB-ALIVE":
-                print(line, file=sys.stderr, flush=True)
+                print(line, file=log, flush=True)
         process.wait()
     finally:
         process.kill()
