@@ -129,7 +129,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for something that happens outside of this process and offers no event to a test."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
