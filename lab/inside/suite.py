@@ -46,7 +46,7 @@ CORE = [
 
 
 class Numbers:
-    """Counts what happens, for `lab.all`."""
+    """Counts what happens, for `lab.all`, and says why a test fails at once: the computer may freeze before the end."""
 
     def __init__(self) -> None:
         self.passed = 0
@@ -55,6 +55,7 @@ class Numbers:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
+            print(f"\n{report.longreprtext[-4000:]}", flush=True)
             self.failed.append(report.nodeid if report.when == "call" else f"{report.nodeid} ({report.when})")
         elif report.skipped:
             reason: Any = report.longrepr
@@ -77,9 +78,10 @@ def main() -> int:
     # A colon-free way through the kernel's command line: + stands for :: and = for a space.
     arguments = [argument.replace("+", "::") for argument in arguments]
     # -vv, because pyproject has -q: one line for each test, as it ends.
-    options = ["--engine=firecracker", "-p", "no:cacheprovider", "--basetemp=/root/tmp/t", "-vv", "--durations=12"]
+    options = ["--engine=firecracker", "-vv", "--tb=short", "--durations=12", "--basetemp=/root/tmp/t"]
+    options += ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=240"]
     numbers = Numbers()
-    status = pytest.main([*options, "-o", "faulthandler_timeout=240", *arguments], plugins=[numbers])
+    status = pytest.main([*options, *arguments], plugins=[numbers])
     print("\nLAB-RESULT " + json.dumps(vars(numbers)), flush=True)
     return status
 
