@@ -38,6 +38,7 @@ from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.warming import warm
 
 BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
@@ -126,6 +127,7 @@ class FirecrackerEngine:
                 )
                 try:
                     partial = place / f"{spec.mem_mib}.{os.getpid()}.made"
+                    await warm(machine.guest)  # its programs are in the memory that all machines map
                     with engine_errors():
                         await machine.snapshot(partial)
                     try:
