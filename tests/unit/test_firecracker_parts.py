@@ -180,12 +180,12 @@ def test_a_seed_image_is_made_once_and_goes_with_its_seed(tmp_path: Path) -> Non
 
 def test_a_cell_has_its_own_everything_or_says_what_it_lacks(tmp_path: Path) -> None:
     whole = cell.Cell(cell.NAMESPACES, ())
-    command = whole.command(tmp_path, ["firecracker", "--api-sock", "api.sock"])
+    command = whole.wrap(tmp_path, ["firecracker", "--api-sock", "api.sock"])
     assert command[0] == "unshare"
     assert {"--user", "--mount", "--pid", "--net", f"--root={tmp_path}", "--kill-child"} <= set(command)
     assert command[-3:] == ["/firecracker", "--api-sock", "api.sock"]
     none = cell.Cell((), cell.NAMESPACES)
-    assert none.command(tmp_path, ["firecracker"]) == [f"{tmp_path}/firecracker"]
+    assert none.wrap(tmp_path, ["firecracker"]) == [f"{tmp_path}/firecracker"]
     assert "user, mount, pid, net" in none.description
 
 
