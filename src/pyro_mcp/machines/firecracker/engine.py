@@ -23,7 +23,6 @@ from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings, prune_templates, remove_stale
 from pyro_mcp.machines.firecracker import boot, images, jail
 from pyro_mcp.machines.firecracker import cell as cells
-from pyro_mcp.machines.firecracker.components import find_jailer
 from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
 from pyro_mcp.machines.firecracker.machine import (
     AGENT_SECONDS,
@@ -73,13 +72,8 @@ class FirecrackerEngine:
 
     async def cell(self) -> cells.Confinement:
         """The confinement that this computer allows, found out once."""
-
-        def find() -> cells.Confinement:
-            jailer = find_jailer(self._cache).path
-            return jail.strongest(Path(jailer) if jailer else None, self._firecracker, self._machines)
-
         if self._cell is None:
-            self._cell = await asyncio.to_thread(find)
+            self._cell = await asyncio.to_thread(jail.strongest, self._cache, self._firecracker, self._machines)
         return self._cell
 
     def look_again(self) -> None:

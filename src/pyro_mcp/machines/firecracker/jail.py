@@ -26,6 +26,7 @@ from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError
 from pyro_mcp.machines.firecracker import cell as cells
 from pyro_mcp.machines.firecracker import images
+from pyro_mcp.machines.firecracker.components import find_jailer
 
 GID = 0x70000000
 """The group of all jailed processes. Nothing uses the ids from here to 0x7FFDFFFF (systemd, docs/UIDS-GIDS.md)."""
@@ -65,7 +66,8 @@ class Jail:
         os.chown(root / "disk.img", uid_of(directory), GID)
 
     def command(self, directory: Path, firecracker: Path, arguments: Sequence[str]) -> list[str]:
-        # No --new-pid-ns: with it the jailer ends, and nobody would be the machine's keeper.
+        # No --new-pid-ns: with it the jailer ends, and nobody would be the machine's keeper. The kernel forgets
+        # --kill-child when the child changes its user; `endings` kills Firecracker by its own id anyway.
         unshare = ["unshare", *(f"--{name}" for name in NAMESPACES), "--fork", "--kill-child", "--"]
         jailer = [str(self.jailer), "--id", directory.name, "--exec-file", str(firecracker.resolve())]
         jailer += ["--uid", str(uid_of(directory)), "--gid", str(GID), "--chroot-base-dir", str(directory / "jail")]
@@ -105,13 +107,14 @@ class Jail:
         return None
 
 
-def strongest(jailer: Path | None, firecracker: Path, machines: Path) -> Jail | cells.Cell:
+def strongest(cache: Path, firecracker: Path, machines: Path) -> Jail | cells.Cell:
     """What Firecracker is confined with: the jail for root, where it works, else a cell that says why not."""
     if not enclosure.root_outside():
         return cells.possible()
-    if jailer is None:
-        return replace(cells.possible(), unjailed="there is no jailer; `pyro doctor --fix` fetches it")
-    jail = Jail(jailer)
+    found = find_jailer(cache)
+    if found.path is None:
+        return replace(cells.possible(), unjailed=f"it is missing: {found.remedy}")
+    jail = Jail(Path(found.path))
     problem = jail.problem(firecracker, machines)
     return jail if problem is None else replace(cells.possible(), unjailed=problem)
 
@@ -136,6 +139,7 @@ def jailed(directory: Path) -> bool:
 
 def admit(source: Path) -> None:
     """Let jailed processes read a file, or a snapshot; what they may read already stays as it is."""
+    source = source.resolve()
     if source.is_dir():
         _let_group(source, 0o050)
         for name in ("state", "memory"):
@@ -189,7 +193,7 @@ def take_back(directory: Path, snapshot: Path) -> None:
         else:
             try:
                 info = os.fstat(descriptor)
-                if mode is not None and stat.S_ISREG(info.st_mode) and info.st_nlink == 1:
+                if mode is not None and stat.S_ISREG(info.st_mode):
                     os.fchown(descriptor, 0, GID)
                     os.fchmod(descriptor, mode)
                 else:
