@@ -79,10 +79,11 @@ class Jail:
         So the daemon, which is root, may rely on `seed.img` and `out` when it mounts on them.
         """
         root = directory / "cell"
-        os.chown(root, 0, GID)
-        os.chmod(root, 0o1770)
-        for name in _UNUSED_DEVICES:
-            (root / "dev" / name).unlink(missing_ok=True)
+        for device in _UNUSED_DEVICES:
+            (root / "dev" / device).unlink(missing_ok=True)
+        for place, mode in ((root, 0o1770), (root / "dev", 0o750)):
+            os.chown(place, 0, GID)
+            os.chmod(place, mode)
 
     def problem(self, firecracker: Path, machines: Path) -> str | None:
         """Why the jailer cannot work here, found out by having it start `firecracker --version`; None when it can."""
