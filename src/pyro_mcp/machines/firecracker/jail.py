@@ -29,7 +29,7 @@ from pyro_mcp.machines.firecracker import images
 from pyro_mcp.machines.firecracker.components import find_jailer
 
 GID = 0x70000000
-"""The group of all jailed processes. Nothing uses the ids from here to 0x7FFDFFFF (systemd, docs/UIDS-GIDS.md)."""
+"""The group of all jailed processes. The ids from here to 0x7FFFFFFF are unused (systemd, docs/UIDS-GIDS.md)."""
 FIRST_UID = GID + 1
 UID_COUNT = 1 << 27
 """So many that two machines hardly ever share one; then namespaces and roots of their own still part them."""
