@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent test-conformance test-hosts smoke-use-cases lint format bench lab reference clean
+.PHONY: help setup demo test test-python test-agent test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,10 @@ reference: setup ## Write docs/public-contract.md from the operations.
 lab: setup ## Real Firecracker in an emulated computer: the engine's own test and the core of the engine suite.
 	@scripts/lab-tools.sh
 	@$(RUN) python -m lab.run
+
+lab-all: setup ## All of the engine suite and the use cases in there, file by file.
+	@scripts/lab-tools.sh
+	@$(RUN) python -m lab.all
 
 clean: ## Remove what setup made in this directory (not the caches of pyro itself).
 	@rm -rf .venv .tools dist build src/pyro_mcp/_bin

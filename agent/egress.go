@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -215,35 +214,4 @@ func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	}
 	join(host, reader, guest)
 	return nil
-}
-
-// join copies both ways. An end of file is passed on and the other direction goes on; a failure ends both,
-// such as the close of every connection by a freeze.
-func join(host net.Conn, fromHost io.Reader, guest net.Conn) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		passOn(guest, fromHost, host)
-	}()
-	passOn(host, guest, guest)
-	<-done
-	host.Close()
-	guest.Close()
-}
-
-func passOn(to net.Conn, from io.Reader, source net.Conn) {
-	if _, err := io.Copy(to, from); err != nil {
-		to.Close()
-		source.Close()
-		return
-	}
-	closeWrite(to)
-}
-
-func closeWrite(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
-		return
-	}
-	conn.Close()
 }

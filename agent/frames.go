@@ -19,6 +19,8 @@ const (
 	frameStdinEOF = 17
 	frameResize   = 18
 	frameSignal   = 19
+	frameData     = 32
+	frameEnd      = 33
 
 	frameHeader     = 13
 	maxFramePayload = 64 << 10
@@ -30,11 +32,16 @@ type frame struct {
 	payload []byte
 }
 
+func putFrameHeader(to []byte, kind byte, offset uint64, length int) {
+	to[0] = kind
+	binary.BigEndian.PutUint32(to[1:], uint32(length))
+	binary.BigEndian.PutUint64(to[5:], offset)
+}
+
 func appendFrame(to []byte, kind byte, offset uint64, payload []byte) []byte {
-	to = append(to, kind)
-	to = binary.BigEndian.AppendUint32(to, uint32(len(payload)))
-	to = binary.BigEndian.AppendUint64(to, offset)
-	return append(to, payload...)
+	var head [frameHeader]byte
+	putFrameHeader(head[:], kind, offset, len(payload))
+	return append(append(to, head[:]...), payload...)
 }
 
 // readFrame reads one whole frame; a payload beyond the bound is an error, never an allocation.

@@ -334,10 +334,16 @@ func TestConnectPassesHalfClosesOn(t *testing.T) {
 	}()
 	conn, reader, _ := c.open("GET", fmt.Sprintf("/v1/connect?port=%d", listener.Addr().(*net.TCPAddr).Port), "", true)
 	defer conn.Close()
-	conn.Write(make([]byte, 300_000))
-	conn.(*net.UnixConn).CloseWrite()
-	if answer, _ := io.ReadAll(reader); string(answer) != "got 300000" {
-		t.Errorf("%q", answer)
+	for range 5 {
+		conn.Write(appendFrame(nil, frameData, 0, make([]byte, 60_000)))
+	}
+	conn.Write(appendFrame(nil, frameEnd, 0, nil))
+	var answer bytes.Buffer
+	if err := unframe(&answer, reader); err != nil || answer.String() != "got 300000" {
+		t.Errorf("%q %v", answer.String(), err)
+	}
+	if _, err := reader.ReadByte(); err != io.EOF {
+		t.Errorf("both directions have ended, the connection has not: %v", err)
 	}
 	if status, answer := c.call("GET", "/v1/connect?port=1", ""); status != 426 {
 		t.Errorf("%d %s", status, answer)
@@ -345,6 +351,47 @@ func TestConnectPassesHalfClosesOn(t *testing.T) {
 	_, _, response := c.open("GET", fmt.Sprintf("/v1/connect?port=%d", freePort(t)), "", true)
 	if response.StatusCode != 502 {
 		t.Errorf("%d", response.StatusCode)
+	}
+}
+
+func TestABrokenConnectionIsNoEnd(t *testing.T) {
+	c := startAgent(t)
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	seen := make(chan error, 1)
+	go func() {
+		for range 2 {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "half of it")
+			conn.(*net.TCPConn).SetLinger(0)
+			_, err = conn.Read(make([]byte, 1))
+			conn.Close() // a reset, because of SO_LINGER 0
+			seen <- err
+		}
+	}()
+	target := fmt.Sprintf("/v1/connect?port=%d", listener.Addr().(*net.TCPAddr).Port)
+	conn, reader, _ := c.open("GET", target, "", true)
+	conn.Write(appendFrame(nil, frameData, 0, []byte("x")))
+	var answer bytes.Buffer
+	if err := unframe(&answer, reader); err == nil || answer.String() != "half of it" {
+		t.Errorf("a reset in the guest looks like an end: %q %v", answer.String(), err)
+	}
+	<-seen
+	conn, _, _ = c.open("GET", target, "", true)
+	conn.Close() // without an end
+	if err := <-seen; err == nil {
+		t.Error("the guest saw bytes that were never sent")
+	}
+	conn, reader, _ = c.open("GET", target, "", true)
+	conn.Write([]byte("GET / HTTP/1.1\r\n\r\n")) // no frame
+	if _, err := io.ReadAll(reader); err != nil {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -372,8 +419,11 @@ func TestAnEgressConnectionOutlivesARequestThatGaveUp(t *testing.T) {
 	greetings := map[string]bool{} // in whatever order they were queued
 	for range 3 {
 		conn, reader, _ := c.open("GET", "/v1/egress/accept", "", true)
-		greeting, _ := io.ReadAll(reader)
-		greetings[string(greeting)] = true
+		var greeting bytes.Buffer
+		if err := unframe(&greeting, reader); err != nil {
+			t.Error(err)
+		}
+		greetings[greeting.String()] = true
 		conn.Close()
 	}
 	for i := range 3 {

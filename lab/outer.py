@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -37,6 +38,7 @@ PACKAGES = (
     "mmdebstrap",
     "procps",
     "python3",
+    "python3-pip",
     "python3-venv",
     "uidmap",
     "zstd",
@@ -45,6 +47,7 @@ OUTER_MODULES = (
     "virtio_pci",
     "virtio_blk",
     "virtio_rng",
+    "virtio_net",
     "overlay",
     "erofs",
     "loop",
@@ -68,6 +71,8 @@ for d in proc sys dev; do /bin/busybox mount -o move /$d /new/$d; done
 /bin/busybox mount -t tmpfs tmpfs /new/dev/shm
 exec /bin/busybox switch_root /new /payload/lab/inside/init.sh
 """
+GATEWAY = "10.0.2.2"
+LOOPBACK = r"(?<=[/@])(127\.0\.0\.1|localhost)(?=[:/]|$)"
 Say = Callable[[str], None]
 
 
@@ -153,8 +158,11 @@ def _initrd(modules: list[Path], busybox: Path) -> Path:
             Member("init", stat.S_IFREG | 0o755, INIT.encode()),
         ]
     )
-    place = CACHE / "outer.cpio"
-    place.write_bytes(archive)
+    place = CACHE / f"outer-{hashlib.sha256(archive).hexdigest()[:16]}.cpio"
+    if not place.exists():
+        partial = place.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(archive)
+        os.replace(partial, place)
     return place
 
 
@@ -177,9 +185,21 @@ def _payload(say: Say) -> Path:
         for name in ("pyproject.toml", "README.md", "CHANGELOG.md"):
             shutil.copy(ROOT / name, tree / name)
         (tree / "lab" / "inside" / "init.sh").chmod(0o755)
+        _network(tree)
         target.unlink(missing_ok=True)
         _ext4(tree, target, 1 << 30)
     return target
+
+
+def _network(tree: Path) -> None:
+    """This computer's way out, for the emulated one: its proxies and whom it trusts."""
+    authorities = Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
+    if authorities.exists():
+        shutil.copy(authorities, tree / "authorities.pem")
+    proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
+    # QEMU shows this computer's loopback under an address of its own.
+    lines = [f"export {n}={shlex.quote(re.sub(LOOPBACK, GATEWAY, v))}\n" for n, v in proxies.items()]
+    (tree / "proxies.sh").write_text("".join(lines))
 
 
 def _link_tree(source: Path, target: Path, unneeded: tuple[str, ...]) -> None:

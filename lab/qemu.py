@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from lab.outer import Outer
 
@@ -25,28 +25,40 @@ def command(outer: Outer, task: str) -> list[str]:
     argv = "qemu-system-x86_64 -M q35 -accel tcg,thread=multi,tb-size=1024 -cpu EPYC,+svm,+npt -smp 1 -nodefaults"
     argv += f" -m {MEMORY_MIB} -no-user-config -nographic -serial stdio -no-reboot"
     append = f"console=ttyS0 panic=-1 reboot=t mitigations=off quiet loglevel=3 pyro.task={task}"
+    # QEMU's own network: a way out through this computer, and none in.
+    network = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]
     disks = []
     for number, disk in enumerate((outer.root, outer.payload, outer.cache)):
         # snapshot=on: what is written is forgotten, so the cached images stay as they are
         disks += ["-drive", f"id=d{number},file={disk},format=raw,if=none,snapshot=on,cache=unsafe"]
         disks += ["-device", f"virtio-blk-pci,drive=d{number}"]
-    return [*argv.split(), "-kernel", str(outer.kernel), "-initrd", str(outer.initrd), *disks, "-append", append]
+    return [
+        *argv.split(),
+        "-kernel",
+        str(outer.kernel),
+        "-initrd",
+        str(outer.initrd),
+        *disks,
+        *network,
+        "-append",
+        append,
+    ]
 
 
-def run(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any]]:
+def run(outer: Outer, task: list[str], seconds: float, log: TextIO = sys.stderr) -> tuple[int, list[Any]]:
     """Run one task in there. Gives its exit status (125 when it never said one) and its results."""
     # The kernel's command line takes no quotes in a value: a comma stands for a space.
     assert all("," not in word for word in task), shlex.join(task)
     for attempt in range(ATTEMPTS):
-        status, results, hung = _run_once(outer, task, seconds)
+        status, results, hung = _run_once(outer, task, seconds, log)
         if not hung:
             break
         again = "; once more" if attempt + 1 < ATTEMPTS else ""
-        print(f"lab: the emulated computer said nothing for {SILENCE_SECONDS} s: QEMU hung{again}", file=sys.stderr)
+        print(f"lab: the emulated computer said nothing for {SILENCE_SECONDS} s: QEMU hung{again}", file=log)
     return status, results
 
 
-def _run_once(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[Any], bool]:
+def _run_once(outer: Outer, task: list[str], seconds: float, log: TextIO) -> tuple[int, list[Any], bool]:
     process = subprocess.Popen(
         command(outer, ",".join(task)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -62,7 +74,7 @@ def _run_once(outer: Outer, task: list[str], seconds: float) -> tuple[int, list[
             elif line.startswith("LAB-EXIT "):
                 status = int(line.split()[1])
             elif line and line != "LAB-ALIVE":
-                print(line, file=sys.stderr, flush=True)
+                print(line, file=log, flush=True)
         process.wait()
     finally:
         process.kill()

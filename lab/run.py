@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("task", nargs="*", default=["lab.inside.core"], help="module and arguments to run in there")
     parser.add_argument("--seconds", type=float, default=600, help="the longest it may take")
     arguments = parser.parse_args()
+    # Ended by timeout(1), say: QEMU and the disk with this checkout are to go, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     prepared = outer.prepare(say)
     say(f"images ready after {time.monotonic() - started:.1f} s")

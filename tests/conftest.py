@@ -2,6 +2,10 @@
 
 The caches (environments, templates) are the user's own, so that a second run is quick; state and runtime
 directories are fresh for every test session or, with `fresh`, for one test.
+
+Each test that has a daemon has the engine as a parameter, which its id shows: `test_x[gvisor]`. What tests/engine and
+tests/smokes say is true of every engine, so they run on each; the faces are the same whatever the engine is, so
+theirs, which are many and slow, run on one. --engine says which (`tests/engines.py`).
 """
 
 from __future__ import annotations
@@ -15,19 +19,59 @@ import pytest
 from hypothesis import settings
 
 from pyro_mcp.sdk import Pyro
+from tests import engines
 from tests.support import Installation, leftovers
 
 ENVIRONMENT = "debian:12"
+ON_EVERY_ENGINE = ("engine", "smokes")
+NONE = "no-engine"
+"""Stands for the engine of a test that concerns another than those chosen."""
 # The suite is the same every time; HYPOTHESIS_PROFILE=explore looks for new counterexamples.
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=engines.CHOICES,
+        default="here",
+        help="what runs the machines: `here` (default) is each engine that boots a guest on this computer",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" not in metafunc.fixturenames:
+        return
+    names = engines.chosen(metafunc.config.getoption("engine"))
+    if metafunc.definition.path.parent.name not in ON_EVERY_ENGINE:
+        names = names[-1:]
+    only = metafunc.definition.get_closest_marker("only_on")
+    if only is not None:
+        names = tuple(name for name in names if name in only.args) or (NONE,)
+    metafunc.parametrize("engine", names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    elsewhere = [item for item in items if f"[{NONE}" in item.name]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+    for item in items:
+        if "engine" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.engine)
+
+
 @pytest.fixture(scope="session")
-def session_installation() -> Iterator[Installation]:
-    """A daemon for the whole session; at the end nothing of it may be left."""
-    with Installation() as installation:
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine that runs this test's machines."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def session_installation(engine: str) -> Iterator[Installation]:
+    """An engine's daemon for the whole session; at the end nothing of it may be left."""
+    with Installation(engine) as installation:
         yield installation
     left = leftovers(installation.root)
     assert not left, f"left behind: {left}"
@@ -41,9 +85,9 @@ def installation(session_installation: Installation, monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+def fresh(engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation for one test that kills daemons; afterwards nothing of it may be left."""
-    with Installation() as installation:
+    with Installation(engine) as installation:
         for key, value in installation.environment.items():
             monkeypatch.setenv(key, value)
         yield installation
@@ -88,9 +132,3 @@ def project(tmp_path: Path) -> Path:
     (root / "ignored.txt").write_text("secret\n")
     (root / "untracked.txt").write_text("new\n")
     return root
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "installation" in getattr(item, "fixturenames", ()) or "fresh" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.engine)

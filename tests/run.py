@@ -8,6 +8,7 @@ that the second time is quicker.
 
 from __future__ import annotations
 
+import argparse
 import os
 import pwd
 import shutil
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.engines import CHOICES
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = "pyro-test"
@@ -111,12 +114,17 @@ def unprivileged(pytest_arguments: list[str]) -> int:
 
 
 def main() -> int:
-    arguments = sys.argv[1:] or ALL
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Everything else is for pytest.")
+    parser.add_argument("--engine", choices=CHOICES, default="here", help="what runs the machines (tests/engines.py)")
+    options, named = parser.parse_known_args()
+    engine = [f"--engine={options.engine}"]
     user = pwd.getpwuid(os.geteuid()).pw_name
     say(f"the suite as {user}")
-    status = subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    status = subprocess.run(
+        [sys.executable, "-m", "pytest", *engine, *(named or ALL)], cwd=ROOT, check=False
+    ).returncode
     if status == 0 and os.geteuid() == 0:
-        status = unprivileged(sys.argv[1:] or FROM_THE_WHEEL)
+        status = unprivileged([*engine, *(named or FROM_THE_WHEEL)])
     return status
 
 

@@ -25,7 +25,7 @@ SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
 class Installation:
     """State and runtime directories of their own, the user's caches; leaves nothing on exit."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str | None = None) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="pyro-t-", dir="/tmp"))
         cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
         (self.root / "run").mkdir(mode=0o700)
@@ -34,8 +34,10 @@ class Installation:
             "XDG_STATE_HOME": str(self.root / "state"),
             "XDG_CACHE_HOME": cache,
             "PYRO_DAEMON_IDLE_SECONDS": "60",
+            **({"PYRO_ENGINE": engine} if engine else {}),
         }
         self.locations = Locations(self.root / "run" / "pyro", self.root / "state" / "pyro", Path(cache) / "pyro")
+        self.machines = self.locations.microvms if engine == "firecracker" else self.locations.machines
 
     def __enter__(self) -> Installation:
         return self
@@ -127,7 +129,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for something that happens outside of this process and offers no event to a test."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)

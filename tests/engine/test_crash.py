@@ -19,7 +19,7 @@ DELAYS = (0.005, 0.02, 0.06, 0.15)
 
 
 def _machines_with_processes(installation: Installation) -> set[str]:
-    base = str(installation.locations.machines) + "/"
+    base = str(installation.machines) + "/"
     found = set()
     for process in with_word_in_command_line(base.encode()):
         line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
@@ -34,7 +34,7 @@ def _assert_whole(installation: Installation, pyro: Pyro) -> None:
         assert workspace.state == "running"
         assert pyro.exec_workspace(workspace.id, "cat mark").stdout == "seeded\n"
     spares = 1
-    wait_until(lambda: len(list(installation.locations.machines.iterdir())) <= len(workspaces) + spares)
+    wait_until(lambda: len(list(installation.machines.iterdir())) <= len(workspaces) + spares)
     wait_until(lambda: len(_machines_with_processes(installation)) <= len(workspaces) + spares)
     assert len(list(installation.locations.outputs.iterdir())) <= len(workspaces)
 
@@ -117,7 +117,7 @@ def test_a_killed_machine_is_reported_as_lost_and_can_be_reset(fresh: Installati
     with Pyro() as pyro:
         workspace = pyro.create_workspace(seed_path=seed).id
         begun = pyro.exec_workspace(workspace, "sleep 100", wait_seconds=0)
-        base = str(fresh.locations.machines) + "/"
+        base = str(fresh.machines) + "/"
         for process in with_word_in_command_line(base.encode()):
             kill(process)
         wait_until(lambda: pyro.status_workspace(workspace).state == "lost")
@@ -154,7 +154,7 @@ def test_an_idle_daemon_leaves_and_leaves_nothing(fresh: Installation, monkeypat
         time.sleep(1.0)  # with a workspace to own it stays, however quiet
         assert fresh.daemon_pid() == pid
         pyro.delete_workspace(workspace)
-    wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or not list(fresh.locations.machines.iterdir()), 20)
+    wait_until(lambda: not Path(f"/proc/{pid}/fd").exists() or not list(fresh.machines.iterdir()), 20)
     wait_until(lambda: not fresh.locations.socket.exists(), 20)
     assert _machines_with_processes(fresh) == set()
 

@@ -68,7 +68,7 @@ def kept_files(installation: Installation) -> dict[str, bytes]:
             if not file.is_file() or file.is_symlink() or part == "secrets":
                 continue
             plain = file.suffix in (".json", ".log") and file.stat().st_size < 1 << 20
-            if plain or part not in ("machines", "images"):
+            if plain or part not in (installation.machines.name, "images"):
                 found[str(file.relative_to(state))] = file.read_bytes()
     return found
 

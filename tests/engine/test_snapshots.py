@@ -92,7 +92,7 @@ def machine_of(installation: Installation, workspace: str) -> Path:
     """The directory of a workspace's machine."""
     with contextlib.closing(sqlite3.connect(f"file:{installation.locations.database}?mode=ro", uri=True)) as database:
         (record,) = database.execute("select record from workspaces where id = ?", [workspace]).fetchone()
-    return installation.locations.machines / str(json.loads(record)["machine_id"])
+    return installation.machines / str(json.loads(record)["machine_id"])
 
 
 @contextlib.contextmanager
@@ -330,9 +330,7 @@ def test_a_restore_that_fails_leaves_the_workspace_as_it_was(
     assert count_inside(pyro, workspace) == (counted[0], counted[1] + 1)
     assert [w.name for w in pyro.list_workspaces().workspaces if w.forked_from == workspace] == []
     pyro.delete_snapshot(workspace, "lost")
-    wait_until(
-        lambda: len(list(installation.locations.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + 1
-    )
+    wait_until(lambda: len(list(installation.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + 1)
 
 
 # -- fork

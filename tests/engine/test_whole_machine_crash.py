@@ -40,7 +40,7 @@ def assert_tidy(installation: Installation, pyro: Pyro) -> None:
     """Images, machines and processes are those that rows name, and a spare one."""
     workspaces = pyro.list_workspaces().workspaces
     assert set(installation.locations.images.glob("*/*")) == named_images(installation)
-    machines = installation.locations.machines
+    machines = installation.machines
     most = len([w for w in workspaces if w.state == "running"]) + 1
     wait_until(lambda: len(list(machines.iterdir())) <= most)
     word = os.fsencode(f"{machines}/")

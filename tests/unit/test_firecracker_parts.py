@@ -313,17 +313,37 @@ def test_a_record_comes_back_as_it_was_written_and_a_damaged_one_does_not(tmp_pa
         SnapshotRecord.read(tmp_path)
 
 
+def test_a_snapshot_with_a_cut_file_is_not_whole(tmp_path: Path) -> None:
+    for name in ("state", "memory", "disk.img"):
+        (tmp_path / name).write_bytes(bytes(100))
+    SnapshotRecord.write(tmp_path, _record(), seeded=True)
+    assert SnapshotRecord.read(tmp_path).seeded
+    for name in ("state", "memory", "disk.img"):
+        os.truncate(tmp_path / name, 99)
+        with pytest.raises(EngineError, match="not whole"):
+            SnapshotRecord.read(tmp_path)
+        os.truncate(tmp_path / name, 100)
+    (tmp_path / "memory").unlink()
+    with pytest.raises(EngineError, match="not whole"):
+        SnapshotRecord.read(tmp_path)
+
+
 def test_a_diff_builds_only_on_the_very_file_it_knows(tmp_path: Path) -> None:
-    memory = tmp_path / "memory"
+    machine, memory = tmp_path / "machine", tmp_path / "memory"
+    machine.mkdir()
     memory.write_text("x")
-    record = replace(_record(), fresh=True).based_on(memory)
+    record = replace(_record(), fresh=True).based_on(machine, memory)
     assert not record.fresh
-    assert record.usable_base() == memory
+    base = record.usable_base()
+    assert base is not None and base.samefile(memory)
+    memory.unlink()  # the snapshot was deleted; the machine still builds on it
+    assert record.usable_base() == base
     other = tmp_path / "other"
     other.write_text("x")
-    os.replace(other, memory)
+    os.replace(other, base)
     assert record.usable_base() is None
-    assert record.based_on(None).usable_base() is None
+    assert record.based_on(machine, None).usable_base() is None
+    assert list(machine.iterdir()) == []
 
 
 def test_an_engine_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,11 @@ import h11
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound
 from pyro_mcp.guest import frames
+from pyro_mcp.guest.duplex import Streams, duplex
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer that is held in memory; larger things are streamed."""
 READ_SIZE = 256 * 1024
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Streams]]
 
 _INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "too_large"}
@@ -276,6 +276,11 @@ class Guest:
         """Follow a process from an absolute offset of its output on."""
         return ProcessStream(*await self._upgrade("GET", f"/v1/processes/{process_id}/stream", {"offset": offset}))
 
-    async def raw_stream(self, path: str, query: Mapping[str, Any] | None = None) -> Streams:
-        """An upgraded connection that is a plain byte stream: a guest port, or a guest's egress connection."""
-        return await self._upgrade("GET", path, query)
+    async def open_stream(self, path: str, query: Mapping[str, Any] | None = None) -> Streams:
+        """An upgraded connection that carries bytes both ways: a guest's port, or a guest's egress connection."""
+        below = await self._upgrade("GET", path, query)
+        try:
+            return await duplex(below)
+        except OSError as error:
+            below[1].transport.abort()
+            raise GuestUnreachable(f"The agent's connection broke: {error}.") from error

@@ -1,7 +1,7 @@
-"""The frames of a process stream, as bytes in and out; no sockets here.
+"""The frames of an upgraded stream, as bytes in and out; no sockets here.
 
 Layout (docs/agent-protocol.md): 1 byte type, 4 byte big-endian length, 8 byte big-endian offset, payload
-of at most 64 KiB. The offset is the absolute position in the process's combined output.
+of at most 64 KiB. The offset is the absolute position in a process's combined output.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pyro_mcp.errors import GuestError
 
 STDOUT, STDERR, EXIT, ERROR, STARTED = 1, 2, 3, 4, 5
 STDIN, STDIN_EOF, RESIZE, SIGNAL = 16, 17, 18, 19
+DATA, END = 32, 33
 MAX_PAYLOAD = 64 * 1024
 _HEADER = struct.Struct(">BIQ")
 HEADER_SIZE = _HEADER.size

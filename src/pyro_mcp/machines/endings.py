@@ -11,7 +11,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError
@@ -91,15 +91,23 @@ class Endings:
     async def whole_or_gone(self, machine_id: str) -> AsyncIterator[None]:
         """Whatever goes wrong while a machine is made leaves nothing of it."""
         try:
-            yield
-        except BaseException as error:
+            with engine_errors():
+                yield
+        except BaseException:
             await self.destroy(machine_id)
-            if isinstance(error, OSError):
-                raise EngineError(
-                    f"The machine could not be started: {error}.",
-                    hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
-                ) from error
             raise
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """What the system refuses while a machine or a template is made is an EngineError."""
+    try:
+        yield
+    except OSError as error:
+        raise EngineError(
+            f"The machine could not be started: {error}.",
+            hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
+        ) from error
 
 
 async def remove_stale(partials: Iterable[Path]) -> None:

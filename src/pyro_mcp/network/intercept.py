@@ -22,6 +22,8 @@ from urllib.parse import quote
 
 import h11
 
+from pyro_mcp.guest.duplex import deliver, unread
+
 HANDSHAKE_SECONDS = 30.0
 IDLE_SECONDS = 900.0
 GRACE_SECONDS = 2.0
@@ -69,7 +71,7 @@ async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b""
         OSError: the handshake failed (ssl.SSLError is one), took too long, or the guest left; the pair is useless.
     """
     below = guest[1].transport
-    early += await _unread(guest)
+    early += await unread(guest)
     loop = asyncio.get_running_loop()
     plain = asyncio.StreamReader(limit=CHUNK, loop=loop)
     former = below.get_protocol()
@@ -89,7 +91,7 @@ async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b""
             # start_tls sets its protocol in its first step and connects it in the next; reading resumes after that,
             # so these bytes come before any from the socket.
             await asyncio.sleep(0)
-            loop.call_soon(_feed, below, early)
+            loop.call_soon(lambda: deliver(below.get_protocol(), early))
         transport = await handshake
         if transport is None:
             raise ConnectionResetError("the guest left during the TLS handshake")
@@ -100,34 +102,6 @@ async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b""
         raise
     protocol.connection_made(transport)
     return plain, asyncio.StreamWriter(transport, protocol, plain, loop)
-
-
-async def _unread(streams: Streams) -> bytes:
-    """What the reader holds already; reading from the transport is paused afterwards."""
-    reader, writer = streams
-    transport = writer.transport
-    held = b""
-    while True:
-        if isinstance(transport, asyncio.ReadTransport):
-            transport.pause_reading()
-        try:
-            async with asyncio.timeout(0):
-                data = await reader.read(CHUNK)
-        except TimeoutError:
-            return held
-        if not data:
-            raise ConnectionResetError("the guest left before the TLS handshake")
-        held += data
-
-
-def _feed(transport: asyncio.BaseTransport, data: bytes) -> None:
-    protocol = transport.get_protocol()
-    while data and isinstance(protocol, asyncio.BufferedProtocol):
-        buffer = memoryview(protocol.get_buffer(len(data)))
-        count = min(len(buffer), len(data))
-        buffer[:count] = data[:count]
-        protocol.buffer_updated(count)
-        data = data[count:]
 
 
 # -- substitution and masking: no I/O

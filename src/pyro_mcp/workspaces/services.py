@@ -229,7 +229,7 @@ class Services:
 
     def _listener(self, workspace: Workspace, publication: Publication) -> Listener:
         async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            return await workspace.guest.raw_stream("/v1/connect", {"port": port})
+            return await workspace.guest.open_stream("/v1/connect", {"port": port})
 
         return Listener(publication, connect, lambda: self._manager.activity(workspace))
 
@@ -434,7 +434,7 @@ async def _ready(workspace: Workspace, readiness: Readiness) -> bool:
                 await guest.call("GET", "/v1/files/stat", query={"path": str(workspace_path(readiness.file))})
                 return True
             if readiness.tcp is not None:
-                _, writer = await guest.raw_stream("/v1/connect", {"port": readiness.tcp})
+                _, writer = await guest.open_stream("/v1/connect", {"port": readiness.tcp})
                 writer.close()
                 return True
             if readiness.http is not None:
@@ -464,7 +464,7 @@ async def _succeeds(guest: Guest, argv: list[str]) -> bool:
 
 async def _http_answers(workspace: Workspace, port: int, path: str) -> bool:
     """Whether a GET gives a status below 400."""
-    reader, writer = await workspace.guest.raw_stream("/v1/connect", {"port": port})
+    reader, writer = await workspace.guest.open_stream("/v1/connect", {"port": port})
     try:
         http = h11.Connection(h11.CLIENT)
         host = [("Host", f"127.0.0.1:{port}"), ("Connection", "close")]

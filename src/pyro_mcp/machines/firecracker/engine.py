@@ -5,6 +5,7 @@ that Firecracker knows are relative to that cell, so a snapshot fits into any ot
 stands in the command line of its processes; that is how the half-started ones of a killed daemon are found.
 
     ID/machine.json   what a later daemon needs
+    ID/base           what the next snapshot's memory builds on: a link to the last one's
     ID/cell/          disk.img (its own), root.img, seed.img, image (mounted, read-only), sockets
 """
 
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
 from pyro_mcp.machines import processes
-from pyro_mcp.machines.endings import Endings, prune_templates, remove_stale
+from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.firecracker import boot, images, jail
 from pyro_mcp.machines.firecracker import cell as cells
 from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
@@ -116,7 +117,8 @@ class FirecrackerEngine:
                 (place / "environment").write_text(root.digest)
             return place
 
-        return await asyncio.to_thread(identify)
+        with engine_errors():
+            return await asyncio.to_thread(identify)
 
     async def _template_of(self, place: Path, spec: MachineSpec) -> Path:
         variant = place / f"{spec.mem_mib}"
@@ -128,7 +130,8 @@ class FirecrackerEngine:
                 )
                 try:
                     partial = place / f"{spec.mem_mib}.{os.getpid()}.made"
-                    await machine.snapshot(partial)
+                    with engine_errors():
+                        await machine.snapshot(partial)
                     try:
                         os.rename(partial, variant)
                     except OSError:
@@ -198,10 +201,10 @@ class FirecrackerEngine:
 
     async def _boot(self, spec: MachineSpec, seconds: float) -> FirecrackerMachine:
         kernel = self._kernel()
-        initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
-        disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
         cell = await self.cell()
         async with self._endings.whole_or_gone(spec.id):
+            initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
+            disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
             directory = await self._prepare(cell, spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(cell, spec, directory)
             machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
@@ -255,7 +258,7 @@ class FirecrackerEngine:
                 (directory / "seeded").touch()
                 jail.show_seed(directory, image)
             record, console = await self._start(cell, spec, directory)
-            record = record.based_on(snapshot / "memory")
+            record = record.based_on(directory, snapshot / "memory")
             record.write(directory)
             machine = FirecrackerMachine(self, directory, record, console)
             await machine.vmm.put(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, GuestUnreachable, PyroError
-from pyro_mcp.guest.client import Guest, Streams
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.firecracker import images, jail
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 RECORD = "machine.json"
 SNAPSHOT_RECORD = "snapshot.json"
+SNAPSHOT_FILES = ("state", "memory", "disk.img")
 AGENT_PORT = 1024
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore."""
@@ -67,9 +69,17 @@ class MachineRecord:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def based_on(self, memory: Path | None) -> MachineRecord:
-        base, inode = (str(memory), os.stat(memory).st_ino) if memory else (None, 0)
-        return replace(self, base=base, base_inode=inode, fresh=False)
+    def based_on(self, directory: Path, memory: Path | None) -> MachineRecord:
+        """A record with another base, which stays usable when the snapshot that it belongs to is deleted."""
+        own = directory / "base"
+        own.unlink(missing_ok=True)
+        if memory is None:
+            return replace(self, base=None, base_inode=0, fresh=False)
+        try:
+            os.link(memory, own)
+        except OSError:
+            own = memory  # a template on another file system; it is not deleted
+        return replace(self, base=str(own), base_inode=os.stat(own).st_ino, fresh=False)
 
     def usable_base(self) -> Path | None:
         """The base, when it is still that very file."""
@@ -88,17 +98,26 @@ class SnapshotRecord:
     vcpu_count: int
     mem_mib: int
     root_digest: str
-    seeded: bool = False
+    seeded: bool
     """Whether the guest had a seed: a copy needs the same."""
+    sizes: dict[str, int]
+    """Bytes of each of its files: one that was cut is noticed before a machine runs into its end."""
 
-    def write(self, directory: Path) -> None:
-        (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(self)))
+    @classmethod
+    def write(cls, directory: Path, machine: MachineRecord, seeded: bool) -> None:
+        """Record what `directory` holds, which is a snapshot of that machine."""
+        sizes = {name: (directory / name).stat().st_size for name in SNAPSHOT_FILES}
+        record = cls(machine.vcpu_count, machine.mem_mib, machine.root_digest, seeded, sizes)
+        (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(record)))
 
     @classmethod
     def read(cls, directory: Path) -> SnapshotRecord:
         """Raises EngineError when the snapshot is not whole."""
         try:
-            return cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
+            record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
+            if record.sizes != {name: (directory / name).stat().st_size for name in SNAPSHOT_FILES}:
+                raise ValueError("a file was cut")
+            return record
         except (OSError, ValueError, TypeError):
             raise EngineError(
                 f"The snapshot {directory.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
@@ -209,9 +228,7 @@ class FirecrackerMachine:
                 finally:
                     enclosure.unmount(str(out))
                 jail.take_back(self.directory, partial)
-                record = self.record
-                seeded = (self.directory / "seeded").exists()
-                SnapshotRecord(record.vcpu_count, record.mem_mib, record.root_digest, seeded).write(partial)
+                SnapshotRecord.write(partial, self.record, seeded=(self.directory / "seeded").exists())
                 os.replace(partial, destination)
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, partial, True)
@@ -243,7 +260,7 @@ class FirecrackerMachine:
         self._open.clear()
 
     def _rebase(self, memory: Path | None) -> None:
-        self.record = self.record.based_on(memory)
+        self.record = self.record.based_on(self.directory, memory)
         self.record.write(self.directory)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import h11
 
 from pyro_mcp.errors import EngineError
-from pyro_mcp.guest.client import Streams
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines.arrival import Arrival
 
 API_SECONDS = 10.0

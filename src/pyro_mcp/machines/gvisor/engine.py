@@ -18,7 +18,7 @@ from pathlib import Path
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
-from pyro_mcp.machines.endings import Endings, prune_templates, remove_stale
+from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.machine import (
     AGENT_NAME,
@@ -138,8 +138,9 @@ class GvisorEngine:
     # -- templates
 
     async def template(self, root: RootTree, vcpu_count: int) -> Path:
-        agent = await self._install_agent()
-        runsc = await asyncio.to_thread(self._runsc.stat)
+        with engine_errors():
+            agent = await self._install_agent()
+            runsc = await asyncio.to_thread(self._runsc.stat)
         key = hashlib.sha256(
             "\n".join(
                 [root.digest, str(vcpu_count), agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]
@@ -158,10 +159,11 @@ class GvisorEngine:
     async def _make_template(self, spec: MachineSpec, place: Path) -> None:
         machine = await self._boot(spec)
         try:
-            self._templates.mkdir(parents=True, exist_ok=True)
             partial = place.with_name(f"{place.name}.{os.getpid()}.made")
-            await machine.snapshot(partial)
-            (partial / "environment").write_text(spec.root.digest)
+            with engine_errors():
+                self._templates.mkdir(parents=True, exist_ok=True)
+                await machine.snapshot(partial)
+                (partial / "environment").write_text(spec.root.digest)
             try:
                 os.rename(partial, place)
             except OSError:

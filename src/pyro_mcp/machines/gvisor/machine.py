@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, GuestUnreachable
-from pyro_mcp.guest.client import Guest, Streams
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.arrival import Arrival
 from pyro_mcp.machines.processes import ProcessId
