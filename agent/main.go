@@ -43,6 +43,7 @@ func main() {
 	agent := newAgent(config{listen: *listen, workspace: *workspace, seed: *seed, upper: *upper, seedDevice: drive, init: !*noInit})
 	if !*noInit {
 		raiseLoopback()
+		agent.rehearse()
 	}
 	go agent.processes.reap()
 	if err := agent.serveForever(); err != nil {

@@ -157,6 +157,13 @@ func takeIdentity(request *identity) error {
 	return nil
 }
 
+// rehearse does once, before the template's snapshot, what every copy of it does again: by then the files are copied up,
+// and the directories exist.
+func (a *agent) rehearse() {
+	takeIdentity(&identity{Hostname: "pyro", MachineID: strings.Repeat("0", 32)})
+	a.makeDirectories()
+}
+
 // raiseLoopback brings `lo` up, which a kernel of one's own leaves down; gVisor has it up already.
 func raiseLoopback() {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
@@ -186,11 +193,9 @@ func (a *agent) mountWorkspace(seeded bool) error {
 			return err
 		}
 	}
-	upper, work := filepath.Join(a.upper, "u"), filepath.Join(a.upper, "w")
-	for _, directory := range []string{"/pyro/empty", upper, work, a.workspace} {
-		if err := os.MkdirAll(directory, 0o755); err != nil {
-			return fail(500, "setup_failed", "%s could not be made: %s.", directory, err)
-		}
+	upper, work, err := a.makeDirectories()
+	if err != nil {
+		return err
 	}
 	// An overlay's root takes its mode and time from the upper directory.
 	if info, err := os.Stat(lower); err == nil {
@@ -205,4 +210,15 @@ func (a *agent) mountWorkspace(seeded bool) error {
 	}
 	a.lower.Store(&lower)
 	return nil
+}
+
+// makeDirectories makes what the workspace's overlay stands on; gives its upper and its work directory.
+func (a *agent) makeDirectories() (upper, work string, err error) {
+	upper, work = filepath.Join(a.upper, "u"), filepath.Join(a.upper, "w")
+	for _, directory := range []string{"/pyro/empty", upper, work, a.workspace} {
+		if err := os.MkdirAll(directory, 0o755); err != nil {
+			return "", "", fail(500, "setup_failed", "%s could not be made: %s.", directory, err)
+		}
+	}
+	return upper, work, nil
 }
