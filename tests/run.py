@@ -120,8 +120,9 @@ def main() -> int:
     engine = [f"--engine={options.engine}"]
     user = pwd.getpwuid(os.geteuid()).pw_name
     say(f"the suite as {user}")
-    argv = [sys.executable, "-m", "pytest", *engine, *(named or ALL)]
-    status = subprocess.run(argv, cwd=ROOT, check=False).returncode
+    status = subprocess.run(
+        [sys.executable, "-m", "pytest", *engine, *(named or ALL)], cwd=ROOT, check=False
+    ).returncode
     if status == 0 and os.geteuid() == 0:
         status = unprivileged([*engine, *(named or FROM_THE_WHEEL)])
     return status

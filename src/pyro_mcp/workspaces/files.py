@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.models import FileContent, FileEntry, FileList, FileWritten
 from pyro_mcp.workspaces.paths import WORKSPACE, show, workspace_path
+from pyro_mcp.workspaces.pattern import Pattern
 
 SCAN_CAP = 16 * 1024 * 1024
 """The largest file that is read whole to find lines in it; larger ones are read by offset."""
@@ -103,7 +104,9 @@ async def read_file(
                 code="file_too_large",
             )
         _refuse_binary(data, relative, size)
-        return _lines(data, workspace_id, relative, mode, first_line, last_line, grep, max_bytes)
+        return await asyncio.to_thread(
+            _lines, data, workspace_id, relative, mode, first_line, last_line, grep, max_bytes
+        )
     start = offset or 0
     data, size, mode = await read_bytes(guest, relative, start, max_bytes)
     _refuse_binary(data, relative, size)
@@ -137,15 +140,8 @@ def _lines(
     first, last = first_line or 1, min(last_line or len(lines), len(lines))
     chosen = list(enumerate(lines[first - 1 : last], first))
     if grep is not None:
-        try:
-            pattern = re.compile(grep)
-        except re.error as error:
-            raise InvalidInput(
-                f"{show(grep)} is not a regular expression: {error}.",
-                hint="Escape special characters.",
-                code="bad_regex",
-            ) from None
-        chosen = [(number, line) for number, line in chosen if pattern.search(line)]
+        pattern = Pattern(grep)
+        chosen = [(number, line) for number, line in chosen if pattern.found_in(line)]
     content: list[str] = []
     used = 0
     shown_last = first - 1

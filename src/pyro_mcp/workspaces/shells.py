@@ -12,7 +12,7 @@ from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound
 from pyro_mcp.workspaces.command import BEGIN_SECONDS, Command
 from pyro_mcp.workspaces.output import OutputLog
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.workspaces.pattern import Pattern
 from pyro_mcp.workspaces.screen import Terminal
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -122,14 +122,7 @@ def _lines(data: bytes) -> bytes:
 
 async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) -> None:
     """Wait until what was printed since the cursor matches, or the shell ends, at most `seconds`."""
-    try:
-        wanted = re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise InvalidInput(
-            f"{show(pattern)} is not a regular expression: {error}.",
-            hint="Escape special characters.",
-            code="bad_regex",
-        ) from None
+    wanted = await asyncio.to_thread(Pattern, pattern, multiline=True)
     deadline = time.monotonic() + seconds
     position = cursor
     while command.running:
@@ -137,7 +130,7 @@ async def wait_for(command: Command, pattern: str, cursor: int, seconds: float) 
         while position < (end := command.output.kept_bytes):
             begin = max(cursor, position - OVERLAP)
             text = _lines(command.output.read(begin, WAIT_FOR_BYTES)).decode("utf-8", "replace")
-            if wanted.search(text):
+            if await asyncio.to_thread(wanted.found_in, text):
                 return
             position = min(end, begin + WAIT_FOR_BYTES)
         try:
@@ -206,14 +199,16 @@ async def _read_plain(
     )
 
 
-async def resize(workspace: Workspace, command: Command, rows: int, cols: int) -> None:
-    """The screen that is kept up, if any, changes its size where the output stands now."""
+async def resize(workspace: Workspace, command: Command, rows: int, cols: int) -> tuple[int, int]:
+    """The screen that is kept up, if any, changes its size where the output stands now. Gives the size before."""
     screen = workspace.terminals.get(command.row.handle)
     if screen is None:
-        return
+        return command.row.rows or ROWS, command.row.cols or COLS
     async with screen.lock:
         await asyncio.to_thread(screen.catch_up, command.output, command.output.kept_bytes)
+        before = screen.terminal.rows, screen.terminal.cols
         screen.terminal.resize(rows, cols)
+        return before
 
 
 def _whole_characters(data: bytes) -> bytes:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
 
 from pyro_mcp.daemon.call import Call
-from pyro_mcp.errors import InvalidInput
 from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.output import STDOUT
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.workspaces.pattern import Pattern
 
 STREAM_CHUNK = 64 * 1024
 
@@ -42,12 +40,7 @@ async def _send_output(call: Call, command: Command, offset: int) -> int:
 
 def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple[str, int, int]:
     """Matching lines from an offset on within a bound: text, how many there are in all, where to go on."""
-    try:
-        pattern = re.compile(grep)
-    except re.error as error:
-        raise InvalidInput(
-            f"{show(grep)} is not a regular expression: {error}.", hint="Escape special characters.", code="bad_regex"
-        ) from None
+    pattern = Pattern(grep)
     lines: list[str] = []
     used = matches = 0
     position = end = begin
@@ -60,7 +53,7 @@ def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple
         rest = whole.pop() if data else b""
         for raw in whole:
             line = raw.decode("utf-8", "replace")
-            if pattern.search(line):
+            if pattern.found_in(line):
                 matches += 1
                 used += len(raw) + 1
                 full = full or used > bound

@@ -108,10 +108,15 @@ class ShellHandlers:
     async def resize_shell(self, call: Call, *, workspace: Workspace, shell: str, rows: int, cols: int) -> models.Shell:
         command = await shells.require_open(workspace, shell)
         cursor = command.output.kept_bytes
-        await workspace.guest.call(
-            "POST", f"/v1/processes/{command.row.process_id}/resize", json_body={"rows": rows, "cols": cols}
-        )
-        await shells.resize(workspace, command, rows, cols)
+        # As a terminal does: first the screen, then the program hears of it, so what it draws anew finds the new size.
+        before = await shells.resize(workspace, command, rows, cols)
+        try:
+            await workspace.guest.call(
+                "POST", f"/v1/processes/{command.row.process_id}/resize", json_body={"rows": rows, "cols": cols}
+            )
+        except BaseException:
+            await asyncio.shield(shells.resize(workspace, command, *before))
+            raise
         command.row = replace(command.row, rows=rows, cols=cols)
         await self._manager.save_command(command)
         return shells.record(workspace, command).model_copy(update={"cursor": cursor})

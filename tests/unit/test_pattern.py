@@ -1,0 +1,62 @@
+"""Patterns of a model: the same as `re` finds, and none that holds the daemon up."""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.workspaces.pattern import Pattern
+
+SLOW, TEXT = "(a|aa)+$", "a" * 60 + "b"
+
+
+@given(st.text("ab.*+?()[]|^$\\dws-1 \n", max_size=12), st.text("ab1- \n", max_size=30))
+def test_it_finds_what_re_finds(pattern: str, text: str) -> None:
+    try:
+        expected = re.compile(pattern, re.MULTILINE)
+    except re.error:
+        return
+    try:
+        found = Pattern(pattern, multiline=True).found_in(text)
+    except InvalidInput as error:
+        assert error.code == "bad_regex"
+    else:
+        assert found == (expected.search(text) is not None)
+
+
+def test_what_is_no_pattern_is_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidInput, match="missing \\)") as caught:
+        Pattern("(")
+    assert caught.value.code == "bad_regex"
+
+
+def test_a_pattern_that_takes_for_ever_is_given_up_and_others_run_meanwhile() -> None:
+    ended = threading.Event()
+    rounds = 0
+
+    def count() -> None:
+        nonlocal rounds
+        while not ended.wait(0.01):
+            rounds += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    with pytest.raises(InvalidInput) as caught:
+        Pattern(SLOW, seconds=0.5).found_in(TEXT)
+    ended.set()
+    thread.join()
+    assert caught.value.code == "regex_too_slow"
+    assert rounds > 2, "the search held all other threads up"
+
+
+def test_the_time_is_for_all_searches_together() -> None:
+    pattern = Pattern(SLOW, seconds=0.3)
+    with pytest.raises(InvalidInput):
+        pattern.found_in(TEXT)
+    assert pattern._left <= 0
+    assert pattern.found_in("a"), "what is quick is still found"
