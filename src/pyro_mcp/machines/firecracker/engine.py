@@ -22,7 +22,7 @@ from pathlib import Path
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
-from pyro_mcp.machines.firecracker import boot, images
+from pyro_mcp.machines.firecracker import boot, images, jail
 from pyro_mcp.machines.firecracker import cell as cells
 from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
 from pyro_mcp.machines.firecracker.machine import (
@@ -38,6 +38,7 @@ from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.warming import warm
 
 BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
@@ -68,14 +69,18 @@ class FirecrackerEngine:
             recorded=self._recorded,
             clear=lambda directory: cells.clear(directory / "cell"),
         )
-        self._cell: cells.Cell | None = None
+        self._cell: cells.Confinement | None = None
         self._agent_digest: str | None = None
 
-    async def cell(self) -> cells.Cell:
-        """The confinement that this computer allows."""
+    async def cell(self) -> cells.Confinement:
+        """The confinement that this computer allows, found out once."""
         if self._cell is None:
-            self._cell = await asyncio.to_thread(cells.possible)
+            self._cell = await asyncio.to_thread(jail.strongest, self._cache, self._firecracker, self._machines)
         return self._cell
+
+    def look_again(self) -> None:
+        """Something was installed: find out anew how to confine what is started from now on."""
+        self._cell = None
 
     def agent_digest(self) -> str:
         """Names the agent's content; it is read once."""
@@ -126,6 +131,7 @@ class FirecrackerEngine:
                 )
                 try:
                     partial = place / f"{spec.mem_mib}.{os.getpid()}.made"
+                    await warm(machine.guest)  # its programs are in the memory that all machines map
                     with engine_errors():
                         await machine.snapshot(partial)
                     try:
@@ -141,9 +147,8 @@ class FirecrackerEngine:
 
     # -- starting Firecracker
 
-    async def _prepare(self, spec: MachineSpec, disk: Path, shared: dict[str, Path]) -> Path:
+    async def _prepare(self, cell: cells.Confinement, spec: MachineSpec, disk: Path, shared: dict[str, Path]) -> Path:
         """The machine's directory with its cell, and its own copy of `disk`."""
-        await self.cell()
         directory = self._machines / spec.id
         directory.mkdir(mode=0o700)
         os.mkfifo(directory / "console", 0o600)
@@ -151,25 +156,20 @@ class FirecrackerEngine:
         def furnish() -> None:
             root = images.root_image(spec.root)
             hole = images.placeholder(self._cache / "firecracker" / "no-seed.img")
-            everything = {"firecracker": self._firecracker, "root.img": root, "seed.img": hole, **shared}
-            cells.furnish(directory / "cell", everything)
-            images.clone(disk, directory / "cell" / "disk.img")
+            cell.furnish(directory, self._firecracker, {"root.img": root, "seed.img": hole, **shared}, disk)
 
         await asyncio.to_thread(furnish)
         return directory
 
-    async def _start(self, spec: MachineSpec, directory: Path) -> tuple[MachineRecord, int]:
+    async def _start(self, cell: cells.Confinement, spec: MachineSpec, directory: Path) -> tuple[MachineRecord, int]:
         """Start Firecracker in its cell; gives the machine's record and its console."""
-        cell = await self.cell()
         # A FIFO that is never full for its writer: the console is bounded by the pipe's 64 KiB, and what comes
         # later is dropped, so that a guest can neither fill the disk nor stop its Firecracker.
         console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             root = directory / "cell"
-            argv = cell.command(
-                root,
-                ["firecracker", "--api-sock", "api.sock", "--id", spec.id, "--level", "Error", "--", f"{directory}/"],
-            )
+            arguments = ["--api-sock", "api.sock", "--level", "Error", "--", f"{directory}/"]
+            argv = cell.command(directory, self._firecracker, arguments)
             argv = self.limits.command(spec.id, spec.vcpu_count, spec.mem_mib, argv, pinned=True)
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -186,8 +186,9 @@ class FirecrackerEngine:
                 raise EngineError(
                     f"{error.message} {said}".strip(), hint="Run `pyro doctor`.", code=error.code
                 ) from None
+            cell.settle(directory)
             keeper = processes.identify(process.pid)
-            vmm = keeper if "pid" not in cell.namespaces else _child(process.pid)
+            vmm = _child(process.pid) if cell.forks else keeper
             if keeper is None or vmm is None:
                 raise EngineError("Firecracker ended as soon as it was started.", code="firecracker_ended")
         except BaseException:
@@ -202,11 +203,12 @@ class FirecrackerEngine:
 
     async def _boot(self, spec: MachineSpec, seconds: float) -> FirecrackerMachine:
         kernel = self._kernel()
+        cell = await self.cell()
         async with self._endings.whole_or_gone(spec.id):
             initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
             disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
-            directory = await self._prepare(spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
-            record, console = await self._start(spec, directory)
+            directory = await self._prepare(cell, spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
+            record, console = await self._start(cell, spec, directory)
             machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
             await boot.configure(machine.vmm, spec)
             try:
@@ -250,13 +252,14 @@ class FirecrackerEngine:
             raise InvalidInput("The snapshot is of another environment.", code="snapshot_environment")
         if known.seeded and seed is None:
             raise InvalidInput("The snapshot knew a seed, and none is given.", code="snapshot_seed")
+        cell = await self.cell()
         async with self._endings.whole_or_gone(spec.id):
-            directory = await self._prepare(spec, snapshot / "disk.img", {"image": snapshot})
+            directory = await self._prepare(cell, spec, snapshot / "disk.img", {"image": snapshot})
             if seed is not None:
                 image = await asyncio.to_thread(images.seed_image, seed, self.seeds)
                 (directory / "seeded").touch()
-                cells.show(image, directory / "cell" / "seed.img")
-            record, console = await self._start(spec, directory)
+                jail.show_seed(directory, image)
+            record, console = await self._start(cell, spec, directory)
             record = record.based_on(directory, snapshot / "memory")
             record.write(directory)
             machine = FirecrackerMachine(self, directory, record, console)

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -123,9 +124,14 @@ def prune_seeds(directory: Path) -> None:
 
 
 def clone(source: Path, target: Path) -> None:
-    """Copy a file: by reference where the file system can, else only what is not a hole."""
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    """Copy a file: by reference where the file system can, else only what is not a hole.
+
+    A Firecracker that was broken into may have put something else at the place of its disk: no link is followed.
+    """
+    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if not stat.S_ISREG(os.fstat(reading).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(source))
         writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -17,7 +17,7 @@ from pyro_mcp.errors import EngineError, GuestUnreachable, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
-from pyro_mcp.machines.firecracker import images
+from pyro_mcp.machines.firecracker import images, jail
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
 from pyro_mcp.machines.processes import ProcessId
 
@@ -208,7 +208,7 @@ class FirecrackerMachine:
         if tree is not None:
             image = await asyncio.to_thread(images.seed_image, tree, self._engine.seeds)
             shown.touch()
-            enclosure.bind_read_only(image, target)
+            jail.show_seed(self.directory, image)
         # The same path, opened anew; the guest is told of the new size.
         await self.vmm.patch("/drives/seed", {"drive_id": "seed", "path_on_host": "seed.img"})
 
@@ -224,11 +224,13 @@ class FirecrackerMachine:
                     await asyncio.to_thread(images.clone, base, partial / "memory")
                 # Firecracker forgets what was dirty as soon as it has written it.
                 self._rebase(None)
+                jail.lend(self.directory, partial)
                 enclosure.mount(str(partial), str(out), enclosure.MS_BIND)
                 try:
                     await self._write(partial, "Diff" if fresh or base is not None else "Full")
                 finally:
                     enclosure.unmount(str(out))
+                jail.take_back(self.directory, partial)
                 SnapshotRecord.write(partial, self.record, seeded=(self.directory / "seeded").exists())
                 os.replace(partial, destination)
             except BaseException:

@@ -16,20 +16,19 @@ from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines.arrival import Arrival
 
 API_SECONDS = 10.0
-_LONGEST_PATH = 100
-"""Beyond this a socket's path goes through a descriptor of its directory: sun_path holds 108 bytes (unix(7))."""
 _LARGEST_ANSWER = 1024 * 1024
 
 
 async def open_socket(path: Path) -> Streams:
-    """Connect to a unix socket, however long its path is."""
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        return await asyncio.open_unix_connection(str(path))
-    directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    """Connect to a unix socket, and to no other that a link at its place leads to.
+
+    Through a descriptor, so its path may be longer than the 108 bytes of sun_path (unix(7)).
+    """
+    socket = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{directory}/{path.name}")
+        return await asyncio.open_unix_connection(f"/proc/self/fd/{socket}")
     finally:
-        os.close(directory)
+        os.close(socket)
 
 
 async def wait_for_socket(path: Path, alive: Callable[[], bool], seconds: float = API_SECONDS) -> None:
