@@ -12,7 +12,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lab import outer, qemu
 from lab.run import say
@@ -52,10 +52,17 @@ def main() -> int:
         "--at-once", type=int, default=min(2, os.cpu_count() or 1), help="emulated computers, 6 GB each"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
     LOGS.mkdir(parents=True, exist_ok=True)
     prepared = outer.prepare(say)
+
+    def stop(number: int, frame: object) -> NoReturn:
+        qemu.end_all()
+        prepared.payload.unlink(missing_ok=True)
+        os._exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     try:
         with ThreadPoolExecutor(arguments.at_once) as threads:
             wanted = arguments.file or files()

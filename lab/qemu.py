@@ -45,6 +45,15 @@ def command(outer: Outer, task: str) -> list[str]:
     ]
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def end_all() -> None:
+    """End every emulated computer of this process."""
+    for process in list(_running):
+        process.kill()
+
+
 def run(outer: Outer, task: list[str], seconds: float, log: TextIO = sys.stderr) -> tuple[int, list[Any]]:
     """Run one task in there. Gives its exit status (125 when it never said one) and its results."""
     # The kernel's command line takes no quotes in a value: a comma stands for a space.
@@ -62,6 +71,7 @@ def _run_once(outer: Outer, task: list[str], seconds: float, log: TextIO) -> tup
     process = subprocess.Popen(
         command(outer, ",".join(task)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
+    _running.add(process)
     watch = _Watch(process, seconds)
     status, results = 125, []
     assert process.stdout is not None
@@ -79,6 +89,7 @@ def _run_once(outer: Outer, task: list[str], seconds: float, log: TextIO) -> tup
     finally:
         process.kill()
         process.wait()
+        _running.discard(process)
         watch.join()
     return status, results, watch.hung
 

@@ -33,8 +33,8 @@ CORE = [
         "engine/test_files.py::test_an_exported_patch_turns_the_seed_into_the_workspace",
         "engine/test_files.py::test_the_repro_fix_loop_with_patches",
         # The whole machine.
-        "engine/test_snapshots.py::test_reset_to_a_snapshot_brings_back_the_whole_machine",
-        "engine/test_snapshots.py::test_forks_of_the_present_are_independent_siblings",
+        "engine/test_snapshots.py::test_reset_to_a_snapshot_brings_back_the_whole_machine[firecracker-True]",
+        "engine/test_snapshots.py::test_published_ports_of_forks_are_others_and_all_answer",
         "engine/test_snapshots.py::test_a_stopped_workspace_uses_no_memory_and_goes_on_where_it_was",
         # A service behind a published port, and what another daemon takes over.
         "engine/test_published_ports.py::test_a_client_that_ends_its_side_still_gets_the_whole_reply",
@@ -74,6 +74,7 @@ def main() -> int:
     os.chdir("/payload")
     Path("/root/tmp").mkdir(exist_ok=True)
     os.environ["PYRO_TEST_SLOWNESS"] = "6"
+    os.environ["PYRO_TEST_SHOW_LOG"] = "1"
     arguments = CORE if sys.argv[1:] == ["core"] else sys.argv[1:] or ["tests/engine", "tests/smokes"]
     # A colon-free way through the kernel's command line: + stands for :: and = for a space.
     arguments = [argument.replace("+", "::") for argument in arguments]

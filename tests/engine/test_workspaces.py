@@ -201,12 +201,13 @@ def test_an_idle_workspace_expires_and_one_in_use_does_not(pyro: Pyro) -> None:
 
 def test_packages_can_be_installed_through_the_egress_proxy(pyro: Pyro) -> None:
     created = pyro.create_workspace(network_policy="egress")
-    result = pyro.exec_workspace(
-        created.id,
-        "python3 -m venv v && v/bin/pip install -q six==1.16.0 && v/bin/python -c 'import six; print(six.__version__)'",
-        wait_seconds=50,
+    command = (
+        "python3 -m venv v && v/bin/pip install -q six==1.16.0 && v/bin/python -c 'import six; print(six.__version__)'"
     )
-    assert result.stdout.endswith("1.16.0\n"), result
+    handle = pyro.exec_workspace(created.id, command, wait_seconds=0).handle
+    wait_until(lambda: pyro.logs_workspace(created.id, handle=handle, wait_seconds=10).status != "running", 60)
+    result = pyro.logs_workspace(created.id, handle=handle)
+    assert result.output.endswith("1.16.0\n"), result
     refused = pyro.exec_workspace(
         created.id, "curl -sS -m 10 http://127.0.0.1:9/ --noproxy '' ; curl -sS -m 10 -o - http://169.254.169.254/"
     )

@@ -10,17 +10,20 @@ import stat
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput
+from pyro_mcp.errors import ComponentMissing, EngineError, GuestUnreachable, InvalidInput
 from pyro_mcp.machines import choice
 from pyro_mcp.machines.firecracker import cell, components, erofs, images, jail, kernel, lz4
+from pyro_mcp.machines.firecracker import machine as machines
 from pyro_mcp.machines.firecracker.components import find_firecracker
+from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.initramfs import Member, cpio
-from pyro_mcp.machines.firecracker.machine import MachineRecord, SnapshotRecord
+from pyro_mcp.machines.firecracker.machine import FirecrackerMachine, MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
 from pyro_mcp.machines.processes import ProcessId
 
@@ -390,3 +393,36 @@ def test_what_firecracker_refuses_is_an_error_with_its_words(tmp_path: Path) -> 
         os.close(directory)
 
     asyncio.run(ask())
+
+
+def test_a_machine_that_still_writes_a_snapshot_holds_up_its_connections_and_no_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "WAKE_SECONDS", 0.1)
+    (tmp_path / "cell").mkdir()
+    asked: list[str] = []
+
+    async def main() -> None:
+        written = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+            await written.wait()
+            asked.append(" ".join(request[:2]))
+            body = b'{"state": "Paused"}' if request[0] == "GET" else b""
+            writer.write(b"HTTP/1.1 200 \r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            writer.close()
+
+        console = os.open("/dev/null", os.O_RDONLY)
+        machine = FirecrackerMachine(cast("FirecrackerEngine", None), tmp_path, _record(), console)
+        async with await asyncio.start_unix_server(answer, str(tmp_path / "cell" / "api.sock")):
+            await machine.wake()
+            assert asked == []
+            with pytest.raises(GuestUnreachable, match="did not listen"):
+                await machine.connect_within(0.1, 0.1)
+            written.set()
+            with pytest.raises(GuestUnreachable, match="gone"):  # no VMM is behind this socket
+                await machine.connect_within(5, 0.1)
+        assert asked[-1] == "PATCH /vm"
+
+    asyncio.run(main())

@@ -299,9 +299,7 @@ class FirecrackerEngine:
         console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         machine = FirecrackerMachine(self, directory, record, console)
         try:
-            # A daemon that was killed during a snapshot left the machine at rest.
-            if await machine.vmm.state() == "Paused":
-                await machine.vmm.resume()
+            await machine.wake()
         except PyroError:
             return None
         return machine

@@ -33,6 +33,8 @@ AGENT_SECONDS = 20.0
 ATTEMPT_SECONDS = 2.0
 """How long one attempt to connect may take; a guest that does not listen yet may not answer at all."""
 SNAPSHOT_SECONDS = 120.0
+WAKE_SECONDS = 2.0
+"""How long a new daemon's start may wait for one machine."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -136,6 +138,7 @@ class FirecrackerMachine:
         self._engine = engine
         self._console = console
         self._snapshotting = asyncio.Lock()
+        self._waking: asyncio.Task[None] | None = None
         self._open: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
 
     def __del__(self) -> None:
@@ -250,6 +253,33 @@ class FirecrackerMachine:
                     raise result
         finally:
             await asyncio.shield(self._go_on())
+
+    async def wake(self) -> None:
+        """Let the machine go on if an earlier daemon was killed during its snapshot.
+
+        Firecracker says nothing before it has written all of that. Nobody waits for it here: connections do.
+
+        Raises:
+            EngineError: Firecracker does not answer and is not about to.
+        """
+        try:
+            await self._wake(WAKE_SECONDS)
+        except EngineError as error:
+            if error.code != "firecracker_timeout":
+                raise
+            await self._snapshotting.acquire()
+            self._waking = asyncio.create_task(self._wake_later())
+
+    async def _wake(self, seconds: float) -> None:
+        if await self.vmm.state(seconds) == "Paused":
+            await self.vmm.resume()
+
+    async def _wake_later(self) -> None:
+        try:
+            with contextlib.suppress(PyroError):  # whoever uses it next hears of that
+                await self._wake(SNAPSHOT_SECONDS)
+        finally:
+            self._snapshotting.release()
 
     async def _go_on(self) -> None:
         with contextlib.suppress(PyroError):  # it may be gone; whoever uses it next hears of that

@@ -73,9 +73,9 @@ class Vmm:
     async def patch(self, path: str, body: dict[str, Any], seconds: float = API_SECONDS) -> None:
         await self._request("PATCH", path, body, seconds)
 
-    async def state(self) -> str:
+    async def state(self, seconds: float = API_SECONDS) -> str:
         """Not started, Running or Paused."""
-        return str((await self._request("GET", "/", None, API_SECONDS)).get("state", ""))
+        return str((await self._request("GET", "/", None, seconds)).get("state", ""))
 
     async def pause(self) -> None:
         await self.patch("/vm", {"state": "Paused"})
