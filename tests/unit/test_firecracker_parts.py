@@ -166,6 +166,17 @@ def test_a_clone_keeps_holes_and_data(tmp_path: Path) -> None:
     assert target.read_bytes() == source.read_bytes()
 
 
+def test_a_file_that_a_firecracker_wrote_is_moved_and_a_link_is_not(tmp_path: Path) -> None:
+    (tmp_path / "memory").write_bytes(b"m" * 5000)
+    images.move(tmp_path / "memory", tmp_path / "moved")
+    assert (tmp_path / "moved").read_bytes() == b"m" * 5000
+    assert not (tmp_path / "memory").exists()
+    (tmp_path / "state").symlink_to("/etc/passwd")
+    with pytest.raises(OSError, match="not a file"):
+        images.move(tmp_path / "state", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_seed_image_is_made_once_and_goes_with_its_seed(tmp_path: Path) -> None:
     tree = tmp_path / "seed"
     tree.mkdir()

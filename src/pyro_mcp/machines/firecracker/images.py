@@ -144,6 +144,19 @@ def clone(source: Path, target: Path) -> None:
         os.close(reading)
 
 
+def move(source: Path, target: Path) -> None:
+    """Move a file that a Firecracker wrote, to another file system if need be; a link is none."""
+    if not stat.S_ISREG(os.lstat(source).st_mode):
+        raise OSError(errno.EINVAL, "not a file", str(source))
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        clone(source, target)
+        source.unlink()
+
+
 def _copy_data(reading: int, writing: int) -> None:
     size = os.fstat(reading).st_size
     os.ftruncate(writing, size)

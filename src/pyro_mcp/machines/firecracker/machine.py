@@ -218,23 +218,25 @@ class FirecrackerMachine:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             base, fresh = self.record.usable_base(), self.record.fresh
+            # Written inside of the cell and taken from there: what is mounted now does not appear in the cell of a
+            # machine that an earlier daemon started, in a mount namespace that ended with it.
             out = self.directory / "cell" / "out"
             try:
+                _empty(out)
                 if base is not None:
-                    await asyncio.to_thread(images.clone, base, partial / "memory")
+                    await asyncio.to_thread(images.clone, base, out / "memory")
                 # Firecracker forgets what was dirty as soon as it has written it.
                 self._rebase(None)
-                jail.lend(self.directory, partial)
-                enclosure.mount(str(partial), str(out), enclosure.MS_BIND)
-                try:
-                    await self._write(partial, "Diff" if fresh or base is not None else "Full")
-                finally:
-                    enclosure.unmount(str(out))
+                jail.lend(self.directory, out)
+                await self._write(partial, "Diff" if fresh or base is not None else "Full")
+                for name in ("state", "memory"):
+                    await asyncio.to_thread(images.move, out / name, partial / name)
                 jail.take_back(self.directory, partial)
                 SnapshotRecord.write(partial, self.record, seeded=(self.directory / "seeded").exists())
                 os.replace(partial, destination)
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, partial, True)
+                _empty(out)
                 raise
             self._rebase(destination / "memory")
 
@@ -313,6 +315,11 @@ class FirecrackerMachine:
 
     async def destroy(self) -> None:
         await self._engine.destroy(self.id)
+
+
+def _empty(directory: Path) -> None:
+    for left in directory.iterdir():
+        left.unlink(missing_ok=True)
 
 
 def read_console(descriptor: int) -> str:
