@@ -18,7 +18,7 @@ from pyro_mcp import enclosure
 from pyro_mcp.machines.firecracker import images
 
 NAMESPACES = ("user", "mount", "pid", "net", "ipc", "uts")
-SHARED = ("firecracker", "vmlinux", "initrd", "root.img", "image", "seed.img", "out", "dev/kvm")
+SHARED = ("firecracker", "vmlinux", "initrd", "root.img", "image", "seed.img", "dev/kvm")
 """What may be mounted in a cell; all are unmounted at its end."""
 KVM = Path("/dev/kvm")
 

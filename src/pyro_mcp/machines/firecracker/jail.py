@@ -76,12 +76,12 @@ class Jail:
     def settle(self, directory: Path) -> None:
         """Before any guest runs: names in the root that are not Firecracker's stay what they are.
 
-        So the daemon, which is root, may rely on `seed.img` and `out` when it mounts on them.
+        So the daemon, which is root, may rely on `seed.img` when it mounts on it, and on `out` when it looks there.
         """
         root = directory / "cell"
         for device in _UNUSED_DEVICES:
             (root / "dev" / device).unlink(missing_ok=True)
-        for place, mode in ((root, 0o1770), (root / "dev", 0o750)):
+        for place, mode in ((root, 0o1770), (root / "dev", 0o750), (root / "out", 0o770)):
             os.chown(place, 0, GID)
             os.chmod(place, mode)
 
@@ -168,10 +168,10 @@ def show_seed(directory: Path, image: Path) -> None:
     enclosure.bind_read_only(image, directory / "cell" / "seed.img")
 
 
-def lend(directory: Path, snapshot: Path) -> None:
-    """Let a jailed machine write a snapshot that is being made."""
+def lend(directory: Path, out: Path) -> None:
+    """Let a jailed machine write what is laid ready for its snapshot; what it adds is its own."""
     if jailed(directory):
-        for path in (snapshot, *snapshot.iterdir()):
+        for path in out.iterdir():
             os.chown(path, uid_of(directory), GID)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import weakref
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,27 +219,42 @@ class FirecrackerMachine:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             base, fresh = self.record.usable_base(), self.record.fresh
-            # Written inside of the cell and taken from there: what is mounted now does not appear in the cell of a
-            # machine that an earlier daemon started, in a mount namespace that ended with it.
-            out = self.directory / "cell" / "out"
             try:
-                _empty(out)
-                if base is not None:
-                    await asyncio.to_thread(images.clone, base, out / "memory")
-                # Firecracker forgets what was dirty as soon as it has written it.
-                self._rebase(None)
-                jail.lend(self.directory, out)
-                await self._write(partial, "Diff" if fresh or base is not None else "Full")
-                for name in ("state", "memory"):
-                    await asyncio.to_thread(images.move, out / name, partial / name)
+                with self._outbox() as out:
+                    if base is not None:
+                        await asyncio.to_thread(images.clone, base, out / "memory")
+                    # Firecracker forgets what was dirty as soon as it has written it.
+                    self._rebase(None)
+                    jail.lend(self.directory, out)
+                    await self._write(partial, "Diff" if fresh or base is not None else "Full")
+                    for name in ("state", "memory"):
+                        await asyncio.to_thread(images.move, out / name, partial / name)
                 jail.take_back(self.directory, partial)
                 SnapshotRecord.write(partial, self.record, seeded=(self.directory / "seeded").exists())
                 os.replace(partial, destination)
             except BaseException:
                 await asyncio.to_thread(shutil.rmtree, partial, True)
-                _empty(out)
                 raise
             self._rebase(destination / "memory")
+
+    @contextlib.contextmanager
+    def _outbox(self) -> Iterator[Path]:
+        """The directory in the cell that Firecracker writes into, empty before and after.
+
+        What is mounted now would not appear in the cell of a machine that an earlier daemon started, in a mount
+        namespace that ended with it. It is held open: a link that a broken Firecracker puts in its place leads nowhere.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self.directory / "cell" / "out", flags)
+        out = Path(f"/proc/self/fd/{descriptor}")
+        try:
+            _empty(out)
+            yield out
+        finally:
+            try:
+                _empty(out)
+            finally:
+                os.close(descriptor)
 
     async def _write(self, partial: Path, kind: str) -> None:
         """Memory, devices and disk of one moment. The machine rests meanwhile, and goes on whatever happens."""
@@ -318,7 +334,7 @@ class FirecrackerMachine:
 
 
 def _empty(directory: Path) -> None:
-    for left in directory.iterdir():
+    for left in list(directory.iterdir()):
         left.unlink(missing_ok=True)
 
 
