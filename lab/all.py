@@ -48,9 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="*", help="default: all")
     parser.add_argument("--seconds", type=float, default=1200, help="the longest that a file may take")
-    parser.add_argument(
-        "--at-once", type=int, default=min(2, os.cpu_count() or 1), help="emulated computers, 6 GB each"
-    )
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="emulated computers, 6 GB each")
     arguments = parser.parse_args()
     started = time.monotonic()
     LOGS.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,6 @@ from tests.support import Installation, leftovers
 
 ENVIRONMENT = "debian:12"
 ON_EVERY_ENGINE = ("engine", "smokes")
-NONE = "no-engine"
-"""Stands for the engine of a test that concerns another than those chosen."""
 # The suite is the same every time; HYPOTHESIS_PROFILE=explore looks for new counterexamples.
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", max_examples=500)
@@ -47,16 +45,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = engines.chosen(metafunc.config.getoption("engine"))
     if metafunc.definition.path.parent.name not in ON_EVERY_ENGINE:
         names = names[-1:]
-    only = metafunc.definition.get_closest_marker("only_on")
-    if only is not None:
-        names = tuple(name for name in names if name in only.args) or (NONE,)
     metafunc.parametrize("engine", names, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    elsewhere = [item for item in items if f"[{NONE}" in item.name]
-    config.hook.pytest_deselected(items=elsewhere)
-    items[:] = [item for item in items if item not in elsewhere]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "engine" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.engine)
