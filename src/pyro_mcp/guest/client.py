@@ -281,6 +281,8 @@ class Guest:
         below = await self._upgrade("GET", path, query)
         try:
             return await duplex(below)
-        except OSError as error:
+        except BaseException as error:
             below[1].transport.abort()
-            raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+            if isinstance(error, OSError):
+                raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+            raise
