@@ -28,7 +28,7 @@ def test_doctor_says_of_both_engines_what_was_found_out(pyro: Pyro) -> None:
 @pytest.mark.parametrize("name", ["gvisor", "firecracker"])
 def test_an_engine_that_is_asked_for_is_used_or_refused_with_the_reason(pyro: Pyro, name: str) -> None:
     status = next(engine for engine in pyro.doctor().engines if engine.name == name)
-    if status.ok:
+    if status.ok or name == "gvisor":  # whose parts are fetched when it is asked for
         created = pyro.create_workspace(engine=name)  # type: ignore[arg-type]
         assert created.engine == name
         assert created.isolation == status.isolation

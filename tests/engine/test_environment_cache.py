@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp.errors import PyroError
 from pyro_mcp.models import Environment
 from pyro_mcp.sdk import Progress, Pyro
-from tests.support import Installation
+from tests.support import SLOWNESS, Installation
 
 SMALL = "debian:12-base"
 
@@ -48,7 +48,7 @@ def test_a_killed_pull_goes_on_and_two_at_once_do_the_work_once(empty_cache: tup
 
     killed = threading.Thread(target=pull)
     killed.start()
-    assert installing.wait(120)
+    assert installing.wait(120 * SLOWNESS)
     installation.kill_daemon()
     killed.join(30)
 
@@ -63,7 +63,7 @@ def test_a_killed_pull_goes_on_and_two_at_once_do_the_work_once(empty_cache: tup
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(240)
+        thread.join(240 * SLOWNESS)
     assert len(results) == 2
     assert results[0].installed
     assert results[0].digest == results[1].digest
