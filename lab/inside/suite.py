@@ -34,7 +34,6 @@ CORE = [
         "engine/test_files.py::test_the_repro_fix_loop_with_patches",
         # The whole machine.
         "engine/test_snapshots.py::test_reset_to_a_snapshot_brings_back_the_whole_machine[firecracker-True]",
-        "engine/test_snapshots.py::test_published_ports_of_forks_are_others_and_all_answer",
         "engine/test_snapshots.py::test_a_stopped_workspace_uses_no_memory_and_goes_on_where_it_was",
         # A service behind a published port, and what another daemon takes over.
         "engine/test_published_ports.py::test_a_client_that_ends_its_side_still_gets_the_whole_reply",
