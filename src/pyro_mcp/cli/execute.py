@@ -72,9 +72,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
 def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
     """What can be found out from here, with the reason why the daemon does not run."""
     from pyro_mcp.locations import Locations
-    from pyro_mcp.machines.components import find_runsc
-    from pyro_mcp.machines.firecracker.components import find_firecracker
-    from pyro_mcp.machines.firecracker.kernel import kernel_component
+    from pyro_mcp.machines.choice import find_components
     from pyro_mcp.machines.host_checks import find_tools, host_checks
     from pyro_mcp.models import Doctor, EngineStatus
 
@@ -83,12 +81,7 @@ def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
         ok=False,
         default_engine=None,
         engines=[EngineStatus(name="gvisor", ok=False, detail=f"the daemon could not start: {error}")],
-        components=[
-            find_runsc(locations.cache),
-            find_firecracker(locations.cache),
-            kernel_component(locations.cache),
-            *find_tools(),
-        ],
+        components=[*find_components(locations.cache), *find_tools()],
         checks=host_checks(),
         environments=[],
         daemon={"running": False, "log": str(locations.daemon_log)},

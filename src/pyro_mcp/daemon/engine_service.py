@@ -121,9 +121,7 @@ class EngineService:
         return ["fetched the jailer"]
 
     async def components(self) -> list[Component]:
-        jailer = (find_jailer,) if enclosure.root_outside() else ()  # an ordinary user has no use for it
-        looks = (find_runsc, find_firecracker, *jailer, kernel_component)
-        return [await asyncio.to_thread(look, self._cache) for look in looks]
+        return await asyncio.to_thread(choice.find_components, self._cache)
 
     async def statuses(self) -> list[EngineStatus]:
         """Both engines, the one that is preferred first."""

@@ -272,6 +272,23 @@ class Guest:
         """Start a process and follow it in one round trip."""
         return ProcessStream(*await self._upgrade("POST", "/v1/processes", json_body=request))
 
+    async def run_process(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Run a process to its end; gives its id and its exit record. What it prints is not kept."""
+        stream = await self.start_process(request)
+        process_id = ""
+        try:
+            async for frame in stream.frames():
+                if frame.type in (frames.STARTED, frames.EXIT):
+                    record = Answer({}, frame.payload).json()
+                    if not isinstance(record, dict):
+                        raise GuestError("The agent's record of a process is none.")
+                    if frame.type == frames.EXIT:
+                        return process_id, record
+                    process_id = str(record.get("id"))
+        finally:
+            await stream.close()
+        raise GuestUnreachable("The agent's connection broke before the process had ended.")
+
     async def follow_process(self, process_id: str, offset: int) -> ProcessStream:
         """Follow a process from an absolute offset of its output on."""
         return ProcessStream(*await self._upgrade("GET", f"/v1/processes/{process_id}/stream", {"offset": offset}))

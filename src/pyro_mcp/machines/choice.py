@@ -14,13 +14,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, cast
 
+from pyro_mcp import enclosure
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.machines.firecracker.components import fetched_firecracker, find_firecracker
+from pyro_mcp.machines.components import find_runsc
+from pyro_mcp.machines.firecracker.components import fetched_firecracker, find_firecracker, find_jailer
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
-from pyro_mcp.machines.firecracker.kernel import find_kernel
+from pyro_mcp.machines.firecracker.kernel import find_kernel, kernel_component
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
+from pyro_mcp.models import Component
 
 Wanted = Literal["auto", "firecracker", "gvisor"]
 CHOICES = ("auto", "firecracker", "gvisor")
@@ -43,6 +46,12 @@ def firecracker_engine(*, agent: Path, machines: Path, cache: Path, limits: Limi
     found = find_firecracker(cache).path
     binary = Path(found) if found else fetched_firecracker(cache)
     return FirecrackerEngine(firecracker=binary, agent=agent, machines=machines, cache=cache, limits=limits)
+
+
+def find_components(cache: Path) -> list[Component]:
+    """The parts of both engines, for `doctor`. Blocks."""
+    jailer = (find_jailer,) if enclosure.root_outside() else ()  # an ordinary user has no use for it
+    return [look(cache) for look in (find_runsc, find_firecracker, *jailer, kernel_component)]
 
 
 async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False) -> Probe:

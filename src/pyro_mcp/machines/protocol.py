@@ -7,14 +7,11 @@ byte streams are all that crosses the boundary, and the seed, which is shown rea
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pyro_mcp.guest.client import Guest
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass(frozen=True)

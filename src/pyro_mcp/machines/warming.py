@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
 
 ARGV = ["/bin/bash", "-c", ":"]
@@ -19,11 +17,5 @@ async def warm(guest: Guest) -> None:
     """Run a command that does nothing, and have the agent forget it. A machine that cannot is only slower at first."""
     with contextlib.suppress(PyroError, TimeoutError):
         async with asyncio.timeout(WARMING_SECONDS):
-            stream = await guest.start_process({"argv": ARGV, "cwd": "/", "stdin": "none"})
-            try:
-                async for frame in stream.frames():
-                    if frame.type == frames.STARTED:
-                        process_id = str(json.loads(frame.payload)["id"])
-            finally:
-                await stream.close()
+            process_id, _ = await guest.run_process({"argv": ARGV, "cwd": "/", "stdin": "none"})
             await guest.call("DELETE", f"/v1/processes/{process_id}")

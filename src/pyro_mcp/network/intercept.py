@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import h11
 
-from pyro_mcp.guest.duplex import deliver, unread
+from pyro_mcp.guest.duplex import Streams, deliver, unread
 
 HANDSHAKE_SECONDS = 30.0
 IDLE_SECONDS = 900.0
@@ -44,8 +44,6 @@ LENGTHS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 """Response headers that stay as they are, whatever a value looks like: without them there is no message."""
 UNSENT = frozenset({b"accept-encoding", b"sec-websocket-extensions", b"te", b"http2-settings", b"proxy-connection"})
 """Request headers not passed on: compressed answers and HTTP/2 could not be masked."""
-
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 # -- TLS on a pair that exists

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pyro_mcp.errors import Conflict, InvalidInput, PyroError
-from pyro_mcp.network.relay import Streams, join
+from pyro_mcp.guest.duplex import Streams
+from pyro_mcp.network.relay import join
 
 LOOPBACK = "127.0.0.1"
 DRAIN_SECONDS = 10.0

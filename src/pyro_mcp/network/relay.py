@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from pyro_mcp.guest.duplex import Streams
+
 CHUNK = 64 * 1024
 IDLE_SECONDS = 900.0
 """A direction in which nothing moves for so long is given up, when the caller does not say otherwise."""
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def copy(

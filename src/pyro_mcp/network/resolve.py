@@ -8,10 +8,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.network.policy import IPAddress, Refused, check_address
 
 CONNECT_SECONDS = 10.0
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Resolver = Callable[[str, int], Awaitable[list[IPAddress]]]
 AddressCheck = Callable[[IPAddress], None]
 

@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import h11
 
-from pyro_mcp.network.relay import Streams
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.network.resolve import CONNECT_SECONDS, Unreachable
 
 MAX_HEAD = 64 * 1024

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -21,7 +20,6 @@ import h11
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound, PyroError
-from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.network.published import Listener, Publication, parse
 from pyro_mcp.store import ServiceRow, now
@@ -452,14 +450,8 @@ def _outside(path: str) -> bool:
 
 
 async def _succeeds(guest: Guest, argv: list[str]) -> bool:
-    stream = await guest.start_process({"argv": argv, "timeout_ms": int(PROBE_SECONDS * 1000)})
-    try:
-        async for frame in stream.frames():
-            if frame.type == frames.EXIT:
-                return bool(json.loads(frame.payload).get("exit_code") == 0)
-        return False
-    finally:
-        await stream.close()
+    _, ended = await guest.run_process({"argv": argv, "timeout_ms": int(PROBE_SECONDS * 1000)})
+    return bool(ended.get("exit_code") == 0)
 
 
 async def _http_answers(workspace: Workspace, port: int, path: str) -> bool:

@@ -34,8 +34,10 @@ FIRST_UID = GID + 1
 UID_COUNT = 1 << 27
 """So many that two machines hardly ever share one; then namespaces and roots of their own still part them."""
 NAMESPACES = ("pid", "net", "ipc", "uts")
-SNAPSHOT_MODES = {"state": 0o640, "memory": 0o640, "disk.img": 0o600}
-"""What is in a snapshot; Firecracker reads the first two."""
+WRITTEN = ("state", "memory")
+"""What Firecracker itself writes of a snapshot, and reads."""
+SNAPSHOT_MODES = {**dict.fromkeys(WRITTEN, 0o640), "disk.img": 0o600}
+"""What is in a snapshot."""
 _UNUSED_DEVICES = ("net/tun", "userfaultfd")
 _TRIAL_SECONDS = 20
 
@@ -143,7 +145,7 @@ def admit(source: Path) -> None:
     source = source.resolve()
     if source.is_dir():
         _let_group(source, 0o050)
-        for name in ("state", "memory"):
+        for name in WRITTEN:
             _let_group(source / name, 0o040)
     else:
         _let_group(source, 0o040)

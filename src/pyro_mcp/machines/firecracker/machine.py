@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 RECORD = "machine.json"
 SNAPSHOT_RECORD = "snapshot.json"
-SNAPSHOT_FILES = ("state", "memory", "disk.img")
 AGENT_PORT = 1024
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore."""
@@ -109,7 +108,7 @@ class SnapshotRecord:
     @classmethod
     def write(cls, directory: Path, machine: MachineRecord, seeded: bool) -> None:
         """Record what `directory` holds, which is a snapshot of that machine."""
-        sizes = {name: (directory / name).stat().st_size for name in SNAPSHOT_FILES}
+        sizes = {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}
         record = cls(machine.vcpu_count, machine.mem_mib, machine.root_digest, seeded, sizes)
         (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(record)))
 
@@ -118,7 +117,7 @@ class SnapshotRecord:
         """Raises EngineError when the snapshot is not whole."""
         try:
             record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
-            if record.sizes != {name: (directory / name).stat().st_size for name in SNAPSHOT_FILES}:
+            if record.sizes != {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}:
                 raise ValueError("a file was cut")
             return record
         except (OSError, ValueError, TypeError):
@@ -227,7 +226,7 @@ class FirecrackerMachine:
                     self._rebase(None)
                     jail.lend(self.directory, out)
                     await self._write(partial, "Diff" if fresh or base is not None else "Full")
-                    for name in ("state", "memory"):
+                    for name in jail.WRITTEN:
                         await asyncio.to_thread(images.move, out / name, partial / name)
                 jail.take_back(self.directory, partial)
                 SnapshotRecord.write(partial, self.record, seeded=(self.directory / "seeded").exists())
