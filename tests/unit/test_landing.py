@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces import landing
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.landing import Landed, is_dot_git, land
 
 DIR = FileVersion("dir", mode=0o755)

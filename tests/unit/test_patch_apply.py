@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.patch_apply import apply_to_text
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
+from pyro_mcp.patches.apply import apply_to_text
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import workspace_path
 
 BODY = b"".join(b"line %d\n" % i for i in range(1, 21))

@@ -9,10 +9,10 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.guest.client import Guest
-from pyro_mcp.workspaces.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import show, workspace_path
 from pyro_mcp.workspaces.redaction import Redactor
 

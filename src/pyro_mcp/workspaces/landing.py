@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, Conflict, EngineError, InvalidInput
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
-from pyro_mcp.workspaces.patch_names import quote
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
+from pyro_mcp.patches.names import quote
 
 _GIT_SECONDS = 60
 _SHOWN_FILES = 10

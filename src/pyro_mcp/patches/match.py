@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyro_mcp.workspaces.patch_model import Hunk
+from pyro_mcp.patches.model import Hunk
 from pyro_mcp.workspaces.paths import show
 
 MAX_FUZZ = 2

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.patch_model import BinaryData, FilePatch, Hunk, HunkLine, PatchKind
-from pyro_mcp.workspaces.patch_names import git_header_names, header_name, plain_candidates, plain_name, strip_prefix
+from pyro_mcp.patches.model import BinaryData, FilePatch, Hunk, HunkLine, PatchKind
+from pyro_mcp.patches.names import git_header_names, header_name, plain_candidates, plain_name, strip_prefix
 from pyro_mcp.workspaces.paths import show
 
 MAX_PATCH_BYTES = 1024 * 1024

@@ -1,4 +1,4 @@
-"""The records that a parsed patch consists of. See `patch_parse` for how they come about."""
+"""The records that a parsed patch consists of. See `patches.parse` for how they come about."""
 
 from __future__ import annotations
 

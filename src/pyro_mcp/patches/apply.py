@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.patch_delta import apply_delta
-from pyro_mcp.workspaces.patch_match import explain, find_place, fits, split_lines
-from pyro_mcp.workspaces.patch_model import FilePatch, Hunk, HunkLine
+from pyro_mcp.patches.delta import apply_delta
+from pyro_mcp.patches.match import explain, find_place, fits, split_lines
+from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine
 from pyro_mcp.workspaces.paths import show
 
 _READ_AGAIN = "Read the file again and make the patch against what it holds now; nothing was changed."

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.patch_apply import already_applied, apply_to_text
-from pyro_mcp.workspaces.patch_model import FilePatch
+from pyro_mcp.patches.apply import already_applied, apply_to_text
+from pyro_mcp.patches.model import FilePatch
 from pyro_mcp.workspaces.paths import show, workspace_path
 
 _SYMLINK = 0o120000
