@@ -75,7 +75,7 @@ def apply_all(old: Tree, patch: bytes) -> Tree:
         for name, v in old.items()
     }
     tree = dict(old)
-    for change in plan(parse_patch(patch), lambda paths: {p: states[p] for p in paths if p in states}):
+    for change in plan(parse_patch(patch), lambda paths: {p: states[p] for p in paths if p in states}).changes:
         if change.op == "delete":
             del tree[change.path]
         elif change.op == "rename":

@@ -1,20 +1,15 @@
-"""Finds where a hunk fits in a file, and explains when it fits nowhere. Pure; lines are bytes.
-
-Like patch(1): first the stated place, then the nearest other one, then with one and two lines of context
-less at each end. White space counts. A missing final newline in the file does not.
-"""
+"""Explains why a hunk fits nowhere in a file, or where it fits. Pure; lines are bytes."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pyro_mcp.patches.model import Hunk
 from pyro_mcp.workspaces.paths import show
 
-MAX_FUZZ = 2
-"""As patch(1) by default."""
+_ENDS = b"\r\n"
+_MOST_CANDIDATES = 8
 _NEAREST_LINES = 8
 _COMMON = 64
 """Lines that stand more often than this in a file say nothing about a place."""
@@ -30,80 +25,26 @@ def split_lines(data: bytes) -> list[bytes]:
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a hunk fits: file lines `start` to `start + len(before)` become `after`."""
-
-    start: int
-    before: list[bytes]
-    after: list[bytes]
-    keep_head: int
-    """Context lines at the head of `after`, for which the file's own lines are kept."""
-    fuzz: int
-    lead: int = 0
-    """Context lines dropped at the head for fuzz."""
+def candidates(lines: Sequence[bytes], places: Sequence[int]) -> str:
+    """The places that a hunk fits, each with its line number and the line under which it stands."""
+    rows = []
+    for at in places[:_MOST_CANDIDATES]:
+        above = _heading(lines, at)
+        below = f", below line {above + 1}: {_plain(lines[above])}" if above is not None else ""
+        rows.append(f"{at + 1:6d}  {_plain(lines[at])}{below}")
+    if len(places) > _MOST_CANDIDATES:
+        rows.append(f"        and {len(places) - _MOST_CANDIDATES} more")
+    return "\n".join(rows)
 
 
-def find_place(lines: Sequence[bytes], hunk: Hunk, floor: int, guess: int) -> Place | None:
-    """The best place at or after line index `floor`, near index `guess`; None when there is none."""
-    tags = [line.tag for line in hunk.lines]
-    head = next((i for i, tag in enumerate(tags) if tag != " "), len(tags))
-    tail = next((i for i, tag in enumerate(reversed(tags)) if tag != " "), len(tags))
-    before, after = hunk.before(), hunk.after()
-    if not before:
-        start = max(floor, min(guess, len(lines)))
-        return Place(start, before, after, 0, 0)
-    context = max(head, tail)
-    for fuzz in range(min(MAX_FUZZ, context) + 1):
-        # The longer side gives way first, so that what is left is as even as can be.
-        cut_head = max(0, head - (context - fuzz))
-        cut_tail = max(0, tail - (context - fuzz))
-        want = before[cut_head : len(before) - cut_tail]
-        if not any(line.strip() for line in want) and fuzz:
-            return None
-        found = _search(lines, want, floor, guess + cut_head)
-        if found is not None:
-            return Place(found, want, after[cut_head : len(after) - cut_tail], head - cut_head, fuzz, cut_head)
+def _heading(lines: Sequence[bytes], at: int) -> int | None:
+    """The nearest line above that is less indented: the function or block that line `at` belongs to."""
+    depth = len(lines[at]) - len(lines[at].lstrip()) if at < len(lines) else 0
+    for above in range(min(at, len(lines)) - 1, max(-1, at - 400), -1):
+        line = lines[above]
+        if line.strip() and (len(line) - len(line.lstrip()) < depth or depth == 0):
+            return above
     return None
-
-
-def _search(lines: Sequence[bytes], want: Sequence[bytes], floor: int, guess: int) -> int | None:
-    last = len(lines) - len(want)
-    if last < floor:
-        return None
-    guess = max(floor, min(guess, last))
-    if fits(lines, want, guess):
-        return guess
-    # `index` jumps at the speed of C to lines equal to the first wanted one; only the file's last line
-    # may differ from it by the newline.
-    best: int | None = None
-    at = floor
-    while True:
-        try:
-            at = lines.index(want[0], at, last + 1)
-        except ValueError:
-            break
-        if best is not None and at - guess >= abs(best - guess):
-            break
-        if fits(lines, want, at) and (best is None or abs(at - guess) <= abs(best - guess)):
-            best = at
-        at += 1
-    if best is None and fits(lines, want, last):
-        best = last
-    return best
-
-
-def fits(lines: Sequence[bytes], want: Sequence[bytes], start: int) -> bool:
-    """Whether `want` stands at `start`; a missing newline at the file's end, on either side, is overlooked."""
-    end = start + len(want)
-    if start < 0 or end > len(lines):
-        return False
-    found = lines[start:end]
-    if found == want:
-        return True
-    return (
-        end == len(lines) and found[:-1] == want[:-1] and found[-1].removesuffix(b"\n") == want[-1].removesuffix(b"\n")
-    )
 
 
 def explain(lines: Sequence[bytes], hunk: Hunk, floor: int) -> str:
@@ -115,7 +56,7 @@ def explain(lines: Sequence[bytes], hunk: Hunk, floor: int) -> str:
         return f"The file has {len(lines)} lines."
     start, score = _nearest(lines, want)
     if score == 0:
-        return f"It expected {_shown(want[0])} and nothing like it is in the file of {len(lines)} lines."
+        return f"It expected {show_line(want[0])} and nothing like it is in the file of {len(lines)} lines."
     wrong = next(
         (i for i, line in enumerate(want) if start + i < 0 or start + i >= len(lines) or lines[start + i] != line), None
     )
@@ -123,12 +64,13 @@ def explain(lines: Sequence[bytes], hunk: Hunk, floor: int) -> str:
     if wrong is None:
         text = f"Its lines are at line {start + 1}, which an earlier hunk has passed. " if start < floor else ""
     elif 0 <= start + wrong < len(lines):
-        text = f"It expected {_shown(want[wrong])}; line {start + wrong + 1} is {_shown(lines[start + wrong])}"
+        expected, there = _pair(want[wrong], lines[start + wrong])
+        text = f"It expected {expected}; line {start + wrong + 1} is {there}"
         text += _why_alike(want[wrong], lines[start + wrong]) + ". "
     elif start + wrong >= len(lines):
-        text = f"It expected {_shown(want[wrong])} after line {len(lines)}, where the file ends. "
+        text = f"It expected {show_line(want[wrong])} after line {len(lines)}, where the file ends. "
     else:
-        text = f"It expected {_shown(want[wrong])} before line 1. "
+        text = f"It expected {show_line(want[wrong])} before line 1. "
     first = max(0, min(start + max(0, (wrong or 0) - 2), len(lines) - 1))
     near = lines[first : first + min(_NEAREST_LINES, max(len(want), 3))]
     rows = "\n".join(f"{first + 1 + i:6d}  {_plain(line)}" for i, line in enumerate(near))
@@ -167,14 +109,30 @@ def _why_alike(want: bytes, found: bytes) -> str:
         if want.endswith(b"\r\n"):
             return " (the patch's lines end in CRLF, the file's do not)"
         return " (they differ in the newline at the end)"
-    if want.strip() == found.strip():
-        return " (they differ in white space only)"
+    if b"".join(want.split()) == b"".join(found.split()):
+        return " (they differ in white space only; · is a space, → a tab)"
     return ""
 
 
-def _shown(line: bytes) -> str:
+def _pair(want: bytes, found: bytes) -> tuple[str, str]:
+    """Both lines, so that they look different: white space is made visible where only that differs."""
+    if b"".join(want.split()) == b"".join(found.split()) and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
+        return _visible(want), _visible(found)
+    left, right = show_line(want), show_line(found)
+    if left == right and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
+        # Letters of the same look, or bytes that are not UTF-8.
+        return f"`{ascii(want.rstrip(_ENDS))[2:-1]}`", f"`{ascii(found.rstrip(_ENDS))[2:-1]}`"
+    return left, right
+
+
+def _visible(line: bytes) -> str:
+    return show(line.rstrip(b"\r\n").decode("utf-8", "replace").replace("\t", "→").replace(" ", "·"), 160)
+
+
+def show_line(line: bytes) -> str:
+    """A line of the patch or of a file in backquotes, for a message."""
     return show(line.rstrip(b"\r\n").decode("utf-8", "replace").expandtabs(4), 160)
 
 
 def _plain(line: bytes) -> str:
-    return _shown(line)[1:-1]
+    return show_line(line)[1:-1]
