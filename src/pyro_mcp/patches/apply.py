@@ -14,7 +14,7 @@ from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.delta import apply_delta
 from pyro_mcp.patches.match import candidates, explain, show_line, split_lines
 from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine
-from pyro_mcp.patches.place import Place, Text, Unplaced, place_all
+from pyro_mcp.patches.place import MAX_FUZZ, Place, Text, Unplaced, place_all
 from pyro_mcp.workspaces.paths import show
 
 _BOM = b"\xef\xbb\xbf"
@@ -105,7 +105,8 @@ def _apply_hunks(old: bytes | None, file_patch: FilePatch, hunks: tuple[Hunk, ..
         )
     for text in texts:
         try:
-            places = place_all(text, hunks)
+            # A file with CRLF is looked at without them before any context is given up.
+            places = place_all(text, hunks, MAX_FUZZ if text is texts[-1] else 0)
             break
         except Unplaced as error:
             refusal = error
@@ -225,9 +226,10 @@ def _reverse_fits(text: Text, hunks: tuple[Hunk, ...]) -> bool:
     if not all(hunk.before() for hunk in back):
         return False
     try:
-        return not any(place.fuzz for place in place_all(text, back))
+        place_all(text, back, 0)
     except Unplaced:
         return False
+    return True
 
 
 _SWAP: dict[str, Literal[" ", "-", "+"]] = {" ": " ", "+": "-", "-": "+"}

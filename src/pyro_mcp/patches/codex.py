@@ -23,7 +23,7 @@ import re
 from dataclasses import replace
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine
+from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine, PatchKind
 from pyro_mcp.patches.unified import UnifiedParser, show_bytes
 
 _PART = re.compile(rb"^\*\*\* (Add|Update|Delete) File:\s*(.*?)\s*$")
@@ -78,7 +78,7 @@ class CodexParser(UnifiedParser):
         if not hunks and not moved:
             raise self.fail(start, f"it updates {show_bytes(os.fsencode(path))} with no lines.", _HINT)
         target = os.fsdecode(moved[1]) if moved else path
-        kind_ = "rename" if moved and target != path else "modify"
+        kind_: PatchKind = "rename" if moved and target != path else "modify"
         return FilePatch(
             kind_, path, target, hunks=tuple(hunks), candidates=() if kind_ == "rename" else (path,),
             line_number=start + 1, codex=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 
 from pyro_mcp.patches.model import Hunk
@@ -119,7 +120,8 @@ def _pair(want: bytes, found: bytes) -> tuple[str, str]:
     if b"".join(want.split()) == b"".join(found.split()) and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
         return _visible(want), _visible(found)
     left, right = show_line(want), show_line(found)
-    if left == right and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
+    alike = unicodedata.normalize("NFKC", left) == unicodedata.normalize("NFKC", right)
+    if alike and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
         # Letters of the same look, or bytes that are not UTF-8.
         return f"`{ascii(want.rstrip(_ENDS))[2:-1]}`", f"`{ascii(found.rstrip(_ENDS))[2:-1]}`"
     return left, right

@@ -101,7 +101,7 @@ class Text:
         return found
 
 
-def place_all(text: Text, hunks: Sequence[Hunk]) -> list[Place]:
+def place_all(text: Text, hunks: Sequence[Hunk], most_fuzz: int = MAX_FUZZ) -> list[Place]:
     """The one place of each hunk, in their order.
 
     Raises:
@@ -111,7 +111,7 @@ def place_all(text: Text, hunks: Sequence[Hunk]) -> list[Place]:
     shift: int | None = None
     floor = 0
     for index, hunk in enumerate(hunks):
-        found = _options(text, hunk, shift, floor, index)
+        found = _options(text, hunk, shift, floor, index, most_fuzz)
         options.append(found)
         if len(found) == 1:
             floor = max(floor, found[0].end)
@@ -142,7 +142,7 @@ def _in_order(options: list[list[Place]]) -> list[Place]:
     return earliest
 
 
-def _options(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int) -> list[Place]:
+def _options(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int, most_fuzz: int) -> list[Place]:
     before = hunk.before()
     want = [text.key(line) for line in before]
     if not want:
@@ -155,7 +155,7 @@ def _options(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int) 
             raise Unplaced(index, floor, why="applied")
     elif hunk.at_end and text.fits(want, len(text.keys) - len(want)):
         return [Place(len(text.keys) - len(want), before, 0, 0)]
-    for fuzz in range(_most_fuzz(hunk) + 1):
+    for fuzz in range(min(most_fuzz, _context(hunk)) + 1):
         found = _with_fuzz(text, hunk, before, want, fuzz)
         if found:
             return [_moved(hunk, place) for place in _anchored(text, hunk, found, index, floor)]
@@ -189,11 +189,12 @@ def _stands_already(text: Text, hunk: Hunk, stated: int) -> bool:
     return added and len(after) > 1 and text.fits(after, stated)
 
 
-def _most_fuzz(hunk: Hunk) -> int:
+def _context(hunk: Hunk) -> int:
+    """Lines of context at the longer end."""
     tags = [line.tag for line in hunk.lines]
     head = next((i for i, tag in enumerate(tags) if tag != " "), len(tags))
     tail = next((i for i, tag in enumerate(reversed(tags)) if tag != " "), len(tags))
-    return min(MAX_FUZZ, max(head, tail))
+    return max(head, tail)
 
 
 def _with_fuzz(text: Text, hunk: Hunk, before: list[bytes], want: list[bytes], fuzz: int) -> list[Place]:
