@@ -263,3 +263,22 @@ def test_a_reader_finds_a_file_at_every_moment(pyro: Pyro, workspace: str) -> No
     done = pyro.logs_workspace(workspace, handle=running.handle, wait_seconds=30)
     reads, missing = done.output.split()
     assert int(reads) > 20 and missing == "0"
+
+
+def test_exact_edits(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "mkdir d && printf 'one\\ntwo\\n' > d/f && chmod 755 d/f && ln -s d/f link")
+    done = pyro.edit_workspace_file(workspace, "link", "two", "three\nfour")
+    assert (done.path, done.replacements, done.insertions, done.deletions) == ("/workspace/d/f", 1, 2, 1)
+    both = [{"old_string": "one", "new_string": "1"}, {"old_string": "four", "new_string": "4"}]
+    assert pyro.edit_workspace_file(workspace, "d/f", edits=both).replacements == 2
+    shown = pyro.exec_workspace(workspace, "cat d/f; stat -c %a d/f; readlink link").stdout
+    assert shown == "1\nthree\n4\n755\nd/f\n"
+    half = [{"old_string": "1", "new_string": "one"}, {"old_string": "nowhere", "new_string": ""}]
+    with pytest.raises(PatchMismatch, match="Edit 2"):
+        pyro.edit_workspace_file(workspace, "d/f", edits=half)
+    assert pyro.read_workspace_file(workspace, "d/f").content == "1\nthree\n4\n"
+    assert pyro.edit_workspace_file(workspace, "new/file", "", "text\n").created
+    pyro.exec_workspace(workspace, "ln -s /etc/passwd out; ln -s loop loop")
+    for name in ("out", "loop", "d", "missing"):
+        with pytest.raises(PyroError):
+            pyro.edit_workspace_file(workspace, name, "root", "toor")

@@ -256,6 +256,11 @@ def _changes(files: list[Fields]) -> str:
     return table(rows)
 
 
+def _edited(record: Fields) -> str:
+    what = "created" if record["created"] else f"{plural(record['replacements'], 'replacement')}"
+    return f"{record['path']}: {what}, +{record['insertions']} -{record['deletions']}"
+
+
 def _applied(record: Fields) -> str:
     lines = [_changes(record["files"])]
     for p in record.get("placed", []):
@@ -391,6 +396,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Exported": _exported,
     "FileContent": _file_content,
     "FileList": _file_list,
+    "FileEdited": _edited,
     "FileWritten": _written,
     "History": _history,
     "Logs": _logs,

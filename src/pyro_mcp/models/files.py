@@ -52,6 +52,17 @@ class FileWritten(Record):
     mode: str
 
 
+class FileEdited(Record):
+    workspace: str
+    path: str
+    replacements: int
+    """How many places were changed, over all edits."""
+    insertions: int
+    deletions: int
+    """Lines, as a diff counts them."""
+    created: bool = False
+
+
 class ChangedFile(Record):
     path: str
     status: Literal["added", "modified", "deleted", "renamed", "mode"]

@@ -256,7 +256,7 @@ def _refused(error: Unplaced, path: str, hunks: tuple[Hunk, ...], lines: list[by
         "scope": f"Its lines are in the file, but not below {anchor}, which its header names. ",
     }.get(error.why, "")
     if error.why in ("", "anchor", "scope"):
-        reason += explain(lines, hunk, error.floor)
+        reason += explain(lines, hunk.before(), error.floor)
     return PatchMismatch(f"{which} does not fit. {reason}", hint=_READ_AGAIN, details=details)
 
 

@@ -6,7 +6,6 @@ import difflib
 import unicodedata
 from collections.abc import Sequence
 
-from pyro_mcp.patches.model import Hunk
 from pyro_mcp.workspaces.paths import show
 
 _ENDS = b"\r\n"
@@ -48,9 +47,8 @@ def _heading(lines: Sequence[bytes], at: int) -> int | None:
     return None
 
 
-def explain(lines: Sequence[bytes], hunk: Hunk, floor: int) -> str:
-    """What the hunk expected and the nearest lines that are there, with their line numbers."""
-    want = hunk.before()
+def explain(lines: Sequence[bytes], want: Sequence[bytes], floor: int) -> str:
+    """What was expected and the nearest lines that are there, with their line numbers."""
     if not lines:
         return "The file is empty."
     if not want:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pyro_mcp import models
@@ -80,17 +81,11 @@ async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.Patc
         plan(patches, ask)
     except _Wanted as wanted:
         paths = wanted.paths
-    for attempt in range(PATCH_ATTEMPTS):
-        states = await read_states(guest, paths)
-        made = plan(patches, lambda _, states=states: states)  # type: ignore[misc]
-        try:
-            await guest.call(
-                "POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in made.changes]}
-            )
-            break
-        except Conflict as error:
-            if error.code != "expectation_failed" or attempt + 1 == PATCH_ATTEMPTS:
-                raise
+    async for attempt in until_nobody_was_faster():
+        with attempt:
+            states = await read_states(guest, paths)
+            made = plan(patches, lambda _, states=states: states)  # type: ignore[misc]
+            await carry_out(guest, made.changes)
     return models.PatchApplied(
         workspace=workspace_id,
         files=_summary(made.changes, states),
@@ -99,6 +94,38 @@ async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.Patc
             for path, p in made.placed
         ],
     )
+
+
+async def carry_out(guest: Guest, changes: list[Change]) -> None:
+    """Make these changes, all of them or none.
+
+    Raises:
+        Conflict: `expectation_failed` where a file is not any more what the change expects.
+    """
+    await guest.call("POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]})
+
+
+class Attempt:
+    """One try; remembers whether somebody else changed the file first."""
+
+    def __init__(self, last: bool) -> None:
+        self.last = last
+        self.beaten = False
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.beaten = isinstance(error, Conflict) and error.code == "expectation_failed" and not self.last
+        return self.beaten
+
+
+async def until_nobody_was_faster() -> AsyncIterator[Attempt]:
+    """Attempts at reading and changing, until one goes through or fails for another reason."""
+    for number in range(1, PATCH_ATTEMPTS + 1):
+        attempt = Attempt(last=number == PATCH_ATTEMPTS)
+        yield attempt
+        if not attempt.beaten:
+            return
 
 
 def _change_record(change: Change) -> dict[str, Any]:
