@@ -77,7 +77,11 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         enclosure.enter()
         for directory in (locations.machines, locations.microvms):
             enclosure.make_shared(directory)
-        asyncio.run(_serve(locations, ready_fd))
+        shown = enclosure.Shown(locations.shown)
+        for directory in (locations.machines, locations.environments, locations.agents):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            shown.add(directory)
+        asyncio.run(_serve(locations, shown, ready_fd))
     except PyroError as error:
         _tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
@@ -138,7 +142,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(locations: Locations, ready_fd: int | None) -> None:
+async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -156,6 +160,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         machines=locations.machines,
         cache=locations.cache,
         limits=limits,
+        shown=shown,
     )
     firecracker = firecracker_engine(agent=agent, machines=locations.microvms, cache=locations.cache, limits=limits)
     fleet = Fleet([gvisor, firecracker])
