@@ -12,13 +12,13 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.workspaces import changes, transfer
 from pyro_mcp.workspaces.archives import Progress
 from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
-from pyro_mcp.workspaces.landing import is_dot_git, land
 from pyro_mcp.workspaces.manager import Plan, PreparedSeed
 from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.secrets import Secrets, collect

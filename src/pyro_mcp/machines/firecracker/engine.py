@@ -28,12 +28,10 @@ from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
 from pyro_mcp.machines.firecracker.machine import (
     AGENT_SECONDS,
     ATTEMPT_SECONDS,
-    RECORD,
     FirecrackerMachine,
-    MachineRecord,
-    SnapshotRecord,
     read_console,
 )
+from pyro_mcp.machines.firecracker.record import RECORD, MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
@@ -58,7 +56,7 @@ class FirecrackerEngine:
         self._machines = machines
         self._cache = cache
         self._templates = cache / "firecracker" / "templates"
-        self.seeds = cache / "firecracker" / "seeds"
+        self._seeds = cache / "firecracker" / "seeds"
         self.limits = limits
         self._boot_id = boot_id()
         self._locks: dict[Path, asyncio.Lock] = {}
@@ -100,6 +98,16 @@ class FirecrackerEngine:
                 "The guest kernel is not there.", hint="Fetch it: pyro doctor --fix", code="kernel_missing"
             )
         return kernel
+
+    def _machine(self, directory: Path, record: MachineRecord, console: int) -> FirecrackerMachine:
+        return FirecrackerMachine(
+            directory,
+            record,
+            console,
+            endings=self._endings,
+            seeds=self._seeds,
+            limits=lambda: self.limits_description,
+        )
 
     # -- templates
 
@@ -209,7 +217,7 @@ class FirecrackerEngine:
             disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
             directory = await self._prepare(cell, spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(cell, spec, directory)
-            machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
+            machine = self._machine(directory, replace(record, fresh=True), console)
             await boot.configure(machine.vmm, spec)
             try:
                 _, writer = await machine.connect_within(seconds, 0.1)
@@ -256,13 +264,13 @@ class FirecrackerEngine:
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(cell, spec, snapshot / "disk.img", {"image": snapshot})
             if seed is not None:
-                image = await asyncio.to_thread(images.seed_image, seed, self.seeds)
+                image = await asyncio.to_thread(images.seed_image, seed, self._seeds)
                 (directory / "seeded").touch()
                 jail.show_seed(directory, image)
             record, console = await self._start(cell, spec, directory)
             record = record.based_on(directory, snapshot / "memory")
             record.write(directory)
-            machine = FirecrackerMachine(self, directory, record, console)
+            machine = self._machine(directory, record, console)
             await machine.vmm.put(
                 "/snapshot/load",
                 {
@@ -297,7 +305,7 @@ class FirecrackerEngine:
         await self.cell()
         self.limits.adopt(machine_id, record.pins)
         console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        machine = FirecrackerMachine(self, directory, record, console)
+        machine = self._machine(directory, record, console)
         try:
             await machine.wake()
         except PyroError:
@@ -317,7 +325,7 @@ class FirecrackerEngine:
 
     async def sweep(self, keep: set[str]) -> list[str]:
         found = await self._endings.sweep(keep)
-        await asyncio.to_thread(images.prune_seeds, self.seeds)
+        await asyncio.to_thread(images.prune_seeds, self._seeds)
         await remove_stale([*self._templates.glob("*/*.made"), *self._templates.glob("*/*.partial")])
         return found
 

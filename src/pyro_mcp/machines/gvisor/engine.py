@@ -20,22 +20,12 @@ from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
-from pyro_mcp.machines.gvisor.machine import (
-    AGENT_NAME,
-    PARTS,
-    RECORD,
-    GvisorMachine,
-    MachineRecord,
-    connect_when_there,
-    pids_from_state,
-)
+from pyro_mcp.machines.gvisor.machine import GvisorMachine, connect_when_there, pids_from_state
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, PARTS, RECORD, MachineRecord
+from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
-
-RUNSC_SECONDS = 60.0
-"""The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
-FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=all")
 
 
 class GvisorEngine:
@@ -45,7 +35,7 @@ class GvisorEngine:
     isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared folder"
 
     def __init__(self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
-        self._runsc = runsc
+        self._runsc = Runsc(runsc, limits)
         self._machines = machines
         self._templates = cache / "templates"
         self._agents = cache / "agents"
@@ -61,51 +51,6 @@ class GvisorEngine:
             clear=lambda directory: enclosure.unmount(str(directory / "seed" / "tree")),
         )
         self._agent: Path | None = None
-
-    # -- running runsc
-
-    async def runsc(
-        self, directory: Path, *arguments: str, wrap: MachineSpec | None = None, pinned: bool = False
-    ) -> None:
-        """Run one runsc command for the machine in `directory`; its output goes to the machine's log."""
-        argv = [
-            str(self._runsc),
-            f"--root={directory / 'runsc'}",
-            *FLAGS,
-            f"--overlay2=root:dir={directory / 'fs'}",
-            *arguments,
-        ]
-        if wrap is not None:
-            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv, pinned=pinned)
-        log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-            )
-        finally:
-            os.close(log)
-        try:
-            async with asyncio.timeout(RUNSC_SECONDS):
-                status = await process.wait()
-        except BaseException as error:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            if isinstance(error, TimeoutError):
-                raise EngineError(
-                    f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
-                    hint="This computer may be short of memory or CPU; try again.",
-                    code="runsc_timeout",
-                ) from None
-            raise
-        if status != 0:
-            said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
-            raise EngineError(
-                f"runsc {arguments[0]} failed with status {status}: {said}",
-                hint="`pyro doctor` boots a machine and says what this computer lacks.",
-                code=f"runsc_{arguments[0]}_failed",
-            )
 
     async def _install_agent(self) -> Path:
         """The agent under a name made of its content: snapshots must find the very binary they ran."""
@@ -140,7 +85,7 @@ class GvisorEngine:
     async def template(self, root: RootTree, vcpu_count: int) -> Path:
         with engine_errors():
             agent = await self._install_agent()
-            runsc = await asyncio.to_thread(self._runsc.stat)
+            runsc = await asyncio.to_thread(self._runsc.path.stat)
         key = hashlib.sha256(
             "\n".join(
                 [root.digest, str(vcpu_count), agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]
@@ -175,7 +120,9 @@ class GvisorEngine:
         agent = await self._install_agent()
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec.id, spec.root, agent)
-            await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
+            await self._runsc.run(
+                directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True
+            )
             return await self._started(spec, directory, agent)
 
     async def probe(self, root: RootTree) -> Probe:
@@ -198,7 +145,7 @@ class GvisorEngine:
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
             (directory / "run" / "thaw").touch()
-            await self.runsc(
+            await self._runsc.run(
                 directory,
                 "restore",
                 "--detach",
@@ -248,7 +195,7 @@ class GvisorEngine:
         record.write(directory)
         _, writer = await connect_when_there(directory / "run", lambda: processes.runs(sandbox))
         writer.close()
-        return GvisorMachine(self, directory, record)
+        return GvisorMachine(self._runsc, self._endings, directory, record)
 
     async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id
@@ -258,7 +205,7 @@ class GvisorEngine:
         if not (processes.runs(record.sandbox) and processes.runs(record.gofer)):
             return None
         self.limits.adopt(machine_id, record.pins)
-        machine = GvisorMachine(self, directory, record)
+        machine = GvisorMachine(self._runsc, self._endings, directory, record)
         # A daemon that was killed during a snapshot left the agent frozen, or about to be; a spare `thaw` is harmless.
         (directory / "run" / "thaw").touch()
         return machine

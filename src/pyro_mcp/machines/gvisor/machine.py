@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, GuestUnreachable
@@ -16,63 +14,30 @@ from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.arrival import Arrival
-from pyro_mcp.machines.processes import ProcessId
+from pyro_mcp.machines.endings import Endings
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, MachineRecord
+from pyro_mcp.machines.gvisor.runsc import Runsc
 
-if TYPE_CHECKING:
-    from pyro_mcp.machines.gvisor.engine import GvisorEngine
-
-RECORD = "machine.json"
-AGENT_NAME = "agent"
-"""In a snapshot: the content name of the agent that it runs."""
-PARTS = ("run", "seed", "seed/tree", "upper", "tmp", "fs", "runsc")
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
-
-
-@dataclass(frozen=True)
-class MachineRecord:
-    """What a later daemon needs to adopt the machine."""
-
-    id: str
-    boot_id: str
-    sandbox: ProcessId
-    gofer: ProcessId
-    vcpu_count: int
-    mem_mib: int
-    pins: list[int]
-    agent: str = ""
-    """The content name of the agent that runs in it: a restore of its snapshots needs the very same."""
-
-    def write(self, directory: Path) -> None:
-        partial = directory / (RECORD + ".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, directory / RECORD)
-
-    @classmethod
-    def read(cls, directory: Path) -> MachineRecord | None:
-        """The record, or None when the machine was not finished or the file is damaged."""
-        try:
-            raw = json.loads((directory / RECORD).read_text())
-            return cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 class GvisorMachine:
     """A machine that runs. See `machines.protocol.Machine` for what each method promises."""
 
-    def __init__(self, engine: GvisorEngine, directory: Path, record: MachineRecord) -> None:
+    def __init__(self, runsc: Runsc, endings: Endings, directory: Path, record: MachineRecord) -> None:
         self.id = record.id
         self.directory = directory
         self.record = record
         self.guest = Guest(self.connect)
-        self._engine = engine
+        self._runsc = runsc
+        self._endings = endings
         self._memory_fd_path: str | None = None
         self._frozen = asyncio.Lock()
 
     @property
     def limits(self) -> str:
-        return self._engine.limits.description
+        return self._runsc.limits.description
 
     def alive(self) -> bool:
         return processes.runs(self.record.sandbox)
@@ -109,7 +74,7 @@ class GvisorMachine:
             try:
                 await self._freeze(frozen)
                 (partial / AGENT_NAME).write_text(self.record.agent)
-                await self._engine.runsc(
+                await self._runsc.run(
                     self.directory,
                     "checkpoint",
                     "--leave-running",
@@ -168,7 +133,7 @@ class GvisorMachine:
         return "the sandbox process ended" + (f": {tail}" if tail else "")
 
     async def destroy(self) -> None:
-        await self._engine.destroy(self.id)
+        await self._endings.destroy(self.id)
 
 
 async def connect_when_there(run: Path, alive: object) -> Streams:

@@ -1,0 +1,82 @@
+"""Files of a workspace, and what changed in them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pyro_mcp.models.base import Record
+
+
+class FileEntry(Record):
+    path: str
+    kind: Literal["file", "dir", "symlink", "other"]
+    size: int
+    mode: str
+    """Permission bits, octal, such as `0644`."""
+    modified_at: str
+    link: str | None = None
+
+
+class FileList(Record):
+    workspace: str
+    path: str
+    entries: list[FileEntry]
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileContent(Record):
+    """A text file, or a part of one."""
+
+    workspace: str
+    path: str
+    content: str
+    size: int
+    """Of the whole file."""
+    mode: str
+    first_line: int | None = None
+    last_line: int | None = None
+    total_lines: int | None = None
+    offset: int | None = None
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileWritten(Record):
+    workspace: str
+    path: str
+    action: Literal["created", "replaced"]
+    size: int
+    mode: str
+
+
+class ChangedFile(Record):
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed", "mode"]
+    old_path: str | None = None
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
+
+
+class PatchApplied(Record):
+    workspace: str
+    files: list[ChangedFile]
+
+
+class Diff(Record):
+    """What changed since the baseline."""
+
+    workspace: str
+    files: list[ChangedFile]
+    insertions: int
+    deletions: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """Created directories without a file, which a patch cannot carry."""
+    patch: str = ""
+    patch_bytes: int = 0
+    """Of the whole patch, also when `patch` was cut."""
+    truncated: bool = False
+    hint: str = ""
