@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import uvicorn
 
 from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
-from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
@@ -51,16 +50,6 @@ IDLE_SECONDS = 120.0
 LEAVE_SECONDS = 15
 """The longest that leaving in good order may take; after that the stacks go to the log, and the process ends."""
 LOG_BYTES = 2 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class DaemonInfo:
-    """What a handler may say of the daemon itself."""
-
-    pid: int
-    log: Path
-    socket: Path
-    version: str = VERSION
 
 
 def run(locations: Locations, ready_fd: int | None = None) -> int:

@@ -7,18 +7,20 @@ import os
 from typing import Any
 
 from pyro_mcp import models
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.guest.client import Guest
-from pyro_mcp.workspaces.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import show, workspace_path
 from pyro_mcp.workspaces.redaction import Redactor
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
 BATCH_PATHS = 500
+PATCH_ATTEMPTS = 32
+"""Each attempt that fails means that somebody else's change went through."""
 
 
 class _Wanted(Exception):
@@ -64,7 +66,11 @@ def _state(record: dict[str, Any]) -> FileState:
 
 
 async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.PatchApplied:
-    """Apply a patch, all of it or nothing."""
+    """Apply a patch, all of it or nothing.
+
+    Files that change between the look at them and the change are looked at again: a patch whose lines are untouched
+    fits still, so patches to different parts of a file do not disturb each other.
+    """
     patches = parse_patch(text)
 
     def ask(paths: list[str]) -> dict[str, FileState]:
@@ -73,10 +79,26 @@ async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.Patc
     try:
         plan(patches, ask)
     except _Wanted as wanted:
-        states = await read_states(guest, wanted.paths)
-    changes = plan(patches, lambda _: states)
-    await guest.call("POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]})
-    return models.PatchApplied(workspace=workspace_id, files=_summary(changes, states))
+        paths = wanted.paths
+    for attempt in range(PATCH_ATTEMPTS):
+        states = await read_states(guest, paths)
+        made = plan(patches, lambda _, states=states: states)  # type: ignore[misc]
+        try:
+            await guest.call(
+                "POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in made.changes]}
+            )
+            break
+        except Conflict as error:
+            if error.code != "expectation_failed" or attempt + 1 == PATCH_ATTEMPTS:
+                raise
+    return models.PatchApplied(
+        workspace=workspace_id,
+        files=_summary(made.changes, states),
+        placed=[
+            models.HunkPlaced(path=path, hunk=p.hunk, line=p.line, offset=p.offset, fuzz=p.fuzz)
+            for path, p in made.placed
+        ],
+    )
 
 
 def _change_record(change: Change) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces import changes, transfer
 from pyro_mcp.workspaces.archives import Progress
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
 from pyro_mcp.workspaces.manager import Plan, PreparedSeed
