@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import uvicorn
 
 from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
-from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
@@ -53,16 +52,6 @@ LEAVE_SECONDS = 15
 LOG_BYTES = 2 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class DaemonInfo:
-    """What a handler may say of the daemon itself."""
-
-    pid: int
-    log: Path
-    socket: Path
-    version: str = VERSION
-
-
 def run(locations: Locations, ready_fd: int | None = None) -> int:
     """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status."""
     try:
@@ -77,7 +66,11 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         enclosure.enter()
         for directory in (locations.machines, locations.microvms):
             enclosure.make_shared(directory)
-        asyncio.run(_serve(locations, ready_fd))
+        shown = enclosure.Shown(locations.shown)
+        for directory in (locations.machines, locations.environments, locations.agents):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            shown.add(directory)
+        asyncio.run(_serve(locations, shown, ready_fd))
     except PyroError as error:
         _tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
@@ -138,7 +131,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(locations: Locations, ready_fd: int | None) -> None:
+async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -156,6 +149,7 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         machines=locations.machines,
         cache=locations.cache,
         limits=limits,
+        shown=shown,
     )
     firecracker = firecracker_engine(agent=agent, machines=locations.microvms, cache=locations.cache, limits=limits)
     fleet = Fleet([gvisor, firecracker])

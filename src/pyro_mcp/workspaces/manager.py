@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pyro_mcp import models
-from pyro_mcp.errors import Conflict, NotFound, PyroError
+from pyro_mcp.errors import Conflict, EngineError, NotFound, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
@@ -662,9 +662,13 @@ class WorkspaceManager:
                     command.suspend()
                     await self.save_command(command)
             if row.state == "running" and row.machine_id is not None:
-                machine = await self.fleet.adopt(row.engine, row.machine_id)
+                cause = "its processes ended while no daemon ran, or this computer restarted"
+                try:
+                    machine = await self.fleet.adopt(row.engine, row.machine_id)
+                except EngineError as error:
+                    machine, cause = None, error.message
                 if machine is None:
-                    await self.lost(workspace, "its processes ended while no daemon ran, or this computer restarted")
+                    await self.lost(workspace, cause)
                 else:
                     keep.add(machine.id)
                     workspace.machine = machine
