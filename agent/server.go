@@ -37,11 +37,11 @@ type agent struct {
 	setupLock  sync.Mutex
 	applyLock  sync.Mutex
 	lower      atomic.Pointer[string]
-	freeze     chan struct{}
+	freeze     chan net.Conn
 }
 
 func newAgent(c config) *agent {
-	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan struct{}, 1)}
+	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
 }
 
 // apiError is an error with its place in the protocol.

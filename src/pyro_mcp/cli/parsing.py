@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import re
 import sys
@@ -85,7 +86,8 @@ def option(name: str) -> str:
 def singular(parameter: Parameter) -> str:
     """Options that may be repeated are named for one of them: `labels` is `--label`."""
     name = parameter.name
-    return name[:-1] if parameter.kind in ("list", "dict") and name.endswith("s") else name
+    repeated = parameter.kind == "dict" or (parameter.kind == "list" and not parameter.of_objects)
+    return name[:-1] if repeated and name.endswith("s") else name
 
 
 def takes_command(operation: Operation) -> bool:
@@ -182,6 +184,8 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
     elif p.kind == "dict":
         action = {"secrets": SecretValue, "secret_hosts": SecretHost, "secret_env": SameName}.get(p.name, Pairs)
         parser.add_argument(name, action=action, metavar=action.shape, help=_escaped(f"{said} Repeatable."), **given)
+    elif p.of_objects:
+        parser.add_argument(name, type=_json_list, metavar="JSON", help=_escaped(said), **given)
     elif p.kind == "list":
         parser.add_argument(name, action="append", metavar="TEXT", help=_escaped(f"{said} Repeatable."), **given)
     elif p.choices:
@@ -241,6 +245,16 @@ class SameName(Pairs):
         if text.startswith("=") or not text:
             parser.error(f"{option_string} takes {self.shape}, not {text!r}")
         return text, text
+
+
+def _json_list(text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or not all(isinstance(member, dict) for member in value):
+        raise argparse.ArgumentTypeError("it is no JSON list of objects")
+    return value
 
 
 def _reader(p: Parameter) -> Callable[[str], Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from pyro_mcp.errors import EngineError, InvalidInput
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
-from pyro_mcp.workspaces.diff import DiffEntry
+from pyro_mcp.patches.diff import DiffEntry
 
 _DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
 """What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, Conflict, InvalidInput
 from pyro_mcp.landing.repository import FALLBACK, Repository, failed, run, said, shown
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
 
 SHOWN_FILES = 10
 """A message names so many conflicting files; the error's details have all."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, Conflict, EngineError, InvalidInput
-from pyro_mcp.workspaces.patch_names import quote
+from pyro_mcp.patches.names import quote
 
 GIT_SECONDS = 60
 _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d+", re.DOTALL)

@@ -52,6 +52,17 @@ class FileWritten(Record):
     mode: str
 
 
+class FileEdited(Record):
+    workspace: str
+    path: str
+    replacements: int
+    """How many places were changed, over all edits."""
+    insertions: int
+    deletions: int
+    """Lines, as a diff counts them."""
+    created: bool = False
+
+
 class ChangedFile(Record):
     path: str
     status: Literal["added", "modified", "deleted", "renamed", "mode"]
@@ -61,9 +72,25 @@ class ChangedFile(Record):
     binary: bool = False
 
 
+class HunkPlaced(Record):
+    """A hunk that was applied elsewhere than its header says, or in spite of context that differs."""
+
+    path: str
+    hunk: int
+    """From 1 on, within the file's part of the patch."""
+    line: int
+    """Where it was applied, from 1 on."""
+    offset: int
+    """Lines further down than its header says."""
+    fuzz: int
+    """Lines of context at each end that did not fit, at most 2."""
+
+
 class PatchApplied(Record):
     workspace: str
     files: list[ChangedFile]
+    placed: list[HunkPlaced] = Field(default_factory=list)
+    """Hunks that did not fit exactly where they say; empty when all did."""
 
 
 class Diff(Record):

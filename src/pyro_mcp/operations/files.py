@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from pyro_mcp.models import Diff, FileContent, FileList, FileWritten, PatchApplied
+from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, RESULT_TEXT_DEFAULT, Path, WorkspaceRef
 
@@ -72,6 +72,28 @@ class FileOperations(Operations):
         executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories."""
+
+    @operation(cli="workspace edit", mcp="workspace_edit", profiles=CORE, positional=("workspace", "path"))
+    def edit_workspace_file(
+        self,
+        workspace: WorkspaceRef,
+        path: Path,
+        old_string: Annotated[
+            str | None,
+            Field(description="Exact text, once in the file; empty makes a new file.", max_length=FILE_TEXT_CAP),
+        ] = None,
+        new_string: Annotated[str | None, Field(description="What replaces it.", max_length=FILE_TEXT_CAP)] = None,
+        *,
+        replace_all: Annotated[bool, Field(description="Replace every occurrence.")] = False,
+        edits: Annotated[
+            list[dict[str, Any]] | None,
+            Field(
+                description="Instead, several in order, all or none: [{old_string, new_string, replace_all}].",
+                max_length=200,
+            ),
+        ] = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique."""
 
     @operation(cli="workspace patch apply", mcp="workspace_patch_apply", profiles=CORE, positional=("workspace",))
     def apply_workspace_patch(

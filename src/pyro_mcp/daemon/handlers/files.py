@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, files
+from pyro_mcp.workspaces import changes, editing, files
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -49,6 +51,21 @@ class FileHandlers:
     ) -> models.FileWritten:
         async with workspace.lock.shared():
             return await files.write_file(workspace.guest, workspace.id, path, text, executable)
+
+    async def edit_workspace_file(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str,
+        old_string: str | None,
+        new_string: str | None,
+        replace_all: bool,
+        edits: list[dict[str, Any]] | None,
+    ) -> models.FileEdited:
+        wanted = editing.wanted(old_string, new_string, replace_all, edits)
+        async with workspace.lock.shared():
+            return await editing.edit_file(workspace.guest, workspace.id, path, wanted)
 
     async def apply_workspace_patch(self, call: Call, *, workspace: Workspace, patch: str) -> models.PatchApplied:
         async with workspace.lock.shared():

@@ -20,8 +20,9 @@ from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
-from pyro_mcp.machines.gvisor.machine import GvisorMachine, connect_when_there, pids_from_state
-from pyro_mcp.machines.gvisor.record import AGENT_NAME, PARTS, RECORD, MachineRecord
+from pyro_mcp.machines.gvisor.channel import Channel
+from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, RECORD, MachineRecord
 from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
@@ -34,9 +35,13 @@ class GvisorEngine:
     name = "gvisor"
     isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared folder"
 
-    def __init__(self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
+    def __init__(
+        self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits, shown: enclosure.Shown
+    ) -> None:
         self._runsc = Runsc(runsc, limits)
         self._machines = machines
+        self._shown = shown
+        self._channels: dict[str, Channel] = {}
         self._templates = cache / "templates"
         self._agents = cache / "agents"
         self._agent_source = agent
@@ -48,9 +53,15 @@ class GvisorEngine:
             limits,
             record=RECORD,
             recorded=self._recorded,
-            clear=lambda directory: enclosure.unmount(str(directory / "seed" / "tree")),
+            clear=self._clear,
         )
         self._agent: Path | None = None
+
+    def _clear(self, directory: Path) -> None:
+        channel = self._channels.pop(directory.name, None)
+        if channel is not None:
+            channel.close()
+        enclosure.unmount(str(directory / "seed" / "tree"))
 
     async def _install_agent(self) -> Path:
         """The agent under a name made of its content: snapshots must find the very binary they ran."""
@@ -75,10 +86,17 @@ class GvisorEngine:
         directory.mkdir(mode=0o700)
         for part in PARTS:
             (directory / part).mkdir(mode=0o755)
-        bundles.write_bundle(
-            directory, bundles.bundle(directory=directory, root=root.path, agent=agent, hostname="pyro")
+        shown = self._shown
+        configuration = bundles.bundle(
+            directory=directory, shown=shown(directory), root=shown(root.path), agent=shown(agent), hostname="pyro"
         )
+        bundles.write_bundle(directory, configuration)
+        self._channel(directory).listen()
         return directory
+
+    def _channel(self, directory: Path) -> Channel:
+        channel = self._channels[directory.name] = Channel(directory / "run")
+        return channel
 
     # -- templates
 
@@ -144,7 +162,6 @@ class GvisorEngine:
             directory = await self._prepare(spec.id, spec.root, agent)
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
-            (directory / "run" / "thaw").touch()
             await self._runsc.run(
                 directory,
                 "restore",
@@ -159,11 +176,17 @@ class GvisorEngine:
     async def _agent_of(self, snapshot: Path) -> Path:
         """The agent that runs in a snapshot."""
         try:
-            name = (snapshot / AGENT_NAME).read_text()
+            name, _, channel = (snapshot / AGENT_NAME).read_text().partition(" ")
         except OSError:
             raise EngineError(
                 f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
             ) from None
+        if channel != DIALS:
+            raise EngineError(
+                "This snapshot is of an earlier pyro, whose agent needs a directory that both sides can write.",
+                hint="It cannot be brought back safely: delete it. A reset without a snapshot goes to the baseline.",
+                code="snapshot_of_earlier_pyro",
+            )
         current = await self._install_agent()
         agent = current if name == current.parent.name else self._agents / name / current.name
         if not agent.exists():
@@ -191,11 +214,13 @@ class GvisorEngine:
             mem_mib=spec.mem_mib,
             pins=self.limits.pins(spec.id),
             agent=agent.parent.name,
+            channel=DIALS,
         )
         record.write(directory)
-        _, writer = await connect_when_there(directory / "run", lambda: processes.runs(sandbox))
-        writer.close()
-        return GvisorMachine(self._runsc, self._endings, directory, record)
+        channel = self._channels[spec.id]
+        channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), gofer.pid
+        await channel.answers(AGENT_SECONDS)
+        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
 
     async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id
@@ -204,11 +229,18 @@ class GvisorEngine:
             return None
         if not (processes.runs(record.sandbox) and processes.runs(record.gofer)):
             return None
+        if record.channel != DIALS:
+            raise EngineError(
+                "an earlier pyro started it in a way that let its guest write files of this machine; it was ended",
+                code="machine_of_earlier_pyro",
+            )
         self.limits.adopt(machine_id, record.pins)
-        machine = GvisorMachine(self._runsc, self._endings, directory, record)
-        # A daemon that was killed during a snapshot left the agent frozen, or about to be; a spare `thaw` is harmless.
-        (directory / "run" / "thaw").touch()
-        return machine
+        channel = self._channel(directory)
+        sandbox = record.sandbox
+        channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), record.gofer.pid
+        # Its agent looks for this, whatever an earlier daemon was in the middle of when it was killed.
+        channel.listen()
+        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
 
     async def destroy(self, machine_id: str) -> None:
         """Kill the machine now; its directory is removed behind the caller's back."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from pyro_mcp.machines.processes import ProcessId
 
 RECORD = "machine.json"
+DIALS = "dials"
 AGENT_NAME = "agent"
-"""In a snapshot: the content name of the agent that it runs."""
+"""In a snapshot: the content name of the agent that it runs, and how that is reached."""
 PARTS = ("run", "seed", "seed/tree", "upper", "tmp", "fs", "runsc")
 
 
@@ -28,6 +29,8 @@ class MachineRecord:
     pins: list[int]
     agent: str = ""
     """The content name of the agent that runs in it: a restore of its snapshots needs the very same."""
+    channel: str = "listens"
+    """How its agent is reached. One that listens, of an earlier pyro, needs a directory that both sides write."""
 
     def write(self, directory: Path) -> None:
         partial = directory / (RECORD + ".partial")
