@@ -146,6 +146,7 @@ func (a *agent) routes() http.Handler {
 	add("GET /v1/files/list", a.listFiles)
 	add("GET /v1/files/read", a.readFile)
 	add("POST /v1/files/read-many", a.readMany)
+	add("POST /v1/files/search", a.searchFiles)
 	add("POST /v1/files/apply", a.applyFiles)
 	add("GET /v1/tar", a.tarOut)
 	add("PUT /v1/tar", a.tarIn)

@@ -282,3 +282,31 @@ def test_exact_edits(pyro: Pyro, workspace: str) -> None:
     for name in ("out", "loop", "d", "missing"):
         with pytest.raises(PyroError):
             pyro.edit_workspace_file(workspace, name, "root", "toor")
+
+
+def test_search(pyro: Pyro, project: Path) -> None:
+    (project / "src" / "deep").mkdir()
+    (project / "src" / "deep" / "more.py").write_text("x = 1\n# TODO: add tests\ny = 2\n")
+    ws = pyro.create_workspace("debian:12", seed_path=str(project), secrets={"KEY": "hunter22secret"}).id
+    pyro.exec_workspace(ws, "mkdir -p build node_modules/z && echo TODO > build/out && echo TODO > node_modules/z/i.js")
+    pyro.exec_workspace(
+        ws, "printf 'token hunter22secret\\n' > leak; printf 'TODO\\0' > bin; echo 'TODO [1]' > new.txt"
+    )
+    found = pyro.search_workspace(ws, "TODO")
+    assert found.content == "new.txt:1:TODO [1]\nsrc/deep/more.py:2:# TODO: add tests"
+    assert (found.matches, found.files, found.skipped_binary, found.skipped_ignored) == (2, 2, 1, 2)
+    around = pyro.search_workspace(ws, "todo", ignore_case=True, glob=["*.py"], context=1)
+    assert around.content == (
+        "src/deep/more.py-1-x = 1\nsrc/deep/more.py:2:# TODO: add tests\nsrc/deep/more.py-3-y = 2"
+    )
+    assert pyro.search_workspace(ws, "[1]", literal=True).content == "new.txt:1:TODO [1]"
+    assert pyro.search_workspace(ws, "TODO", include_ignored=True, files_only=True).files == 4
+    assert pyro.search_workspace(ws, glob=["*.py", "!src/deep"]).content == "src/calc.py\ntest_calc.py"
+    cut = pyro.search_workspace(ws, "TODO", limit=1)
+    assert cut.shown == 1 and cut.truncated and "1 more" in cut.hint
+    # A pattern does not tell what a secret is.
+    assert "hunter22" not in pyro.search_workspace(ws, "token").content
+    assert pyro.search_workspace(ws, "hunter2").matches == 0
+    for bad in ({"pattern": "("}, {"pattern": "x", "path": "../.."}, {}):
+        with pytest.raises(InvalidInput):
+            pyro.search_workspace(ws, **bad)  # type: ignore[arg-type]

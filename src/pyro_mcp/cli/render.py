@@ -256,6 +256,10 @@ def _changes(files: list[Fields]) -> str:
     return table(rows)
 
 
+def _search(record: Fields) -> str:
+    return _with_hint(record["content"] or "Nothing matches.", record)
+
+
 def _edited(record: Fields) -> str:
     what = "created" if record["created"] else f"{plural(record['replacements'], 'replacement')}"
     return f"{record['path']}: {what}, +{record['insertions']} -{record['deletions']}"
@@ -404,6 +408,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,
+    "SearchResult": _search,
     "Service": _service,
     "ServiceList": _services,
     "ServiceLogs": _shell_output,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyro_mcp.locations import Locations
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
+    from pyro_mcp.workspaces.occupancy import Occupancy
+    from pyro_mcp.workspaces.registry import Registry
     from pyro_mcp.workspaces.seed_store import SeedStore
     from pyro_mcp.workspaces.services import Services
     from pyro_mcp.workspaces.whole_machine import WholeMachine
@@ -33,6 +35,8 @@ class DaemonInfo:
 class Context:
     locations: Locations
     store: Store
+    registry: Registry
+    occupancy: Occupancy
     manager: WorkspaceManager
     environments: EnvironmentService
     seeds: SeedStore

@@ -14,7 +14,7 @@ from pyro_mcp.locations import Locations
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
-from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.registry import Registry
 
 PATIENCE_SECONDS = 40.0
 """How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
@@ -37,15 +37,11 @@ class _Pull:
 
 
 class EnvironmentService:
-    def __init__(self, locations: Locations) -> None:
+    def __init__(self, locations: Locations, fleet: Fleet, registry: Registry) -> None:
         self.cache = EnvironmentCache(locations.cache / "environments")
         self._pulls: dict[str, _Pull] = {}
-        self._fleet: Fleet | None = None
-        self._manager: WorkspaceManager | None = None
-
-    def bind(self, fleet: Fleet, manager: WorkspaceManager) -> None:
-        """The pieces that are made with this one's help."""
-        self._fleet, self._manager = fleet, manager
+        self._fleet = fleet
+        self._registry = registry
 
     def root(self, name: str, digest: str | None = None) -> RootTree:
         """The tree of a build: the given one, or the current."""
@@ -145,8 +141,7 @@ class EnvironmentService:
         return [self.describe(name) for name in CATALOG]
 
     async def prune(self, everything: bool) -> Pruned:
-        assert self._manager is not None and self._fleet is not None
-        in_use = self._manager.environments_in_use()
+        in_use = self._registry.environments_in_use()
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)

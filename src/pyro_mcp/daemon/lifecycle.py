@@ -36,9 +36,13 @@ from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
+from pyro_mcp.workspaces.adoption import Adoption
 from pyro_mcp.workspaces.egress import Egress
+from pyro_mcp.workspaces.expiry import Expiry
 from pyro_mcp.workspaces.manager import WorkspaceManager
 from pyro_mcp.workspaces.moments import Images
+from pyro_mcp.workspaces.occupancy import Occupancy
+from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.services import Services
@@ -140,7 +144,6 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         loop.add_signal_handler(number, stop.set)
 
     store = await Store.open(locations.database)
-    environments = EnvironmentService(locations)
     limits = Limits()
     agent = _agent_binary()
     gvisor = GvisorEngine(
@@ -153,28 +156,40 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     )
     firecracker = firecracker_engine(agent=agent, machines=locations.microvms, cache=locations.cache, limits=limits)
     fleet = Fleet([gvisor, firecracker])
+    registry = Registry(store, locations.outputs, fleet.isolation)
+    environments = EnvironmentService(locations, fleet, registry)
     engines = EngineService(locations.cache, store, environments.cache, gvisor, firecracker)
     seeds = SeedStore(locations.seeds)
-    network = Egress()
-    manager = WorkspaceManager(
-        store=store,
-        fleet=fleet,
-        network=network,
-        outputs=locations.outputs,
+    services = Services(registry)
+    vault, images = Vault(locations.secrets), Images(locations.images)
+    occupancy = Occupancy(
+        registry,
+        fleet,
+        services,
+        Egress(),
+        images,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
-        vault=Vault(locations.secrets),
-        images=Images(locations.images),
     )
-    services = Services(manager)
-    manager.attached = services
-    info = DaemonInfo(os.getpid(), locations.daemon_log, locations.socket)
-    context = Context(locations, store, manager, environments, seeds, info, WholeMachine(manager), services, engines)
-    environments.bind(fleet, manager)
-    await manager.adopt()
+    manager = WorkspaceManager(registry, occupancy, fleet, vault, images)
+    context = Context(
+        locations=locations,
+        store=store,
+        registry=registry,
+        occupancy=occupancy,
+        manager=manager,
+        environments=environments,
+        seeds=seeds,
+        info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
+        machines=WholeMachine(manager, occupancy),
+        services=services,
+        engines=engines,
+    )
+    await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
-    await asyncio.to_thread(seeds.prune, manager.seeds_in_use())
-    watchdog = MemoryWatchdog(manager.machines, manager.lost_by_machine)
+    await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set)
     server = _Server(
@@ -193,8 +208,9 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     listener = _listen(locations.socket)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
-    idling = asyncio.create_task(_idle(app, manager, stop))
-    checking = asyncio.create_task(_check(environments, seeds, manager))
+    expiring = asyncio.create_task(expiry.run(), name="expiry")
+    idling = asyncio.create_task(_idle(app, registry, stop))
+    checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
     await stop.wait()
@@ -204,13 +220,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
-    for task in (watching, idling, checking):
+    for task in (watching, expiring, idling, checking):
         task.cancel()
     server.should_exit = True
     server.force_exit = True
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
-            await asyncio.gather(serving, watching, idling, checking, return_exceptions=True)
+            await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
             await services.close()
             await manager.close()
     except TimeoutError:
@@ -220,13 +236,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     await store.close()
 
 
-async def _check(environments: EnvironmentService, seeds: SeedStore, manager: WorkspaceManager) -> None:
+async def _check(environments: EnvironmentService, seeds: SeedStore, registry: Registry) -> None:
     """Look at the trees that workspaces share, once after the start: what is damaged is not served again."""
-    await asyncio.to_thread(environments.check, manager.environments_in_use())
-    await asyncio.to_thread(seeds.check, manager.seeds_in_use())
+    await asyncio.to_thread(environments.check, registry.environments_in_use())
+    await asyncio.to_thread(seeds.check, registry.seeds_in_use())
 
 
-async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> None:
+async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
     """Stop when for a while nobody called and there is nothing to own."""
     patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
     quiet = asyncio.Event()
@@ -238,6 +254,6 @@ async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> Non
             async with asyncio.timeout(patience):
                 await quiet.wait()
         except TimeoutError:
-            if not app.active and not manager.all():
+            if not app.active and not registry.all():
                 stop.set()
                 return

@@ -25,7 +25,7 @@ MAX_ANSWER = 64 * 1024 * 1024
 READ_SIZE = 256 * 1024
 Connect = Callable[[], Awaitable[Streams]]
 
-_INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "too_large"}
+_INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "bad_pattern", "too_large"}
 _CONFLICT = {"expectation_failed", "exists", "conflict", "not_empty", "is_directory", "not_directory"}
 
 

@@ -22,6 +22,7 @@ from pyro_mcp.models.files import (
     FileWritten,
     HunkPlaced,
     PatchApplied,
+    SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
@@ -74,6 +75,7 @@ __all__ = [
     "PublishedPort",
     "Record",
     "RunResult",
+    "SearchResult",
     "SecretInfo",
     "SeedInfo",
     "Service",

@@ -52,6 +52,29 @@ class FileWritten(Record):
     mode: str
 
 
+class SearchResult(Record):
+    """Lines or files that were found, as text: `path:line:text`, with `path-line-text` for lines of context."""
+
+    workspace: str
+    content: str = ""
+    """Paths are relative to /workspace. Of a search for files alone: a path a line, with `:` and the count of its
+    matching lines where there was a pattern."""
+    matches: int = 0
+    """Matching lines in all, also those that are not shown."""
+    files: int = 0
+    """Files with a match, or that were found by name."""
+    shown: int = 0
+    """Matches, or files, in `content`."""
+    searched_files: int = 0
+    skipped_binary: int = 0
+    skipped_large: int = 0
+    """Files over 16 MiB."""
+    skipped_ignored: int = 0
+    """Files and folders that ignore rules name, or that a tool made (node_modules, virtual environments)."""
+    truncated: bool = False
+    hint: str = ""
+
+
 class FileEdited(Record):
     workspace: str
     path: str

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied
+from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, RESULT_TEXT_DEFAULT, Path, WorkspaceRef
 
@@ -55,6 +55,39 @@ class FileOperations(Operations):
         max_bytes: Annotated[int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)] = FILE_READ_DEFAULT,
     ) -> FileContent:
         """Read a text file, or a part of it."""
+
+    @operation(
+        cli="workspace search",
+        mcp="workspace_search",
+        profiles=CORE,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "pattern"),
+    )
+    def search_workspace(
+        self,
+        workspace: WorkspaceRef,
+        pattern: Annotated[
+            str | None,
+            Field(description="Regular expression (RE2) for a line. Unsaid: find files by name.", max_length=4096),
+        ] = None,
+        *,
+        path: Annotated[str, Field(description="Only below it.", max_length=4096)] = "/workspace",
+        glob: Annotated[
+            list[str] | None,
+            Field(description="Only such files, such as *.py or src/**; !docs leaves out.", max_length=64),
+        ] = None,
+        literal: Annotated[bool, Field(description="The pattern is plain text.")] = False,
+        ignore_case: Annotated[bool, Field(description="Upper and lower case are the same.")] = False,
+        context: Annotated[int, Field(description="Lines around each match, 0 to 20.", ge=0, le=20)] = 0,
+        files_only: Annotated[bool, Field(description="Only which files, with counts.")] = False,
+        include_ignored: Annotated[bool, Field(description="Also ignored files, node_modules.")] = False,
+        limit: Annotated[int, Field(description="Matches or files to give, 1 to 10000.", ge=1, le=10000)] = 100,
+        max_bytes: Annotated[
+            int, Field(description="Of content, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
+        ] = RESULT_TEXT_DEFAULT,
+    ) -> SearchResult:
+        """Search file contents, or find files by name."""
 
     @operation(
         cli="workspace file write",

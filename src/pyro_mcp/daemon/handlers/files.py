@@ -7,7 +7,7 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, editing, files
+from pyro_mcp.workspaces import changes, editing, files, searching
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -42,6 +42,40 @@ class FileHandlers:
                 last_line=last_line,
                 offset=offset,
                 grep=grep,
+                max_bytes=max_bytes,
+            )
+        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
+
+    async def search_workspace(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        pattern: str | None,
+        path: str,
+        glob: list[str] | None,
+        literal: bool,
+        ignore_case: bool,
+        context: int,
+        files_only: bool,
+        include_ignored: bool,
+        limit: int,
+        max_bytes: int,
+    ) -> models.SearchResult:
+        async with workspace.lock.shared():
+            found = await searching.search(
+                workspace.guest,
+                workspace.id,
+                workspace.redactor,
+                pattern=pattern,
+                path=path,
+                glob=glob,
+                literal=literal,
+                ignore_case=ignore_case,
+                context=context,
+                files_only=files_only,
+                include_ignored=include_ignored,
+                limit=limit,
                 max_bytes=max_bytes,
             )
         return found.model_copy(update={"content": workspace.redactor.text(found.content)})
