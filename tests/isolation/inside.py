@@ -315,7 +315,7 @@ SHARED: list[tuple[str, str]] = [
     ("renamed", 'for f in "$d"/*; do mv -T "$f" "$d/old"; done; mv -T "$d" "$d.old"'),
     (
         "links to files of this machine",
-        'for i in $(seq 300); do ln -s @made@ "$d/partial-$i"; done; ln -s @made@ "$d/thaw"; ln -s @made@ "$d/frozen"',
+        'for i in $(seq 40); do ln -s @made@ "$d/partial-$i"; done; ln -s @made@ "$d/thaw"; ln -s @made@ "$d/frozen"',
     ),
     ("hard links", 'for f in "$d"/*; do ln "$f" "$d/hard"; ln "$f" /tmp/hard; done'),
     ("made of devices, pipes and directories", 'mknod "$d/c" c 1 3; mkfifo "$d/p"; mkdir "$d/dir"'),
@@ -368,7 +368,7 @@ def _add(area: str, what: str, text: str, engines: tuple[str, ...], short: bool)
         assert "THROUGH" not in said, said
         return _first_line(said)
 
-    ATTEMPTS.append(Attempt(area, what, make, short, engines))
+    ATTEMPTS.append(Attempt(area, what, make, short, engines=engines))
 
 
 for _area, _what, _text, _engines, _short in SCRIPTS:

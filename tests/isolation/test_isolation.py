@@ -33,12 +33,17 @@ def test_there_are_enough_of_them() -> None:
 def test_it_does_not_get_through(arena: Arena, engine: str, attempted: Attempt) -> None:
     if engine not in attempted.engines:
         pytest.skip(f"there is no such way with {engine}")
-    told = attempted.make(arena)
-    arena.holds()
+    try:
+        told = attempted.make(arena)
+        arena.holds()
+    except AssertionError as error:
+        if attempted.pending:
+            pytest.xfail(f"{attempted.pending}: {error}")
+        raise
     TABLE.append((engine, attempted.area, attempted.what, " ".join(told.split())))
 
 
 def test_at_the_end_everybody_else_is_well(arena: Arena) -> None:
-    arena.shared_holds()
+    arena.shared_holds(whole=True)
     arena.lives()
     arena.holds()
