@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
+from pyro_mcp.errors import Conflict, GuestError, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
+from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.models import CommandRecord, ExecResult
 from pyro_mcp.store import CommandRow
 from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
@@ -26,6 +26,9 @@ TIMEOUT_EXIT_CODE = 124
 KILL_AFTER_SECONDS = 2.0
 BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
+MAX_PAUSE_SECONDS = 5.0
+MAX_SKIP = 2**50
+"""Bytes of output that can have been missed."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
 NOTHING = Redactor(())
@@ -98,6 +101,7 @@ class Command:
         return Command(row, self.number, output, redactor)
 
     async def _follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
+        idle = 0
         try:
             while self.running:
                 if stream is None:
@@ -109,13 +113,19 @@ class Command:
                         # It ended and was forgotten, or the machine is another one now.
                         self._end("lost", None)
                         break
+                before = self.output.total_bytes
                 try:
                     await self._consume(stream)
                 finally:
                     await stream.close()
                 # The stream broke off without an end: the agent was frozen for a snapshot, or is gone.
                 stream = None
-        except GuestUnreachable:
+                idle = 0 if self.output.total_bytes > before else idle + 1
+                if self.running and idle > 1:
+                    # An agent that takes connections only to drop them must not keep us busy.
+                    await asyncio.sleep(min(0.05 * 2 ** min(idle, 8), MAX_PAUSE_SECONDS))
+        except GuestError:
+            # It does not answer, or nothing that makes sense: nobody will ever know more of the command.
             self._end("lost", None)
         if self.row.process_id is not None and self.row.status != "lost":
             try:
@@ -149,10 +159,10 @@ class Command:
 
     async def _find_process(self, guest: Guest) -> str:
         """The agent's id of this command, by its label: the daemon may have ended before it kept the id."""
-        answer = (await guest.call("GET", "/v1/processes")).json()
-        for process in answer["processes"]:
-            if process.get("label") == self.row.handle:
-                return str(process["id"])
+        answer = (await guest.call("GET", "/v1/processes")).record()
+        for process in answer.records("processes"):
+            if process.has("label") and process.text("label") == self.row.handle:
+                return process.handle("id")
         raise NotFound(f"The machine knows no process of command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
@@ -173,6 +183,8 @@ class Command:
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
+                if frame.offset > expected + MAX_SKIP:
+                    raise damaged("output begins beyond what anybody could have printed")
                 if frame.offset > expected:
                     # The agent's ring overflowed while nobody followed; say so where it happened.
                     self._flush()
@@ -182,12 +194,12 @@ class Command:
                 expected += len(fresh)
                 self._take(kind, fresh)
             elif frame.type == frames.STARTED:
-                self._known_as(str(json.loads(frame.payload)["id"]))
+                self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
                 self._flush()
-                self._ended_with(json.loads(frame.payload))
+                self._ended_with(Said.of(parsed(frame.payload)).fields)
 
-    def _ended_with(self, record: dict[str, object]) -> None:
+    def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         if record.get("timed_out"):
             self._end("timed_out", TIMEOUT_EXIT_CODE)
@@ -307,6 +319,6 @@ class Command:
 
 
 def _exit_code(code: object, signal: object) -> int | None:
-    if isinstance(code, int):
+    if isinstance(code, int) and 0 <= code <= 255:
         return code
-    return 128 + signal if isinstance(signal, int) else None
+    return 128 + signal if isinstance(signal, int) and 0 < signal < 128 else None
