@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation
@@ -161,3 +162,61 @@ def test_many_operations_at_once_each_get_a_connection(pyro: Pyro) -> None:
     pyro.exec_workspace(workspace, "touch gate")
     for number, handle in enumerate(handles):
         assert pyro.logs_workspace(workspace, handle=handle, wait_seconds=40).output == f"{number}\n"
+
+
+@pytest.fixture
+def own_cache(fresh: Installation, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, to be damaged: only environments and components are the user's."""
+    cache = fresh.root / "cache" / "pyro"
+    cache.mkdir(parents=True)
+    for entry in fresh.locations.cache.iterdir():
+        if entry.name in ("environments", "components"):
+            (cache / entry.name).symlink_to(entry)
+    if (fresh.locations.cache / "firecracker").exists():
+        (cache / "firecracker").mkdir()
+        for entry in (fresh.locations.cache / "firecracker").iterdir():
+            if entry.name != "templates":
+                (cache / "firecracker" / entry.name).symlink_to(entry)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    fresh.environment["XDG_CACHE_HOME"] = str(cache.parent)
+    return cache
+
+
+def test_damaged_agents_templates_and_seeds_are_made_anew(
+    fresh: Installation, own_cache: Path, seed: Path, engine: str
+) -> None:
+    with Pyro() as pyro:
+        assert pyro.exec_workspace(pyro.create_workspace(seed_path=str(seed)).id, "cat file").stdout == "seeded\n"
+        for workspace in pyro.list_workspaces().workspaces:
+            pyro.delete_workspace(workspace.id)
+    fresh.stop_daemon()
+    templates = own_cache / "firecracker" / "templates" if engine == "firecracker" else own_cache / "templates"
+    memory = max((path for path in templates.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    for path in own_cache.glob("agents/*/pyro-agent"):
+        os.truncate(path, 0)
+    with Pyro() as pyro:
+        first = pyro.create_workspace(seed_path=str(seed)).id
+        assert pyro.exec_workspace(first, "cat file").stdout == "seeded\n"
+        assert all(path.stat().st_size > 1_000_000 for path in own_cache.glob("agents/*/pyro-agent"))
+        with memory.open("r+b") as file:  # the daemon runs, and knows this template
+            file.seek(memory.stat().st_size // 2)
+            file.write(os.urandom(4096))
+        (planted,) = fresh.locations.seeds.glob("*/tree/file")
+        planted.write_text("planted\n")
+        second = pyro.create_workspace(seed_path=str(seed), mem_mib=768).id  # no spare of this shape: a restore
+        assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
+
+
+def test_a_snapshot_that_was_changed_on_the_disk_is_refused_by_name(fresh: Installation) -> None:
+    with Pyro() as pyro:
+        workspace = pyro.create_workspace().id
+        pyro.exec_workspace(workspace, "echo kept > file")
+        pyro.create_snapshot(workspace, "one")
+        images = [path for path in fresh.locations.images.rglob("*") if path.is_file()]
+        largest = max(images, key=lambda path: path.stat().st_size)
+        with largest.open("r+b") as file:
+            file.write(b"changed")
+        with pytest.raises(PyroError, match="snapshot") as refused:
+            pyro.reset_workspace(workspace, snapshot="one")
+        assert refused.value.code == "snapshot_damaged"
+        assert pyro.exec_workspace(workspace, "cat file").stdout == "kept\n", "the present machine is untouched"

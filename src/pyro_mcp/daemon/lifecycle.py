@@ -210,6 +210,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")
     idling = asyncio.create_task(_idle(app, registry, stop))
+    checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
     await stop.wait()
@@ -219,13 +220,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
-    for task in (watching, expiring, idling):
+    for task in (watching, expiring, idling, checking):
         task.cancel()
     server.should_exit = True
     server.force_exit = True
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
-            await asyncio.gather(serving, watching, expiring, idling, return_exceptions=True)
+            await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
             await services.close()
             await manager.close()
     except TimeoutError:
@@ -233,6 +234,12 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
             log.error("did not end: %r", task)
     await fleet.close()
     await store.close()
+
+
+async def _check(environments: EnvironmentService, seeds: SeedStore, registry: Registry) -> None:
+    """Look at the trees that workspaces share, once after the start: what is damaged is not served again."""
+    await asyncio.to_thread(environments.check, registry.environments_in_use())
+    await asyncio.to_thread(seeds.check, registry.seeds_in_use())
 
 
 async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.guest.said import Said, damaged
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
@@ -42,6 +42,7 @@ async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> 
                 "POST",
                 "/v1/files/read-many",
                 json_body={"layer": layer, "paths": batch, "max_bytes_each": FILE_CAP},
+                seconds=WORK_SECONDS,
             )
             again: list[str] = []
             for record in answer.record().records("files"):
@@ -106,7 +107,9 @@ async def carry_out(guest: Guest, changes: list[Change]) -> None:
     Raises:
         Conflict: `expectation_failed` where a file is not any more what the change expects.
     """
-    await guest.call("POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]})
+    await guest.call(
+        "POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]}, seconds=WORK_SECONDS
+    )
 
 
 class Attempt:
@@ -192,7 +195,7 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
 
     A file over `FILE_CAP` stands in as a binary one; with `whole` it is an error instead.
     """
-    listing = _listing((await guest.call("GET", "/v1/changes")).record())
+    listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
     if listing["truncated"]:
         raise InvalidInput(
             f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",

@@ -69,8 +69,5 @@ async def launch(
             raise
         command.follow(guest, stream, occupancy.command_ended)
     if stdin is not None:
-        try:
-            await stream.send_stdin(stdin.encode())
-        except OSError:
-            pass  # it ended without reading all of its input
+        command.feed(stream, stdin.encode())
     return command

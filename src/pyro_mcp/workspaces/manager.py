@@ -187,7 +187,7 @@ class WorkspaceManager:
 
     async def reset(self, workspace: Workspace) -> None:
         """A fresh machine at the baseline takes the old one's place, in one write."""
-        async with workspace.lock.exclusive():
+        async with workspace.taken_over("the workspace is being reset"):
             self._registry.get(workspace.id)  # it may have been deleted meanwhile
             row, suspended = workspace.row, workspace.row.suspended
             machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
@@ -201,7 +201,10 @@ class WorkspaceManager:
 
     async def delete(self, workspace: Workspace, cause: str = "it was deleted") -> None:
         """Remove the workspace. Its name is free at once; processes and files go behind the caller's back."""
-        async with workspace.lock.exclusive():
+        if workspace.lock.held_alone and workspace.machine is not None:
+            # A snapshot is being taken, perhaps of a machine that never lets it: nobody will want it.
+            await workspace.machine.destroy()
+        async with workspace.taken_over("the workspace is being deleted"):
             if not self._registry.holds(workspace.id):
                 return
             workspace.row = replace(workspace.row, state="deleting")

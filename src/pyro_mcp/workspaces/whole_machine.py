@@ -159,7 +159,7 @@ class WholeMachine:
         if name is None or name == BASELINE:
             await self._manager.reset(workspace)
             return
-        async with workspace.lock.exclusive():
+        async with workspace.taken_over("the workspace is being reset"):
             self._registry.get(workspace.id)
             row = self._find(workspace, name)
             suspended = workspace.row.suspended

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -42,6 +43,8 @@ BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
 PROBE_SECONDS = float(os.environ.get("PYRO_PROBE_SECONDS") or 5.0)
 """Where KVM exists and its guests spin, this is how long it takes to find out; once per boot of the computer."""
+
+log = logging.getLogger(__name__)
 
 
 class FirecrackerEngine:
@@ -132,6 +135,12 @@ class FirecrackerEngine:
     async def _template_of(self, place: Path, spec: MachineSpec) -> Path:
         variant = place / f"{spec.mem_mib}"
         async with self._locks.setdefault(variant, asyncio.Lock()):
+            if variant.exists():
+                try:
+                    await asyncio.to_thread(SnapshotRecord.read, variant)
+                except EngineError:
+                    log.warning("the template %s is damaged and made anew", variant)
+                    await asyncio.to_thread(shutil.rmtree, variant, True)
             if not variant.exists():
                 machine_id = f"template-{place.name[:8]}-{spec.mem_mib}-{os.getpid()}"
                 machine = await self._boot(

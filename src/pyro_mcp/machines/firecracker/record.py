@@ -81,12 +81,16 @@ class SnapshotRecord:
     """Whether the guest had a seed: a copy needs the same."""
     sizes: dict[str, int]
     """Bytes of each of its files: one that was cut is noticed before a machine runs into its end."""
+    times: dict[str, int] | None = None
+    """When each was last written, in nanoseconds: nothing writes one afterwards. None in those of an earlier pyro."""
 
     @classmethod
     def write(cls, directory: Path, machine: MachineRecord, seeded: bool) -> None:
         """Record what `directory` holds, which is a snapshot of that machine."""
-        sizes = {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}
-        record = cls(machine.vcpu_count, machine.mem_mib, machine.root_digest, seeded, sizes)
+        found = {name: (directory / name).lstat() for name in jail.SNAPSHOT_MODES}
+        sizes = {name: info.st_size for name, info in found.items()}
+        times = {name: info.st_mtime_ns for name, info in found.items()}
+        record = cls(machine.vcpu_count, machine.mem_mib, machine.root_digest, seeded, sizes, times)
         (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(record)))
 
     @classmethod
@@ -94,8 +98,11 @@ class SnapshotRecord:
         """Raises EngineError when the snapshot is not whole."""
         try:
             record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
-            if record.sizes != {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}:
+            found = {name: (directory / name).lstat() for name in jail.SNAPSHOT_MODES}
+            if record.sizes != {name: info.st_size for name, info in found.items()}:
                 raise ValueError("a file was cut")
+            if record.times is not None and record.times != {name: info.st_mtime_ns for name, info in found.items()}:
+                raise ValueError("a file was changed")
             return record
         except (OSError, ValueError, TypeError):
             raise EngineError(

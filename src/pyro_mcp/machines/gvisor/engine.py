@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import time
 from pathlib import Path
 
-from pyro_mcp import enclosure
+from pyro_mcp import enclosure, wholeness
 from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.agents import Agents
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.channel import Channel
-from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state
+from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state, sealed_files
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, RECORD, MachineRecord
 from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+
+log = logging.getLogger(__name__)
 
 
 class GvisorEngine:
@@ -43,8 +47,7 @@ class GvisorEngine:
         self._shown = shown
         self._channels: dict[str, Channel] = {}
         self._templates = cache / "templates"
-        self._agents = cache / "agents"
-        self._agent_source = agent
+        self._agents = Agents(agent, cache / "agents")
         self.limits = limits
         self._boot_id = boot_id()
         self._template_locks: dict[str, asyncio.Lock] = {}
@@ -55,31 +58,12 @@ class GvisorEngine:
             recorded=self._recorded,
             clear=self._clear,
         )
-        self._agent: Path | None = None
 
     def _clear(self, directory: Path) -> None:
         channel = self._channels.pop(directory.name, None)
         if channel is not None:
             channel.close()
         enclosure.unmount(str(directory / "seed" / "tree"))
-
-    async def _install_agent(self) -> Path:
-        """The agent under a name made of its content: snapshots must find the very binary they ran."""
-        if self._agent is None:
-
-            def install() -> Path:
-                content = self._agent_source.read_bytes()
-                place = self._agents / hashlib.sha256(content).hexdigest()[:16] / "pyro-agent"
-                if not place.exists():
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    partial = place.with_name(f"partial-{os.getpid()}")
-                    partial.write_bytes(content)
-                    partial.chmod(0o755)
-                    os.replace(partial, place)
-                return place
-
-            self._agent = await asyncio.to_thread(install)
-        return self._agent
 
     async def _prepare(self, machine_id: str, root: RootTree, agent: Path) -> Path:
         directory = self._machines / machine_id
@@ -102,15 +86,30 @@ class GvisorEngine:
 
     async def template(self, root: RootTree, vcpu_count: int) -> Path:
         with engine_errors():
-            agent = await self._install_agent()
+            agent = await asyncio.to_thread(self._agents.current)
             runsc = await asyncio.to_thread(self._runsc.path.stat)
+            tree = await asyncio.to_thread(root.path.stat)
         key = hashlib.sha256(
             "\n".join(
-                [root.digest, str(vcpu_count), agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]
+                # The inode: a tree that was built again is another one to a checkpoint's open files.
+                [
+                    root.digest,
+                    str(tree.st_ino),
+                    str(vcpu_count),
+                    agent.parent.name,
+                    str(runsc.st_size),
+                    str(runsc.st_mtime_ns),
+                    *FLAGS,
+                ]
             ).encode()
         ).hexdigest()[:24]
         place = self._templates / key
         async with self._template_locks.setdefault(key, asyncio.Lock()):
+            if place.exists():
+                damage = await asyncio.to_thread(wholeness.broken, place)
+                if damage is not None:
+                    log.warning("the template %s is made anew: %s", key, damage)
+                    await asyncio.to_thread(shutil.rmtree, place, True)
             if not place.exists():
                 machine_id = f"template-{key[:8]}-{os.getpid()}"
                 await self._make_template(MachineSpec(machine_id, root, vcpu_count, mem_mib=1024), place)
@@ -127,6 +126,8 @@ class GvisorEngine:
                 self._templates.mkdir(parents=True, exist_ok=True)
                 await machine.snapshot(partial)
                 (partial / "environment").write_text(spec.root.digest)
+                # With hashes: every machine of this environment begins as these bytes.
+                await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=True)
             try:
                 os.rename(partial, place)
             except OSError:
@@ -135,7 +136,7 @@ class GvisorEngine:
             await self.destroy(spec.id)
 
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
-        agent = await self._install_agent()
+        agent = await asyncio.to_thread(self._agents.current)
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec.id, spec.root, agent)
             await self._runsc.run(
@@ -175,6 +176,13 @@ class GvisorEngine:
 
     async def _agent_of(self, snapshot: Path) -> Path:
         """The agent that runs in a snapshot."""
+        damage = await asyncio.to_thread(wholeness.broken, snapshot)
+        if damage is not None and (snapshot / wholeness.SEAL).exists():
+            raise EngineError(
+                f"The snapshot {snapshot.name} was changed on this machine's disk: {damage}.",
+                hint="It is not used, because nobody knows what it would bring back. Delete it.",
+                code="snapshot_damaged",
+            )
         try:
             name, _, channel = (snapshot / AGENT_NAME).read_text().partition(" ")
         except OSError:
@@ -187,15 +195,7 @@ class GvisorEngine:
                 hint="It cannot be brought back safely: delete it. A reset without a snapshot goes to the baseline.",
                 code="snapshot_of_earlier_pyro",
             )
-        current = await self._install_agent()
-        agent = current if name == current.parent.name else self._agents / name / current.name
-        if not agent.exists():
-            raise EngineError(
-                f"The agent {name} that runs in this snapshot is not kept any more.",
-                hint="It was made by another version of pyro, and its cache was removed since. Delete the snapshot.",
-                code="snapshot_agent_missing",
-            )
-        return agent
+        return await asyncio.to_thread(self._agents.named, name)
 
     async def _started(self, spec: MachineSpec, directory: Path, agent: Path) -> GvisorMachine:
         sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))

@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pyro_mcp import enclosure
+from pyro_mcp import enclosure, wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
@@ -75,6 +75,7 @@ class GvisorMachine:
                     f"--image-path={partial}",
                     self.id,
                 )
+                await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=False)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
@@ -87,15 +88,12 @@ class GvisorMachine:
 
         It looks for a socket again at once. There is none until the checkpoint is made; the copy finds one of its own.
         """
+        await self.guest.call("GET", "/v1/health")  # a stopped one is found out before anything is closed
         last = await self.connect()
-
-        async def this_one() -> Streams:
-            return last
-
         self._channel.hush()
         try:
             async with asyncio.timeout(AGENT_SECONDS):
-                await Guest(this_one).call("POST", "/v1/freeze", json_body={})
+                await self.guest.call("POST", "/v1/freeze", json_body={}, connection=last)
         except TimeoutError:
             raise EngineError(
                 f"The agent did not come to rest within {AGENT_SECONDS:.0f} s; the snapshot was given up.",
@@ -132,6 +130,11 @@ class GvisorMachine:
 
     async def destroy(self) -> None:
         await self._endings.destroy(self.id)
+
+
+def sealed_files(image: Path) -> list[str]:
+    """The files of an image, which nothing may change any more."""
+    return sorted(entry.name for entry in os.scandir(image) if entry.name != wholeness.SEAL)
 
 
 def pids_from_state(runsc_root: Path, machine_id: str) -> tuple[int, int]:
