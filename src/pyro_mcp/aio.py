@@ -45,7 +45,7 @@ def _twin(
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
         record = await self.call(operation, arguments, on_event=self._on_event)
-        return operation.result.model_validate(record)  # type: ignore[return-value]
+        return operation.result.model_validate(record, extra="ignore")  # type: ignore[return-value]
 
     return cast("Callable[Concatenate[AsyncPyro, P], Coroutine[Any, Any, R]]", call)
 
@@ -183,6 +183,8 @@ class AsyncPyro:
     logs_workspace = _twin(AllOperations.logs_workspace)
     list_workspace_files = _twin(AllOperations.list_workspace_files)
     read_workspace_file = _twin(AllOperations.read_workspace_file)
+    edit_workspace_file = _twin(AllOperations.edit_workspace_file)
+    search_workspace = _twin(AllOperations.search_workspace)
     write_workspace_file = _twin(AllOperations.write_workspace_file)
     apply_workspace_patch = _twin(AllOperations.apply_workspace_patch)
     diff_workspace = _twin(AllOperations.diff_workspace)
@@ -269,7 +271,7 @@ class AsyncExecStream:
         if record is not first:
             listed = await self._pyro.call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
             record = ended_record(first, record, streams, bound, duration_of(first, listed, begun))
-        self._result = ExecResult.model_validate(record)
+        self._result = ExecResult.model_validate(record, extra="ignore")
 
 
 def _end(said: asyncio.Queue[Event | None], work: asyncio.Future[Any]) -> None:

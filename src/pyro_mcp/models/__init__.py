@@ -12,7 +12,18 @@ from pyro_mcp.models.base import (
     WorkspaceState,
 )
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RunResult
-from pyro_mcp.models.files import ChangedFile, Diff, FileContent, FileEntry, FileList, FileWritten, PatchApplied
+from pyro_mcp.models.files import (
+    ChangedFile,
+    Diff,
+    FileContent,
+    FileEdited,
+    FileEntry,
+    FileList,
+    FileWritten,
+    HunkPlaced,
+    PatchApplied,
+    SearchResult,
+)
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
@@ -47,6 +58,7 @@ __all__ = [
     "ExecStatus",
     "Exported",
     "FileContent",
+    "FileEdited",
     "FileEntry",
     "FileList",
     "FileWritten",
@@ -54,6 +66,7 @@ __all__ = [
     "History",
     "HistoryEvent",
     "HostCheck",
+    "HunkPlaced",
     "Landed",
     "Logs",
     "NetworkPolicy",
@@ -62,6 +75,7 @@ __all__ = [
     "PublishedPort",
     "Record",
     "RunResult",
+    "SearchResult",
     "SecretInfo",
     "SeedInfo",
     "Service",
