@@ -27,10 +27,10 @@ from pyro_mcp import models
 from pyro_mcp.errors import Conflict, NotFound, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.moments import Images, Moment
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.secrets import NONE, Secrets, Vault
 from pyro_mcp.workspaces.workspace import Workspace
 
