@@ -59,6 +59,8 @@ type journal struct {
 	stage  string
 	number int
 	undo   []func()
+	// last is set for the last change of all: nothing can fail after it, so that it need not be taken back.
+	last bool
 }
 
 func newJournal(root *os.Root) (*journal, error) {
@@ -160,21 +162,63 @@ func (j *journal) makeParents(name string) error {
 	return nil
 }
 
-// place puts a staged thing at its path; a non-empty directory there is never replaced.
+// place puts a staged thing at its path in one rename, so that a reader finds the old file or the new one at every
+// moment; a directory there is never replaced.
 func (j *journal) place(staged, name string) error {
-	if info, err := j.root.Lstat(name); err == nil {
-		if info.IsDir() {
-			return fail(409, "is_directory", "%s is a directory.", shown(name))
+	info, err := j.root.Lstat(name)
+	if err != nil {
+		if err := j.root.Rename(staged, name); err != nil {
+			return err
 		}
-		if err := j.setAside(name); err != nil {
+		j.did(func() { j.root.RemoveAll(name) })
+		return nil
+	}
+	if info.IsDir() {
+		return fail(409, "is_directory", "%s is a directory.", shown(name))
+	}
+	kept := ""
+	if !j.last {
+		if kept, err = j.keep(name, info); err != nil {
 			return err
 		}
 	}
 	if err := j.root.Rename(staged, name); err != nil {
 		return err
 	}
-	j.did(func() { j.root.RemoveAll(name) })
+	if kept != "" {
+		j.did(func() { j.root.Rename(kept, name) })
+	}
 	return nil
+}
+
+// keep gives what stands at a path a second name in the stage, from which it can be put back.
+func (j *journal) keep(name string, info os.FileInfo) (string, error) {
+	kept := j.temporary()
+	if j.root.Link(name, kept) == nil {
+		return kept, nil
+	}
+	// Some file systems link nothing, and some no symbolic links.
+	if info.Mode()&os.ModeSymlink != 0 {
+		target, err := j.root.Readlink(name)
+		if err != nil {
+			return "", err
+		}
+		return kept, j.root.Symlink(target, kept)
+	}
+	if !info.Mode().IsRegular() {
+		return kept, j.setAside(name) // a pipe or a device: nobody reads it as a file
+	}
+	content, err := j.root.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	if err := j.root.WriteFile(kept, content, 0o600); err != nil {
+		return "", err
+	}
+	if err := j.root.Chmod(kept, info.Mode()); err != nil {
+		return "", err
+	}
+	return kept, j.root.Chtimes(kept, info.ModTime(), info.ModTime())
 }
 
 func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
@@ -218,6 +262,7 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	for i := range request.Changes {
 		c := &request.Changes[i]
 		results[i] = applied{asked[i], actionOf(root, c)}
+		j.last = i == len(request.Changes)-1
 		if err := j.carryOut(c, staged[i]); err != nil {
 			j.rollback()
 			return fileError(err, request.Changes[i].Path)

@@ -1,25 +1,24 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
-const thawPoll = time.Millisecond // the host cannot signal a frozen guest
+const freezeAnswer = 5 * time.Second // a client that does not read its answer keeps no machine frozen
 
-// serveForever serves, and freezes when asked: the listener and all connections close, and it listens again
-// once the host says `thaw`. A restored copy wakes up in that very wait.
+// serveForever serves, and freezes when asked: all connections close, and it begins anew. A daemon that listens for the
+// agent's connections has stopped to do so before it asks, so the agent then waits for one that does; a restored copy
+// wakes up in that very wait, and finds its own daemon.
 func (a *agent) serveForever() error {
+	kind, rest, _ := strings.Cut(a.listen, ":")
 	for {
-		listener, err := openListener(a.listen)
+		listener, err := openListener(kind, rest)
 		if err != nil {
 			return err
 		}
@@ -27,52 +26,49 @@ func (a *agent) serveForever() error {
 		tracked := &trackingListener{Listener: listener, open: map[net.Conn]struct{}{}}
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(tracked) }()
+		var asked net.Conn
 		select {
 		case err := <-done:
 			return err
-		case <-a.freeze:
+		case asked = <-a.freeze:
 		}
+		tracked.leave(asked)
 		server.Close()
 		tracked.closeAll() // upgraded connections are not the server's any more
 		<-done
 		a.egress.drop()
-		if path, ok := strings.CutPrefix(a.listen, "unix:"); ok {
-			os.Remove(path)
-			// Only now is nothing open any more that a checkpoint would choke on.
-			os.WriteFile(filepath.Join(filepath.Dir(path), "frozen"), nil, 0o600)
-			waitForThaw(filepath.Join(filepath.Dir(path), "thaw"))
-		}
-		// A second request to freeze that came together with the first one is done with.
-		select {
-		case <-a.freeze:
-		default:
+		a.answerFreeze(asked)
+		// Others that asked at the same time are done with, too: their connections were closed.
+		for more := true; more; {
+			select {
+			case asked = <-a.freeze:
+				asked.Close()
+			default:
+				more = false
+			}
 		}
 	}
 }
 
-// waitForThaw looks for a file, and takes it away. One stat a round: a pool machine spends its life here.
-func waitForThaw(path string) {
-	var stat syscall.Stat_t
-	for {
-		if syscall.Lstat(path, &stat) == nil && os.Remove(path) == nil {
-			return
-		}
-		time.Sleep(thawPoll)
-	}
+// answerFreeze says that nothing is open any more but this very connection, whose end is the proof.
+func (a *agent) answerFreeze(asked net.Conn) {
+	const body = `{"frozen":true}`
+	asked.SetDeadline(time.Now().Add(freezeAnswer))
+	fmt.Fprintf(asked, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	asked.Close()
 }
 
 func (a *agent) startFreeze(w http.ResponseWriter, r *http.Request) error {
 	// Read first: a client that is still sending when all is closed would never see the answer.
-	io.Copy(io.Discard, r.Body)
-	// Out before anything is closed: a busy machine may take longer than the server is given to shut down.
-	const answer = `{"freezing":true}`
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-	io.WriteString(w, answer)
-	http.NewResponseController(w).Flush()
+	io.Copy(io.Discard, io.LimitReader(r.Body, maxHeader))
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
 	select {
-	case a.freeze <- struct{}{}:
+	case a.freeze <- conn:
 	default:
+		conn.Close() // so many have asked already
 	}
 	return nil
 }
@@ -120,6 +116,17 @@ func (c *trackedConn) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return nil
+}
+
+// leave keeps a connection out of `closeAll`.
+func (l *trackingListener) leave(conn net.Conn) {
+	l.lock.Lock()
+	for tracked := range l.open {
+		if tracked == conn {
+			delete(l.open, tracked)
+		}
+	}
+	l.lock.Unlock()
 }
 
 func (l *trackingListener) closeAll() {

@@ -1,15 +1,14 @@
 // The guest agent: the first process of a pyro machine and its only link to the daemon.
 //
-// It serves docs/agent-protocol.md on a unix socket (gVisor) or on vsock (Firecracker). Standard library only.
+// It serves docs/agent-protocol.md on connections that it dials to the daemon (gVisor) or on vsock (Firecracker).
+// Standard library only.
 package main
 
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"runtime/debug"
-	"strings"
 )
 
 // Version of the protocol that this agent speaks.
@@ -22,7 +21,7 @@ func main() {
 	if len(os.Args) > 3 && os.Args[1] == inTerminal {
 		becomeInTerminal(os.Args[2:])
 	}
-	listen := flag.String("listen", "unix:/pyro/run/agent.sock", "unix:PATH or vsock:PORT")
+	listen := flag.String("listen", "dial:/pyro/run/agent.sock", "dial:PATH, vsock:PORT or unix:PATH")
 	workspace := flag.String("workspace", "/workspace", "the directory that file operations are confined to")
 	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")
 	upper := flag.String("upper", "/pyro/upper", "a writable file system for what changes")
@@ -50,16 +49,4 @@ func main() {
 		fmt.Fprintln(os.Stderr, "pyro-agent:", err)
 		os.Exit(1)
 	}
-}
-
-func openListener(address string) (net.Listener, error) {
-	kind, rest, _ := strings.Cut(address, ":")
-	switch kind {
-	case "unix":
-		os.Remove(rest)
-		return net.Listen("unix", rest)
-	case "vsock":
-		return listenVsock(rest)
-	}
-	return nil, fmt.Errorf("unknown address %q", address)
 }

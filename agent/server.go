@@ -37,11 +37,11 @@ type agent struct {
 	setupLock  sync.Mutex
 	applyLock  sync.Mutex
 	lower      atomic.Pointer[string]
-	freeze     chan struct{}
+	freeze     chan net.Conn
 }
 
 func newAgent(c config) *agent {
-	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan struct{}, 1)}
+	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
 }
 
 // apiError is an error with its place in the protocol.
@@ -146,6 +146,7 @@ func (a *agent) routes() http.Handler {
 	add("GET /v1/files/list", a.listFiles)
 	add("GET /v1/files/read", a.readFile)
 	add("POST /v1/files/read-many", a.readMany)
+	add("POST /v1/files/search", a.searchFiles)
 	add("POST /v1/files/apply", a.applyFiles)
 	add("GET /v1/tar", a.tarOut)
 	add("PUT /v1/tar", a.tarIn)

@@ -12,7 +12,7 @@ from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.components import find_runsc
-from pyro_mcp.machines.gvisor.engine import FLAGS
+from pyro_mcp.machines.gvisor.runsc import FLAGS
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
 
 

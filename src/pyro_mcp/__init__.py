@@ -11,23 +11,158 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from pyro_mcp.aio import AsyncPyro as AsyncPyro
-    from pyro_mcp.errors import *  # noqa: F403
-    from pyro_mcp.models import *  # noqa: F403
-    from pyro_mcp.sdk import Pyro as Pyro
+    from pyro_mcp.aio import AsyncPyro
+    from pyro_mcp.errors import (
+        Cancelled,
+        ComponentMissing,
+        Conflict,
+        DaemonUnavailable,
+        EngineError,
+        GuestError,
+        GuestUnreachable,
+        InternalError,
+        InvalidInput,
+        MachineLost,
+        NotFound,
+        NotPermitted,
+        PatchMismatch,
+        PyroError,
+        Unsupported,
+    )
+    from pyro_mcp.models import (
+        NAME_PATTERN,
+        ChangedFile,
+        CommandRecord,
+        Component,
+        Deleted,
+        Diff,
+        Doctor,
+        EngineName,
+        EngineStatus,
+        Environment,
+        EnvironmentList,
+        ExecResult,
+        ExecStatus,
+        Exported,
+        FileContent,
+        FileEdited,
+        FileEntry,
+        FileList,
+        FileWritten,
+        Forked,
+        History,
+        HistoryEvent,
+        HostCheck,
+        HunkPlaced,
+        Landed,
+        Logs,
+        NetworkPolicy,
+        PatchApplied,
+        Pruned,
+        PublishedPort,
+        Record,
+        RunResult,
+        SearchResult,
+        SecretInfo,
+        SeedInfo,
+        Service,
+        ServiceList,
+        ServiceLogs,
+        ServiceState,
+        Shell,
+        ShellOutput,
+        Snapshot,
+        SnapshotDeleted,
+        SnapshotList,
+        Synced,
+        Workspace,
+        WorkspaceList,
+        WorkspaceState,
+    )
+    from pyro_mcp.sdk import Pyro
 
-_HOMES = {"Pyro": "pyro_mcp.sdk", "AsyncPyro": "pyro_mcp.aio"}
+__all__ = [
+    "NAME_PATTERN",
+    "AsyncPyro",
+    "Cancelled",
+    "ChangedFile",
+    "CommandRecord",
+    "Component",
+    "ComponentMissing",
+    "Conflict",
+    "DaemonUnavailable",
+    "Deleted",
+    "Diff",
+    "Doctor",
+    "EngineError",
+    "EngineName",
+    "EngineStatus",
+    "Environment",
+    "EnvironmentList",
+    "ExecResult",
+    "ExecStatus",
+    "Exported",
+    "FileContent",
+    "FileEdited",
+    "FileEntry",
+    "FileList",
+    "FileWritten",
+    "Forked",
+    "GuestError",
+    "GuestUnreachable",
+    "History",
+    "HistoryEvent",
+    "HostCheck",
+    "HunkPlaced",
+    "InternalError",
+    "InvalidInput",
+    "Landed",
+    "Logs",
+    "MachineLost",
+    "NetworkPolicy",
+    "NotFound",
+    "NotPermitted",
+    "PatchApplied",
+    "PatchMismatch",
+    "Pruned",
+    "PublishedPort",
+    "Pyro",
+    "PyroError",
+    "Record",
+    "RunResult",
+    "SearchResult",
+    "SecretInfo",
+    "SeedInfo",
+    "Service",
+    "ServiceList",
+    "ServiceLogs",
+    "ServiceState",
+    "Shell",
+    "ShellOutput",
+    "Snapshot",
+    "SnapshotDeleted",
+    "SnapshotList",
+    "Synced",
+    "Unsupported",
+    "Workspace",
+    "WorkspaceList",
+    "WorkspaceState",
+    "__version__",
+]
+
+_HOMES = {"AsyncPyro": "pyro_mcp.aio", "Pyro": "pyro_mcp.sdk"}
 
 
 def __getattr__(name: str) -> Any:
-    if name[:1].isupper():
+    if name in __all__:
         import importlib
 
         for home in [_HOMES[name]] if name in _HOMES else ["pyro_mcp.errors", "pyro_mcp.models"]:
-            found = getattr(importlib.import_module(home), name, None)
-            if getattr(found, "__module__", None) == home:
-                return found
+            module = importlib.import_module(home)
+            if hasattr(module, name):
+                return getattr(module, name)
     raise AttributeError(f"module 'pyro_mcp' has no attribute {name!r}")
 
 
-__all__ = ["AsyncPyro", "Pyro", "__version__"]
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pyro_mcp.cli import main
+from pyro_mcp.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

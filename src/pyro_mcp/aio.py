@@ -183,6 +183,8 @@ class AsyncPyro:
     logs_workspace = _twin(AllOperations.logs_workspace)
     list_workspace_files = _twin(AllOperations.list_workspace_files)
     read_workspace_file = _twin(AllOperations.read_workspace_file)
+    edit_workspace_file = _twin(AllOperations.edit_workspace_file)
+    search_workspace = _twin(AllOperations.search_workspace)
     write_workspace_file = _twin(AllOperations.write_workspace_file)
     apply_workspace_patch = _twin(AllOperations.apply_workspace_patch)
     diff_workspace = _twin(AllOperations.diff_workspace)

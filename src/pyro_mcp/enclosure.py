@@ -36,6 +36,13 @@ MS_SLAVE = 0x80000
 MS_SHARED = 0x100000
 MNT_DETACH = 0x2
 UMOUNT_NOFOLLOW = 0x8  # include/linux/fs.h
+# The numbers are the same on every architecture (include/uapi/asm-generic/unistd.h).
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = (ctypes.c_long(number) for number in (428, 429, 442))
+_AT_FDCWD = -100  # include/uapi/linux/fcntl.h
+_AT_EMPTY_PATH = 0x1000
+_OPEN_TREE_CLONE = 0x1  # include/uapi/linux/mount.h
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOUNT_ATTR_RDONLY = 0x1
 MINIMUM_IDS = 65536
 """A Debian tree uses ids up to 65534 (nobody)."""
 
@@ -65,14 +72,68 @@ def unmount(target: str) -> None:
             raise OSError(number, f"umount {target}: {os.strerror(number)}")
 
 
+class _MountAttributes(ctypes.Structure):
+    """struct mount_attr of include/uapi/linux/mount.h."""
+
+    _fields_ = [
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    ]
+
+
 def bind_read_only(source: Path, target: Path) -> None:
-    """Show `source` at `target`, read-only on this side as well."""
-    mount(str(source), str(target), MS_BIND)
+    """Show `source` at `target`, read-only from its first moment on, wherever the mount propagates to.
+
+    A mount that is bound and then remounted read-only reaches its slaves, which are the running machines, writable
+    (measured); so this one is made read-only while it is nowhere yet. What it cannot be made read-only is not shown.
+
+    Raises:
+        OSError: ENOSYS where the kernel is older than 5.12; or as mount(2).
+    """
+    tree = _libc.syscall(_OPEN_TREE, _AT_FDCWD, os.fsencode(source), _OPEN_TREE_CLONE | os.O_CLOEXEC)
+    _check(min(tree, 0), f"open_tree {source}")
     try:
-        mount("none", str(target), MS_BIND | MS_REMOUNT | MS_RDONLY)
-    except OSError:
-        unmount(str(target))
-        raise
+        read_only = _MountAttributes(attr_set=_MOUNT_ATTR_RDONLY)
+        size = ctypes.c_size_t(ctypes.sizeof(read_only))
+        result = _libc.syscall(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(read_only), size)
+        _check(result, f"mount_setattr {source}")
+        result = _libc.syscall(_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(result, f"mount {target}")
+    finally:
+        os.close(tree)
+
+
+class Shown:
+    """Read-only twins of the directories that machines are shown something of.
+
+    What a machine is given by a path below one of these is read-only in the host's own mount table, because a mount
+    that is bound from a read-only one is read-only itself. A twin of a shared mount is its peer: what is mounted below
+    the one appears below the other.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._twins: list[tuple[Path, Path]] = []
+
+    def add(self, directory: Path) -> None:
+        """Make the twin of `directory`, in this process's mount namespace."""
+        twin = self._place / f"{len(self._twins)}-{directory.name}"
+        twin.mkdir(mode=0o700, parents=True, exist_ok=True)
+        bind_read_only(directory, twin)
+        self._twins.append((directory, twin))
+
+    def __call__(self, path: Path) -> Path:
+        """The read-only path of what is at `path`.
+
+        Raises:
+            ValueError: there is none. A defect of pyro's: better no machine than one that is shown a writable path.
+        """
+        for directory, twin in self._twins:
+            if path.is_relative_to(directory):
+                return twin / path.relative_to(directory)
+        raise ValueError(f"{path} is below nothing that machines may be shown")
 
 
 def make_shared(directory: Path) -> None:

@@ -35,7 +35,8 @@ class PyroError(Exception):
         self.details = details or {}
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        # A message of several lines ends with something quoted, which the advice must not be glued to.
+        return f"{self.message}{chr(10) if chr(10) in self.message else ' '}{self.hint}".strip()
 
     def to_record(self) -> dict[str, Any]:
         """The error as it crosses a socket or is printed with `--json`."""

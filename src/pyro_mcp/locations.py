@@ -56,6 +56,20 @@ class Locations:
         return self.state / "microvms"
 
     @property
+    def shown(self) -> Path:
+        """Where the daemon mounts read-only twins of what machines are shown; empty directories to everybody else."""
+        return self.state / "shown"
+
+    @property
+    def agents(self) -> Path:
+        """The guest agents that machines and snapshots run, each under a name made of its content."""
+        return self.cache / "agents"
+
+    @property
+    def environments(self) -> Path:
+        return self.cache / "environments"
+
+    @property
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,88 @@ def test_a_socket_in_a_tree_is_skipped_and_named(pyro: Pyro, tmp_path: Path) -> 
     assert created.seed is not None
     assert created.seed.files == 1
     assert any("sock" in line for line in created.seed.skipped)
+
+
+def test_patches_side_by_side_to_one_file_all_apply(pyro: Pyro, workspace: str) -> None:
+    pyro.write_workspace_file(workspace, "many.txt", "".join(f"line {i}\n" for i in range(60)))
+
+    def patch(number: int) -> None:
+        line = number * 10 + 4
+        hunk = f"@@ -{line},3 +{line},3 @@\n line {line - 1}\n-line {line}\n+LINE {line}\n line {line + 1}\n"
+        with Pyro() as other:
+            other.apply_workspace_patch(workspace, f"--- a/many.txt\n+++ b/many.txt\n{hunk}")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(patch, range(6)))
+    assert pyro.read_workspace_file(workspace, "many.txt").content.count("LINE") == 6
+
+
+def test_a_reader_finds_a_file_at_every_moment(pyro: Pyro, workspace: str) -> None:
+    """Writes and patches replace a file in one rename."""
+    pyro.write_workspace_file(workspace, "read.txt", "0\n")
+    loop = (
+        "import pathlib, sys\np = pathlib.Path('read.txt'); n = missing = 0\n"
+        "while not pathlib.Path('stop').exists():\n"
+        "    n += 1\n    try:\n        assert p.read_text().strip().isdigit()\n"
+        "    except FileNotFoundError:\n        missing += 1\n"
+        "print(n, missing)\n"
+    )
+    pyro.write_workspace_file(workspace, "loop.py", loop)
+    running = pyro.exec_workspace(workspace, "python3 loop.py", wait_seconds=0)
+    for i in range(40):
+        if i % 2:
+            pyro.write_workspace_file(workspace, "read.txt", f"{i}\n")
+        else:
+            both = "".join(f"--- a/{n}\n+++ b/{n}\n@@ -1 +1 @@\n-{max(i - 1, 0)}\n+{i}\n" for n in ["read.txt"])
+            pyro.apply_workspace_patch(workspace, both + f"--- /dev/null\n+++ b/new{i}\n@@ -0,0 +1 @@\n+x\n")
+    pyro.write_workspace_file(workspace, "stop", "")
+    done = pyro.logs_workspace(workspace, handle=running.handle, wait_seconds=30)
+    reads, missing = done.output.split()
+    assert int(reads) > 20 and missing == "0"
+
+
+def test_exact_edits(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "mkdir d && printf 'one\\ntwo\\n' > d/f && chmod 755 d/f && ln -s d/f link")
+    done = pyro.edit_workspace_file(workspace, "link", "two", "three\nfour")
+    assert (done.path, done.replacements, done.insertions, done.deletions) == ("/workspace/d/f", 1, 2, 1)
+    both = [{"old_string": "one", "new_string": "1"}, {"old_string": "four", "new_string": "4"}]
+    assert pyro.edit_workspace_file(workspace, "d/f", edits=both).replacements == 2
+    shown = pyro.exec_workspace(workspace, "cat d/f; stat -c %a d/f; readlink link").stdout
+    assert shown == "1\nthree\n4\n755\nd/f\n"
+    half = [{"old_string": "1", "new_string": "one"}, {"old_string": "nowhere", "new_string": ""}]
+    with pytest.raises(PatchMismatch, match="Edit 2"):
+        pyro.edit_workspace_file(workspace, "d/f", edits=half)
+    assert pyro.read_workspace_file(workspace, "d/f").content == "1\nthree\n4\n"
+    assert pyro.edit_workspace_file(workspace, "new/file", "", "text\n").created
+    pyro.exec_workspace(workspace, "ln -s /etc/passwd out; ln -s loop loop")
+    for name in ("out", "loop", "d", "missing"):
+        with pytest.raises(PyroError):
+            pyro.edit_workspace_file(workspace, name, "root", "toor")
+
+
+def test_search(pyro: Pyro, project: Path) -> None:
+    (project / "src" / "deep").mkdir()
+    (project / "src" / "deep" / "more.py").write_text("x = 1\n# TODO: add tests\ny = 2\n")
+    ws = pyro.create_workspace("debian:12", seed_path=str(project), secrets={"KEY": "hunter22secret"}).id
+    pyro.exec_workspace(ws, "mkdir -p build node_modules/z && echo TODO > build/out && echo TODO > node_modules/z/i.js")
+    pyro.exec_workspace(
+        ws, "printf 'token hunter22secret\\n' > leak; printf 'TODO\\0' > bin; echo 'TODO [1]' > new.txt"
+    )
+    found = pyro.search_workspace(ws, "TODO")
+    assert found.content == "new.txt:1:TODO [1]\nsrc/deep/more.py:2:# TODO: add tests"
+    assert (found.matches, found.files, found.skipped_binary, found.skipped_ignored) == (2, 2, 1, 2)
+    around = pyro.search_workspace(ws, "todo", ignore_case=True, glob=["*.py"], context=1)
+    assert around.content == (
+        "src/deep/more.py-1-x = 1\nsrc/deep/more.py:2:# TODO: add tests\nsrc/deep/more.py-3-y = 2"
+    )
+    assert pyro.search_workspace(ws, "[1]", literal=True).content == "new.txt:1:TODO [1]"
+    assert pyro.search_workspace(ws, "TODO", include_ignored=True, files_only=True).files == 4
+    assert pyro.search_workspace(ws, glob=["*.py", "!src/deep"]).content == "src/calc.py\ntest_calc.py"
+    cut = pyro.search_workspace(ws, "TODO", limit=1)
+    assert cut.shown == 1 and cut.truncated and "1 more" in cut.hint
+    # A pattern does not tell what a secret is.
+    assert "hunter22" not in pyro.search_workspace(ws, "token").content
+    assert pyro.search_workspace(ws, "hunter2").matches == 0
+    for bad in ({"pattern": "("}, {"pattern": "x", "path": "../.."}, {}):
+        with pytest.raises(InvalidInput):
+            pyro.search_workspace(ws, **bad)  # type: ignore[arg-type]

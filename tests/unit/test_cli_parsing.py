@@ -74,7 +74,9 @@ def test_only_what_was_said_is_sent() -> None:
 @pytest.mark.parametrize(
     ("line", "message", "hint"),
     [
-        ("workspace exec w ls", "after `--`", "-- ls -l"),
+        ("workspace exec w --cwdd /x ls", "no option --cwdd", "--cwd"),
+        ("workspace create --see x", "no option --see", "--seed-path"),
+        ("workspace create --secretfile x", "no option --secretfile", "--secret-file"),
         ("workspace exec w", "command to run is missing", "-- ls"),
         ("workspace exec w --", "no command after", ""),
         ("workspace exec -- ls", "WORKSPACE is missing", "--help"),

@@ -10,7 +10,6 @@ import stat
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import given
@@ -18,13 +17,15 @@ from hypothesis import strategies as st
 
 from pyro_mcp.errors import ComponentMissing, EngineError, GuestUnreachable, InvalidInput
 from pyro_mcp.machines import choice
+from pyro_mcp.machines.endings import Endings
 from pyro_mcp.machines.firecracker import cell, components, erofs, images, jail, kernel, lz4
 from pyro_mcp.machines.firecracker import machine as machines
 from pyro_mcp.machines.firecracker.components import find_firecracker
-from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.initramfs import Member, cpio
-from pyro_mcp.machines.firecracker.machine import FirecrackerMachine, MachineRecord, SnapshotRecord
+from pyro_mcp.machines.firecracker.machine import FirecrackerMachine
+from pyro_mcp.machines.firecracker.record import MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
+from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId
 
 
@@ -426,7 +427,10 @@ def test_a_machine_that_still_writes_a_snapshot_holds_up_its_connections_and_no_
             writer.close()
 
         console = os.open("/dev/null", os.O_RDONLY)
-        machine = FirecrackerMachine(cast("FirecrackerEngine", None), tmp_path, _record(), console)
+        endings = Endings(tmp_path, Limits(), record="", recorded=lambda _: [], clear=lambda _: None)
+        machine = FirecrackerMachine(
+            tmp_path, _record(), console, endings=endings, seeds=tmp_path, limits=lambda: "none"
+        )
         async with await asyncio.start_unix_server(answer, str(tmp_path / "cell" / "api.sock")):
             await machine.wake()
             assert asked == []

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
-from pyro_mcp.workspaces import landing
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
-from pyro_mcp.workspaces.landing import Landed, is_dot_git, land
+from pyro_mcp.landing import objects, repository
+from pyro_mcp.landing.land import Landed, is_dot_git, land
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
 
 DIR = FileVersion("dir", mode=0o755)
 TEN = b"".join(b"line %d\n" % i for i in range(10))
@@ -527,13 +527,13 @@ def test_a_branch_that_moves_meanwhile_is_not_overwritten(
     if exists:
         git(repo, "branch", "work")
     git(repo, "commit", "-qm", "later", "--allow-empty")
-    real = landing._Objects.commit
+    real = objects.Objects.commit
 
     def moving(*arguments: object) -> str:
         git(repo, "branch", "-f", "work", "main")
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(landing._Objects, "commit", moving)
+    monkeypatch.setattr(objects.Objects, "commit", moving)
     with pytest.raises(Conflict) as caught:
         put(repo, EDIT)
     assert caught.value.code == "branch_moved"
@@ -550,7 +550,7 @@ def test_a_git_that_hangs_is_ended_with_a_clear_error(
     fake.write_text("#!/bin/sh\nexec sleep 30\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(landing, "_GIT_SECONDS", 0.2)
+    monkeypatch.setattr(repository, "GIT_SECONDS", 0.2)
     with pytest.raises(EngineError) as caught:
         put(repo, EDIT, base=seed)
     assert caught.value.code == "git_timeout"

@@ -110,7 +110,13 @@ def test_what_a_resource_left_out_is_said() -> None:
 
 def test_only_tools_whose_results_the_model_sizes_may_be_long() -> None:
     sized = {t["name"] for t in map(tool, operations_of("workspace-full")) if "_meta" in t}
-    assert sized == {"workspace_file_read", "workspace_diff", "workspace_disk_read", "shell_read"}
+    assert sized == {
+        "workspace_file_read",
+        "workspace_search",
+        "workspace_diff",
+        "workspace_disk_read",
+        "shell_read",
+    }
 
 
 # -- through the library

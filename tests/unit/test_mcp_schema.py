@@ -32,7 +32,7 @@ from pyro_mcp.operations import REGISTRY, Profile
 from tests.unit.wire_server import WireServer
 
 PROFILES: tuple[Profile, ...] = ("vm-run", "workspace-core", "workspace-full")
-BUDGET = {"vm-run": 200, "workspace-core": 1600, "workspace-full": 4500}
+BUDGET = {"vm-run": 200, "workspace-core": 3000, "workspace-full": 6500}
 """Tokens, counted as characters / 4."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.patch_apply import apply_to_text
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
+from pyro_mcp.patches.apply import apply_to_text
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import workspace_path
 
 BODY = b"".join(b"line %d\n" % i for i in range(1, 21))
@@ -21,7 +21,7 @@ def patched(text: str | bytes, old: bytes | None = BODY) -> bytes:
 
 def planned(text: str, **files: FileState | bytes) -> list[Change]:
     states = {n.replace("__", "/"): FileState("file", s) if isinstance(s, bytes) else s for n, s in files.items()}
-    return plan(parse_patch(text), lambda paths: {p: states[p] for p in paths if p in states})
+    return plan(parse_patch(text), lambda paths: {p: states[p] for p in paths if p in states}).changes
 
 
 FIVE = BODY.replace(b"line 5\n", b"five\n")
@@ -91,7 +91,7 @@ def test_a_patch_applied_twice_says_so(text: str, old: bytes) -> None:
     ("text", "what"),
     [
         ("hello", "holds no patch"),
-        (HEAD + "@@ def f():\n-a\n+b\n", "Line 3 .* no hunk header"),
+        (HEAD + "@@ -1,2 @@\n-a\n+b\n", "Line 3 .* no hunk header"),
         (HEAD + "@@ -1,9 +1,9 @@\n a\nb\n+c\n", "Line 5 .*begins with neither"),
         (HEAD + HUNK + "junk\n+lost\n", "stands outside"),
         ("@@ -1 +1 @@\n-a\n+b\n", "belongs to no file"),

@@ -13,12 +13,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion, render, unified
-from pyro_mcp.workspaces.line_diff import opcodes
-from pyro_mcp.workspaces.patch_apply import apply_to_text
-from pyro_mcp.workspaces.patch_match import split_lines
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import FileState, plan
+from pyro_mcp.patches.apply import apply_to_text
+from pyro_mcp.patches.diff import DiffEntry, FileVersion, render, unified
+from pyro_mcp.patches.lines import opcodes
+from pyro_mcp.patches.match import split_lines
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import FileState, plan
 
 Tree = dict[str, FileVersion]
 LINE = st.sampled_from([b"a", b"b", b"-- x", b"++ y", b"", b"c\r", b"@@ -1 +1 @@", b" ", b"\xff"])
@@ -75,7 +75,7 @@ def apply_all(old: Tree, patch: bytes) -> Tree:
         for name, v in old.items()
     }
     tree = dict(old)
-    for change in plan(parse_patch(patch), lambda paths: {p: states[p] for p in paths if p in states}):
+    for change in plan(parse_patch(patch), lambda paths: {p: states[p] for p in paths if p in states}).changes:
         if change.op == "delete":
             del tree[change.path]
         elif change.op == "rename":

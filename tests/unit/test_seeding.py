@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.workspaces import archives, seed_store
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.seeding import scan
@@ -73,6 +73,27 @@ def test_an_unchanged_source_is_reused_and_a_changed_one_is_not(
     second = store.materialise(scan(source))
     assert not second.reused and (second.tree / "big").read_bytes() == b"other"
     assert store.prune({second.digest}) == [first.digest] and second.tree.exists()
+
+
+def test_a_seed_that_was_changed_on_the_disk_is_copied_again_and_refused_to_those_who_had_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(source, monkeypatch)
+    store = SeedStore(tmp_path / "store")
+    first = store.materialise(scan(source))
+    right = (first.tree / "big").read_bytes()
+    (first.tree / "big").chmod(0o600)
+    (first.tree / "big").write_bytes(b"planted")
+    assert SeedStore(tmp_path / "store").check({first.digest}) == [first.digest]
+    with pytest.raises(Conflict, match="changed on this machine's disk"):
+        SeedStore(tmp_path / "store").find(first.digest)
+    again = SeedStore(tmp_path / "store").materialise(scan(source))
+    assert not again.reused and (again.tree / "big").read_bytes() == right
+    later = SeedStore(tmp_path / "store")
+    assert later.find(first.digest) is not None
+    # What a running machine shows stays until its workspace is gone.
+    assert later.prune({first.digest}) == []
+    assert len(later.prune(set())) == 2
 
 
 def test_a_source_changed_a_moment_ago_is_never_taken_for_unchanged(source: Path, tmp_path: Path) -> None:

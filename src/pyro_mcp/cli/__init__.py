@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 
@@ -13,6 +14,17 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"pyro {VERSION}")
         return 0
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        return 130  # in the first moment, while things load
+    finally:
+        if argv is None:
+            # Nothing is left to do but to go; Ctrl-C in the interpreter's last moment needs no traceback.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _main(argv: list[str] | None) -> int:
     gc.disable()  # a tenth of the start-up; what lives longer than a moment enables it again
     from pyro_mcp.cli.app import run
 

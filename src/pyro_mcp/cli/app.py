@@ -5,7 +5,6 @@ Start-up counts: only the parser of the command at hand is built, and nothing he
 
 from __future__ import annotations
 
-import difflib
 import gc
 import json
 import os
@@ -13,7 +12,17 @@ import sys
 from typing import Any
 
 from pyro_mcp.cli import extra
-from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, option_parser, parse, usage_error
+from pyro_mcp.cli.help import group_page
+from pyro_mcp.cli.parsing import (
+    OUTPUT_FLAGS,
+    Parsed,
+    begin_of_command,
+    option_parser,
+    parse,
+    takes_command,
+    usage_error,
+)
+from pyro_mcp.cli.words import expanded, nearest_command
 from pyro_mcp.errors import InternalError, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION
@@ -87,6 +96,12 @@ def _run(words: list[str]) -> int:
         print(json.dumps({"version": VERSION}) if leading == ["--json"] else f"pyro {VERSION}")
         return 0
     table = commands()
+    if before[:1] == ["version"]:
+        before = ["--version", *before[1:]]
+        return _run([*leading, *before])
+    if before[:1] == ["help"]:
+        before = [*before[1:], "--help"]
+    before = expanded(before, table)
     path, rest = _match(before, table)
     if path not in table:
         return _group(path, rest, table)
@@ -94,11 +109,20 @@ def _run(words: list[str]) -> int:
     if isinstance(command, extra.Extra):
         gc.enable()
         return command.run(prog, leading + rest, after)
-    if "--help" in rest or "-h" in rest:
+    if _asks_for_help(command, prog, rest):
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
         return 0
     parsed = parse(command, prog, leading + rest, after)
     return execute(command, parsed)
+
+
+def _asks_for_help(operation: Operation, prog: str, words: list[str]) -> bool:
+    """A command to run may have a --help of its own."""
+    asked = [place for place, word in enumerate(words) if word in ("--help", "-h")]
+    if not asked or not takes_command(operation):
+        return bool(asked)
+    begin = begin_of_command(operation, prog, [word for word in words if word not in ("--help", "-h")])
+    return begin is None or asked[0] <= begin
 
 
 def execute(operation: Operation, parsed: Parsed) -> int:
@@ -125,28 +149,11 @@ def _group(path: tuple[str, ...], rest: list[str], table: dict[tuple[str, ...], 
     prog = " ".join(("pyro", *path))
     below = {known[len(path)] for known in table if known[: len(path)] == path and len(known) > len(path)}
     if rest and rest[0] not in ("--help", "-h"):
-        near = difflib.get_close_matches(rest[0], below, 1)
+        near = nearest_command(rest[0], below)
         what = "option" if rest[0].startswith("-") else "command"
         raise usage_error(
             f"There is no {what} {rest[0]!r} of `{prog}`; there are: {', '.join(sorted(below))}.",
-            hint=f"Did you mean `{prog} {near[0]}`?" if near else f"See `{prog} --help`.",
+            hint=f"Did you mean `{prog} {near}`?" if near else f"See `{prog} --help`.",
         )
-    print(group_help(path, table), file=sys.stdout if rest else sys.stderr)
+    print(group_page(path, table), file=sys.stdout if rest else sys.stderr)
     return 0 if rest else 2
-
-
-def group_help(path: tuple[str, ...], table: dict[tuple[str, ...], Any]) -> str:
-    """The commands below some words, one a line."""
-    prog = " ".join(("pyro", *path))
-    chosen = {known: command for known, command in table.items() if known[: len(path)] == path}
-    names = {known: " ".join(known[len(path) :]) for known in chosen}
-    width = max(len(name) for name in names.values())
-    lines = [f"usage: {prog} COMMAND …", ""]
-    if not path:
-        lines[2:] = ["pyro: the disposable workspace for chat-based coding agents.", ""]
-    for known, command in chosen.items():
-        lines.append(f"  {names[known]:{width}}  {command.summary}")
-    lines += ["", "Everywhere: --json, --id-only, --content-only, --help."]
-    if not path:
-        lines.append("`pyro --version` says the version.")
-    return "\n".join(lines)

@@ -41,15 +41,17 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
+        Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
     ]
     return found
 
 
-def _module(name: str) -> Callable[[str, list[str], list[str] | None], int]:
+def _module(name: str, function: str = "run") -> Callable[[str, list[str], list[str] | None], int]:
     def run(prog: str, words: list[str], after: list[str] | None) -> int:
         module: Any = importlib.import_module(f"pyro_mcp.cli.{name}")
-        return int(module.run(prog, words, after))
+        return int(getattr(module, function)(prog, words, after))
 
     return run
 

@@ -7,7 +7,7 @@ command to run; so the order of options and positionals never matters, on any ve
 from __future__ import annotations
 
 import argparse
-import difflib
+import json
 import os
 import re
 import sys
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pyro_mcp.cli.words import nearest_option, number, our_option
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 from pyro_mcp.operations.parameters import Parameter, parameters
@@ -58,16 +59,47 @@ class Parser(argparse.ArgumentParser):
         Raises:
             InvalidInput: an option that there is not; the nearest is offered.
         """
-        found, rest = self.parse_known_args(words)
+        found, rest = self.parse_known_args([self._ours(word) for word in words])
         for word in rest:
             if word.startswith("-") and word != "-":
-                known = [name for action in self._actions for name in action.option_strings]
-                near = difflib.get_close_matches(word.split("=")[0], known, 1)
-                raise usage_error(
-                    f"There is no option {word.split('=')[0]}.",
-                    hint=f"Did you mean {near[0]}?" if near else f"See `{self.prog} --help`.",
-                )
+                raise self.no_option(word)
         return found, rest
+
+    def no_option(self, word: str) -> InvalidInput:
+        """The error for an option that there is not."""
+        near = nearest_option(word.split("=")[0], self._option_string_actions)
+        return usage_error(
+            f"There is no option {word.split('=')[0]}.",
+            hint=f"Did you mean {near}?" if near else f"See `{self.prog} --help`.",
+        )
+
+    def _ours(self, word: str) -> str:
+        """An option by the name of another tool as we call it; every other word as it is."""
+        name, sign, value = word.partition("=")
+        if not word.startswith("-") or name in self._option_string_actions:
+            return word
+        ours = our_option(name, self._option_string_actions)
+        return f"{ours}{sign}{value}" if ours else word
+
+    def begin_of_command(self, words: list[str], before: int, is_first: Callable[[str], bool]) -> int | None:
+        """Where the command to run begins, when no `--` says so: at the word after `before` words that are no options.
+
+        `is_first` tells whether a word can be the first of these; None when no word is left for the command.
+        """
+        seen = at = 0
+        while at < len(words):
+            word = self._ours(words[at])
+            if word.startswith("-") and word != "-":
+                action = self._option_string_actions.get(word.split("=")[0])
+                if action is None:
+                    return None  # said by `take`
+                at += 1 if action.nargs == 0 or "=" in word else 2
+                continue
+            if seen == before or (seen == 0 and not is_first(words[at])):
+                return at
+            seen += 1
+            at += 1
+        return None
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +117,8 @@ def option(name: str) -> str:
 def singular(parameter: Parameter) -> str:
     """Options that may be repeated are named for one of them: `labels` is `--label`."""
     name = parameter.name
-    return name[:-1] if parameter.kind in ("list", "dict") and name.endswith("s") else name
+    repeated = parameter.kind == "dict" or (parameter.kind == "list" and not parameter.of_objects)
+    return name[:-1] if repeated and name.endswith("s") else name
 
 
 def takes_command(operation: Operation) -> bool:
@@ -121,9 +154,10 @@ def _description(operation: Operation) -> str:
     text = operation.help
     if passes_output_on(operation):
         text = operation.summary + (
-            "\n\nThe command follows `--`: one word is a shell command line, several are a program and its arguments,"
-            "\nexactly as given. Its output is passed on while it runs, and its exit status is pyro's (124 after a"
-            "\ntime-out). Ctrl-C ends the command; a second one leaves at once."
+            "\n\nThe command comes last, after `--` where it could be taken for something else: one word is a"
+            "\nshell command line, several are a program and its arguments, exactly as given. Its output is"
+            "\npassed on while it runs, and its exit status is pyro's (124 after a time-out). Ctrl-C ends the"
+            "\ncommand; a second one leaves at once."
         )
     return text
 
@@ -182,6 +216,8 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
     elif p.kind == "dict":
         action = {"secrets": SecretValue, "secret_hosts": SecretHost, "secret_env": SameName}.get(p.name, Pairs)
         parser.add_argument(name, action=action, metavar=action.shape, help=_escaped(f"{said} Repeatable."), **given)
+    elif p.of_objects:
+        parser.add_argument(name, type=_json_list, metavar="JSON", help=_escaped(said), **given)
     elif p.kind == "list":
         parser.add_argument(name, action="append", metavar="TEXT", help=_escaped(f"{said} Repeatable."), **given)
     elif p.choices:
@@ -243,6 +279,16 @@ class SameName(Pairs):
         return text, text
 
 
+def _json_list(text: str) -> list[Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, list) or not all(isinstance(member, dict) for member in value):
+        raise argparse.ArgumentTypeError("it is no JSON list of objects")
+    return value
+
+
 def _reader(p: Parameter) -> Callable[[str], Any]:
     """Reads one value and holds its bounds; argparse puts the option's name before the message."""
 
@@ -250,7 +296,8 @@ def _reader(p: Parameter) -> Callable[[str], Any]:
         value: Any = text
         if p.kind in ("integer", "number"):
             try:
-                value = int(text) if p.kind == "integer" else float(text)
+                plain = number(p.name, text)
+                value = int(plain) if p.kind == "integer" else float(plain)
             except ValueError:
                 kind = "a whole number" if p.kind == "integer" else "a number"
                 raise argparse.ArgumentTypeError(f"{text!r} is not {kind}") from None
@@ -279,13 +326,17 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
         InvalidInput: words that do not fit.
     """
     parser = option_parser(operation, prog)
+    positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
+    if takes_command(operation) and after is None:
+        begin = begin_of_command(operation, prog, words)
+        if begin is not None:
+            words, after = words[:begin], words[begin:]
     found, rest = parser.take(words)
     arguments = vars(found)
     flags = {flag: bool(arguments.pop(flag, False)) for flag in OUTPUT_FLAGS}
     follow = bool(arguments.pop("follow", False))
     if sum(flags.values()) > 1:
         raise usage_error("Only one of --json, --id-only and --content-only can hold.")
-    positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
     if not takes_command(operation):
         rest += after or []
     if len(rest) > len(positionals):
@@ -312,6 +363,24 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
                 shown += f" or {shown}-file"
             raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
     return Parsed({**operation.cli_defaults, **arguments}, **flags, follow=follow)
+
+
+def begin_of_command(operation: Operation, prog: str, words: list[str]) -> int | None:
+    """Where the command to run begins among words without `--`; None when there is none."""
+    before = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
+    return option_parser(operation, prog).begin_of_command(words, len(before), _names_first(before))
+
+
+def _names_first(positionals: list[Parameter]) -> Callable[[str], bool]:
+    """Whether a word is the first positional and not the command: one that may be left out must look like itself."""
+    if not positionals or positionals[0].required:
+        return lambda word: True
+    return looks_like_environment
+
+
+def looks_like_environment(word: str) -> bool:
+    """`debian:12`, `docker.io/library/node:22`, `oci:DIR`: a program's name holds no colon."""
+    return bool(re.match(r"^[\w][\w.+-]*(?:[/:@][\w.@/+-]+)*$", word)) and (":" in word or "@" in word)
 
 
 def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:

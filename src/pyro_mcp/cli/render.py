@@ -256,6 +256,24 @@ def _changes(files: list[Fields]) -> str:
     return table(rows)
 
 
+def _search(record: Fields) -> str:
+    return _with_hint(record["content"] or "Nothing matches.", record)
+
+
+def _edited(record: Fields) -> str:
+    what = "created" if record["created"] else f"{plural(record['replacements'], 'replacement')}"
+    return f"{record['path']}: {what}, +{record['insertions']} -{record['deletions']}"
+
+
+def _applied(record: Fields) -> str:
+    lines = [_changes(record["files"])]
+    for p in record.get("placed", []):
+        how = [f"{abs(p['offset'])} lines {'further down' if p['offset'] > 0 else 'further up'}"] if p["offset"] else []
+        how += [f"{p['fuzz']} of its lines of context at each end did not fit"] if p["fuzz"] else []
+        lines.append(f"Hunk {p['hunk']} of {p['path']} went to line {p['line']}: {', '.join(how)}.")
+    return "\n".join(lines)
+
+
 def _diff(record: Fields) -> str:
     if not record["files"] and not record["empty_directories"]:
         return "Nothing has changed since the baseline."
@@ -382,13 +400,15 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Exported": _exported,
     "FileContent": _file_content,
     "FileList": _file_list,
+    "FileEdited": _edited,
     "FileWritten": _written,
     "History": _history,
     "Logs": _logs,
-    "PatchApplied": lambda record: _changes(record["files"]),
+    "PatchApplied": _applied,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,
+    "SearchResult": _search,
     "Service": _service,
     "ServiceList": _services,
     "ServiceLogs": _shell_output,

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pyro_mcp.version import VERSION
 
 if TYPE_CHECKING:
     from pyro_mcp.daemon.engine_service import EngineService
     from pyro_mcp.daemon.environment_service import EnvironmentService
-    from pyro_mcp.daemon.lifecycle import DaemonInfo
     from pyro_mcp.locations import Locations
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
+    from pyro_mcp.workspaces.occupancy import Occupancy
+    from pyro_mcp.workspaces.registry import Registry
     from pyro_mcp.workspaces.seed_store import SeedStore
     from pyro_mcp.workspaces.services import Services
     from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 
 @dataclass(frozen=True)
+class DaemonInfo:
+    """What a handler may say of the daemon itself."""
+
+    pid: int
+    log: Path
+    socket: Path
+    version: str = VERSION
+
+
+@dataclass(frozen=True)
 class Context:
     locations: Locations
     store: Store
+    registry: Registry
+    occupancy: Occupancy
     manager: WorkspaceManager
     environments: EnvironmentService
     seeds: SeedStore

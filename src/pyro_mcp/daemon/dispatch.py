@@ -65,11 +65,11 @@ class Dispatcher:
             if operation.name == "create_workspace":
                 await self._created(result.id, operation, call, arguments)
             return result
-        workspace = self._context.manager.get(arguments["workspace"])
+        workspace = self._context.registry.get(arguments["workspace"])
         arguments = {**arguments, "workspace": workspace}
         if operation.name in LOOKING or (operation.name == "write_shell" and call.client == ATTACHED):
             if operation.name in TYPING:
-                self._context.manager.activity(workspace)
+                self._context.registry.activity(workspace)
             return await handler(call, **arguments)
         return await self._recorded(workspace, operation, call, handler, arguments)
 
@@ -81,7 +81,7 @@ class Dispatcher:
     async def _recorded(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]
     ) -> Any:
-        store, manager = self._context.store, self._context.manager
+        store, registry = self._context.store, self._context.registry
         begun = time.monotonic()
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
         summary = _summary(arguments, workspace.redactor)
@@ -113,14 +113,14 @@ class Dispatcher:
             raise
         finally:
             workspace.in_use -= 1
-            manager.activity(workspace)
+            registry.activity(workspace)
             seconds = time.monotonic() - begun
 
             async def end() -> None:
                 await store.end_event(await event, outcome, seconds, said)
                 workspace.notify_event()
 
-            manager.spawn(end())
+            registry.spawn(end())
 
 
 SHOWN = (

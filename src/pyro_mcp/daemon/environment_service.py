@@ -14,7 +14,7 @@ from pyro_mcp.locations import Locations
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
-from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.registry import Registry
 
 PATIENCE_SECONDS = 40.0
 """How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
@@ -37,15 +37,11 @@ class _Pull:
 
 
 class EnvironmentService:
-    def __init__(self, locations: Locations) -> None:
+    def __init__(self, locations: Locations, fleet: Fleet, registry: Registry) -> None:
         self.cache = EnvironmentCache(locations.cache / "environments")
         self._pulls: dict[str, _Pull] = {}
-        self._fleet: Fleet | None = None
-        self._manager: WorkspaceManager | None = None
-
-    def bind(self, fleet: Fleet, manager: WorkspaceManager) -> None:
-        """The pieces that are made with this one's help."""
-        self._fleet, self._manager = fleet, manager
+        self._fleet = fleet
+        self._registry = registry
 
     def root(self, name: str, digest: str | None = None) -> RootTree:
         """The tree of a build: the given one, or the current."""
@@ -58,11 +54,23 @@ class EnvironmentService:
     async def require(self, call: Call, name: str) -> RootTree:
         """The current tree of an environment, pulled first when it is not installed."""
         wanted = definition(name)
-        manifest = await asyncio.to_thread(self.cache.installed, wanted)
+        manifest = await asyncio.to_thread(self._usable, wanted)
         if manifest is None:
             patience = PATIENCE_SECONDS if call.face == "mcp" else None
             manifest = await self.pull(call, wanted, patience=patience)
         return RootTree(name, manifest.digest, self.cache.tree(manifest.digest))
+
+    def _usable(self, wanted: Definition) -> Manifest | None:
+        """The installed build, if it is just as it was made: a damaged one is built again."""
+        manifest = self.cache.installed(wanted)
+        return manifest if manifest is not None and self.cache.sound(manifest.digest) else None
+
+    def check(self, digests: set[str]) -> None:
+        """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
+        for manifest in self.cache.builds():
+            known = CATALOG.get(manifest.name)
+            if manifest.digest in digests or (known is not None and self.cache.installed(known) == manifest):
+                self.cache.sound(manifest.digest)
 
     async def pull(
         self, call: Call, wanted: Definition, *, force: bool = False, patience: float | None = None
@@ -133,8 +141,7 @@ class EnvironmentService:
         return [self.describe(name) for name in CATALOG]
 
     async def prune(self, everything: bool) -> Pruned:
-        assert self._manager is not None and self._fleet is not None
-        in_use = self._manager.environments_in_use()
+        in_use = self._registry.environments_in_use()
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)

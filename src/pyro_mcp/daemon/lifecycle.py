@@ -16,7 +16,6 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -24,7 +23,7 @@ import uvicorn
 
 from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
-from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
@@ -37,9 +36,13 @@ from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
+from pyro_mcp.workspaces.adoption import Adoption
 from pyro_mcp.workspaces.egress import Egress
+from pyro_mcp.workspaces.expiry import Expiry
 from pyro_mcp.workspaces.manager import WorkspaceManager
 from pyro_mcp.workspaces.moments import Images
+from pyro_mcp.workspaces.occupancy import Occupancy
+from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.services import Services
@@ -51,16 +54,6 @@ IDLE_SECONDS = 120.0
 LEAVE_SECONDS = 15
 """The longest that leaving in good order may take; after that the stacks go to the log, and the process ends."""
 LOG_BYTES = 2 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class DaemonInfo:
-    """What a handler may say of the daemon itself."""
-
-    pid: int
-    log: Path
-    socket: Path
-    version: str = VERSION
 
 
 def run(locations: Locations, ready_fd: int | None = None) -> int:
@@ -77,7 +70,11 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         enclosure.enter()
         for directory in (locations.machines, locations.microvms):
             enclosure.make_shared(directory)
-        asyncio.run(_serve(locations, ready_fd))
+        shown = enclosure.Shown(locations.shown)
+        for directory in (locations.machines, locations.environments, locations.agents):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            shown.add(directory)
+        asyncio.run(_serve(locations, shown, ready_fd))
     except PyroError as error:
         _tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
@@ -138,7 +135,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(locations: Locations, ready_fd: int | None) -> None:
+async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -147,7 +144,6 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         loop.add_signal_handler(number, stop.set)
 
     store = await Store.open(locations.database)
-    environments = EnvironmentService(locations)
     limits = Limits()
     agent = _agent_binary()
     gvisor = GvisorEngine(
@@ -156,31 +152,44 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
         machines=locations.machines,
         cache=locations.cache,
         limits=limits,
+        shown=shown,
     )
     firecracker = firecracker_engine(agent=agent, machines=locations.microvms, cache=locations.cache, limits=limits)
     fleet = Fleet([gvisor, firecracker])
+    registry = Registry(store, locations.outputs, fleet.isolation)
+    environments = EnvironmentService(locations, fleet, registry)
     engines = EngineService(locations.cache, store, environments.cache, gvisor, firecracker)
     seeds = SeedStore(locations.seeds)
-    network = Egress()
-    manager = WorkspaceManager(
-        store=store,
-        fleet=fleet,
-        network=network,
-        outputs=locations.outputs,
+    services = Services(registry)
+    vault, images = Vault(locations.secrets), Images(locations.images)
+    occupancy = Occupancy(
+        registry,
+        fleet,
+        services,
+        Egress(),
+        images,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
-        vault=Vault(locations.secrets),
-        images=Images(locations.images),
     )
-    services = Services(manager)
-    manager.attached = services
-    info = DaemonInfo(os.getpid(), locations.daemon_log, locations.socket)
-    context = Context(locations, store, manager, environments, seeds, info, WholeMachine(manager), services, engines)
-    environments.bind(fleet, manager)
-    await manager.adopt()
+    manager = WorkspaceManager(registry, occupancy, fleet, vault, images)
+    context = Context(
+        locations=locations,
+        store=store,
+        registry=registry,
+        occupancy=occupancy,
+        manager=manager,
+        environments=environments,
+        seeds=seeds,
+        info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
+        machines=WholeMachine(manager, occupancy),
+        services=services,
+        engines=engines,
+    )
+    await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
-    await asyncio.to_thread(seeds.prune, manager.seeds_in_use())
-    watchdog = MemoryWatchdog(manager.machines, manager.lost_by_machine)
+    await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set)
     server = _Server(
@@ -199,7 +208,9 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     listener = _listen(locations.socket)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
-    idling = asyncio.create_task(_idle(app, manager, stop))
+    expiring = asyncio.create_task(expiry.run(), name="expiry")
+    idling = asyncio.create_task(_idle(app, registry, stop))
+    checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
     await stop.wait()
@@ -209,13 +220,13 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
-    for task in (watching, idling):
+    for task in (watching, expiring, idling, checking):
         task.cancel()
     server.should_exit = True
     server.force_exit = True
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
-            await asyncio.gather(serving, watching, idling, return_exceptions=True)
+            await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
             await services.close()
             await manager.close()
     except TimeoutError:
@@ -225,7 +236,13 @@ async def _serve(locations: Locations, ready_fd: int | None) -> None:
     await store.close()
 
 
-async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> None:
+async def _check(environments: EnvironmentService, seeds: SeedStore, registry: Registry) -> None:
+    """Look at the trees that workspaces share, once after the start: what is damaged is not served again."""
+    await asyncio.to_thread(environments.check, registry.environments_in_use())
+    await asyncio.to_thread(seeds.check, registry.seeds_in_use())
+
+
+async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
     """Stop when for a while nobody called and there is nothing to own."""
     patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
     quiet = asyncio.Event()
@@ -237,6 +254,6 @@ async def _idle(app: App, manager: WorkspaceManager, stop: asyncio.Event) -> Non
             async with asyncio.timeout(patience):
                 await quiet.wait()
         except TimeoutError:
-            if not app.active and not manager.all():
+            if not app.active and not registry.all():
                 stop.set()
                 return

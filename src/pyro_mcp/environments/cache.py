@@ -12,17 +12,24 @@ owners are ours.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.environments.catalog import CATALOG, Definition
-from pyro_mcp.errors import NotFound
+from pyro_mcp.errors import Conflict, NotFound
+
+log = logging.getLogger(__name__)
+MARK = "mark"
+"""Beside a build's tree: what `wholeness.tree_mark` said of it when it was made."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class EnvironmentCache:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._sound: set[str] = set()
+        self._damaged: set[str] = set()
         self._names = root / "names"
 
     def prepare(self) -> None:
@@ -63,6 +72,30 @@ class EnvironmentCache:
         except (OSError, ValueError, TypeError):
             return None
 
+    def sound(self, digest: str) -> bool:
+        """Whether a build is just as it was made; looked at once by this process, one lstat a file.
+
+        A damaged build is put aside, for those machines that run on it, and is not there any more. One of an earlier
+        pyro, which took no mark, gets it now.
+        """
+        if digest in self._sound:
+            return True
+        note, tree = self.root / digest / MARK, self.tree(digest)
+        try:
+            mark = wholeness.tree_mark(tree)
+            if not note.exists():
+                wholeness.write_new(note, mark.encode())
+            if note.read_text() == mark:
+                self._sound.add(digest)
+                return True
+        except OSError as error:
+            log.warning("the environment %s cannot be read: %s", digest, error)
+        log.warning("the environment %s was changed on this disk since it was built", digest)
+        self._damaged.add(digest)
+        with contextlib.suppress(OSError):
+            os.rename(self.root / digest, self.root / f".damaged-{digest}-{secrets.token_hex(4)}")
+        return False
+
     def installed(self, definition: Definition) -> Manifest | None:
         """The current build of this definition; one by an older recipe does not count."""
         try:
@@ -72,7 +105,7 @@ class EnvironmentCache:
         manifest = self.manifest(digest)
         return manifest if manifest is not None and manifest.recipe == definition.recipe else None
 
-    @contextmanager
+    @contextlib.contextmanager
     def lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Have the building of `name` alone, across processes; `waiting` is called when somebody else has it."""
         self.prepare()
@@ -90,6 +123,7 @@ class EnvironmentCache:
     def install(self, staged: Path, manifest: Manifest) -> None:
         """Move a finished build into place and have its name mean it."""
         (staged / "manifest.json").write_text(json.dumps(asdict(manifest)))
+        (staged / MARK).write_text(wholeness.tree_mark(staged / "root"))
         target = self.root / manifest.digest
         if target.exists():
             remove_tree(staged)
@@ -103,6 +137,8 @@ class EnvironmentCache:
     def builds(self) -> list[Manifest]:
         found = []
         for entry in self.root.iterdir() if self.root.exists() else ():
+            if entry.name.startswith("."):
+                continue
             manifest = self.manifest(entry.name)
             if manifest is not None:
                 found.append(manifest)
@@ -122,12 +158,21 @@ class EnvironmentCache:
                 (self._names / f"{manifest.name}.json").unlink(missing_ok=True) if everything else None
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
+        for aside in self.root.glob(".damaged-*"):
+            if aside.name.split("-")[1] not in in_use:
+                remove_tree(aside)
         if everything and not in_use:
             shutil.rmtree(self.root / "packages", ignore_errors=True)
         return removed
 
     def require(self, name: str, digest: str) -> Manifest:
         manifest = self.manifest(digest)
+        if manifest is None and digest in self._damaged:
+            raise Conflict(
+                f"The build {digest} of environment {name} was changed on this machine's disk since it was made.",
+                hint="It is not used again. Export what you need from the running workspace, and create a new one.",
+                code="environment_damaged",
+            )
         if manifest is None:
             raise NotFound(
                 f"The build {digest} of environment {name} is gone from the cache.",

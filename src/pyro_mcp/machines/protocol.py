@@ -98,7 +98,11 @@ class Engine(Protocol):
         """A new machine from a snapshot, its agent answering. A snapshot that knew a seed needs it from the start."""
 
     async def adopt(self, machine_id: str) -> Machine | None:
-        """The machine of this id that an earlier daemon started, when it still runs."""
+        """The machine of this id that an earlier daemon started, when it still runs.
+
+        Raises:
+            EngineError: it runs, and must not be used; the message completes «it is lost: …».
+        """
 
     def prune_templates(self, digests: set[str]) -> int:
         """Remove the templates of environments that are not among these; gives the bytes that were freed. Blocks."""

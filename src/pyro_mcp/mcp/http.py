@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -26,13 +26,15 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.door import Door, Refusal, is_loopback
+from pyro_mcp.mcp.gate import INVALID_REQUEST, MAX_BYTES, PARSE_ERROR, TOO_LONG, Message, judged
+from pyro_mcp.mcp.gate import Refusal as Refused
 from pyro_mcp.mcp.server import close_subscriptions, create_server
 from pyro_mcp.mcp.toolbox import Toolbox
 from pyro_mcp.operations import Profile
 
 PATH = "/mcp"
-MAX_REQUEST = 8 * 1024 * 1024
-"""Bytes of one request, as for the daemon: the largest is a patch or a file of 1 MiB, escaped."""
+BODY_SECONDS = 60.0
+"""How long the body of a request may take to come."""
 DRAIN_SECONDS = 4.0
 """How long calls under way may take to answer after SIGTERM; they are told to hurry."""
 LINGER_SECONDS = 1
@@ -49,7 +51,7 @@ class Application:
         self._toolbox = toolbox
         self._door = door
         self._server = create_server(toolbox, catalogue, interrupted=self._interrupted)
-        self._manager = StreamableHTTPSessionManager(self._server, max_request_body_size=MAX_REQUEST)
+        self._manager = StreamableHTTPSessionManager(self._server, max_request_body_size=MAX_BYTES)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._closing = False
         self._posts = 0
@@ -85,7 +87,14 @@ class Application:
         self._posts += 1
         self._quiet.clear()
         try:
-            await self._manager.handle_request(scope, receive, send)  # type: ignore[arg-type]
+            body = await _body(receive)
+            if body is None:
+                return
+            found = TOO_LONG if len(body) > MAX_BYTES else judged(body) or (None if body.strip() else _EMPTY)
+            if isinstance(found, Refused):
+                await _say(send, 413 if found is TOO_LONG else 400, found.answer())
+                return
+            await self._manager.handle_request(scope, _again(body, receive), send)  # type: ignore[arg-type]
         finally:
             self._posts -= 1
             if not self._posts:
@@ -113,13 +122,50 @@ class Application:
         return request is not None and request.headers.get(SESSION.decode()) in self._ended
 
 
+_EMPTY = Refused(PARSE_ERROR, "The request has no body.")
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body of a request, or a little more than `MAX_BYTES` of it; None when its sender has gone or is too slow."""
+    parts: list[bytes] = []
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while size <= MAX_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if not message.get("more_body"):
+                    break
+            return b"".join(parts)
+    return None
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """`receive` as it was before the body was read."""
+    told = False
+
+    async def once_more() -> dict[str, Any]:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return once_more
+
+
 async def _refuse(refusal: Refusal, send: Send) -> None:
-    error = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": refusal.message}}
-    headers = [(b"content-type", b"application/json")]
-    if refusal.challenge:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(error).encode()})
+    challenge = [(b"www-authenticate", b"Bearer")] if refusal.challenge else []
+    await _say(send, refusal.status, Refused(INVALID_REQUEST, refusal.message).answer(), challenge)
+
+
+async def _say(send: Send, status: int, record: Message, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    fields = [(b"content-type", b"application/json"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": json.dumps(record).encode()})
 
 
 class _Server(uvicorn.Server):

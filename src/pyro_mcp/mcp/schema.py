@@ -66,7 +66,7 @@ def input_schema(operation: Operation) -> Schema:
     for p in offered(operation):
         said: Schema = {"type": {"list": "array", "dict": "object"}.get(p.kind, p.kind)}
         if p.kind == "list":
-            said["items"] = {"type": "string"}
+            said["items"] = {"type": "object" if p.of_objects else "string"}
         if p.choices:
             said = {"enum": list(p.choices)}
         said["description"] = _MEANS_ELSE.get((operation.name, p.name), p.description).rstrip(".")

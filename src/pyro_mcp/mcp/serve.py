@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.catalogue import Catalogue
+from pyro_mcp.mcp.gate import INVALID_REQUEST, MAX_BYTES, Message, Refusal, judged
 from pyro_mcp.mcp.opening import Opening, said
 from pyro_mcp.operations import Profile
 
@@ -86,33 +87,37 @@ def _load() -> int:
 
 
 class _Lines:
-    """Lines from a descriptor, of which some can be put back."""
+    """Lines from a descriptor, of which some can be put back. One that is too long is never held."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._buffer = bytearray()
-        self.put_back: list[str] = []
+        self.put_back: list[bytes] = []
         self.ended = False
 
     def buffered(self) -> bool:
         return bool(self.put_back) or b"\n" in self._buffer
 
-    def next(self) -> str:
-        """The next line with its end; empty at the end of input. May block."""
+    def next(self) -> bytes:
+        """The next line with its end, or more than `MAX_BYTES` of it; empty at the end of input. May block."""
         if self.put_back:
             return self.put_back.pop(0)
-        start = 0
+        start, overlong = 0, b""
         while (end := self._buffer.find(b"\n", start)) < 0:
             start = len(self._buffer)
+            if start > MAX_BYTES:
+                overlong = overlong or bytes(self._buffer)
+                self._buffer.clear()
+                start = 0
             chunk = b"" if self.ended else os.read(self.fd, 1 << 16)
             if not chunk:
                 self.ended = True
                 line, self._buffer = bytes(self._buffer), bytearray()
-                return line.decode("utf-8", "replace")
+                return overlong or line
             self._buffer += chunk
         line = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
-        return line.decode("utf-8", "replace")
+        return overlong or line
 
 
 def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
@@ -120,7 +125,7 @@ def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
     poll = select.poll()
     poll.register(lines.fd, select.POLLIN)
     poll.register(loaded, select.POLLIN)
-    later: list[str] = []
+    later: list[bytes] = []
     while True:
         if not lines.buffered():
             ready = [fd for fd, _ in poll.poll()]
@@ -131,13 +136,11 @@ def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
         if not line:
             lines.put_back = later
             return bool(later)
-        if not line.strip():
+        message = judged(line)
+        if isinstance(message, Refusal):
+            _write(wire_out, _line(message.answer()))
             continue
-        try:
-            message = json.loads(line)
-        except ValueError:
-            message = None
-        if opening.notice(message):
+        if message is None or opening.notice(message):
             continue
         answer = opening.answer(message)
         if answer is None and opening.puts_off(message):
@@ -146,23 +149,33 @@ def _open(opening: Opening, lines: _Lines, wire_out: int, loaded: int) -> bool:
         if answer is None:
             lines.put_back = [*later, line]
             return True
-        _write(wire_out, json.dumps(answer, separators=(",", ":"), ensure_ascii=False) + "\n")
+        _write(wire_out, _line(answer))
+
+
+def _line(message: Message) -> str:
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False) + "\n"
+
+
+_turn = threading.Lock()
+"""Two threads write: the library's, and the one that reads and refuses."""
 
 
 def _write(fd: int, text: str) -> None:
     view = memoryview(text.encode())
-    while view:
-        view = view[os.write(fd, view) :]
+    with _turn:
+        while view:
+            view = view[os.write(fd, view) :]
 
 
 # -- handing over
 
 
 class _Input:
-    """Standard input for the library: the handshake once more, then what the host says."""
+    """Standard input for the library: the handshake once more, then what the host says and the library can take."""
 
-    def __init__(self, lines: _Lines, toolbox: Toolbox) -> None:
+    def __init__(self, lines: _Lines, wire_out: int, toolbox: Toolbox) -> None:
         self._lines = lines
+        self._wire_out = wire_out
         self._toolbox = toolbox
 
     def readline(self) -> str:
@@ -170,8 +183,27 @@ class _Input:
             line = self._lines.next()
             if not line:
                 self._toolbox.leaving = True
-            if line.strip() or not line:
-                return line
+                return ""
+            message = judged(line)
+            if isinstance(message, dict):
+                message = _taken(message)
+            if isinstance(message, Refusal):
+                _write(self._wire_out, _line(message.answer()))
+            elif message is not None:
+                return line.decode() if line.endswith(b"\n") else line.decode() + "\n"
+
+
+def _taken(message: Message) -> Message | Refusal | None:
+    """The message if the library can read it. It should be able to: the gate lets nothing else through."""
+    from mcp_types import jsonrpc_message_adapter
+
+    try:
+        jsonrpc_message_adapter.validate_python(message, by_name=False)
+    except ValueError:
+        if "method" in message and "id" in message:
+            return Refusal(INVALID_REQUEST, "The message is no request of JSON-RPC.", message["id"])
+        return None
+    return message
 
 
 class _Output:
@@ -201,8 +233,8 @@ async def _hand_over(toolbox: Toolbox, catalogue: Catalogue, opening: Opening, l
     from pyro_mcp.mcp.server import create_server
 
     server = create_server(toolbox, catalogue, roots=True)
-    lines.put_back[:0] = [json.dumps(message) + "\n" for message in opening.replay]
-    stdin = anyio.wrap_file(cast("IO[str]", _Input(lines, toolbox)))
+    lines.put_back[:0] = [_line(message).encode() for message in opening.replay]
+    stdin = anyio.wrap_file(cast("IO[str]", _Input(lines, wire_out, toolbox)))
     stdout = anyio.wrap_file(cast("IO[str]", _Output(wire_out, opening.swallow)))
     async with stdio_server(stdin, stdout) as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())

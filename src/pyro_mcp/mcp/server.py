@@ -144,7 +144,7 @@ class _Handlers:
             record = await self._toolbox.carry_out(template.operation, arguments)
         except PyroError as error:
             code = types.INVALID_PARAMS if isinstance(error, NotFound) else types.INTERNAL_ERROR
-            raise MCPError(code, f"{error.message} {error.hint}".strip(), {"uri": address}) from None
+            raise MCPError(code, str(error), {"uri": address}) from None
         text = resources.shown(template, record)
         content = types.TextResourceContents(uri=address, mime_type=template.mime_type, text=text)
         return types.ReadResourceResult(contents=[content])

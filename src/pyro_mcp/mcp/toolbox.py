@@ -58,7 +58,7 @@ def last_line(data: bytes) -> str:
 
 def said(error: PyroError) -> Answer:
     """An error as text: message, next step, code."""
-    return Answer(f"{error.message} {error.hint}".strip() + f" [{error.code}]", is_error=True)
+    return Answer(f"{error} [{error.code}]", is_error=True)
 
 
 class Toolbox:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from pyro_mcp.models import Diff, FileContent, FileList, FileWritten, PatchApplied
+from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, RESULT_TEXT_DEFAULT, Path, WorkspaceRef
 
@@ -57,6 +57,39 @@ class FileOperations(Operations):
         """Read a text file, or a part of it."""
 
     @operation(
+        cli="workspace search",
+        mcp="workspace_search",
+        profiles=CORE,
+        read_only=True,
+        idempotent=True,
+        positional=("workspace", "pattern"),
+    )
+    def search_workspace(
+        self,
+        workspace: WorkspaceRef,
+        pattern: Annotated[
+            str | None,
+            Field(description="Regular expression (RE2) for a line. Unsaid: find files by name.", max_length=4096),
+        ] = None,
+        *,
+        path: Annotated[str, Field(description="Only below it.", max_length=4096)] = "/workspace",
+        glob: Annotated[
+            list[str] | None,
+            Field(description="Only such files, such as *.py or src/**; !docs leaves out.", max_length=64),
+        ] = None,
+        literal: Annotated[bool, Field(description="The pattern is plain text.")] = False,
+        ignore_case: Annotated[bool, Field(description="Upper and lower case are the same.")] = False,
+        context: Annotated[int, Field(description="Lines around each match, 0 to 20.", ge=0, le=20)] = 0,
+        files_only: Annotated[bool, Field(description="Only which files, with counts.")] = False,
+        include_ignored: Annotated[bool, Field(description="Also ignored files, node_modules.")] = False,
+        limit: Annotated[int, Field(description="Matches or files to give, 1 to 10000.", ge=1, le=10000)] = 100,
+        max_bytes: Annotated[
+            int, Field(description="Of content, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
+        ] = RESULT_TEXT_DEFAULT,
+    ) -> SearchResult:
+        """Search file contents, or find files by name."""
+
+    @operation(
         cli="workspace file write",
         mcp="workspace_file_write",
         profiles=CORE,
@@ -72,6 +105,28 @@ class FileOperations(Operations):
         executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories."""
+
+    @operation(cli="workspace edit", mcp="workspace_edit", profiles=CORE, positional=("workspace", "path"))
+    def edit_workspace_file(
+        self,
+        workspace: WorkspaceRef,
+        path: Path,
+        old_string: Annotated[
+            str | None,
+            Field(description="Exact text, once in the file; empty makes a new file.", max_length=FILE_TEXT_CAP),
+        ] = None,
+        new_string: Annotated[str | None, Field(description="What replaces it.", max_length=FILE_TEXT_CAP)] = None,
+        *,
+        replace_all: Annotated[bool, Field(description="Replace every occurrence.")] = False,
+        edits: Annotated[
+            list[dict[str, Any]] | None,
+            Field(
+                description="Instead, several in order, all or none: [{old_string, new_string, replace_all}].",
+                max_length=200,
+            ),
+        ] = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique."""
 
     @operation(cli="workspace patch apply", mcp="workspace_patch_apply", profiles=CORE, positional=("workspace",))
     def apply_workspace_patch(

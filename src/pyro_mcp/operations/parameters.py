@@ -33,6 +33,8 @@ class Parameter:
     """None may be given, and means what the description says."""
     or_list: bool = False
     """A string that may be a list of strings instead."""
+    of_objects: bool = False
+    """A list whose members are objects, not strings."""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     above: float | None = None
@@ -93,6 +95,7 @@ def _parameter(p: inspect.Parameter) -> Parameter:
         required=required,
         default=None if required else p.default,
         nullable=nullable,
+        of_objects=kind == "list" and any(typing.get_origin(m) is dict for m in typing.get_args(real[0])),
         or_list=kind == "string" and any(typing.get_origin(base) is list for base in real[1:]),
         choices=choices,
         **bounds,

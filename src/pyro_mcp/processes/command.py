@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -28,7 +29,11 @@ BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
+FIRST_PAUSE_SECONDS = 0.005
+LAST_PAUSE_SECONDS = 2.0
+"""Between attempts to follow it again while none brings anything."""
 NOTHING = Redactor(())
+log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
 
 
@@ -44,7 +49,10 @@ class Command:
         self._started = time.monotonic()
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
+        self._feeder: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._unheard = False
+        """The machine's agent did not answer when it was asked for this command last."""
 
     @property
     def running(self) -> bool:
@@ -98,25 +106,31 @@ class Command:
         return Command(row, self.number, output, redactor)
 
     async def _follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
-        try:
-            while self.running:
+        pause = FIRST_PAUSE_SECONDS
+        while self.running:
+            before = self.output.total_bytes
+            try:
                 if stream is None:
-                    try:
-                        process_id = self.row.process_id or await self._find_process(guest)
-                        self._known_as(process_id)
-                        stream = await guest.follow_process(process_id, self.agent_offset)
-                    except NotFound:
-                        # It ended and was forgotten, or the machine is another one now.
-                        self._end("lost", None)
-                        break
+                    stream = await self._found_again(guest)
+                self._unheard = False
                 try:
                     await self._consume(stream)
                 finally:
                     await stream.close()
-                # The stream broke off without an end: the agent was frozen for a snapshot, or is gone.
-                stream = None
-        except GuestUnreachable:
-            self._end("lost", None)
+            except NotFound:
+                # It ended and was forgotten, or the machine is another one now.
+                self._end("lost", None)
+            except GuestUnreachable:
+                # A stopped or starved agent may come back. That the machine is gone is said by who watches it.
+                self._unheard = True
+            except (PyroError, ValueError, KeyError, TypeError, RecursionError) as error:
+                log.warning("command %s: the agent's word makes no sense: %s %s", self.row.handle, type(error), error)
+                self._end("lost", None)
+            # The stream broke off without an end: the agent was frozen for a snapshot, or does not answer.
+            stream = None
+            if self.running:
+                pause = FIRST_PAUSE_SECONDS if self.output.total_bytes > before else min(pause * 2, LAST_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
         if self.row.process_id is not None and self.row.status != "lost":
             try:
                 await guest.call("DELETE", f"/v1/processes/{self.row.process_id}")
@@ -124,6 +138,20 @@ class Command:
                 pass  # the agent forgets old processes by itself
         self.output.close()
         await ended(self)
+
+    async def _found_again(self, guest: Guest) -> ProcessStream:
+        process_id = self.row.process_id or await self._find_process(guest)
+        self._known_as(process_id)
+        return await guest.follow_process(process_id, self.agent_offset)
+
+    def feed(self, stream: ProcessStream, data: bytes) -> None:
+        """Give it its standard input, for as long as it takes to read it; nobody waits."""
+
+        async def fed() -> None:
+            with contextlib.suppress(OSError, PyroError):  # it ended without reading all of its input
+                await stream.send_stdin(data)
+
+        self._feeder = asyncio.create_task(fed(), name=f"feed {self.row.handle}")
 
     def _take(self, kind: int, data: bytes) -> None:
         """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
@@ -211,8 +239,9 @@ class Command:
     def leave(self) -> None:
         """Follow it no more; it goes on, and the next daemon follows it again."""
         self._flush()
-        if self._follower is not None:
-            self._follower.cancel()
+        for task in (self._follower, self._feeder):
+            if task is not None:
+                task.cancel()
 
     def lose(self) -> None:
         """The machine it ran in is gone: by a reset, or because it was lost."""
@@ -292,6 +321,11 @@ class Command:
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
+        if self.running and self._unheard:
+            return (
+                "The machine's agent does not answer at present, so what the command does is not known. It is followed "
+                "again as soon as the agent answers; workspace_reset gives the workspace a fresh machine."
+            )
         if self.running:
             return (
                 f"Still running. Wait with workspace_logs(handle={handle!r}, wait_seconds=45); "

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pyro_mcp import models
-from pyro_mcp.errors import InvalidInput
-from pyro_mcp.guest.client import Guest
-from pyro_mcp.workspaces.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
+from pyro_mcp.patches.parse import parse_patch
+from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.patch_parse import parse_patch
-from pyro_mcp.workspaces.patch_plan import Change, FileState, plan
 from pyro_mcp.workspaces.paths import show, workspace_path
 from pyro_mcp.workspaces.redaction import Redactor
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
 BATCH_PATHS = 500
+PATCH_ATTEMPTS = 32
+"""Each attempt that fails means that somebody else's change went through."""
 
 
 class _Wanted(Exception):
@@ -38,6 +41,7 @@ async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> 
                 "POST",
                 "/v1/files/read-many",
                 json_body={"layer": layer, "paths": batch, "max_bytes_each": FILE_CAP},
+                seconds=WORK_SECONDS,
             )
             again: list[str] = []
             for record in answer.json()["files"]:
@@ -64,7 +68,11 @@ def _state(record: dict[str, Any]) -> FileState:
 
 
 async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.PatchApplied:
-    """Apply a patch, all of it or nothing."""
+    """Apply a patch, all of it or nothing.
+
+    Files that change between the look at them and the change are looked at again: a patch whose lines are untouched
+    fits still, so patches to different parts of a file do not disturb each other.
+    """
     patches = parse_patch(text)
 
     def ask(paths: list[str]) -> dict[str, FileState]:
@@ -73,10 +81,54 @@ async def apply_patch(guest: Guest, workspace_id: str, text: str) -> models.Patc
     try:
         plan(patches, ask)
     except _Wanted as wanted:
-        states = await read_states(guest, wanted.paths)
-    changes = plan(patches, lambda _: states)
-    await guest.call("POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]})
-    return models.PatchApplied(workspace=workspace_id, files=_summary(changes, states))
+        paths = wanted.paths
+    async for attempt in until_nobody_was_faster():
+        with attempt:
+            states = await read_states(guest, paths)
+            made = plan(patches, lambda _, states=states: states)  # type: ignore[misc]
+            await carry_out(guest, made.changes)
+    return models.PatchApplied(
+        workspace=workspace_id,
+        files=_summary(made.changes, states),
+        placed=[
+            models.HunkPlaced(path=path, hunk=p.hunk, line=p.line, offset=p.offset, fuzz=p.fuzz)
+            for path, p in made.placed
+        ],
+    )
+
+
+async def carry_out(guest: Guest, changes: list[Change]) -> None:
+    """Make these changes, all of them or none.
+
+    Raises:
+        Conflict: `expectation_failed` where a file is not any more what the change expects.
+    """
+    await guest.call(
+        "POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]}, seconds=WORK_SECONDS
+    )
+
+
+class Attempt:
+    """One try; remembers whether somebody else changed the file first."""
+
+    def __init__(self, last: bool) -> None:
+        self.last = last
+        self.beaten = False
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.beaten = isinstance(error, Conflict) and error.code == "expectation_failed" and not self.last
+        return self.beaten
+
+
+async def until_nobody_was_faster() -> AsyncIterator[Attempt]:
+    """Attempts at reading and changing, until one goes through or fails for another reason."""
+    for number in range(1, PATCH_ATTEMPTS + 1):
+        attempt = Attempt(last=number == PATCH_ATTEMPTS)
+        yield attempt
+        if not attempt.beaten:
+            return
 
 
 def _change_record(change: Change) -> dict[str, Any]:
@@ -139,7 +191,7 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
 
     A file over `FILE_CAP` stands in as a binary one; with `whole` it is an error instead.
     """
-    listing = (await guest.call("GET", "/v1/changes")).json()
+    listing = (await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).json()
     if listing["truncated"]:
         raise InvalidInput(
             f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",

@@ -84,7 +84,7 @@ class Egress:
     async def _serve(self, machine: Machine, proxy: Callable[[], EgressProxy], group: asyncio.TaskGroup) -> None:
         while True:
             try:
-                reader, writer = await machine.guest.open_stream("/v1/egress/accept")
+                reader, writer = await machine.guest.open_stream("/v1/egress/accept", owed=False)
             except GuestUnreachable:
                 if not machine.alive():
                     return

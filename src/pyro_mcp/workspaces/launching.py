@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.processes.command import Command
-from pyro_mcp.workspaces.manager import WorkspaceManager
+from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
 SHELL = ["/bin/bash", "-c"]
@@ -29,7 +29,7 @@ def argv_of(command: str | list[str]) -> list[str]:
 
 
 async def launch(
-    manager: WorkspaceManager,
+    occupancy: Occupancy,
     workspace: Workspace,
     argv: list[str],
     *,
@@ -48,7 +48,7 @@ async def launch(
     variables = {**(env or {}), **workspace.secrets.variables(secret_env)}
     async with workspace.lock.shared():
         guest = workspace.guest
-        command = await manager.add_command(workspace, argv, kind, size)
+        command = await occupancy.registry.add_command(workspace, argv, kind, size)
         request: dict[str, Any] = {
             "argv": argv,
             "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",
@@ -61,16 +61,13 @@ async def launch(
             request |= {"tty": {"rows": size[0], "cols": size[1]}}
         try:
             # The row is written beside the start, not before it: a follower finds a process by its label.
-            saved = asyncio.ensure_future(manager.save_command(command))
+            saved = asyncio.ensure_future(occupancy.registry.save_command(command))
             stream = await guest.start_process(request)
             await saved
         except BaseException:
-            manager.drop_command(workspace, command)
+            occupancy.registry.drop_command(workspace, command)
             raise
-        command.follow(guest, stream, manager.command_ended)
+        command.follow(guest, stream, occupancy.command_ended)
     if stdin is not None:
-        try:
-            await stream.send_stdin(stdin.encode())
-        except OSError:
-            pass  # it ended without reading all of its input
+        command.feed(stream, stdin.encode())
     return command

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -25,11 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.workspaces.archives import Progress, extract
 from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.seeding import Entry, SeedPlan, restat, scan
 
+log = logging.getLogger(__name__)
+_DAMAGED = ".damaged-"
 _RACY_NS = 100_000_000
 """Times are kept in ticks of up to 10 ms; a source changed this shortly ago may change again unseen."""
 _ATTEMPTS = 3
@@ -66,6 +70,8 @@ class SeedStore:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._salt = f"pyro seed 1 {boot} "
+        names = (path.name for path in root.glob(f"*{_DAMAGED}*"))
+        self._damaged = {name.partition(_DAMAGED)[0] for name in names}
 
     def materialise(self, plan: SeedPlan, progress: Progress | None = None) -> Seed:
         """The plan's content as a tree of the store, copied unless it is there already.
@@ -79,7 +85,7 @@ class SeedStore:
         for _ in range(_ATTEMPTS):
             started = time.time_ns()
             digest = self._digest(plan)
-            found = self._existing(digest)
+            found = self._sound(digest)
             if found:
                 return found
             racy = any(max(e.ctime_ns, e.mtime_ns) > started - _RACY_NS for e in plan.entries)
@@ -98,14 +104,48 @@ class SeedStore:
         )
 
     def find(self, digest: str) -> Seed | None:
-        """The seed of that digest, if it is in the store."""
-        return self._existing(digest)
+        """The seed of that digest, if it is in the store.
+
+        Raises:
+            Conflict: it is known to have been changed on this disk since it was made.
+        """
+        found = self._existing(digest)
+        if found is None and digest in self._damaged:
+            raise Conflict(
+                f"The seed {digest[:12]} was changed on this machine's disk since it was copied; it is not used again.",
+                hint="What the running workspace has is unharmed: export it. Create a new workspace for the rest.",
+                code="seed_damaged",
+            )
+        return found
+
+    def check(self, digests: set[str]) -> list[str]:
+        """Look at these seeds; those that are not what they were. For a worker thread: one lstat a file."""
+        return [digest for digest in sorted(digests) if self._existing(digest) and self._sound(digest) is None]
+
+    def _sound(self, digest: str) -> Seed | None:
+        """The seed, if it is just as it was made; a damaged one is put aside for those that run with it."""
+        found = self._existing(digest)
+        if found is None:
+            return None
+        try:
+            mark = json.loads((self.root / digest / "seed.json").read_bytes()).get("mark")
+            if mark is None or wholeness.tree_mark(found.tree) == mark:
+                return found
+        except (OSError, ValueError):
+            pass
+        log.warning("the seed %s was changed on this disk since it was copied", digest[:12])
+        self._damaged.add(digest)
+        with contextlib.suppress(OSError):
+            (self.root / digest).rename(self.root / f"{digest}{_DAMAGED}{secrets.token_hex(4)}")
+        return None
 
     def prune(self, in_use: set[str]) -> list[str]:
         """Remove every seed whose digest is not in `in_use`; the digests removed."""
         removed = []
         for path in self.root.iterdir():
-            if path.name.startswith(".") or path.name in in_use or not (path / "seed.json").exists():
+            if path.name.startswith(".") or path.name.partition(_DAMAGED)[0] in in_use:
+                continue
+            if not (path / "seed.json").exists():
                 continue
             # Out of sight first: a seed that is half removed must not be found.
             aside = self.root / f".staging-removed-{secrets.token_hex(8)}"
@@ -181,9 +221,11 @@ class SeedStore:
         return files, size
 
     def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
-        record = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
+        record: dict[str, Any] = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
+        record["mark"] = wholeness.tree_mark(staging / "tree")
         (staging / "seed.json").write_text(json.dumps(record))
         home = self.root / digest
+        self._damaged.discard(digest)
         try:
             staging.rename(home)
         except OSError:

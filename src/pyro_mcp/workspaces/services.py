@@ -25,8 +25,8 @@ from pyro_mcp.network.published import Listener, Publication, parse
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import ServiceRow, now
-from pyro_mcp.workspaces.manager import WorkspaceManager
 from pyro_mcp.workspaces.paths import workspace_path
+from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -93,8 +93,8 @@ def _address(text: str) -> tuple[int, str]:
 class Services:
     """All services of all workspaces."""
 
-    def __init__(self, manager: WorkspaceManager) -> None:
-        self._manager = manager
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self._starting: set[tuple[str, str]] = set()
         self._draining: set[asyncio.Task[None]] = set()
 
@@ -207,7 +207,7 @@ class Services:
             ],
         )
         workspace.services[name] = row
-        await self._manager.store.put_service(row)
+        await self._registry.store.put_service(row)
         self._attend(workspace, row)
         if not command.running:
             await self.ended(workspace, command)
@@ -229,7 +229,7 @@ class Services:
         async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await workspace.guest.open_stream("/v1/connect", {"port": port})
 
-        return Listener(publication, connect, lambda: self._manager.activity(workspace))
+        return Listener(publication, connect, lambda: self._registry.activity(workspace))
 
     # -- readiness
 
@@ -272,7 +272,7 @@ class Services:
     async def _update(self, workspace: Workspace, name: str, **changes: Any) -> None:
         row = replace(workspace.services[name], **changes)
         workspace.services[name] = row
-        await self._manager.store.put_service(row)
+        await self._registry.store.put_service(row)
 
     async def settled(self, workspace: Workspace, name: str, seconds: float) -> ServiceRow:
         """Wait until a service is ready or will not be, at most `seconds`."""
@@ -327,7 +327,7 @@ class Services:
             command = workspace.commands.get(row.handle)
             if command is None:
                 del workspace.services[row.name]
-                await self._manager.store.remove_service(workspace.id, row.name)
+                await self._registry.store.remove_service(workspace.id, row.name)
                 continue
             if not command.running:
                 continue
@@ -369,7 +369,7 @@ class Services:
 
     async def close(self) -> None:
         """The daemon leaves: nobody listens any more until the next one does."""
-        for workspace in self._manager.all():
+        for workspace in self._registry.all():
             for name in list(workspace.listeners):
                 await self._close_ports(workspace, name)
         for task in list(self._draining):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
-from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.workspaces import archives, changes
 from pyro_mcp.workspaces.archives import Progress
 from pyro_mcp.workspaces.files import absolute
@@ -101,7 +101,9 @@ async def push(
         seed = await asyncio.to_thread(seeds.materialise, source.plan, progress)
         parent, member, skipped = seed.tree, ".", source.plan.skipped[:100]
     async with _tar_of(parent, member) as stream:
-        answer = (await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream)).json()
+        answer = (
+            await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream, seconds=WORK_SECONDS)
+        ).json()
     return models.Synced(
         workspace=workspace_id,
         source=str(source.path),

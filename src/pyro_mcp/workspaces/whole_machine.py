@@ -21,6 +21,7 @@ from pyro_mcp.guest.client import Guest
 from pyro_mcp.store import SnapshotRow, now
 from pyro_mcp.workspaces.manager import WorkspaceManager
 from pyro_mcp.workspaces.moments import Moment
+from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
 BASELINE = "baseline"
@@ -32,25 +33,27 @@ T = TypeVar("T")
 
 
 class WholeMachine:
-    """The operations; the manager keeps the workspaces."""
+    """The operations."""
 
-    def __init__(self, manager: WorkspaceManager) -> None:
+    def __init__(self, manager: WorkspaceManager, occupancy: Occupancy) -> None:
         self._manager = manager
-        self._images = manager.images
+        self._occupancy = occupancy
+        self._registry = occupancy.registry
+        self._images = occupancy.images
 
     # -- snapshots
 
     async def snapshot(self, workspace: Workspace, name: str) -> models.Snapshot:
         """Keep the machine's state of this moment under a name. It runs on."""
         async with workspace.lock.exclusive():
-            self._manager.get(workspace.id)  # it may have been deleted meanwhile
+            self._registry.get(workspace.id)  # it may have been deleted meanwhile
             self._check_new(workspace, name)
             async with self._at_rest(workspace) as moment:
                 image = await self._take(workspace, name)
             try:
                 size = await asyncio.to_thread(self._images.size, image)
                 row = SnapshotRow(workspace.id, name, now(), size, image.name, moment.dump())
-                await self._manager.store.put_snapshot(row)
+                await self._registry.store.put_snapshot(row)
             except BaseException:
                 await asyncio.to_thread(self._images.remove, image)
                 raise
@@ -93,7 +96,7 @@ class WholeMachine:
         finally:
             if workspace.machine is machine:
                 for command in followed:
-                    command.follow(machine.guest, None, self._manager.command_ended)
+                    command.follow(machine.guest, None, self._occupancy.command_ended)
 
     async def _know_processes(self, workspace: Workspace, guest: Guest) -> None:
         """Keep the agent's ids of all commands that run: in a copy they are not found by their labels."""
@@ -105,7 +108,7 @@ class WholeMachine:
                 process_id = command.row.process_id or ids.get(command.row.handle)
                 command.row = replace(command.row, process_id=process_id)
         for command in workspace.running_commands():
-            await self._manager.save_command(command)
+            await self._registry.save_command(command)
 
     async def _take(self, workspace: Workspace, name: str) -> Path:
         machine = workspace.require_machine()
@@ -136,7 +139,7 @@ class WholeMachine:
             if name == BASELINE:
                 raise InvalidInput("The baseline cannot be deleted.", code="reserved_name")
             row = self._find(workspace, name)
-            await self._manager.store.remove_snapshot(workspace.id, name)
+            await self._registry.store.remove_snapshot(workspace.id, name)
             del workspace.snapshots[name]
         image = self._images.path(workspace.id, row.image)
         await asyncio.to_thread(self._images.remove, image)
@@ -156,14 +159,14 @@ class WholeMachine:
         if name is None or name == BASELINE:
             await self._manager.reset(workspace)
             return
-        async with workspace.lock.exclusive():
-            self._manager.get(workspace.id)
+        async with workspace.taken_over("the workspace is being reset"):
+            self._registry.get(workspace.id)
             row = self._find(workspace, name)
             suspended = workspace.row.suspended
             image = self._images.path(workspace.id, row.image)
             moment = Moment.load(row.moment)
-            await self._manager.put_back(workspace, image, moment, f"the workspace was reset to {name}")
-            await self._manager.drop_suspended(workspace, suspended)
+            await self._occupancy.put_back(workspace, image, moment, f"the workspace was reset to {name}")
+            await self._occupancy.drop_suspended(workspace, suspended)
 
     # -- fork
 
@@ -182,7 +185,7 @@ class WholeMachine:
             await asyncio.gather(*(self._manager.delete(fork) for fork in forks))
             raise failures[0]
         for fork in forks:
-            self._manager.note(fork, "daemon", "fork_workspace", "ok", f"forked from {parent.row.name or parent.id}")
+            self._registry.note(fork, "daemon", "fork_workspace", "ok", f"forked from {parent.row.name or parent.id}")
         return forks
 
     @contextlib.asynccontextmanager
@@ -195,7 +198,7 @@ class WholeMachine:
             )
         if snapshot is None and parent.row.state != "stopped":
             async with parent.lock.exclusive():
-                self._manager.get(parent.id)
+                self._registry.get(parent.id)
                 async with self._at_rest(parent) as moment:
                     image = await self._take(parent, ".fork")
             try:
@@ -205,7 +208,7 @@ class WholeMachine:
                 await asyncio.to_thread(self._images.remove, image)
             return
         async with parent.lock.shared():
-            self._manager.get(parent.id)
+            self._registry.get(parent.id)
             if snapshot is None and parent.row.suspended is not None:
                 name, moment = parent.row.suspended["image"], Moment.load(parent.row.suspended)
             else:
@@ -216,7 +219,7 @@ class WholeMachine:
     def _names(self, parent: Workspace, count: int) -> list[str]:
         """The parent's name with the first free numbers behind it."""
         base = re.sub(r"-\d+$", "", parent.row.name or parent.id)[:58]
-        taken = {workspace.row.name for workspace in self._manager.all()}
+        taken = {workspace.row.name for workspace in self._registry.all()}
         names: list[str] = []
         number = 0
         while len(names) < count:
@@ -230,7 +233,7 @@ class WholeMachine:
     async def stop(self, workspace: Workspace) -> None:
         """Write the machine to disk and end it."""
         async with workspace.lock.exclusive():
-            self._manager.get(workspace.id)
+            self._registry.get(workspace.id)
             if workspace.row.state == "stopped":
                 return
             async with self._at_rest(workspace) as moment:
@@ -238,34 +241,33 @@ class WholeMachine:
                 image = await self._take(workspace, ".stopped")
                 suspended = {**moment.dump(), "image": image.name}
                 try:
-                    await self._manager.change(workspace, state="stopped", machine_id=None, suspended=suspended)
+                    await self._registry.change(workspace, state="stopped", machine_id=None, suspended=suspended)
                 except BaseException:
                     await asyncio.to_thread(self._images.remove, image)
                     raise
                 workspace.machine = None
-                self._manager.release_machine(workspace)
+                self._occupancy.release_machine(workspace)
                 # First of all: what it does from now on is not in the image.
                 await machine.destroy()
             for handle in moment.running:
                 command = workspace.commands[handle]
                 command.suspend()
-                await self._manager.save_command(command)
-            if self._manager.attached is not None:
-                await self._manager.attached.let_go(workspace, "")
+                await self._registry.save_command(command)
+            await self._occupancy.let_go(workspace)
 
     async def start(self, workspace: Workspace) -> None:
         """Bring a stopped workspace back as it was, processes included."""
         async with workspace.lock.exclusive():
-            self._manager.get(workspace.id)
+            self._registry.get(workspace.id)
             suspended = workspace.row.suspended
             if workspace.row.state != "stopped" or suspended is None:
                 workspace.require_machine()
                 return
             image = self._images.path(workspace.id, suspended["image"])
-            manager, moment = self._manager, Moment.load(suspended)
-            machine = await manager.brought_back(workspace, image, moment)
-            await manager.revive(workspace, machine, moment)
-            await manager.drop_suspended(workspace, suspended)
+            moment = Moment.load(suspended)
+            machine = await self._occupancy.brought_back(workspace, image, moment)
+            await self._occupancy.revive(workspace, machine, moment)
+            await self._occupancy.drop_suspended(workspace, suspended)
 
     async def offline(self, workspace: Workspace, look: Callable[[Guest], Awaitable[T]]) -> T:
         """Look into a stopped workspace, in a throwaway copy of its machine: no network, and nothing is kept."""
@@ -278,7 +280,7 @@ class WholeMachine:
                     code="not_stopped",
                 )
             image = self._images.path(workspace.id, suspended["image"])
-            machine = await self._manager.restored(workspace.row, image)
+            machine = await self._occupancy.restored(workspace.row, image)
             try:
                 return await look(machine.guest)
             finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,6 +79,13 @@ class Workspace:
     @property
     def guest(self) -> Guest:
         return self.require_machine().guest
+
+    @contextlib.asynccontextmanager
+    async def taken_over(self, why: str) -> AsyncIterator[None]:
+        """Its lock, alone and before all others. Nobody who has it waits for the guest meanwhile: `why` tells them."""
+        with self.machine.guest.barred(why) if self.machine is not None else contextlib.nullcontext():
+            async with self.lock.exclusive(urgent=True):
+                yield
 
     def command(self, handle: str) -> Command:
         try:

@@ -11,7 +11,7 @@ from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.launching import argv_of, launch
-from pyro_mcp.workspaces.manager import Plan
+from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.workspace import Workspace
 
 ONE_SHOT_TTL_SECONDS = 600
@@ -39,7 +39,7 @@ class CommandHandlers:
         started = await asyncio.shield(
             asyncio.ensure_future(
                 launch(
-                    self._context.manager,
+                    self._context.occupancy,
                     workspace,
                     argv_of(command),
                     cwd=cwd,
@@ -141,7 +141,7 @@ class CommandHandlers:
             workspace = await manager.create(plan, root, _no_seed)
             try:
                 running = await launch(
-                    manager,
+                    self._context.occupancy,
                     workspace,
                     argv,
                     cwd="/workspace",
@@ -173,7 +173,7 @@ class CommandHandlers:
         )
 
     def _one_shot(self, handle: str) -> tuple[Workspace, Command]:
-        for workspace in self._context.manager.all():
+        for workspace in self._context.registry.all():
             if workspace.row.one_shot and handle in workspace.commands:
                 return workspace, workspace.commands[handle]
         raise NotFound(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, files
+from pyro_mcp.workspaces import changes, editing, files, searching
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -44,11 +46,60 @@ class FileHandlers:
             )
         return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
+    async def search_workspace(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        pattern: str | None,
+        path: str,
+        glob: list[str] | None,
+        literal: bool,
+        ignore_case: bool,
+        context: int,
+        files_only: bool,
+        include_ignored: bool,
+        limit: int,
+        max_bytes: int,
+    ) -> models.SearchResult:
+        async with workspace.lock.shared():
+            found = await searching.search(
+                workspace.guest,
+                workspace.id,
+                workspace.redactor,
+                pattern=pattern,
+                path=path,
+                glob=glob,
+                literal=literal,
+                ignore_case=ignore_case,
+                context=context,
+                files_only=files_only,
+                include_ignored=include_ignored,
+                limit=limit,
+                max_bytes=max_bytes,
+            )
+        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
+
     async def write_workspace_file(
         self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None
     ) -> models.FileWritten:
         async with workspace.lock.shared():
             return await files.write_file(workspace.guest, workspace.id, path, text, executable)
+
+    async def edit_workspace_file(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str,
+        old_string: str | None,
+        new_string: str | None,
+        replace_all: bool,
+        edits: list[dict[str, Any]] | None,
+    ) -> models.FileEdited:
+        wanted = editing.wanted(old_string, new_string, replace_all, edits)
+        async with workspace.lock.shared():
+            return await editing.edit_file(workspace.guest, workspace.id, path, wanted)
 
     async def apply_workspace_patch(self, call: Call, *, workspace: Workspace, patch: str) -> models.PatchApplied:
         async with workspace.lock.shared():

@@ -16,7 +16,7 @@ from pyro_mcp.workspaces.workspace import Workspace
 
 class ServiceHandlers:
     def __init__(self, context: Context) -> None:
-        self._manager = context.manager
+        self._occupancy = context.occupancy
         self._services = context.services
 
     async def start_service(
@@ -40,7 +40,9 @@ class ServiceHandlers:
         argv = argv_of(command)
 
         async def start() -> Command:
-            return await launch(self._manager, workspace, argv, cwd=cwd, env=env, secret_env=secret_env, kind="service")
+            return await launch(
+                self._occupancy, workspace, argv, cwd=cwd, env=env, secret_env=secret_env, kind="service"
+            )
 
         readiness = Readiness(ready_file, ready_tcp, ready_http, ready_command)
         await asyncio.shield(

@@ -22,7 +22,8 @@ PROCESS_SECONDS = 5.0
 
 class ShellHandlers:
     def __init__(self, context: Context) -> None:
-        self._manager = context.manager
+        self._occupancy = context.occupancy
+        self._registry = context.registry
 
     async def open_shell(
         self,
@@ -39,7 +40,7 @@ class ShellHandlers:
         opened = await asyncio.shield(
             asyncio.ensure_future(
                 launch(
-                    self._manager,
+                    self._occupancy,
                     workspace,
                     INTERACTIVE if command is None else argv_of(command),
                     cwd=cwd,
@@ -51,7 +52,7 @@ class ShellHandlers:
             )
         )
         await opened.begun(BEGIN_SECONDS)
-        await self._manager.save_command(opened)
+        await self._registry.save_command(opened)
         return shells.record(workspace, opened)
 
     async def read_shell(
@@ -118,7 +119,7 @@ class ShellHandlers:
             await asyncio.shield(shells.resize(workspace, command, *before))
             raise
         command.row = replace(command.row, rows=rows, cols=cols)
-        await self._manager.save_command(command)
+        await self._registry.save_command(command)
         return shells.record(workspace, command).model_copy(update={"cursor": cursor})
 
     async def close_shell(self, call: Call, *, workspace: Workspace, shell: str) -> models.Shell:

@@ -43,7 +43,7 @@ class SystemHandlers:
                 "log": str(context.info.log),
                 "state": str(context.locations.state),
                 "cache": str(context.locations.cache),
-                "workspaces": len(context.manager.all()),
+                "workspaces": len(context.registry.all()),
                 "memory_bytes": _resident_bytes(),
             },
             fixed=fixed,

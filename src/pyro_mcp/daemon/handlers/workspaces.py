@@ -12,15 +12,16 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces import changes, transfer
 from pyro_mcp.workspaces.archives import Progress
-from pyro_mcp.workspaces.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
-from pyro_mcp.workspaces.landing import is_dot_git, land
-from pyro_mcp.workspaces.manager import Plan, PreparedSeed
+from pyro_mcp.workspaces.manager import PreparedSeed
 from pyro_mcp.workspaces.paths import show
+from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -93,7 +94,7 @@ class WorkspaceHandlers:
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
-        found = [w for w in self._context.manager.all() if wanted <= w.row.labels.items()]
+        found = [w for w in self._context.registry.all() if wanted <= w.row.labels.items()]
         found.sort(key=lambda w: (w.row.last_activity_at, w.row.created_at, w.id), reverse=True)
         return models.WorkspaceList(workspaces=[workspace.record() for workspace in found])
 
@@ -241,7 +242,7 @@ class WorkspaceHandlers:
             # The older ones, too: an undo puts the branch back to one of them.
             commits = [*workspace.row.landed.get(branch, "").split(), landed.commit][-LANDINGS_KEPT:]
             workspace.row = replace(workspace.row, landed={**workspace.row.landed, branch: " ".join(commits)})
-        await self._context.manager.save(workspace)
+        await self._context.registry.save(workspace)
         return models.Landed(
             workspace=workspace.id,
             repository=str(place),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.machines.firecracker.initramfs import initramfs
 from pyro_mcp.machines.firecracker.kernel import Kernel
 from pyro_mcp.machines.firecracker.vmm import Vmm
@@ -40,9 +40,7 @@ def initrd(directory: Path, agent: Path, kernel: Kernel) -> Path:
     """The initramfs, kept in `directory` under a name made of its content."""
     archive = initramfs(agent, kernel.modules)
     place = directory / f"initrd-{hashlib.sha256(archive).hexdigest()[:16]}"
-    if not place.exists():
+    if not place.exists() or place.read_bytes() != archive:
         place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.{os.getpid()}")
-        partial.write_bytes(archive)
-        os.replace(partial, place)
+        wholeness.write_new(place, archive)
     return place

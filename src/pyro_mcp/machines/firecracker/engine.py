@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -28,12 +29,10 @@ from pyro_mcp.machines.firecracker.kernel import Kernel, find_kernel
 from pyro_mcp.machines.firecracker.machine import (
     AGENT_SECONDS,
     ATTEMPT_SECONDS,
-    RECORD,
     FirecrackerMachine,
-    MachineRecord,
-    SnapshotRecord,
     read_console,
 )
+from pyro_mcp.machines.firecracker.record import RECORD, MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
@@ -44,6 +43,8 @@ BOOT_SECONDS = 60.0
 """A boot takes under a second on real hardware, 3.5 s inside an emulation."""
 PROBE_SECONDS = float(os.environ.get("PYRO_PROBE_SECONDS") or 5.0)
 """Where KVM exists and its guests spin, this is how long it takes to find out; once per boot of the computer."""
+
+log = logging.getLogger(__name__)
 
 
 class FirecrackerEngine:
@@ -58,7 +59,7 @@ class FirecrackerEngine:
         self._machines = machines
         self._cache = cache
         self._templates = cache / "firecracker" / "templates"
-        self.seeds = cache / "firecracker" / "seeds"
+        self._seeds = cache / "firecracker" / "seeds"
         self.limits = limits
         self._boot_id = boot_id()
         self._locks: dict[Path, asyncio.Lock] = {}
@@ -101,6 +102,16 @@ class FirecrackerEngine:
             )
         return kernel
 
+    def _machine(self, directory: Path, record: MachineRecord, console: int) -> FirecrackerMachine:
+        return FirecrackerMachine(
+            directory,
+            record,
+            console,
+            endings=self._endings,
+            seeds=self._seeds,
+            limits=lambda: self.limits_description,
+        )
+
     # -- templates
 
     async def template(self, root: RootTree, vcpu_count: int) -> Path:
@@ -124,6 +135,12 @@ class FirecrackerEngine:
     async def _template_of(self, place: Path, spec: MachineSpec) -> Path:
         variant = place / f"{spec.mem_mib}"
         async with self._locks.setdefault(variant, asyncio.Lock()):
+            if variant.exists():
+                try:
+                    await asyncio.to_thread(SnapshotRecord.read, variant)
+                except EngineError:
+                    log.warning("the template %s is damaged and made anew", variant)
+                    await asyncio.to_thread(shutil.rmtree, variant, True)
             if not variant.exists():
                 machine_id = f"template-{place.name[:8]}-{spec.mem_mib}-{os.getpid()}"
                 machine = await self._boot(
@@ -209,7 +226,7 @@ class FirecrackerEngine:
             disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
             directory = await self._prepare(cell, spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(cell, spec, directory)
-            machine = FirecrackerMachine(self, directory, replace(record, fresh=True), console)
+            machine = self._machine(directory, replace(record, fresh=True), console)
             await boot.configure(machine.vmm, spec)
             try:
                 _, writer = await machine.connect_within(seconds, 0.1)
@@ -256,13 +273,13 @@ class FirecrackerEngine:
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(cell, spec, snapshot / "disk.img", {"image": snapshot})
             if seed is not None:
-                image = await asyncio.to_thread(images.seed_image, seed, self.seeds)
+                image = await asyncio.to_thread(images.seed_image, seed, self._seeds)
                 (directory / "seeded").touch()
                 jail.show_seed(directory, image)
             record, console = await self._start(cell, spec, directory)
             record = record.based_on(directory, snapshot / "memory")
             record.write(directory)
-            machine = FirecrackerMachine(self, directory, record, console)
+            machine = self._machine(directory, record, console)
             await machine.vmm.put(
                 "/snapshot/load",
                 {
@@ -297,7 +314,7 @@ class FirecrackerEngine:
         await self.cell()
         self.limits.adopt(machine_id, record.pins)
         console = os.open(directory / "console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        machine = FirecrackerMachine(self, directory, record, console)
+        machine = self._machine(directory, record, console)
         try:
             await machine.wake()
         except PyroError:
@@ -317,7 +334,7 @@ class FirecrackerEngine:
 
     async def sweep(self, keep: set[str]) -> list[str]:
         found = await self._endings.sweep(keep)
-        await asyncio.to_thread(images.prune_seeds, self.seeds)
+        await asyncio.to_thread(images.prune_seeds, self._seeds)
         await remove_stale([*self._templates.glob("*/*.made"), *self._templates.glob("*/*.partial")])
         return found
 

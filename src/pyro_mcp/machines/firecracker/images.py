@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import ComponentMissing, EngineError
 from pyro_mcp.machines.firecracker import erofs
 from pyro_mcp.machines.firecracker.erofs import copy_range
@@ -49,14 +50,16 @@ def _mke2fs(*arguments: str) -> None:
 
 
 def _made(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made whole by `make` unless it is there."""
-    if not target.exists():
+    """`target`, made whole by `make` unless it is there, just as it was made."""
+    note = f".{target.name}.{wholeness.SEAL}"
+    if not target.exists() or wholeness.broken(target.parent, note) is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         partial.unlink(missing_ok=True)
         try:
             make(partial)
             os.replace(partial, target)
+            wholeness.seal(target.parent, [target.name], hashed=False, note=note)
         finally:
             partial.unlink(missing_ok=True)
     return target
@@ -119,7 +122,9 @@ def prune_seeds(directory: Path) -> None:
     """Remove the images of seeds that are gone. Machines that use one keep its content."""
     for note in directory.glob("*.source") if directory.exists() else ():
         if not os.path.exists(note.read_text()):
-            note.with_suffix(".erofs").unlink(missing_ok=True)
+            image = note.with_suffix(".erofs")
+            image.unlink(missing_ok=True)
+            image.with_name(f".{image.name}.{wholeness.SEAL}").unlink(missing_ok=True)
             note.unlink(missing_ok=True)
 
 

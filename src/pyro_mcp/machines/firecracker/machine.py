@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import weakref
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyro_mcp import enclosure
 from pyro_mcp.errors import EngineError, GuestUnreachable, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.endings import Endings
 from pyro_mcp.machines.firecracker import images, jail
+from pyro_mcp.machines.firecracker.record import MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import Vmm, open_socket
-from pyro_mcp.machines.processes import ProcessId
 
-if TYPE_CHECKING:
-    from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
-
-RECORD = "machine.json"
-SNAPSHOT_RECORD = "snapshot.json"
 AGENT_PORT = 1024
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore."""
@@ -38,104 +31,27 @@ WAKE_SECONDS = 2.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-@dataclass(frozen=True)
-class MachineRecord:
-    """What a later daemon needs to adopt the machine."""
-
-    id: str
-    boot_id: str
-    keeper: ProcessId
-    """unshare(1), which ends when the machine does; the machine itself where there are no namespaces."""
-    vmm: ProcessId
-    vcpu_count: int
-    mem_mib: int
-    pins: list[int]
-    root_digest: str
-    base: str | None = None
-    """The memory file of the last snapshot or restore: what a diff snapshot builds on."""
-    base_inode: int = 0
-    fresh: bool = False
-    """Booted and never snapshotted: all of its memory that is not zero counts as dirty."""
-
-    def write(self, directory: Path) -> None:
-        partial = directory / (RECORD + ".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, directory / RECORD)
-
-    @classmethod
-    def read(cls, directory: Path) -> MachineRecord | None:
-        """The record, or None when the machine was not finished or the file is damaged."""
-        try:
-            raw = json.loads((directory / RECORD).read_text())
-            return cls(**{**raw, "keeper": ProcessId(**raw["keeper"]), "vmm": ProcessId(**raw["vmm"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def based_on(self, directory: Path, memory: Path | None) -> MachineRecord:
-        """A record with another base, which stays usable when the snapshot that it belongs to is deleted."""
-        own = directory / "base"
-        own.unlink(missing_ok=True)
-        if memory is None:
-            return replace(self, base=None, base_inode=0, fresh=False)
-        try:
-            os.link(memory, own)
-        except OSError:
-            own = memory  # a template on another file system; it is not deleted
-        return replace(self, base=str(own), base_inode=os.stat(own).st_ino, fresh=False)
-
-    def usable_base(self) -> Path | None:
-        """The base, when it is still that very file."""
-        try:
-            if self.base is not None and os.stat(self.base).st_ino == self.base_inode:
-                return Path(self.base)
-        except OSError:
-            pass
-        return None
-
-
-@dataclass(frozen=True)
-class SnapshotRecord:
-    """What a restore must know of a snapshot."""
-
-    vcpu_count: int
-    mem_mib: int
-    root_digest: str
-    seeded: bool
-    """Whether the guest had a seed: a copy needs the same."""
-    sizes: dict[str, int]
-    """Bytes of each of its files: one that was cut is noticed before a machine runs into its end."""
-
-    @classmethod
-    def write(cls, directory: Path, machine: MachineRecord, seeded: bool) -> None:
-        """Record what `directory` holds, which is a snapshot of that machine."""
-        sizes = {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}
-        record = cls(machine.vcpu_count, machine.mem_mib, machine.root_digest, seeded, sizes)
-        (directory / SNAPSHOT_RECORD).write_text(json.dumps(asdict(record)))
-
-    @classmethod
-    def read(cls, directory: Path) -> SnapshotRecord:
-        """Raises EngineError when the snapshot is not whole."""
-        try:
-            record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
-            if record.sizes != {name: (directory / name).stat().st_size for name in jail.SNAPSHOT_MODES}:
-                raise ValueError("a file was cut")
-            return record
-        except (OSError, ValueError, TypeError):
-            raise EngineError(
-                f"The snapshot {directory.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
-            ) from None
-
-
 class FirecrackerMachine:
     """A machine that runs. See `machines.protocol.Machine` for what each method promises."""
 
-    def __init__(self, engine: FirecrackerEngine, directory: Path, record: MachineRecord, console: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        record: MachineRecord,
+        console: int,
+        *,
+        endings: Endings,
+        seeds: Path,
+        limits: Callable[[], str],
+    ) -> None:
         self.id = record.id
         self.directory = directory
         self.record = record
         self.guest = Guest(self.connect)
         self.vmm = Vmm(directory / "cell" / "api.sock")
-        self._engine = engine
+        self._endings = endings
+        self._seeds = seeds
+        self._limits = limits
         self._console = console
         self._snapshotting = asyncio.Lock()
         self._waking: asyncio.Task[None] | None = None
@@ -146,7 +62,7 @@ class FirecrackerMachine:
 
     @property
     def limits(self) -> str:
-        return self._engine.limits_description
+        return self._limits()
 
     def alive(self) -> bool:
         return processes.runs(self.record.vmm)
@@ -206,7 +122,7 @@ class FirecrackerMachine:
             enclosure.unmount(str(target))
             shown.unlink()
         if tree is not None:
-            image = await asyncio.to_thread(images.seed_image, tree, self._engine.seeds)
+            image = await asyncio.to_thread(images.seed_image, tree, self._seeds)
             shown.touch()
             jail.show_seed(self.directory, image)
         # The same path, opened anew; the guest is told of the new size.
@@ -329,7 +245,7 @@ class FirecrackerMachine:
         return read_console(self._console)
 
     async def destroy(self) -> None:
-        await self._engine.destroy(self.id)
+        await self._endings.destroy(self.id)
 
 
 def _empty(directory: Path) -> None:

@@ -10,32 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import shutil
 import time
 from pathlib import Path
 
-from pyro_mcp import enclosure
+from pyro_mcp import enclosure, wholeness
 from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.machines import processes
+from pyro_mcp.machines.agents import Agents
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
 from pyro_mcp.machines.gvisor import spec as bundles
-from pyro_mcp.machines.gvisor.machine import (
-    AGENT_NAME,
-    PARTS,
-    RECORD,
-    GvisorMachine,
-    MachineRecord,
-    connect_when_there,
-    pids_from_state,
-)
+from pyro_mcp.machines.gvisor.channel import Channel
+from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state, sealed_files
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, RECORD, MachineRecord
+from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
 
-RUNSC_SECONDS = 60.0
-"""The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
-FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=all")
+log = logging.getLogger(__name__)
 
 
 class GvisorEngine:
@@ -44,12 +39,15 @@ class GvisorEngine:
     name = "gvisor"
     isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared folder"
 
-    def __init__(self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
-        self._runsc = runsc
+    def __init__(
+        self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits, shown: enclosure.Shown
+    ) -> None:
+        self._runsc = Runsc(runsc, limits)
         self._machines = machines
+        self._shown = shown
+        self._channels: dict[str, Channel] = {}
         self._templates = cache / "templates"
-        self._agents = cache / "agents"
-        self._agent_source = agent
+        self._agents = Agents(agent, cache / "agents")
         self.limits = limits
         self._boot_id = boot_id()
         self._template_locks: dict[str, asyncio.Lock] = {}
@@ -58,96 +56,60 @@ class GvisorEngine:
             limits,
             record=RECORD,
             recorded=self._recorded,
-            clear=lambda directory: enclosure.unmount(str(directory / "seed" / "tree")),
+            clear=self._clear,
         )
-        self._agent: Path | None = None
 
-    # -- running runsc
-
-    async def runsc(
-        self, directory: Path, *arguments: str, wrap: MachineSpec | None = None, pinned: bool = False
-    ) -> None:
-        """Run one runsc command for the machine in `directory`; its output goes to the machine's log."""
-        argv = [
-            str(self._runsc),
-            f"--root={directory / 'runsc'}",
-            *FLAGS,
-            f"--overlay2=root:dir={directory / 'fs'}",
-            *arguments,
-        ]
-        if wrap is not None:
-            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv, pinned=pinned)
-        log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-            )
-        finally:
-            os.close(log)
-        try:
-            async with asyncio.timeout(RUNSC_SECONDS):
-                status = await process.wait()
-        except BaseException as error:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            if isinstance(error, TimeoutError):
-                raise EngineError(
-                    f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
-                    hint="This computer may be short of memory or CPU; try again.",
-                    code="runsc_timeout",
-                ) from None
-            raise
-        if status != 0:
-            said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
-            raise EngineError(
-                f"runsc {arguments[0]} failed with status {status}: {said}",
-                hint="`pyro doctor` boots a machine and says what this computer lacks.",
-                code=f"runsc_{arguments[0]}_failed",
-            )
-
-    async def _install_agent(self) -> Path:
-        """The agent under a name made of its content: snapshots must find the very binary they ran."""
-        if self._agent is None:
-
-            def install() -> Path:
-                content = self._agent_source.read_bytes()
-                place = self._agents / hashlib.sha256(content).hexdigest()[:16] / "pyro-agent"
-                if not place.exists():
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    partial = place.with_name(f"partial-{os.getpid()}")
-                    partial.write_bytes(content)
-                    partial.chmod(0o755)
-                    os.replace(partial, place)
-                return place
-
-            self._agent = await asyncio.to_thread(install)
-        return self._agent
+    def _clear(self, directory: Path) -> None:
+        channel = self._channels.pop(directory.name, None)
+        if channel is not None:
+            channel.close()
+        enclosure.unmount(str(directory / "seed" / "tree"))
 
     async def _prepare(self, machine_id: str, root: RootTree, agent: Path) -> Path:
         directory = self._machines / machine_id
         directory.mkdir(mode=0o700)
         for part in PARTS:
             (directory / part).mkdir(mode=0o755)
-        bundles.write_bundle(
-            directory, bundles.bundle(directory=directory, root=root.path, agent=agent, hostname="pyro")
+        shown = self._shown
+        configuration = bundles.bundle(
+            directory=directory, shown=shown(directory), root=shown(root.path), agent=shown(agent), hostname="pyro"
         )
+        bundles.write_bundle(directory, configuration)
+        self._channel(directory).listen()
         return directory
+
+    def _channel(self, directory: Path) -> Channel:
+        channel = self._channels[directory.name] = Channel(directory / "run")
+        return channel
 
     # -- templates
 
     async def template(self, root: RootTree, vcpu_count: int) -> Path:
         with engine_errors():
-            agent = await self._install_agent()
-            runsc = await asyncio.to_thread(self._runsc.stat)
+            agent = await asyncio.to_thread(self._agents.current)
+            runsc = await asyncio.to_thread(self._runsc.path.stat)
+            tree = await asyncio.to_thread(root.path.stat)
         key = hashlib.sha256(
             "\n".join(
-                [root.digest, str(vcpu_count), agent.parent.name, str(runsc.st_size), str(runsc.st_mtime_ns), *FLAGS]
+                # The inode: a tree that was built again is another one to a checkpoint's open files.
+                [
+                    root.digest,
+                    str(tree.st_ino),
+                    str(vcpu_count),
+                    agent.parent.name,
+                    str(runsc.st_size),
+                    str(runsc.st_mtime_ns),
+                    *FLAGS,
+                ]
             ).encode()
         ).hexdigest()[:24]
         place = self._templates / key
         async with self._template_locks.setdefault(key, asyncio.Lock()):
+            if place.exists():
+                damage = await asyncio.to_thread(wholeness.broken, place)
+                if damage is not None:
+                    log.warning("the template %s is made anew: %s", key, damage)
+                    await asyncio.to_thread(shutil.rmtree, place, True)
             if not place.exists():
                 machine_id = f"template-{key[:8]}-{os.getpid()}"
                 await self._make_template(MachineSpec(machine_id, root, vcpu_count, mem_mib=1024), place)
@@ -164,6 +126,8 @@ class GvisorEngine:
                 self._templates.mkdir(parents=True, exist_ok=True)
                 await machine.snapshot(partial)
                 (partial / "environment").write_text(spec.root.digest)
+                # With hashes: every machine of this environment begins as these bytes.
+                await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=True)
             try:
                 os.rename(partial, place)
             except OSError:
@@ -172,10 +136,12 @@ class GvisorEngine:
             await self.destroy(spec.id)
 
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
-        agent = await self._install_agent()
+        agent = await asyncio.to_thread(self._agents.current)
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(spec.id, spec.root, agent)
-            await self.runsc(directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True)
+            await self._runsc.run(
+                directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True
+            )
             return await self._started(spec, directory, agent)
 
     async def probe(self, root: RootTree) -> Probe:
@@ -197,8 +163,7 @@ class GvisorEngine:
             directory = await self._prepare(spec.id, spec.root, agent)
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
-            (directory / "run" / "thaw").touch()
-            await self.runsc(
+            await self._runsc.run(
                 directory,
                 "restore",
                 "--detach",
@@ -211,21 +176,26 @@ class GvisorEngine:
 
     async def _agent_of(self, snapshot: Path) -> Path:
         """The agent that runs in a snapshot."""
+        damage = await asyncio.to_thread(wholeness.broken, snapshot)
+        if damage is not None and (snapshot / wholeness.SEAL).exists():
+            raise EngineError(
+                f"The snapshot {snapshot.name} was changed on this machine's disk: {damage}.",
+                hint="It is not used, because nobody knows what it would bring back. Delete it.",
+                code="snapshot_damaged",
+            )
         try:
-            name = (snapshot / AGENT_NAME).read_text()
+            name, _, channel = (snapshot / AGENT_NAME).read_text().partition(" ")
         except OSError:
             raise EngineError(
                 f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
             ) from None
-        current = await self._install_agent()
-        agent = current if name == current.parent.name else self._agents / name / current.name
-        if not agent.exists():
+        if channel != DIALS:
             raise EngineError(
-                f"The agent {name} that runs in this snapshot is not kept any more.",
-                hint="It was made by another version of pyro, and its cache was removed since. Delete the snapshot.",
-                code="snapshot_agent_missing",
+                "This snapshot is of an earlier pyro, whose agent needs a directory that both sides can write.",
+                hint="It cannot be brought back safely: delete it. A reset without a snapshot goes to the baseline.",
+                code="snapshot_of_earlier_pyro",
             )
-        return agent
+        return await asyncio.to_thread(self._agents.named, name)
 
     async def _started(self, spec: MachineSpec, directory: Path, agent: Path) -> GvisorMachine:
         sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))
@@ -244,11 +214,13 @@ class GvisorEngine:
             mem_mib=spec.mem_mib,
             pins=self.limits.pins(spec.id),
             agent=agent.parent.name,
+            channel=DIALS,
         )
         record.write(directory)
-        _, writer = await connect_when_there(directory / "run", lambda: processes.runs(sandbox))
-        writer.close()
-        return GvisorMachine(self, directory, record)
+        channel = self._channels[spec.id]
+        channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), gofer.pid
+        await channel.answers(AGENT_SECONDS)
+        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
 
     async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id
@@ -257,11 +229,18 @@ class GvisorEngine:
             return None
         if not (processes.runs(record.sandbox) and processes.runs(record.gofer)):
             return None
+        if record.channel != DIALS:
+            raise EngineError(
+                "an earlier pyro started it in a way that let its guest write files of this machine; it was ended",
+                code="machine_of_earlier_pyro",
+            )
         self.limits.adopt(machine_id, record.pins)
-        machine = GvisorMachine(self, directory, record)
-        # A daemon that was killed during a snapshot left the agent frozen, or about to be; a spare `thaw` is harmless.
-        (directory / "run" / "thaw").touch()
-        return machine
+        channel = self._channel(directory)
+        sandbox = record.sandbox
+        channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), record.gofer.pid
+        # Its agent looks for this, whatever an earlier daemon was in the middle of when it was killed.
+        channel.listen()
+        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
 
     async def destroy(self, machine_id: str) -> None:
         """Kill the machine now; its directory is removed behind the caller's back."""

@@ -6,89 +6,52 @@ import asyncio
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pyro_mcp import enclosure
-from pyro_mcp.errors import EngineError, GuestUnreachable
+from pyro_mcp import enclosure, wholeness
+from pyro_mcp.errors import EngineError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
-from pyro_mcp.machines.arrival import Arrival
-from pyro_mcp.machines.processes import ProcessId
+from pyro_mcp.machines.endings import Endings
+from pyro_mcp.machines.gvisor.channel import Channel
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, MachineRecord
+from pyro_mcp.machines.gvisor.runsc import Runsc
 
-if TYPE_CHECKING:
-    from pyro_mcp.machines.gvisor.engine import GvisorEngine
-
-RECORD = "machine.json"
-AGENT_NAME = "agent"
-"""In a snapshot: the content name of the agent that it runs."""
-PARTS = ("run", "seed", "seed/tree", "upper", "tmp", "fs", "runsc")
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
-
-
-@dataclass(frozen=True)
-class MachineRecord:
-    """What a later daemon needs to adopt the machine."""
-
-    id: str
-    boot_id: str
-    sandbox: ProcessId
-    gofer: ProcessId
-    vcpu_count: int
-    mem_mib: int
-    pins: list[int]
-    agent: str = ""
-    """The content name of the agent that runs in it: a restore of its snapshots needs the very same."""
-
-    def write(self, directory: Path) -> None:
-        partial = directory / (RECORD + ".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, directory / RECORD)
-
-    @classmethod
-    def read(cls, directory: Path) -> MachineRecord | None:
-        """The record, or None when the machine was not finished or the file is damaged."""
-        try:
-            raw = json.loads((directory / RECORD).read_text())
-            return cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 class GvisorMachine:
     """A machine that runs. See `machines.protocol.Machine` for what each method promises."""
 
-    def __init__(self, engine: GvisorEngine, directory: Path, record: MachineRecord) -> None:
+    def __init__(
+        self, runsc: Runsc, endings: Endings, channel: Channel, directory: Path, record: MachineRecord
+    ) -> None:
         self.id = record.id
         self.directory = directory
         self.record = record
         self.guest = Guest(self.connect)
-        self._engine = engine
+        self._runsc = runsc
+        self._endings = endings
+        self._channel = channel
         self._memory_fd_path: str | None = None
         self._frozen = asyncio.Lock()
 
     @property
     def limits(self) -> str:
-        return self._engine.limits.description
+        return self._runsc.limits.description
 
     def alive(self) -> bool:
         return processes.runs(self.record.sandbox)
 
     async def connect(self) -> Streams:
-        """A connection to the agent; waits while it is about to listen.
+        """A connection that the agent dialled; waits while it is about to.
 
         Raises:
-            GuestUnreachable: the machine is gone, or its agent does not listen within 20 s.
+            GuestUnreachable: the machine is gone, or its agent does not dial within 20 s.
         """
-        path = str(self.directory / "run" / "agent.sock")
-        try:
-            return await asyncio.open_unix_connection(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            pass
-        return await connect_when_there(self.directory / "run", self.alive)
+        return await self._channel.take(AGENT_SECONDS)
 
     async def show_seed(self, tree: Path | None) -> None:
         target = self.directory / "seed" / "tree"
@@ -101,15 +64,10 @@ class GvisorMachine:
             partial = destination.with_name(destination.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
-            thaw, frozen = self.directory / "run" / "thaw", self.directory / "run" / "frozen"
-            frozen.unlink(missing_ok=True)
-            if (self.directory / "run" / "agent.sock").exists():
-                # One that nobody took away, with which the agent would not stay frozen.
-                thaw.unlink(missing_ok=True)
             try:
-                await self._freeze(frozen)
-                (partial / AGENT_NAME).write_text(self.record.agent)
-                await self._engine.runsc(
+                await self._freeze()
+                (partial / AGENT_NAME).write_text(f"{self.record.agent} {DIALS}")
+                await self._runsc.run(
                     self.directory,
                     "checkpoint",
                     "--leave-running",
@@ -117,22 +75,25 @@ class GvisorMachine:
                     f"--image-path={partial}",
                     self.id,
                 )
+                await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=False)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             finally:
-                thaw.touch()
-                frozen.unlink(missing_ok=True)
+                self._channel.listen()
             os.replace(partial, destination)
 
-    async def _freeze(self, frozen: Path) -> None:
-        """Have the agent close everything that a checkpoint would choke on, and wait until it has."""
-        arrival = Arrival(frozen.parent)
+    async def _freeze(self) -> None:
+        """Have the agent close all its connections, which a checkpoint would choke on, and wait until it has.
+
+        It looks for a socket again at once. There is none until the checkpoint is made; the copy finds one of its own.
+        """
+        await self.guest.call("GET", "/v1/health")  # a stopped one is found out before anything is closed
+        last = await self.connect()
+        self._channel.hush()
         try:
             async with asyncio.timeout(AGENT_SECONDS):
-                await self.guest.call("POST", "/v1/freeze", json_body={})
-                while not frozen.exists():
-                    await arrival.something()
+                await self.guest.call("POST", "/v1/freeze", json_body={}, connection=last)
         except TimeoutError:
             raise EngineError(
                 f"The agent did not come to rest within {AGENT_SECONDS:.0f} s; the snapshot was given up.",
@@ -140,7 +101,7 @@ class GvisorMachine:
                 code="freeze_timeout",
             ) from None
         finally:
-            arrival.close()
+            last[1].close()
 
     @property
     def memory_limit_bytes(self) -> int:
@@ -168,39 +129,12 @@ class GvisorMachine:
         return "the sandbox process ended" + (f": {tail}" if tail else "")
 
     async def destroy(self) -> None:
-        await self._engine.destroy(self.id)
+        await self._endings.destroy(self.id)
 
 
-async def connect_when_there(run: Path, alive: object) -> Streams:
-    """Connect to the agent's socket in `run` as soon as it listens."""
-    path = str(run / "agent.sock")
-    is_alive = alive if callable(alive) else (lambda: True)
-    try:
-        arrival = Arrival(run)
-    except OSError as error:
-        raise GuestUnreachable("The machine's directory is gone.") from error
-    try:
-        async with asyncio.timeout(AGENT_SECONDS):
-            while True:
-                try:
-                    return await asyncio.open_unix_connection(path)
-                except FileNotFoundError:
-                    waiter = arrival.something()
-                except ConnectionRefusedError:
-                    # Bound and not listening yet (a moment), or left by a dead agent: look again shortly.
-                    waiter = asyncio.sleep(0.002)
-                if not is_alive():
-                    waiter.close()
-                    raise GuestUnreachable("The machine is gone.")
-                try:
-                    async with asyncio.timeout(1.0):
-                        await waiter
-                except TimeoutError:
-                    continue
-    except TimeoutError:
-        raise GuestUnreachable(f"The agent did not listen within {AGENT_SECONDS:.0f} s.") from None
-    finally:
-        arrival.close()
+def sealed_files(image: Path) -> list[str]:
+    """The files of an image, which nothing may change any more."""
+    return sorted(entry.name for entry in os.scandir(image) if entry.name != wholeness.SEAL)
 
 
 def pids_from_state(runsc_root: Path, machine_id: str) -> tuple[int, int]:

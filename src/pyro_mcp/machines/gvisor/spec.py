@@ -1,7 +1,8 @@
 """The OCI bundle of a gVisor machine: what the guest sees, and nothing else.
 
-/pyro/run (its agent's socket) and /pyro/seed (read-only, may be filled later) are the only things of the
-host inside; /pyro/upper and /tmp are guest file systems kept in a file on disk instead of in memory.
+/pyro/run (the socket that its agent dials), /pyro/bin (the agent) and /pyro/seed (may be filled later) are the only
+things of the host inside, all read-only on the host's side; /pyro/upper and /tmp are guest file systems kept in a file
+on disk instead of in memory.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ def _disk_backed(name: str, source: Path) -> dict[str, str]:
     return {f"{prefix}.source": str(source), f"{prefix}.type": "tmpfs", f"{prefix}.share": "container"}
 
 
-def bundle(*, directory: Path, root: Path, agent: Path, hostname: str) -> dict[str, Any]:
-    """The runtime configuration of the machine whose files are in `directory`."""
+def bundle(*, directory: Path, shown: Path, root: Path, agent: Path, hostname: str) -> dict[str, Any]:
+    """The runtime configuration of the machine whose files are in `directory`.
+
+    `shown` is the read-only twin of that directory, and `root` and `agent` are below such twins, too: a mount that is
+    bound from a read-only one is read-only, whatever the sentry makes of its own flag.
+    """
 
     def bind(destination: str, source: Path, *options: str) -> dict[str, Any]:
         return {"destination": destination, "type": "bind", "source": str(source), "options": list(options)}
@@ -40,7 +45,7 @@ def bundle(*, directory: Path, root: Path, agent: Path, hostname: str) -> dict[s
         "root": {"path": str(root), "readonly": False},
         "process": {
             "user": {"uid": 0, "gid": 0},
-            "args": ["/pyro/bin/pyro-agent", "--listen", "unix:/pyro/run/agent.sock"],
+            "args": ["/pyro/bin/pyro-agent", "--listen", "dial:/pyro/run/agent.sock"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"],
             "cwd": "/",
             "capabilities": dict.fromkeys(("bounding", "effective", "inheritable", "permitted"), CAPABILITIES),
@@ -50,9 +55,9 @@ def bundle(*, directory: Path, root: Path, agent: Path, hostname: str) -> dict[s
             {"destination": "/proc", "type": "proc", "source": "proc"},
             {"destination": "/sys", "type": "sysfs", "source": "sysfs"},
             {"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs"},
-            bind("/pyro/run", directory / "run", "rw"),
+            bind("/pyro/run", shown / "run", "ro"),
             # rslave: what is mounted below it on this side later appears inside the running guest.
-            bind("/pyro/seed", directory / "seed", "ro", "rbind", "rslave"),
+            bind("/pyro/seed", shown / "seed", "ro", "rbind", "rslave"),
             bind("/pyro/bin", agent.parent, "ro"),
             bind("/pyro/upper", directory / "upper", "rw"),
             bind("/tmp", directory / "tmp", "rw"),

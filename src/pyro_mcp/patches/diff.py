@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pyro_mcp.models import ChangedFile
-from pyro_mcp.workspaces.line_diff import Opcode, opcodes
-from pyro_mcp.workspaces.patch_apply import blob_id
-from pyro_mcp.workspaces.patch_match import split_lines
-from pyro_mcp.workspaces.patch_names import quote
+from pyro_mcp.patches.apply import blob_id
+from pyro_mcp.patches.lines import Opcode, opcodes
+from pyro_mcp.patches.match import split_lines
+from pyro_mcp.patches.names import quote
 
 _BINARY_PROBE = 8000
 """git looks for NUL in so many first bytes (FIRST_FEW_BYTES in xdiff-interface.c)."""

@@ -18,37 +18,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.patch_model import BinaryData, FilePatch, Hunk, HunkLine, PatchKind
-from pyro_mcp.workspaces.patch_names import git_header_names, header_name, plain_candidates, plain_name, strip_prefix
+from pyro_mcp.patches.model import BinaryData, FilePatch, Hunk, HunkLine, PatchKind
+from pyro_mcp.patches.names import git_header_names, header_name, plain_candidates, plain_name, strip_prefix
 from pyro_mcp.workspaces.paths import show
 
-MAX_PATCH_BYTES = 1024 * 1024
-"""CONTRACT: patch text is at most 1 MiB."""
 MAX_BINARY_BYTES = 64 * 1024 * 1024
 """The most that one binary part may inflate to."""
 
-_HUNK = re.compile(rb"^@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(.*)$", re.S)
+_HUNK = re.compile(rb"^@@ *-(\d{1,9})(?:,(\d{1,9}))? +\+(\d{1,9})(?:,(\d{1,9}))?(?: *@@(.*)| *)$", re.S)
+_NO_NUMBERS = re.compile(rb"^@@(?:\s+(.*?))?\s*(?:@@\s*)?$", re.S)
+_ELLIPSIS = (b"", b"...", "…".encode())
 _VERSION = re.compile(rb"^\d+\.\d+")
 _PROSE = (b"From ", b"commit ", b"Subject: ")
 _HINT = "Make the patch with `git diff` or `diff -u`, or correct that line."
-
-
-def parse_patch(text: str | bytes) -> list[FilePatch]:
-    """The files that a patch changes, in its order.
-
-    Text before, between and after the files' parts is skipped, as `git apply` does.
-
-    Raises:
-        InvalidInput: over 1 MiB, not a patch, or broken; the message names the line.
-    """
-    raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-    if len(raw) > MAX_PATCH_BYTES:
-        raise InvalidInput(
-            f"The patch has {len(raw)} bytes; {MAX_PATCH_BYTES} is the most.",
-            hint="Split it into several patches, or write the files with file write.",
-            code="patch_too_large",
-        )
-    return _Parser(raw).parse()
 
 
 @dataclass
@@ -77,7 +59,9 @@ class _Draft:
     binary_without_data: bool = False
 
 
-class _Parser:
+class UnifiedParser:
+    """A patch in unified format, with or without git's headers."""
+
     def __init__(self, raw: bytes) -> None:
         lines = raw.split(b"\n")
         if lines and not lines[-1]:
@@ -115,10 +99,6 @@ class _Parser:
                     self.at,
                     f"the hunk {show_bytes(line)} belongs to no file.",
                     "Put `--- a/PATH` and `+++ b/PATH` before it.",
-                )
-            elif line.startswith(b"*** Begin Patch"):
-                raise self.fail(
-                    self.at, "this is not a unified diff.", "Use `--- a/PATH`, `+++ b/PATH`, `@@ -1,3 +1,4 @@`."
                 )
             elif line.startswith(_PROSE) or self.is_signature(self.at):
                 watch = False
@@ -292,39 +272,82 @@ class _Parser:
         while self.bare(self.at).startswith(b"@@"):
             draft.hunks.append(self.hunk())
         if not draft.hunks and draft.has_plain:
-            raise self.fail(self.at, "after `---` and `+++` there must be a hunk, `@@ -START,COUNT +START,COUNT @@`.")
+            raise self.fail(
+                self.at, "after `---` and `+++` a hunk must come: `@@ -START,COUNT +START,COUNT @@` or `@@`."
+            )
 
     def hunk(self) -> Hunk:
         start = self.at
         header = self.bare(start)
         match = _HUNK.match(header)
         if not match:
-            raise self.fail(
-                start,
-                f"{show_bytes(header)} is no hunk header.",
-                "Write `@@ -START,COUNT +START,COUNT @@`; START is the first line's number.",
-            )
+            return self.unnumbered()
         old_count = 1 if match[2] is None else int(match[2])
         new_count = 1 if match[4] is None else int(match[4])
         lines = self.strict_lines(start + 1, old_count, new_count)
         recovered = lines is None
         if lines is None:
             lines = self.recovered_lines(start + 1)
-            old_count = sum(line.tag != "+" for line in lines)
-            new_count = sum(line.tag != "-" for line in lines)
+        heading = (match[5] or b"").strip()
+        return self.made(
+            start,
+            header,
+            lines,
+            old_start=int(match[1]),
+            new_start=int(match[3]),
+            recovered=recovered,
+            anchors=(heading,) if heading else (),
+        )
+
+    def unnumbered(self) -> Hunk:
+        """A hunk below `@@`, `@@ … @@` or `@@ def add(a, b):`; several such lines name an outer and an inner one."""
+        header = self.bare(self.at)
+        anchors: list[bytes] = []
+        while (match := _NO_NUMBERS.match(self.bare(self.at))) and not _HUNK.match(self.bare(self.at)):
+            named = (match[1] or b"").strip()
+            if re.match(rb"^-\d+(,\d+)?\b", named):
+                raise self.fail(
+                    self.at,
+                    f"{show_bytes(self.bare(self.at))} is no hunk header.",
+                    "Write `@@ -START,COUNT +START,COUNT @@`, or `@@` alone.",
+                )
+            if named not in _ELLIPSIS:
+                anchors.append(named)
+            self.at += 1
+            if not self.bare(self.at).startswith(b"@@"):
+                break
+        return self.chunk(self.at, header, tuple(anchors))
+
+    def chunk(self, first: int, header: bytes, anchors: tuple[bytes, ...]) -> Hunk:
+        """A hunk without numbers, whose lines begin at index `first`."""
+        lines = self.recovered_lines(first)
+        return self.made(max(0, first - 1), header, lines, old_start=None, new_start=None, anchors=anchors)
+
+    def made(
+        self,
+        start: int,
+        header: bytes,
+        lines: list[HunkLine],
+        *,
+        old_start: int | None,
+        new_start: int | None,
+        anchors: tuple[bytes, ...],
+        recovered: bool = False,
+    ) -> Hunk:
         if not any(line.tag != " " for line in lines):
             raise self.fail(
                 start, f"the hunk {show_bytes(header)} changes nothing.", "Leave it out, or mark lines + or -."
             )
         return Hunk(
-            old_start=int(match[1]),
-            old_count=old_count,
-            new_start=int(match[3]),
-            new_count=new_count,
+            old_start=old_start,
+            old_count=sum(line.tag != "+" for line in lines),
+            new_start=new_start,
+            new_count=sum(line.tag != "-" for line in lines),
             header=header.decode("utf-8", "replace"),
             lines=tuple(lines),
             line_number=start + 1,
             recovered=recovered,
+            anchors=anchors,
         )
 
     def strict_lines(self, index: int, old_left: int, new_left: int) -> list[HunkLine] | None:
@@ -365,7 +388,7 @@ class _Parser:
                 raise self.fail(
                     index,
                     f"{show_bytes(self.lines[index])} begins with neither a space, `+` nor `-`, "
-                    f"and the counts in the header on line {first} do not say where the hunk ends.",
+                    f"and the header on line {first} does not say where the hunk ends.",
                 )
             if line == "no newline":
                 if out:
@@ -384,7 +407,7 @@ class _Parser:
     def is_end(self, index: int) -> bool:
         """Whether line `index` can only be what follows a hunk."""
         line = self.bare(index)
-        if line.startswith((b"@@ -", b"diff ", b"Index: ", b"```", b"Only in ", b"Binary files ", b"From ")):
+        if line.startswith((b"@@", b"diff ", b"Index: ", b"```", b"Only in ", b"Binary files ", b"From ")):
             return True
         return self.is_plain_header(index) or self.is_signature(index)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.patch_apply import already_applied, apply_to_text
-from pyro_mcp.workspaces.patch_model import FilePatch
+from pyro_mcp.patches.apply import Placed, already_applied, apply
+from pyro_mcp.patches.model import FilePatch
 from pyro_mcp.workspaces.paths import show, workspace_path
 
 _SYMLINK = 0o120000
@@ -63,7 +63,15 @@ class Change:
 Read = Callable[[list[str]], dict[str, FileState]]
 
 
-def plan(patches: list[FilePatch], read: Read) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a patch comes to: the changes, and the hunks by path that stand elsewhere than their headers say."""
+
+    changes: list[Change]
+    placed: list[tuple[str, Placed]]
+
+
+def plan(patches: list[FilePatch], read: Read) -> Plan:
     """The changes that the patch makes, all of them checked.
 
     `read` is called once with every path that matters (parents too) and answers their states; a path
@@ -90,7 +98,7 @@ def plan(patches: list[FilePatch], read: Read) -> list[Change]:
         raise InvalidInput(
             "The patch changes nothing.", hint="Make it with `git diff`, after the change.", code="patch_empty"
         )
-    return changes
+    return Plan(changes, picture.placed)
 
 
 def _checked_paths(patch: FilePatch) -> FilePatch:
@@ -130,6 +138,7 @@ class _Picture:
         self.now: dict[str, FileState] = {}
         self.displaced: dict[str, FileState] = {}
         self.came_from: dict[str, str] = {}
+        self.placed: list[tuple[str, Placed]] = []
 
     def state(self, path: str) -> FileState:
         return self.now.get(path) or self.initial.get(path, ABSENT)
@@ -213,17 +222,18 @@ class _Picture:
         before = None if old.kind == "absent" else _bytes(old)
         if patch.kind == "delete":
             if patch.hunks or patch.binary or patch.binary_without_data:
-                left = apply_to_text(before, patch)
+                left, _ = apply(before, patch)
                 if left and not patch.binary:
                     raise AssertionError("a deletion that left something")
-            elif before:
+            elif before and not patch.codex:
                 raise PatchMismatch(
                     f"The patch deletes {show(patch.path)} as an empty file, but it has {len(before)} bytes.",
                     hint=_READ_AGAIN,
                     details={"path": patch.path},
                 )
             return ABSENT
-        content = apply_to_text(before, patch)
+        content, placed = apply(before, patch)
+        self.placed += [(patch.path, place) for place in placed]
         mode = patch.new_mode
         if mode is None:
             mode = patch.old_mode if old.kind == "symlink" else None

@@ -12,184 +12,20 @@ import json
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pyro_mcp.errors import Conflict, InternalError
+from pyro_mcp.errors import Conflict
+from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
+from pyro_mcp.store.schema import migrate
 
-SCHEMA_VERSION = 3
-_SINCE_1 = """
-CREATE TABLE snapshots (
-    workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE, name TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (workspace_id, name)
-) STRICT;
-CREATE TABLE services (
-    workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE, name TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (workspace_id, name)
-) STRICT;
-CREATE TABLE departed (
-    id TEXT PRIMARY KEY, name TEXT, at TEXT NOT NULL, cause TEXT NOT NULL
-) STRICT;
-"""
-_SINCE_2 = """
-ALTER TABLE events ADD COLUMN change INTEGER NOT NULL DEFAULT 0;
-UPDATE events SET change = sequence;
-CREATE INDEX events_changed ON events (change);
-"""
 _NEXT_CHANGE = "(SELECT COALESCE(MAX(change), 0) + 1 FROM events)"
 """Counts every beginning and every end of an event, so that who follows sees both."""
-_MIGRATIONS = {1: "ALTER TABLE events ADD COLUMN details TEXT;" + _SINCE_1 + _SINCE_2, 2: _SINCE_2}
-_SCHEMA = (
-    """
-CREATE TABLE workspaces (
-    id TEXT PRIMARY KEY, name TEXT UNIQUE, state TEXT NOT NULL, machine_id TEXT, record TEXT NOT NULL
-) STRICT;
-CREATE TABLE commands (
-    handle TEXT PRIMARY KEY, workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
-    number INTEGER NOT NULL, record TEXT NOT NULL
-) STRICT;
-CREATE INDEX commands_of ON commands (workspace_id, number);
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    workspace_id TEXT NOT NULL REFERENCES workspaces(id) ON DELETE CASCADE,
-    at TEXT NOT NULL, face TEXT NOT NULL, operation TEXT NOT NULL, outcome TEXT NOT NULL,
-    duration_seconds REAL, summary TEXT NOT NULL, error TEXT, details TEXT
-) STRICT;
-CREATE INDEX events_of ON events (workspace_id, sequence);
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-"""
-    + _SINCE_1
-    + _SINCE_2
-)
 EVENTS_KEPT = 20_000
 """Of each workspace: a guest that opens connections without end must not fill the disk."""
 DEPARTED_KEPT = 200
 T = TypeVar("T")
-
-
-def now() -> str:
-    """This moment, as records hold it: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True)
-class WorkspaceRow:
-    """A workspace as it is kept. `machine_id` is the one machine that is its own at this moment."""
-
-    id: str
-    name: str | None
-    state: str
-    machine_id: str | None
-    environment: str
-    environment_digest: str
-    engine: str
-    network_policy: str
-    vcpu_count: int
-    mem_mib: int
-    created_at: str
-    last_activity_at: str
-    ttl_seconds: int | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-    seed: dict[str, Any] | None = None
-    """A `models.SeedInfo`, dumped."""
-    seed_digest: str | None = None
-    cause: str | None = None
-    one_shot: bool = False
-    """Made by `run`: deleted as soon as its command has ended."""
-    lifetime_seconds: int | None = None
-    """Seconds after its creation at which it is deleted."""
-    allow_domains: list[str] = field(default_factory=list)
-    """The only hosts that egress reaches; empty: every public one."""
-    forked_from: str | None = None
-    landed: dict[str, str] = field(default_factory=dict)
-    """Branch to the commits of its latest plain landings, separated by spaces."""
-    suspended: dict[str, Any] | None = None
-    """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
-
-
-@dataclass(frozen=True)
-class CommandRow:
-    """A command as it is kept."""
-
-    handle: str
-    workspace_id: str
-    command: list[str]
-    status: str
-    started_at: str
-    process_id: str | None = None
-    exit_code: int | None = None
-    duration_seconds: float | None = None
-    stdout_bytes: int = 0
-    stderr_bytes: int = 0
-    kind: Literal["exec", "shell", "service"] = "exec"
-    offset_shift: int = 0
-    """Where our log stands ahead of the agent's count of output: a machine that was put back counts anew."""
-    rows: int | None = None
-    cols: int | None = None
-    """Of a shell's terminal."""
-
-
-@dataclass(frozen=True)
-class SnapshotRow:
-    """A snapshot as it is kept; its image is a directory."""
-
-    workspace_id: str
-    name: str
-    created_at: str
-    size_bytes: int
-    image: str
-    """The directory's name below the workspace's images."""
-    moment: dict[str, Any] = field(default_factory=dict)
-    """A `Moment`, dumped: what ran."""
-
-
-@dataclass(frozen=True)
-class ServiceRow:
-    """A service as it is kept. Its process is the command of that handle."""
-
-    workspace_id: str
-    name: str
-    handle: str
-    ready: dict[str, Any] = field(default_factory=dict)
-    """How its readiness is seen."""
-    ready_timeout_seconds: float = 30.0
-    ready_at: str | None = None
-    failure: str | None = None
-    """Why it counts as failed: it was not ready in time, or ended before it was."""
-    stopped: bool = False
-    """Its end was asked for."""
-    cause: str | None = None
-    """Why it ended when nobody asked: a reset, a lost machine."""
-    published: list[dict[str, Any]] = field(default_factory=list)
-    """`models.PublishedPort`s, dumped."""
-
-
-@dataclass(frozen=True)
-class DepartedRow:
-    """What is remembered of a workspace that is gone."""
-
-    id: str
-    name: str | None
-    at: str
-    cause: str
-
-
-@dataclass(frozen=True)
-class EventRow:
-    sequence: int
-    workspace_id: str
-    at: str
-    face: str
-    operation: str
-    outcome: str
-    duration_seconds: float | None
-    summary: str
-    error: str | None
-    change: int = 0
-    """Counts over all events; it grows when an event begins, and when it ends."""
-    details: dict[str, Any] | None = None
 
 
 def _known(cls: type[Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -213,17 +49,7 @@ class Store:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA foreign_keys=ON")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            elif version in _MIGRATIONS:
-                db.executescript(f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-            elif version != SCHEMA_VERSION:
-                raise InternalError(
-                    f"{path} has schema {version}; this pyro knows {SCHEMA_VERSION}.",
-                    hint="Use the pyro that wrote it to delete its workspaces, then remove the file.",
-                    code="unknown_schema",
-                )
+            migrate(db, path)
             path.chmod(0o600)
             return db
 

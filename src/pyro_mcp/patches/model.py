@@ -1,4 +1,4 @@
-"""The records that a parsed patch consists of. See `patch_parse` for how they come about."""
+"""The records that a parsed patch consists of. See `patches.parse` for how they come about."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ class HunkLine:
 class Hunk:
     """One hunk. Line numbers are hints; `lines` is what counts.
 
-    `old_count` and `new_count` are those of the lines, also when the header was wrong (`recovered`).
+    `old_count` and `new_count` are those of the lines, also when the header was wrong (`recovered`). A header
+    without numbers (`@@`, Codex's format) leaves `old_start` and `new_start` None. `anchors` are the lines that the
+    header names, outermost first: those below which the hunk stands. `at_end` says that it stands at the file's end.
     """
 
-    old_start: int
+    old_start: int | None
     old_count: int
-    new_start: int
+    new_start: int | None
     new_count: int
     header: str
     lines: tuple[HunkLine, ...]
     line_number: int
     recovered: bool = False
+    anchors: tuple[bytes, ...] = ()
+    at_end: bool = False
 
     def before(self) -> list[bytes]:
         """The lines that the file must have."""
@@ -74,6 +78,8 @@ class FilePatch:
     stamped: bool = False
     """The plain header has time stamps, so a program wrote it."""
     crlf: bool = False
+    codex: bool = False
+    """In Codex's format: a deletion names no content, and trailing white space of context does not count."""
 
     @property
     def path(self) -> str:

@@ -1,0 +1,187 @@
+"""Words that people type already: short commands, other names for the same, options by the names of other tools.
+
+The long forms are the commands; what stands here leads to them and is nothing of its own. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+SHORT: dict[str, tuple[str, ...]] = {
+    "ls": ("workspace", "list"),
+    "ps": ("workspace", "list"),
+    "list": ("workspace", "list"),
+    "new": ("workspace", "create"),
+    "create": ("workspace", "create"),
+    "exec": ("workspace", "exec"),
+    "rm": ("workspace", "delete"),
+    "delete": ("workspace", "delete"),
+    "inspect": ("workspace", "status"),
+    "status": ("workspace", "status"),
+    "logs": ("workspace", "logs"),
+    "history": ("workspace", "history"),
+    "edit": ("workspace", "edit"),
+    "search": ("workspace", "search"),
+    "grep": ("workspace", "search"),
+    "diff": ("workspace", "diff"),
+    "export": ("workspace", "export"),
+    "land": ("workspace", "land"),
+    "push": ("workspace", "sync", "push"),
+    "cat": ("workspace", "file", "read"),
+    "patch": ("workspace", "patch", "apply"),
+    "fork": ("workspace", "fork"),
+    "snapshot": ("workspace", "snapshot"),
+    "service": ("workspace", "service"),
+    "shell": ("workspace", "shell"),
+    "disk": ("workspace", "disk"),
+    "file": ("workspace", "file"),
+    "sync": ("workspace", "sync"),
+    "reset": ("workspace", "reset"),
+    "stop": ("workspace", "stop"),
+    "start": ("workspace", "start"),
+    "pull": ("env", "pull"),
+    "images": ("env", "list"),
+}
+"""A first word, and the command that it stands for."""
+
+SAME = {
+    "ls": "list",
+    "ps": "list",
+    "show": "status",
+    "info": "status",
+    "inspect": "status",
+    "rm": "delete",
+    "remove": "delete",
+    "del": "delete",
+    "new": "create",
+    "add": "create",
+    "run": "exec",
+    "cat": "read",
+    "get": "read",
+    "put": "write",
+    "grep": "search",
+    "find": "search",
+    "kill": "cancel",
+    "log": "logs",
+    "events": "history",
+    "clone": "fork",
+    "rollback": "reset",
+    "restore": "reset",
+    "checkpoint": "snapshot",
+    "up": "start",
+    "down": "stop",
+    "terminal": "shell",
+    "sh": "shell",
+    "build": "pull",
+    "clean": "prune",
+}
+"""Words by which other tools call a command of the same level. `inspect` stays where a group has one."""
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "--seed": ("--seed-path",),
+    "--cpus": ("--vcpu-count",),
+    "--cpu": ("--vcpu-count",),
+    "--vcpus": ("--vcpu-count",),
+    "--memory": ("--mem-mib",),
+    "--mem": ("--mem-mib",),
+    "-m": ("--mem-mib", "--message"),
+    "--network": ("--network-policy",),
+    "--net": ("--network-policy",),
+    "--timeout": ("--timeout-seconds", "--ready-timeout-seconds"),
+    "--ttl": ("--ttl-seconds",),
+    "--workdir": ("--cwd",),
+    "-w": ("--cwd",),
+    "-e": ("--env",),
+    "-n": ("--name", "--count"),
+    "-l": ("--label",),
+    "-o": ("--output",),
+    "--out": ("--output",),
+    "-f": ("--follow", "--overwrite"),
+    "--force": ("--overwrite",),
+    "-p": ("--publish",),
+    "-b": ("--branch",),
+    "-r": ("--recursive",),
+    "--wait": ("--wait-seconds",),
+    "--stdin-open": ("--stdin",),
+    "-i": ("--stdin", "--ignore-case"),
+}
+"""An option by the name that other tools give it, and ours that it may mean: the first that the command has."""
+
+_AMOUNT = re.compile(r"^(\d+(?:\.\d+)?)\s*([a-zA-Z]+)$")
+_MIB = {"m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 1024**2, "tb": 1024**2, "tib": 1024**2}
+_GIB = {"m": 1 / 1024, "mb": 1 / 1024, "mib": 1 / 1024, "g": 1, "gb": 1, "gib": 1, "t": 1024, "tb": 1024, "tib": 1024}
+_BYTES = {"b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60),
+    **dict.fromkeys(("h", "hour", "hours"), 3600),
+    **dict.fromkeys(("d", "day", "days"), 86400),
+    "ms": 0.001,
+}
+
+
+def number(name: str, text: str) -> str:
+    """A number with a unit (`1g`, `2h`, `30m`) in the unit that the parameter counts in; other text as it is."""
+    units = next(
+        (units for end, units in (("_mib", _MIB), ("_gib", _GIB), ("_bytes", _BYTES), ("_seconds", _SECONDS))
+         if name.endswith(end)), None,
+    )  # fmt: skip
+    found = _AMOUNT.match(text)
+    if units is None or found is None or found[2].lower() not in units:
+        return text
+    value = float(found[1]) * units[found[2].lower()]
+    return f"{value:g}" if value != int(value) else str(int(value))
+
+
+def expanded(words: Sequence[str], known: Iterable[tuple[str, ...]]) -> list[str]:
+    """The words with a short command written out: `ls` is `workspace list`, `workspace rm` is `workspace delete`."""
+    known = set(known)
+    out = list(words)
+    if not out:
+        return out
+    groups = {path[:end] for path in known for end in range(1, len(path))}
+    if (out[0],) not in known | groups and out[0] in SHORT:
+        out = [*SHORT[out[0]], *out[1:]]
+    path: tuple[str, ...] = ()
+    for place, word in enumerate(out):
+        if (*path, word) not in known | groups:
+            same = (*path, SAME.get(word, ""))
+            if path and path in groups and path not in known and same in known | groups:
+                out[place] = SAME[word]
+            return out
+        path = (*path, word)
+        if path in known and path not in groups:
+            return out
+    return out
+
+
+def nearest_command(word: str, below: Iterable[str]) -> str | None:
+    """The command that is meant by a word that is none: by meaning first, then by spelling."""
+    choices = sorted(below)
+    if SAME.get(word) in choices:
+        return SAME[word]
+    begins = [choice for choice in choices if len(word) > 1 and choice.startswith(word)]
+    if len(begins) == 1:
+        return begins[0]
+    near = difflib.get_close_matches(word, choices, 1, 0.7)
+    return near[0] if near else None
+
+
+def our_option(word: str, known: Iterable[str]) -> str | None:
+    """Our name for an option of other tools, where the command has it."""
+    names = set(known)
+    return next((ours for ours in OPTIONS.get(word, ()) if ours in names), None)
+
+
+def nearest_option(word: str, known: Iterable[str]) -> str | None:
+    """The option that is meant by one that there is not: by its beginning first, then by spelling."""
+    names = sorted(known)
+    begins = [name for name in names if name.startswith(f"{word}-")] or [
+        name for name in names if name.startswith(word)
+    ]
+    if len(begins) == 1 and len(word) > 3:
+        return begins[0]
+    near = difflib.get_close_matches(word, names, 1, 0.7)
+    return near[0] if near else None

@@ -1,0 +1,67 @@
+"""runsc, gVisor's program, one command at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from pyro_mcp.errors import EngineError
+from pyro_mcp.machines.limits import Limits
+from pyro_mcp.machines.protocol import MachineSpec
+
+RUNSC_SECONDS = 60.0
+"""The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
+# host-uds: the guest may dial a socket of this side's (the daemon's, gvisor/channel.py) and make none.
+FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=open")
+
+
+class Runsc:
+    """Runs its commands within the limits of the machine that they are for."""
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path = path
+        self.limits = limits
+
+    async def run(
+        self, directory: Path, *arguments: str, wrap: MachineSpec | None = None, pinned: bool = False
+    ) -> None:
+        """Run one runsc command for the machine in `directory`; its output goes to the machine's log."""
+        argv = [
+            str(self.path),
+            f"--root={directory / 'runsc'}",
+            *FLAGS,
+            f"--overlay2=root:dir={directory / 'fs'}",
+            *arguments,
+        ]
+        if wrap is not None:
+            argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv, pinned=pinned)
+        log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            )
+        finally:
+            os.close(log)
+        try:
+            async with asyncio.timeout(RUNSC_SECONDS):
+                status = await process.wait()
+        except BaseException as error:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            if isinstance(error, TimeoutError):
+                raise EngineError(
+                    f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
+                    hint="This computer may be short of memory or CPU; try again.",
+                    code="runsc_timeout",
+                ) from None
+            raise
+        if status != 0:
+            said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
+            raise EngineError(
+                f"runsc {arguments[0]} failed with status {status}: {said}",
+                hint="`pyro doctor` boots a machine and says what this computer lacks.",
+                code=f"runsc_{arguments[0]}_failed",
+            )

@@ -1,0 +1,190 @@
+"""What may come in: the bytes of one JSON-RPC message, or the error that answers them. Pure, without sockets.
+
+The library drops what it cannot parse, and a host then waits for ever. So every line of standard input, and every
+body over HTTP, is judged here first: a request that cannot be one is answered, and only what the library can take
+reaches it.
+
+An answer bears the request's id where the id could be read, else null (JSON-RPC 2.0, section 5). Notifications and
+responses are never answered, however odd.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+Message = dict[str, Any]
+MAX_BYTES = 8 * 1024 * 1024
+"""Of one message, as for the daemon: the largest is a patch or a file of 1 MiB, escaped."""
+MAX_DEPTH = 128
+"""Of lists and objects in each other: the library's parser gives up at 200."""
+MAX_DIGITS = 64
+"""Of one number."""
+MAX_ID = 2**63 - 1
+MAX_ID_CHARACTERS = 1024
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602  # JSON-RPC 2.0, section 5.1
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{}\]:,]|[^\s\[\]{}:,"]+', re.S)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something is no message, for whoever sent it."""
+
+    code: int
+    message: str
+    id: int | str | None = None
+
+    def answer(self) -> Message:
+        return {"jsonrpc": "2.0", "id": self.id, "error": {"code": self.code, "message": self.message}}
+
+
+class _Odd(ValueError):
+    """Well-formed, but not to be taken; its id can be read."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+TOO_LONG = Refusal(INVALID_REQUEST, f"The message is longer than {MAX_BYTES} bytes.")
+
+
+def judged(data: bytes) -> Message | Refusal | None:
+    """The message in `data`; what answers it where it is none; None where nothing is to be said or done."""
+    if len(data) > MAX_BYTES:
+        return TOO_LONG
+    data = data.strip()
+    if not data:
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Refusal(PARSE_ERROR, f"Byte {error.start} of the message is not UTF-8.")
+    if text.startswith("\ufeff"):
+        return Refusal(PARSE_ERROR, "The message begins with a byte order mark; JSON has none.")
+    try:
+        _check_depth(text)
+        found = json.loads(
+            text, parse_int=_integer, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object
+        )
+        if _SURROGATE.search(data):
+            _check_characters(found)
+    except _Odd as odd:
+        return Refusal(odd.code, str(odd), _id_in(text))
+    except ValueError as error:
+        return Refusal(PARSE_ERROR, f"The message is not JSON: {error}.")
+    return _message(found)
+
+
+def _message(found: Any) -> Message | Refusal | None:
+    if isinstance(found, list):
+        return Refusal(INVALID_REQUEST, "Batches are not taken; send each message by itself.")
+    if not isinstance(found, dict):
+        return Refusal(INVALID_REQUEST, "A message is a JSON object.")
+    answers = "result" in found or "error" in found
+    if "method" not in found and answers:
+        return found if found.get("jsonrpc") == "2.0" and is_id(found.get("id")) else None
+    number = found.get("id")
+    said = number if is_id(number) else None
+    if "id" in found and said is None:
+        shown = "null" if number is None else "true or false" if isinstance(number, bool) else "another thing"
+        return Refusal(INVALID_REQUEST, f"The id must be an integer of at most 64 bits or a string, not {shown}.")
+    if found.get("jsonrpc") != "2.0":
+        return Refusal(INVALID_REQUEST, 'The message must hold "jsonrpc": "2.0".', said)
+    if "method" not in found:
+        return Refusal(INVALID_REQUEST, "The message has no method.", said)
+    if not isinstance(found["method"], str):
+        return Refusal(INVALID_REQUEST, "The method must be a string.", said)
+    if answers:
+        return Refusal(INVALID_REQUEST, "A message is a request or an answer, not both.", said)
+    if not isinstance(found.get("params"), dict | None):
+        return Refusal(INVALID_PARAMS, "The params must be an object.", said) if "id" in found else None
+    return found
+
+
+def is_id(value: Any) -> bool:
+    """Whether it can be a request's id."""
+    if isinstance(value, str):
+        return len(value) <= MAX_ID_CHARACTERS
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID
+
+
+# -- what JSON allows and we do not
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in ("[", "{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _Odd(INVALID_REQUEST, f"The message is nested more than {MAX_DEPTH} deep.")
+        elif mark in ("]", "}"):
+            depth -= 1
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise _Odd(INVALID_REQUEST, f"The message holds a number of {len(text)} digits; {MAX_DIGITS} are the most.")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if len(text) > 2048 or value in (float("inf"), float("-inf")):
+        raise _Odd(INVALID_REQUEST, "The message holds a number that is out of range.")
+    return value
+
+
+def _constant(text: str) -> Any:
+    raise _Odd(PARSE_ERROR, f"The message holds {text}, which is not JSON.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _Odd(INVALID_REQUEST, f"The key {twice[:64]!a} stands twice in one object.")
+    return found
+
+
+def _check_characters(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _Odd(INVALID_REQUEST, "The message holds a lone surrogate, which is no character.") from None
+
+
+def _id_in(text: str) -> int | str | None:
+    """The id of a request that was read no further; None where there is not exactly one that can be one."""
+    depth, before, at_key = 0, "", False
+    found: list[str] = []
+    for token in _TOKEN.finditer(text):
+        mark = token[0]
+        if mark in ("[", "{"):
+            depth += 1
+        elif mark in ("]", "}"):
+            depth -= 1
+        elif depth == 1 and mark == ":":
+            at_key = before == '"id"'
+        elif depth == 1 and at_key:
+            found.append(mark)
+        if mark != ":":
+            at_key = False
+        before = mark
+    if len(found) != 1 or len(found[0]) > 2 * MAX_ID_CHARACTERS or not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(found[0])
+        if isinstance(value, str):
+            value.encode()
+    except ValueError:
+        return None
+    return value if is_id(value) else None

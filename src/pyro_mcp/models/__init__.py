@@ -1,0 +1,94 @@
+"""The records that cross a face: what SDK methods return, `--json` prints and MCP tools answer."""
+
+from __future__ import annotations
+
+from pyro_mcp.models.base import (
+    NAME_PATTERN,
+    EngineName,
+    ExecStatus,
+    NetworkPolicy,
+    Record,
+    ServiceState,
+    WorkspaceState,
+)
+from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RunResult
+from pyro_mcp.models.files import (
+    ChangedFile,
+    Diff,
+    FileContent,
+    FileEdited,
+    FileEntry,
+    FileList,
+    FileWritten,
+    HunkPlaced,
+    PatchApplied,
+    SearchResult,
+)
+from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
+from pyro_mcp.models.shells import Shell, ShellOutput
+from pyro_mcp.models.system import Component, Doctor, EngineStatus, Environment, EnvironmentList, HostCheck, Pruned
+from pyro_mcp.models.workspaces import (
+    Deleted,
+    Exported,
+    History,
+    HistoryEvent,
+    Landed,
+    PublishedPort,
+    SecretInfo,
+    SeedInfo,
+    Synced,
+    Workspace,
+    WorkspaceList,
+)
+
+__all__ = [
+    "NAME_PATTERN",
+    "ChangedFile",
+    "CommandRecord",
+    "Component",
+    "Deleted",
+    "Diff",
+    "Doctor",
+    "EngineName",
+    "EngineStatus",
+    "Environment",
+    "EnvironmentList",
+    "ExecResult",
+    "ExecStatus",
+    "Exported",
+    "FileContent",
+    "FileEdited",
+    "FileEntry",
+    "FileList",
+    "FileWritten",
+    "Forked",
+    "History",
+    "HistoryEvent",
+    "HostCheck",
+    "HunkPlaced",
+    "Landed",
+    "Logs",
+    "NetworkPolicy",
+    "PatchApplied",
+    "Pruned",
+    "PublishedPort",
+    "Record",
+    "RunResult",
+    "SearchResult",
+    "SecretInfo",
+    "SeedInfo",
+    "Service",
+    "ServiceList",
+    "ServiceLogs",
+    "ServiceState",
+    "Shell",
+    "ShellOutput",
+    "Snapshot",
+    "SnapshotDeleted",
+    "SnapshotList",
+    "Synced",
+    "Workspace",
+    "WorkspaceList",
+    "WorkspaceState",
+]

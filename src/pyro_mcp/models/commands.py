@@ -1,0 +1,69 @@
+"""Commands: outcomes, and what they printed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pyro_mcp.models.base import ExecStatus, Record
+
+
+class ExecResult(Record):
+    """One command's outcome, or its state so far when it still runs.
+
+    `stdout` and `stderr` hold head and tail when they were too long; `omitted_bytes` counts what was left
+    out, and `workspace logs` with `handle` has the rest.
+    """
+
+    workspace: str
+    handle: str
+    status: ExecStatus
+    exit_code: int | None = None
+    """The command's own status; 128 + N when signal N ended it; 124 after a time-out."""
+    stdout: str = ""
+    stderr: str = ""
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+    omitted_bytes: int = 0
+    duration_seconds: float = 0.0
+    hint: str = ""
+    """What to do next: how to wait on, read or cancel a command that still runs."""
+
+
+class RunResult(ExecResult):
+    """The outcome of a one-shot machine."""
+
+    environment: str
+    workspace_kept: bool = False
+    """True while the command still runs: the machine lives until it ends or its TTL passes."""
+
+
+class CommandRecord(Record):
+    """A past or running command of a workspace."""
+
+    handle: str
+    command: list[str]
+    status: ExecStatus
+    exit_code: int | None = None
+    started_at: str
+    duration_seconds: float | None = None
+    output_bytes: int = 0
+    kind: Literal["exec", "shell", "service"] = "exec"
+
+
+class Logs(Record):
+    """A workspace's commands, and the output of one of them from an offset on."""
+
+    workspace: str
+    commands: list[CommandRecord] = Field(default_factory=list)
+    handle: str | None = None
+    status: ExecStatus | None = None
+    exit_code: int | None = None
+    output: str = ""
+    """Standard output and error as they came, from `offset`."""
+    offset: int = 0
+    next_offset: int = 0
+    total_bytes: int = 0
+    matches: int | None = None
+    hint: str = ""

@@ -1,0 +1,132 @@
+"""Files of a workspace, and what changed in them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pyro_mcp.models.base import Record
+
+
+class FileEntry(Record):
+    path: str
+    kind: Literal["file", "dir", "symlink", "other"]
+    size: int
+    mode: str
+    """Permission bits, octal, such as `0644`."""
+    modified_at: str
+    link: str | None = None
+
+
+class FileList(Record):
+    workspace: str
+    path: str
+    entries: list[FileEntry]
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileContent(Record):
+    """A text file, or a part of one."""
+
+    workspace: str
+    path: str
+    content: str
+    size: int
+    """Of the whole file."""
+    mode: str
+    first_line: int | None = None
+    last_line: int | None = None
+    total_lines: int | None = None
+    offset: int | None = None
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileWritten(Record):
+    workspace: str
+    path: str
+    action: Literal["created", "replaced"]
+    size: int
+    mode: str
+
+
+class SearchResult(Record):
+    """Lines or files that were found, as text: `path:line:text`, with `path-line-text` for lines of context."""
+
+    workspace: str
+    content: str = ""
+    """Paths are relative to /workspace. Of a search for files alone: a path a line, with `:` and the count of its
+    matching lines where there was a pattern."""
+    matches: int = 0
+    """Matching lines in all, also those that are not shown."""
+    files: int = 0
+    """Files with a match, or that were found by name."""
+    shown: int = 0
+    """Matches, or files, in `content`."""
+    searched_files: int = 0
+    skipped_binary: int = 0
+    skipped_large: int = 0
+    """Files over 16 MiB."""
+    skipped_ignored: int = 0
+    """Files and folders that ignore rules name, or that a tool made (node_modules, virtual environments)."""
+    truncated: bool = False
+    hint: str = ""
+
+
+class FileEdited(Record):
+    workspace: str
+    path: str
+    replacements: int
+    """How many places were changed, over all edits."""
+    insertions: int
+    deletions: int
+    """Lines, as a diff counts them."""
+    created: bool = False
+
+
+class ChangedFile(Record):
+    path: str
+    status: Literal["added", "modified", "deleted", "renamed", "mode"]
+    old_path: str | None = None
+    insertions: int = 0
+    deletions: int = 0
+    binary: bool = False
+
+
+class HunkPlaced(Record):
+    """A hunk that was applied elsewhere than its header says, or in spite of context that differs."""
+
+    path: str
+    hunk: int
+    """From 1 on, within the file's part of the patch."""
+    line: int
+    """Where it was applied, from 1 on."""
+    offset: int
+    """Lines further down than its header says."""
+    fuzz: int
+    """Lines of context at each end that did not fit, at most 2."""
+
+
+class PatchApplied(Record):
+    workspace: str
+    files: list[ChangedFile]
+    placed: list[HunkPlaced] = Field(default_factory=list)
+    """Hunks that did not fit exactly where they say; empty when all did."""
+
+
+class Diff(Record):
+    """What changed since the baseline."""
+
+    workspace: str
+    files: list[ChangedFile]
+    insertions: int
+    deletions: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """Created directories without a file, which a patch cannot carry."""
+    patch: str = ""
+    patch_bytes: int = 0
+    """Of the whole patch, also when `patch` was cut."""
+    truncated: bool = False
+    hint: str = ""

@@ -1,0 +1,84 @@
+"""What this installation is made of: engines, components, environments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from pyro_mcp.models.base import Record
+
+
+class HostCheck(Record):
+    """One thing that was looked at on this machine."""
+
+    name: str
+    ok: bool
+    required: bool = True
+    detail: str
+    remedy: str = ""
+
+
+class Component(Record):
+    """A program that pyro uses but does not carry."""
+
+    name: str
+    ok: bool
+    path: str | None = None
+    version: str | None = None
+    source: str = "missing"
+    """Where it was found: an environment variable, PATH, or `fetched` by pyro."""
+    sha256: str | None = None
+    remedy: str = ""
+
+
+class EngineStatus(Record):
+    """Whether an engine works on this machine, found out by booting a machine."""
+
+    name: str
+    ok: bool
+    detail: str
+    boot_seconds: float | None = None
+    isolation: str = ""
+    limits: str = ""
+    """How CPU and memory limits are held: cgroup v2, cgroup v1, or the stated fallback."""
+
+
+class Environment(Record):
+    """A root file system by name."""
+
+    name: str
+    description: str
+    installed: bool
+    size_bytes: int | None = None
+    digest: str | None = None
+    created_at: str | None = None
+    default: bool = False
+    packages: list[str] = Field(default_factory=list)
+    """The packages asked for; `inspect` lists all that are in it, with versions, in `contents`."""
+    contents: dict[str, str] | None = None
+    source: str = ""
+
+
+class EnvironmentList(Record):
+    environments: list[Environment]
+
+
+class Doctor(Record):
+    """What `doctor` found. `ok` is true when workspaces can be created."""
+
+    ok: bool
+    default_engine: str | None
+    engines: list[EngineStatus]
+    components: list[Component]
+    checks: list[HostCheck]
+    environments: list[Environment]
+    daemon: dict[str, Any]
+    fixed: list[str] = Field(default_factory=list)
+
+
+class Pruned(Record):
+    """What a prune removed."""
+
+    removed: list[str]
+    freed_bytes: int

@@ -1,0 +1,155 @@
+"""A workspace as a whole, its history, and what goes in and out of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pyro_mcp.models.base import Record, WorkspaceState
+
+
+class SeedInfo(Record):
+    """What a workspace was filled with at its creation."""
+
+    source: str
+    kind: Literal["directory", "git", "archive"]
+    files: int
+    bytes: int
+    skipped: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    commit: str | None = None
+    """Of a git work tree: HEAD at that moment."""
+    prefix: str = ""
+    """Of a git work tree: the seeded directory below its top."""
+
+
+class SecretInfo(Record):
+    """A secret by name; its value is never shown."""
+
+    name: str
+    host: str | None = None
+    """The only host that gets the value; the guest then holds a placeholder."""
+
+
+class PublishedPort(Record):
+    """A port of this machine that leads to one inside."""
+
+    host: str
+    host_port: int
+    guest_port: int
+    problem: str = ""
+    """Why it does not listen, when it does not."""
+
+
+class Workspace(Record):
+    """A workspace, as measured when the call was answered."""
+
+    id: str
+    name: str | None = None
+    state: WorkspaceState
+    environment: str
+    engine: str
+    network_policy: str
+    vcpu_count: int
+    mem_mib: int
+    labels: dict[str, str] = Field(default_factory=dict)
+    created_at: str
+    last_activity_at: str
+    expires_at: str | None = None
+    expires_because: str = ""
+    """Which limit that is: unused for so long, or its lifetime."""
+    ttl_seconds: int | None = None
+    lifetime_seconds: int | None = None
+    seed: SeedInfo | None = None
+    running_commands: list[str] = Field(default_factory=list)
+    """Handles of commands that still run."""
+    services: list[str] = Field(default_factory=list)
+    """Those that run or start."""
+    shells: list[str] = Field(default_factory=list)
+    """Those that are open."""
+    published_ports: list[PublishedPort] = Field(default_factory=list)
+    allow_domains: list[str] = Field(default_factory=list)
+    """The only hosts that egress reaches; empty: all public ones."""
+    secrets: list[SecretInfo] = Field(default_factory=list)
+    forked_from: str | None = None
+    isolation: str = ""
+    limits: str = ""
+    cause: str | None = None
+    """Why the machine was lost, when it was."""
+    directory: str = "/workspace"
+
+
+class WorkspaceList(Record):
+    workspaces: list[Workspace]
+
+
+class Deleted(Record):
+    """A workspace that is gone."""
+
+    id: str
+    name: str | None = None
+    deleted: bool = True
+
+
+class HistoryEvent(Record):
+    """One operation on a workspace."""
+
+    sequence: int
+    at: str
+    face: str
+    """cli, sdk or mcp; `guest` for its network connections, `daemon` for what pyro did by itself."""
+    operation: str
+    outcome: Literal["ok", "error", "running"]
+    duration_seconds: float | None = None
+    summary: str = ""
+    error: str | None = None
+    details: dict[str, Any] | None = None
+    """Of a network connection: protocol, host, port, verdict, bytes up and down."""
+
+
+class History(Record):
+    workspace: str
+    events: list[HistoryEvent]
+    cursor: int = 0
+    """For `after`: what begins or ends from here on."""
+
+
+class Landed(Record):
+    """A workspace's changes as a commit of the user's repository."""
+
+    workspace: str
+    repository: str
+    branch: str
+    commit: str
+    parent: str
+    created: bool
+    """The branch is new."""
+    files: int
+    insertions: int
+    deletions: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """git cannot hold them; the commit's message names them."""
+    backup_ref: str | None = None
+    """Where the branch stood before."""
+    undo: str
+    """The shell command that takes it back."""
+
+
+class Synced(Record):
+    workspace: str
+    source: str
+    destination: str
+    files: int
+    bytes: int
+    skipped: list[str] = Field(default_factory=list)
+
+
+class Exported(Record):
+    workspace: str
+    path: str
+    output: str
+    """Where it stands on this machine."""
+    kind: Literal["file", "directory", "patch"]
+    files: int
+    bytes: int

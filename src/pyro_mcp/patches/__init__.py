@@ -1,0 +1,1 @@
+"""Patches and diffs: text in, a plan or text out. Knows no workspace and no guest."""

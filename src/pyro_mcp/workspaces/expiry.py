@@ -1,0 +1,71 @@
+"""Deletes workspaces when their time is over, and announces it ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.workspaces.registry import Registry
+from pyro_mcp.workspaces.workspace import Workspace
+
+log = logging.getLogger(__name__)
+NOTICE_SECONDS = 300.0
+"""An expiry is announced so long ahead in the history, or at half of the time where that is shorter."""
+Delete = Callable[[Workspace, str], Awaitable[None]]
+
+
+class Expiry:
+    def __init__(self, registry: Registry, delete: Delete) -> None:
+        self._registry = registry
+        self._delete = delete
+
+    async def run(self) -> None:
+        """Delete each workspace when its time is over, until cancelled."""
+        announced: set[str] = set()
+        while True:
+            self._registry.times_changed.clear()
+            moment = datetime.now(UTC)
+            soonest: float | None = None
+            for workspace in self._registry.all():
+                expiry = workspace.expires_at()
+                if expiry is None or workspace.row.state not in ("running", "stopped", "lost"):
+                    announced.discard(workspace.id)
+                    continue
+                seconds = (expiry[0] - moment).total_seconds()
+                if seconds <= 0:
+                    await self._expired(workspace, expiry[1])
+                    announced.discard(workspace.id)
+                    soonest = 0.0
+                    continue
+                notice = min(NOTICE_SECONDS, (expiry[0] - _since(workspace)).total_seconds() / 2)
+                if seconds > notice:
+                    announced.discard(workspace.id)
+                    seconds -= notice
+                elif workspace.id not in announced:
+                    announced.add(workspace.id)
+                    self._registry.note(
+                        workspace,
+                        "daemon",
+                        "expiry",
+                        "ok",
+                        f"will be deleted at {expiry[0]:%H:%M:%SZ}: {expiry[1]}",
+                    )
+                soonest = seconds if soonest is None else min(soonest, seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(soonest):
+                    await self._registry.times_changed.wait()
+
+    async def _expired(self, workspace: Workspace, cause: str) -> None:
+        log.info("workspace %s expired: %s", workspace.id, cause)
+        with contextlib.suppress(PyroError, OSError):
+            await self._registry.store.add_event(workspace.id, "daemon", "expiry", "ok", summary=f"deleted: {cause}")
+            workspace.notify_event()
+            await self._delete(workspace, f"it expired ({cause})")
+
+
+def _since(workspace: Workspace) -> datetime:
+    return datetime.fromisoformat(workspace.row.last_activity_at)

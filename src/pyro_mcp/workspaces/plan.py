@@ -1,0 +1,25 @@
+"""What is asked for when a workspace is created."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pyro_mcp.workspaces.secrets import NONE, Secrets
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `create` is asked for, after its input was checked."""
+
+    environment: str
+    engine: str
+    name: str | None
+    labels: dict[str, str]
+    network_policy: str
+    vcpu_count: int
+    mem_mib: int
+    ttl_seconds: int | None
+    one_shot: bool = False
+    lifetime_seconds: int | None = None
+    allow_domains: list[str] = field(default_factory=list)
+    secrets: Secrets = NONE

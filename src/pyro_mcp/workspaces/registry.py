@@ -1,0 +1,204 @@
+"""All workspaces of this user: looked up, written down, named. Knows rows; knows no machine and no guest."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pyro_mcp.errors import Conflict, NotFound
+from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
+from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
+from pyro_mcp.workspaces.workspace import Workspace
+
+
+class Registry:
+    """Workspaces by id and by name, each with its row in the store."""
+
+    def __init__(self, store: Store, outputs: Path, isolation: Callable[[str], str]) -> None:
+        self.store = store
+        self.outputs = outputs
+        self.departed: list[DepartedRow] = []
+        """What is gone, newest first."""
+        self.times_changed = asyncio.Event()
+        """Set when a workspace may expire at another time than before."""
+        self._isolation = isolation
+        self._workspaces: dict[str, Workspace] = {}
+        self._names: dict[str, str] = {}
+        self._writing = asyncio.Lock()
+        self._background: set[asyncio.Task[object]] = set()
+
+    def get(self, reference: str) -> Workspace:
+        """The workspace with this id or name.
+
+        Raises:
+            NotFound: there is none; the message lists what there is.
+        """
+        found = self._workspaces.get(reference) or self._workspaces.get(self._names.get(reference, ""))
+        if found is None:
+            known = ", ".join((w.row.name or w.id) for w in list(self._workspaces.values())[:10]) or "none"
+            gone = next((d for d in self.departed if reference in (d.id, d.name)), None)
+            if gone is not None:
+                raise NotFound(
+                    f"Workspace {reference!r} is gone since {gone.at}: {gone.cause}. There are: {known}.",
+                    hint="Create a new one.",
+                    code="workspace_gone",
+                )
+            raise NotFound(
+                f"There is no workspace {reference!r}; there are: {known}.",
+                hint="`pyro workspace list` shows all.",
+                code="unknown_workspace",
+            )
+        return found
+
+    def all(self) -> list[Workspace]:
+        return list(self._workspaces.values())
+
+    def machines(self) -> list[Machine]:
+        """The machines of all workspaces."""
+        return [workspace.machine for workspace in self.all() if workspace.machine is not None]
+
+    def environments_in_use(self) -> set[str]:
+        return {w.row.environment_digest for w in self.all()}
+
+    def seeds_in_use(self) -> set[str]:
+        return {w.row.seed_digest for w in self.all() if w.row.seed_digest}
+
+    # -- rows
+
+    async def save(self, workspace: Workspace) -> None:
+        async with self._writing:
+            if workspace.id in self._workspaces:
+                await self.store.put_workspace(workspace.row)
+
+    async def change(self, workspace: Workspace, **changes: Any) -> None:
+        """Change the row, written first. One at a time: a row that was read before never undoes a later one."""
+        async with self._writing:
+            self.get(workspace.id)  # it may have been deleted meanwhile
+            await self.store.put_workspace(replace(workspace.row, **changes))
+            workspace.row = replace(workspace.row, **changes)
+
+    def save_soon(self, workspace: Workspace) -> None:
+        """Write the row without waiting."""
+        self.spawn(self.save(workspace))
+
+    def spawn(self, work: Awaitable[object]) -> None:
+        """Do it without anybody waiting; `close` does."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def note(
+        self,
+        workspace: Workspace,
+        face: str,
+        operation: str,
+        outcome: str,
+        summary: str,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        """Keep an event that no operation made."""
+
+        async def keep() -> None:
+            await self.store.add_event(
+                workspace.id,
+                face,
+                operation,
+                outcome,
+                summary=workspace.redactor.text(summary),
+                details=details,
+            )
+            workspace.notify_event()
+
+        self.spawn(keep())
+
+    def activity(self, workspace: Workspace) -> None:
+        workspace.touch()
+        self.save_soon(workspace)
+        self.times_changed.set()
+
+    # -- coming and going
+
+    def claim_name(self, name: str, workspace_id: str) -> None:
+        if name in self._names or name in self._workspaces:
+            raise Conflict(
+                f"Another workspace is named {name!r}; names are unique.",
+                hint="Choose another name, or delete that workspace.",
+                code="name_in_use",
+            )
+        self._names[name] = workspace_id
+
+    def new_id(self) -> str:
+        while True:
+            candidate = "ws-" + secrets.token_hex(4)
+            if candidate not in self._workspaces:
+                return candidate
+
+    def admit(self, row: WorkspaceRow) -> Workspace:
+        workspace = Workspace(row, self.outputs / row.id, self._isolation(row.engine))
+        self._workspaces[row.id] = workspace
+        return workspace
+
+    def adopt(self, row: WorkspaceRow) -> Workspace:
+        """A workspace that an earlier daemon wrote down."""
+        if row.name is not None:
+            self._names[row.name] = row.id
+        return self.admit(row)
+
+    def holds(self, workspace_id: str) -> bool:
+        return workspace_id in self._workspaces
+
+    def release_name(self, name: str) -> None:
+        self._names.pop(name, None)
+
+    async def remove(self, workspace: Workspace) -> None:
+        """Take it out. Nothing writes its row again; whoever takes its name now writes after the removal."""
+        self._workspaces.pop(workspace.id, None)
+        if workspace.row.name is not None and self._names.get(workspace.row.name) == workspace.id:
+            del self._names[workspace.row.name]
+        await self.store.remove_workspace(workspace.id)
+        workspace.notify_event()
+
+    async def remember_departed(self, departed: DepartedRow) -> None:
+        self.departed.insert(0, departed)
+        await self.store.remember_departed(departed)
+
+    # -- commands
+
+    async def add_command(
+        self,
+        workspace: Workspace,
+        argv: list[str],
+        kind: Literal["exec", "shell", "service"] = "exec",
+        size: tuple[int, int] | None = None,
+    ) -> Command:
+        number = max((c.number for c in workspace.commands.values()), default=0) + 1
+        row = CommandRow(
+            handle=f"{workspace.id.removeprefix('ws-')}-{number}",
+            workspace_id=workspace.id,
+            command=[workspace.redactor.text(word) for word in argv],
+            status="running",
+            started_at=now(),
+            kind=kind,
+            rows=size[0] if size else None,
+            cols=size[1] if size else None,
+        )
+        command = Command(row, number, OutputLog(workspace.outputs, row.handle), workspace.redactor)
+        workspace.commands[row.handle] = command
+        return command
+
+    async def save_command(self, command: Command) -> None:
+        await self.store.put_command(command.row, command.number)
+
+    def drop_command(self, workspace: Workspace, command: Command) -> None:
+        """A command that could not be started leaves no trace but its event."""
+        workspace.commands.pop(command.row.handle, None)
+
+    async def close(self) -> None:
+        """Wait for what was begun without anybody waiting."""
+        await asyncio.gather(*self._background, return_exceptions=True)

@@ -1,0 +1,203 @@
+"""Bytes that many workspaces share: whatever changes about them is noticed, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp import wholeness
+from pyro_mcp.environments.cache import EnvironmentCache, Manifest
+from pyro_mcp.errors import Conflict, EngineError
+from pyro_mcp.machines.agents import Agents
+
+
+def _write_under_the_same_time(path: Path) -> None:
+    info = path.stat()
+    path.write_bytes(bytes(info.st_size))
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _link(path: Path) -> None:
+    other = path.with_name("elsewhere")
+    other.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(other)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: os.truncate(path, 0),
+    "cut": lambda path: os.truncate(path, 3),
+    "longer": lambda path: os.truncate(path, 4096),
+    "other bytes": lambda path: path.write_bytes(b"x" * path.stat().st_size),
+    "other bytes under the same time": _write_under_the_same_time,
+    "removed": lambda path: path.unlink(),
+    "a link": _link,
+}
+
+
+def test_a_sealed_directory_is_whole_until_a_file_of_it_changes(tmp_path: Path) -> None:
+    for number, (name, damage) in enumerate(DAMAGES.items()):
+        image = tmp_path / str(number)
+        image.mkdir()
+        (image / "memory").write_bytes(b"memory of a machine")
+        (image / "state").write_bytes(b"state")
+        wholeness.seal(image, ["memory", "state"], hashed=True)
+        assert wholeness.broken(image) is None
+        damage(image / "memory")
+        assert "memory" in (wholeness.broken(image) or ""), name
+
+
+def test_a_copied_cache_is_whole_with_and_without_hashes(tmp_path: Path) -> None:
+    for hashed in (True, False):
+        image = tmp_path / f"image-{hashed}"
+        image.mkdir()
+        (image / "memory").write_bytes(b"memory")
+        wholeness.seal(image, ["memory"], hashed=hashed)
+        copy = tmp_path / f"copy-{hashed}"
+        shutil.copytree(image, copy)  # as cp -a: times stay, inodes do not
+        assert wholeness.broken(copy) is None
+        os.truncate(copy / "memory", 1)
+        assert wholeness.broken(copy)
+
+
+def test_what_has_no_seal_or_a_garbled_one_is_not_whole(tmp_path: Path) -> None:
+    assert wholeness.broken(tmp_path)
+    for text in ("", "[]", "{", '{"a": 1}', '{"a": {"signature": 3, "sha256": null}}'):
+        (tmp_path / wholeness.SEAL).write_text(text)
+        assert wholeness.broken(tmp_path), text
+
+
+def _tree(root: Path) -> Path:
+    (root / "sub").mkdir(parents=True)
+    (root / "sub" / "file").write_text("content")
+    (root / "link").symlink_to("sub/file")
+    return root
+
+
+def _relink(tree: Path) -> None:
+    (tree / "link").unlink()
+    (tree / "link").symlink_to("/etc/passwd")
+
+
+def _become_a_directory(tree: Path) -> None:
+    (tree / "link").unlink()
+    (tree / "link").mkdir()
+
+
+def test_the_mark_of_a_tree_tells_every_change_that_lstat_tells(tmp_path: Path) -> None:
+    changes: dict[str, Callable[[Path], object]] = {
+        "content": lambda tree: (tree / "sub" / "file").write_text("another"),
+        "mode": lambda tree: (tree / "sub" / "file").chmod(0o777),
+        "name": lambda tree: (tree / "sub" / "file").rename(tree / "sub" / "elif"),
+        "added": lambda tree: (tree / "sub" / "new").touch(),
+        "removed": lambda tree: (tree / "link").unlink(),
+        "link": _relink,
+        "kind": _become_a_directory,
+        "directory": lambda tree: (tree / "sub").chmod(0o700),
+        "a name's end moved into the next": lambda tree: (tree / "sub").rename(tree / "subf"),
+    }
+    for number, (name, change) in enumerate(changes.items()):
+        tree = _tree(tmp_path / str(number))
+        mark = wholeness.tree_mark(tree)
+        assert wholeness.tree_mark(tree) == mark
+        os.utime(tree / "sub")  # a directory's own time tells nothing that its entries do not
+        assert wholeness.tree_mark(tree) == mark
+        change(tree)
+        assert wholeness.tree_mark(tree) != mark, name
+
+
+def test_nothing_that_stands_in_the_way_is_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    place = tmp_path / "place"
+    place.symlink_to(victim)
+    wholeness.write_new(place, b"new", 0o755)
+    assert victim.read_text() == "mine"
+    assert place.read_bytes() == b"new" and not place.is_symlink() and stat.S_IMODE(place.stat().st_mode) == 0o755
+    (tmp_path / "way").symlink_to(tmp_path)
+    with pytest.raises(OSError):
+        wholeness.write_new(tmp_path / "way" / "x", b"new")
+
+
+# -- agents
+
+
+def _agents(tmp_path: Path) -> Agents:
+    source = tmp_path / "source"
+    source.write_bytes(b"the agent")
+    return Agents(source, tmp_path / "agents")
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("again", [False, True], ids=["while the daemon runs", "before it starts"])
+def test_a_damaged_agent_is_replaced(tmp_path: Path, name: str, again: bool) -> None:
+    agents = _agents(tmp_path)
+    place = agents.current()
+    inode = place.stat().st_ino
+    DAMAGES[name](place)
+    found = (_agents(tmp_path) if again else agents).current()
+    assert found == place and found.read_bytes() == b"the agent" and not found.is_symlink()
+    assert found.stat().st_mode & 0o111 == 0o111
+    if name != "removed":
+        assert found.stat().st_ino != inode
+
+
+def test_links_where_an_agent_is_written_lead_nowhere(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    agents = _agents(tmp_path)
+    place = agents.current()
+    place.unlink()
+    for number in [os.getpid(), *range(700)]:
+        place.with_name(f"partial-{number}").unlink(missing_ok=True)
+        place.with_name(f"partial-{number}").symlink_to(victim)
+    assert agents.current().read_bytes() == b"the agent"
+    assert victim.read_text() == "mine"
+    shutil.rmtree(place.parent)
+    place.parent.symlink_to(tmp_path)
+    assert agents.current().read_bytes() == b"the agent"
+    assert not (tmp_path / "pyro-agent").exists()
+
+
+def test_an_older_agent_is_used_only_when_it_is_what_its_name_says(tmp_path: Path) -> None:
+    agents = _agents(tmp_path)
+    old = agents.current()
+    (tmp_path / "source").write_bytes(b"a newer agent")
+    newer = Agents(tmp_path / "source", tmp_path / "agents")
+    assert newer.named(old.parent.name) == old
+    os.truncate(old, 2)
+    for name in (old.parent.name, "../../x", "", "0" * 16):
+        with pytest.raises(EngineError):
+            newer.named(name)
+
+
+# -- environments
+
+
+def test_a_damaged_environment_is_put_aside_and_never_served(tmp_path: Path) -> None:
+    cache = EnvironmentCache(tmp_path)
+    cache.prepare()
+    staged = tmp_path / "staging" / "one"
+    _tree(staged / "root")
+    manifest = Manifest("debian:12", "0" * 24, "recipe", "2026-01-01T00:00:00Z", 1, {})
+    cache.install(staged, manifest)
+    later = EnvironmentCache(tmp_path)
+    assert later.sound(manifest.digest)
+    (cache.tree(manifest.digest) / "sub" / "file").write_text("changed")
+    assert not EnvironmentCache(tmp_path).sound(manifest.digest)
+    assert cache.manifest(manifest.digest) is None and not cache.builds()
+    damaged = EnvironmentCache(tmp_path)
+    assert not damaged.sound(manifest.digest)
+    with pytest.raises(Conflict, match="changed on this machine's disk"):
+        damaged.require("debian:12", manifest.digest)
+    (aside,) = tmp_path.glob(".damaged-*")
+    assert (aside / "root" / "sub" / "file").exists(), "machines run on it"
+    cache.prune({manifest.digest}, everything=False)
+    assert aside.exists()
+    cache.prune(set(), everything=False)
+    assert not aside.exists()
