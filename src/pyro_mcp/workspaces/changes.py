@@ -15,7 +15,6 @@ from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
-from pyro_mcp.workspaces.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.paths import show, workspace_path
 

@@ -19,8 +19,8 @@ from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
-from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
