@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.paths import show
 from pyro_mcp.workspaces.archives import SUFFIXES, is_archive_name
-from pyro_mcp.workspaces.paths import show
 
 _GIT_SECONDS = 60
 _KINDS = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}

@@ -10,9 +10,9 @@ import time
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound
+from pyro_mcp.pattern import Pattern
 from pyro_mcp.workspaces.command import BEGIN_SECONDS, Command
 from pyro_mcp.workspaces.output import OutputLog
-from pyro_mcp.workspaces.pattern import Pattern
 from pyro_mcp.workspaces.screen import Terminal
 from pyro_mcp.workspaces.workspace import Workspace
 
