@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput, PyroError
+from pyro_mcp.exports import copies, project
 from pyro_mcp.exports import place as placing
-from pyro_mcp.exports import project
 from pyro_mcp.exports.backups import STAGE, Backups
 from pyro_mcp.exports.repositories import TooDeep, disarm, leave_out
 
@@ -101,10 +101,10 @@ def test_every_pair(world: World, source: str, there: str, overwrite: bool, same
     if there == "fifo":
         output = world.here / "pipe"
         os.mkfifo(output)
-        before = sorted(os.listdir(world.here))
+        names = sorted(os.listdir(world.here))
         with pytest.raises(PyroError):
             world.export("out", output, overwrite)
-        assert sorted(os.listdir(world.here)) == before
+        assert sorted(os.listdir(world.here)) == names
         return
     if there != "missing":
         make(output, there)
@@ -217,14 +217,14 @@ def test_what_fails_half_way_is_taken_back(world: World, monkeypatch: pytest.Mon
     for name in ("a", "b", "mine"):
         (world.here / "tree" / name).write_text(f"old {name}\n")
     before = snapshot(world.here)
-    real = placing.copy_tree
+    real = copies.copy_tree
 
     def full(source: Path, directory: int, name: str) -> None:
         if source.name == "z":
             raise OSError(28, "No space left on device")
         real(source, directory, name)
 
-    monkeypatch.setattr(placing, "copy_tree", full)
+    monkeypatch.setattr("pyro_mcp.exports.place.copy_tree", full)
     with pytest.raises(EngineError, match="No space left"):
         world.export("tree", world.here / "tree", overwrite=True)
     assert snapshot(world.here) == before

@@ -17,6 +17,7 @@ def copy_tree(source: Path, directory: int, name: str) -> None:
     info = source.lstat()
     if stat.S_ISLNK(info.st_mode):
         os.symlink(os.readlink(source), name, dir_fd=directory)
+        os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=directory, follow_symlinks=False)
         return
     if stat.S_ISDIR(info.st_mode):
         os.mkdir(name, 0o700, dir_fd=directory)
@@ -49,6 +50,7 @@ def copy_file(directory: int, name: str, to: int, new: str) -> None:
     info = os.stat(name, dir_fd=directory, follow_symlinks=False)
     if stat.S_ISLNK(info.st_mode):
         os.symlink(os.readlink(name, dir_fd=directory), new, dir_fd=to)
+        os.utime(new, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=to, follow_symlinks=False)
         return
     old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
