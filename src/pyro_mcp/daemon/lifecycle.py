@@ -34,6 +34,7 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.adoption import Adoption
@@ -44,7 +45,6 @@ from pyro_mcp.workspaces.moments import Images
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
-from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.services import Services
 from pyro_mcp.workspaces.whole_machine import WholeMachine
 
