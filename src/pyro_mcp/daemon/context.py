@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pyro_mcp.daemon.environment_service import EnvironmentService
     from pyro_mcp.exports.backups import Backups
     from pyro_mcp.locations import Locations
+    from pyro_mcp.seeds.store import SeedStore
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
     from pyro_mcp.workspaces.occupancy import Occupancy
     from pyro_mcp.workspaces.registry import Registry
-    from pyro_mcp.workspaces.seed_store import SeedStore
     from pyro_mcp.workspaces.services import Services
     from pyro_mcp.workspaces.whole_machine import WholeMachine
     from pyro_mcp.workspaces.workspace import Workspace

@@ -24,10 +24,11 @@ from pyro_mcp.exports import project
 from pyro_mcp.exports.backups import STAGING, Backups
 from pyro_mcp.exports.repositories import LeftOut, TooDeep, disarm, is_bare, leave_out
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.paths import show, workspace_path
-from pyro_mcp.workspaces import archives, changes
+from pyro_mcp.seeds import archives
+from pyro_mcp.workspaces import changes
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 PIPE_CHUNK = 1024 * 1024
 NAMED = 100
@@ -101,7 +102,7 @@ async def export_path(
     relative = str(workspace_path(path))
     name = None if relative == "." else Path(relative).name
     await asyncio.to_thread(_check_whole, relative, to)
-    info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).json()
+    info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     async with _staging(to.backups) as staging:
         archive, tree = staging / "stream.tar", staging / "tree"
         tree.mkdir()
@@ -111,7 +112,7 @@ async def export_path(
                     await asyncio.to_thread(file.write, chunk)
         await asyncio.to_thread(archives.extract, archive, tree)
         await asyncio.to_thread(archive.unlink)
-        is_directory = info["kind"] == "dir"
+        is_directory = info.text("kind") == "dir"
         staged = tree if is_directory else tree / Path(relative).name
         if not os.path.lexists(staged):
             raise InvalidInput(
@@ -120,7 +121,7 @@ async def export_path(
             )
         left = LeftOut()
         if is_directory:
-            staged.chmod(int(info["mode"]) & 0o777 | 0o700)
+            staged.chmod(info.whole("mode") & 0o777 | 0o700)
             left = await asyncio.to_thread(_without_git, staged, relative, include_git)
         if redactor:
             await asyncio.to_thread(_refuse_secret_names, tree, redactor)

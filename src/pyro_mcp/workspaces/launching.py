@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Literal
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.command import Command
+from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -69,8 +69,5 @@ async def launch(
             raise
         command.follow(guest, stream, occupancy.command_ended)
     if stdin is not None:
-        try:
-            await stream.send_stdin(stdin.encode())
-        except OSError:
-            pass  # it ended without reading all of its input
+        command.feed(stream, stdin.encode())
     return command

@@ -6,31 +6,22 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pyro_mcp import models
 from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
+from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class PreparedSeed:
-    """A seed in the store: read-only, shared by all workspaces that were filled from it."""
-
-    digest: str
-    tree: Path
-    info: models.SeedInfo
 
 
 class WorkspaceManager:
@@ -187,7 +178,7 @@ class WorkspaceManager:
 
     async def reset(self, workspace: Workspace) -> None:
         """A fresh machine at the baseline takes the old one's place, in one write."""
-        async with workspace.lock.exclusive():
+        async with workspace.taken_over("the workspace is being reset"):
             self._registry.get(workspace.id)  # it may have been deleted meanwhile
             row, suspended = workspace.row, workspace.row.suspended
             machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
@@ -201,7 +192,10 @@ class WorkspaceManager:
 
     async def delete(self, workspace: Workspace, cause: str = "it was deleted") -> None:
         """Remove the workspace. Its name is free at once; processes and files go behind the caller's back."""
-        async with workspace.lock.exclusive():
+        if workspace.lock.held_alone and workspace.machine is not None:
+            # A snapshot is being taken, perhaps of a machine that never lets it: nobody will want it.
+            await workspace.machine.destroy()
+        async with workspace.taken_over("the workspace is being deleted"):
             if not self._registry.holds(workspace.id):
                 return
             workspace.row = replace(workspace.row, state="deleting")

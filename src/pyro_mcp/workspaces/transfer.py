@@ -4,74 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import stat
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp import models
-from pyro_mcp.errors import EngineError, InvalidInput
-from pyro_mcp.guest.client import Guest
-from pyro_mcp.paths import show, workspace_path
-from pyro_mcp.workspaces import archives
-from pyro_mcp.workspaces.archives import Progress
+from pyro_mcp.errors import EngineError
+from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.paths import workspace_path
+from pyro_mcp.seeds.archives import Progress
+from pyro_mcp.seeds.sources import Source
+from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.manager import PreparedSeed
-from pyro_mcp.workspaces.seed_store import SeedStore
-from pyro_mcp.workspaces.seeding import SeedPlan, scan
 
 PIPE_CHUNK = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is copied in: a plan of a tree or archive, or one plain file."""
-
-    path: Path
-    plan: SeedPlan | None
-    files: int
-    bytes: int
-
-
-def scan_source(path: str, include_ignored: bool) -> Source:
-    """Look at a path of this machine. Raises InvalidInput when it cannot be copied."""
-    place = Path(path)
-    if not place.is_absolute():
-        raise InvalidInput(f"The path {show(path)} is not absolute.", hint="Give an absolute path.", code="bad_path")
-    plan = scan(place, include_ignored=include_ignored)
-    return Source(plan.source, plan, plan.files, plan.bytes)
-
-
-def scan_push(path: str, include_ignored: bool) -> Source:
-    """As `scan_source`; a regular file that is no archive is pushed as that file."""
-    place = Path(path)
-    try:
-        info = place.stat()
-    except OSError:
-        return scan_source(path, include_ignored)
-    if stat.S_ISREG(info.st_mode) and not archives.is_archive_name(place.name):
-        if not os.access(place, os.R_OK):
-            raise InvalidInput(f"{show(path)} cannot be read.", code="unreadable")
-        return Source(place.resolve(), None, 1, info.st_size)
-    return scan_source(path, include_ignored)
-
-
-def prepare_seed(seeds: SeedStore, source: Source, progress: Progress | None = None) -> PreparedSeed:
-    """Copy the source into the store, unless the very same is there. Blocks."""
-    assert source.plan is not None
-    seed = seeds.materialise(source.plan, progress)
-    info = models.SeedInfo(
-        source=str(source.path),
-        kind=source.plan.kind,
-        files=seed.files,
-        bytes=seed.bytes,
-        skipped=source.plan.skipped[:100],
-        notes=source.plan.notes,
-        commit=source.plan.commit,
-        prefix=source.plan.prefix,
-    )
-    return PreparedSeed(seed.digest, seed.tree, info)
 
 
 # -- in
@@ -94,13 +39,15 @@ async def push(
         seed = await asyncio.to_thread(seeds.materialise, source.plan, progress)
         parent, member, skipped = seed.tree, ".", source.plan.skipped[:100]
     async with _tar_of(parent, member) as stream:
-        answer = (await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream)).json()
+        answer = (
+            await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream, seconds=WORK_SECONDS)
+        ).record()
     return models.Synced(
         workspace=workspace_id,
         source=str(source.path),
         destination=absolute(relative),
-        files=int(answer["files"]),
-        bytes=int(answer["bytes"]),
+        files=answer.whole("files"),
+        bytes=answer.whole("bytes"),
         skipped=skipped,
     )
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, MachineLost, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.network.published import Listener
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.locks import SharedLock
-from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.secrets import NONE, Secrets
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspaces.shells import Screen
 
 
 class Workspace:
@@ -79,6 +79,13 @@ class Workspace:
     @property
     def guest(self) -> Guest:
         return self.require_machine().guest
+
+    @contextlib.asynccontextmanager
+    async def taken_over(self, why: str) -> AsyncIterator[None]:
+        """Its lock, alone and before all others. Nobody who has it waits for the guest meanwhile: `why` tells them."""
+        with self.machine.guest.barred(why) if self.machine is not None else contextlib.nullcontext():
+            async with self.lock.exclusive(urgent=True):
+                yield
 
     def command(self, handle: str) -> Command:
         try:

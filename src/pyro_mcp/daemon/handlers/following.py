@@ -6,8 +6,8 @@ import asyncio
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.pattern import Pattern
-from pyro_mcp.workspaces.command import Command
-from pyro_mcp.workspaces.output import STDOUT
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import STDOUT
 
 STREAM_CHUNK = 64 * 1024
 

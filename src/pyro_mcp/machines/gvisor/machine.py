@@ -88,15 +88,12 @@ class GvisorMachine:
 
         It looks for a socket again at once. There is none until the checkpoint is made; the copy finds one of its own.
         """
+        await self.guest.call("GET", "/v1/health")  # a stopped one is found out before anything is closed
         last = await self.connect()
-
-        async def this_one() -> Streams:
-            return last
-
         self._channel.hush()
         try:
             async with asyncio.timeout(AGENT_SECONDS):
-                await Guest(this_one).call("POST", "/v1/freeze", json_body={})
+                await self.guest.call("POST", "/v1/freeze", json_body={}, connection=last)
         except TimeoutError:
             raise EngineError(
                 f"The agent did not come to rest within {AGENT_SECONDS:.0f} s; the snapshot was given up.",

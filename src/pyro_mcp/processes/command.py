@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
+from pyro_mcp.guest.said import Said, damaged, parsed
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
-from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
 KILL_AFTER_SECONDS = 2.0
 BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
+MAX_SKIP = 2**50
+"""Bytes of output that can have been missed."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
+FIRST_PAUSE_SECONDS = 0.005
+LAST_PAUSE_SECONDS = 2.0
+"""Between attempts to follow it again while none brings anything."""
 NOTHING = Redactor(())
+log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
 
 
@@ -44,7 +51,10 @@ class Command:
         self._started = time.monotonic()
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
+        self._feeder: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._unheard = False
+        """The machine's agent did not answer when it was asked for this command last."""
 
     @property
     def running(self) -> bool:
@@ -98,25 +108,31 @@ class Command:
         return Command(row, self.number, output, redactor)
 
     async def _follow(self, guest: Guest, stream: ProcessStream | None, ended: Ended) -> None:
-        try:
-            while self.running:
+        pause = FIRST_PAUSE_SECONDS
+        while self.running:
+            before = self.output.total_bytes
+            try:
                 if stream is None:
-                    try:
-                        process_id = self.row.process_id or await self._find_process(guest)
-                        self._known_as(process_id)
-                        stream = await guest.follow_process(process_id, self.agent_offset)
-                    except NotFound:
-                        # It ended and was forgotten, or the machine is another one now.
-                        self._end("lost", None)
-                        break
+                    stream = await self._found_again(guest)
+                self._unheard = False
                 try:
                     await self._consume(stream)
                 finally:
                     await stream.close()
-                # The stream broke off without an end: the agent was frozen for a snapshot, or is gone.
-                stream = None
-        except GuestUnreachable:
-            self._end("lost", None)
+            except NotFound:
+                # It ended and was forgotten, or the machine is another one now.
+                self._end("lost", None)
+            except GuestUnreachable:
+                # A stopped or starved agent may come back. That the machine is gone is said by who watches it.
+                self._unheard = True
+            except (PyroError, ValueError, KeyError, TypeError, RecursionError) as error:
+                log.warning("command %s: the agent's word makes no sense: %s %s", self.row.handle, type(error), error)
+                self._end("lost", None)
+            # The stream broke off without an end: the agent was frozen for a snapshot, or does not answer.
+            stream = None
+            if self.running:
+                pause = FIRST_PAUSE_SECONDS if self.output.total_bytes > before else min(pause * 2, LAST_PAUSE_SECONDS)
+                await asyncio.sleep(pause)
         if self.row.process_id is not None and self.row.status != "lost":
             try:
                 await guest.call("DELETE", f"/v1/processes/{self.row.process_id}")
@@ -124,6 +140,20 @@ class Command:
                 pass  # the agent forgets old processes by itself
         self.output.close()
         await ended(self)
+
+    async def _found_again(self, guest: Guest) -> ProcessStream:
+        process_id = self.row.process_id or await self._find_process(guest)
+        self._known_as(process_id)
+        return await guest.follow_process(process_id, self.agent_offset)
+
+    def feed(self, stream: ProcessStream, data: bytes) -> None:
+        """Give it its standard input, for as long as it takes to read it; nobody waits."""
+
+        async def fed() -> None:
+            with contextlib.suppress(OSError, PyroError):  # it ended without reading all of its input
+                await stream.send_stdin(data)
+
+        self._feeder = asyncio.create_task(fed(), name=f"feed {self.row.handle}")
 
     def _take(self, kind: int, data: bytes) -> None:
         """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
@@ -149,10 +179,10 @@ class Command:
 
     async def _find_process(self, guest: Guest) -> str:
         """The agent's id of this command, by its label: the daemon may have ended before it kept the id."""
-        answer = (await guest.call("GET", "/v1/processes")).json()
-        for process in answer["processes"]:
-            if process.get("label") == self.row.handle:
-                return str(process["id"])
+        answer = (await guest.call("GET", "/v1/processes")).record()
+        for process in answer.records("processes"):
+            if process.has("label") and process.text("label") == self.row.handle:
+                return process.handle("id")
         raise NotFound(f"The machine knows no process of command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
@@ -173,6 +203,8 @@ class Command:
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
+                if frame.offset > expected + MAX_SKIP:
+                    raise damaged("output begins beyond what anybody could have printed")
                 if frame.offset > expected:
                     # The agent's ring overflowed while nobody followed; say so where it happened.
                     self._flush()
@@ -182,12 +214,12 @@ class Command:
                 expected += len(fresh)
                 self._take(kind, fresh)
             elif frame.type == frames.STARTED:
-                self._known_as(str(json.loads(frame.payload)["id"]))
+                self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
                 self._flush()
-                self._ended_with(json.loads(frame.payload))
+                self._ended_with(Said.of(parsed(frame.payload)).fields)
 
-    def _ended_with(self, record: dict[str, object]) -> None:
+    def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         if record.get("timed_out"):
             self._end("timed_out", TIMEOUT_EXIT_CODE)
@@ -211,8 +243,9 @@ class Command:
     def leave(self) -> None:
         """Follow it no more; it goes on, and the next daemon follows it again."""
         self._flush()
-        if self._follower is not None:
-            self._follower.cancel()
+        for task in (self._follower, self._feeder):
+            if task is not None:
+                task.cancel()
 
     def lose(self) -> None:
         """The machine it ran in is gone: by a reset, or because it was lost."""
@@ -292,6 +325,11 @@ class Command:
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
+        if self.running and self._unheard:
+            return (
+                "The machine's agent does not answer at present, so what the command does is not known. It is followed "
+                "again as soon as the agent answers; workspace_reset gives the workspace a fresh machine."
+            )
         if self.running:
             return (
                 f"Still running. Wait with workspace_logs(handle={handle!r}, wait_seconds=45); "
@@ -307,6 +345,6 @@ class Command:
 
 
 def _exit_code(code: object, signal: object) -> int | None:
-    if isinstance(code, int):
+    if isinstance(code, int) and 0 <= code <= 255:
         return code
-    return 128 + signal if isinstance(signal, int) else None
+    return 128 + signal if isinstance(signal, int) and 0 < signal < 128 else None
