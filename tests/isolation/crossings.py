@@ -297,7 +297,7 @@ def _git_trick(what: str, script: str, *, short: bool) -> None:
 
 
 def _exported(what: str, script: str, *, short: bool) -> None:
-    @attempt("exported trees", what, short=short, pending="CASES A9: an export brings .git along")
+    @attempt("exported trees", what, short=short)
     def look(arena: Arena) -> str:
         """A person looks at what was exported, as anybody would."""
         workspace = arena.pyro.create_workspace(seed_path=str(_repository(arena))).id
