@@ -24,11 +24,11 @@ from pyro_mcp.workspaces.workspace import Workspace
 LOOKING = frozenset(
     {
         *("status_workspace", "history_workspace", "logs_workspace", "list_snapshots"),
-        *("list_services", "status_service", "logs_service", "read_shell"),
+        *("list_services", "status_service", "logs_service", "read_shell", "feed_workspace_exec"),
     }
 )
 """Operations that only look at what pyro keeps itself: no event, no activity."""
-TYPING = frozenset({"read_shell", "write_shell"})
+TYPING = frozenset({"read_shell", "write_shell", "feed_workspace_exec"})
 """What keeps a workspace from counting as unused, though it leaves no event."""
 ATTACHED = "attach"
 """The client that types single keys for a person: no event for each."""
