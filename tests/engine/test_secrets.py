@@ -154,7 +154,8 @@ def test_no_output_shows_a_value_however_it_is_printed(pyro: Pyro) -> None:
 
 def test_a_value_printed_character_by_character_shows_none_of_it(pyro: Pyro) -> None:
     ws = pyro.create_workspace(secrets={"TOKEN": VALUE, "PIN": "4711"}).id
-    slowly = 'printf "<"; for v in "$T" "$P"; do for ((i = 0; i < ${#v}; i++)); do printf %s "${v:i:1}"; sleep 0.15; done; done'
+    each = 'for ((i = 0; i < ${#v}; i++)); do printf %s "${v:i:1}"; sleep 0.15; done'
+    slowly = f'printf "<"; for v in "$T" "$P"; do {each}; done'
     pieces = b""
     for piece in pyro.stream_exec_workspace(ws, ["bash", "-c", slowly], secret_env={"T": "TOKEN", "P": "PIN"}):
         pieces += piece.data
