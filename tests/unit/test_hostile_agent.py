@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from pyro_mcp.errors import GuestError, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.workspaces import changes, files, transfer
-from pyro_mcp.workspaces.redaction import Redactor
 
 Work = Callable[[Guest], Awaitable[Any]]
 SECONDS = 30

@@ -19,12 +19,12 @@ from pathlib import Path
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.workspaces import archives, changes
 from pyro_mcp.workspaces.archives import Progress
 from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.manager import PreparedSeed
 from pyro_mcp.workspaces.paths import show, workspace_path
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.seeding import SeedPlan, scan
 

@@ -17,10 +17,10 @@ from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
-from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
