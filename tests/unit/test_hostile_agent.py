@@ -70,7 +70,7 @@ def read(guest: Guest, **given: Any) -> Awaitable[Any]:
 
 
 def export(guest: Guest, place: Path) -> Awaitable[Any]:
-    to = exporting.Destination(place / "out", True, Backups(place / "backups"))
+    to = exporting.Destination(place / "out", True, Backups(place.parent / "backups"))
     return exporting.export_path(guest, "ws", "a", to, Redactor(()))
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
@@ -184,14 +185,23 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 
 
 def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
-    arguments = parsed.arguments
+    arguments = dict(parsed.arguments)
+    if _wants_terminal(operation, arguments, parsed):
+        from pyro_mcp.cli.attach import run_in_terminal
+
+        return run_in_terminal(pyro, arguments)
     leave_running = "wait_seconds" in arguments
+    feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
+    if feed and COMMAND in arguments and not leave_running:
+        arguments["stdin_open"] = True
     record: dict[str, Any] = {}
     with _ProgressView(shown=not parsed.json) as view, _Interrupt(pyro, arguments.get("workspace")) as interrupt:
         for said in _pieces(pyro, operation, arguments, leave_running):
             match said:
                 case Started():
                     interrupt.started(said)
+                    if "stdin_open" in arguments:
+                        Feeder(pyro, said.workspace or arguments["workspace"], said.handle).start()
                 case Output():
                     view.clear()
                     if not parsed.json:
@@ -205,6 +215,19 @@ def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
     elif not parsed.content_only:
         _tell_outcome(record)
     return _exit_status(record, interrupted=interrupt.asked)
+
+
+def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Parsed) -> bool:
+    """A program that is run on a terminal gets one: so editors, pagers and shells work."""
+    asked = bool(arguments.pop("tty", False))
+    if operation.name != "exec_workspace" or parsed.json or parsed.content_only:
+        return False
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if asked and not on_terminal:
+        raise usage_error(
+            "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
+        )
+    return on_terminal and not {"stdin", "timeout_seconds", "wait_seconds", "max_output_bytes"} & arguments.keys()
 
 
 def _pieces(

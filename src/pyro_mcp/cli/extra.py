@@ -41,6 +41,7 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        Extra(("sh",), "Open a terminal in a workspace.", _module("attach", "run_shell")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),

@@ -29,6 +29,10 @@ BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
 MAX_SKIP = 2**50
 """Bytes of output that can have been missed."""
+INPUT_PIECES = 16
+"""Pieces of input, each at most one request, that wait for a command to read them."""
+INPUT_LEASE_SECONDS = 90.0
+"""An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
 FIRST_PAUSE_SECONDS = 0.005
@@ -52,6 +56,8 @@ class Command:
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self._feeder: asyncio.Task[None] | None = None
+        self._stream: ProcessStream | None = None
+        self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
@@ -115,9 +121,11 @@ class Command:
                 if stream is None:
                     stream = await self._found_again(guest)
                 self._unheard = False
+                self._stream = stream
                 try:
                     await self._consume(stream)
                 finally:
+                    self._stream = None
                     await stream.close()
             except NotFound:
                 # It ended and was forgotten, or the machine is another one now.
@@ -154,6 +162,51 @@ class Command:
                 await stream.send_stdin(data)
 
         self._feeder = asyncio.create_task(fed(), name=f"feed {self.row.handle}")
+
+    def open_input(self) -> None:
+        """Its input is given piece by piece, by `offer`."""
+        self._input = asyncio.Queue(INPUT_PIECES)
+        self._feeder = asyncio.create_task(self._pass_input_on(self._input), name=f"feed {self.row.handle}")
+
+    async def offer(self, data: bytes, end: bool, seconds: float) -> None:
+        """Hand over a piece of its input, and say whether it is the last.
+
+        Raises:
+            Conflict: it has ended, takes no input, or has not read what it got before within `seconds`.
+        """
+        if self._input is None or not self.running:
+            raise Conflict(
+                f"Command {self.row.handle} takes no input" + (" any more." if not self.running else "."),
+                hint="Only a command that was started with an open input takes one.",
+                code="no_input",
+            )
+        try:
+            async with asyncio.timeout(seconds):
+                await self._input.put((data, end))
+        except TimeoutError:
+            raise Conflict(
+                f"Command {self.row.handle} has not read its input for {seconds:.0f} s.",
+                hint="Offer the same piece again later.",
+                code="input_full",
+            ) from None
+
+    async def _pass_input_on(self, pieces: asyncio.Queue[tuple[bytes, bool]]) -> None:
+        with contextlib.suppress(OSError, PyroError):  # it ended without reading all of its input
+            while self.running:
+                try:
+                    async with asyncio.timeout(INPUT_LEASE_SECONDS):
+                        data, end = await pieces.get()
+                except TimeoutError:
+                    data, end = b"", True
+                while self.running and self._stream is None:
+                    await self.change.wait()
+                if self._stream is None:
+                    return
+                if data:
+                    await self._stream.send(frames.STDIN, data)
+                if end:
+                    await self._stream.send(frames.STDIN_EOF)
+                    return
 
     def _take(self, kind: int, data: bytes) -> None:
         """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
@@ -262,12 +315,12 @@ class Command:
         self.output.close()
 
     async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
-        """End it: TERM to its process group, KILL after the grace if it still runs."""
+        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart."""
         await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("TERM", grace_seconds), ("KILL", 10.0)):
+        for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
             await self.signal(guest, signal)
             await self.wait_ended(patience)
             if not self.running:
