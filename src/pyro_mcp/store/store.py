@@ -23,6 +23,7 @@ from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.store.schema import migrate
+from pyro_mcp.visible import storable
 
 _NEXT_CHANGE = "(SELECT COALESCE(MAX(change), 0) + 1 FROM events)"
 """Counts every beginning and every end of an event, so that who follows sees both."""
@@ -218,7 +219,7 @@ class Store:
         def work() -> None:
             self._db.execute(
                 "INSERT OR REPLACE INTO departed (id, name, at, cause) VALUES (?, ?, ?, ?)",
-                (row.id, row.name, row.at, row.cause),
+                (row.id, row.name, row.at, storable(row.cause)),
             )
             self._db.execute(
                 "DELETE FROM departed WHERE id NOT IN (SELECT id FROM departed ORDER BY at DESC LIMIT ?)",
@@ -241,7 +242,7 @@ class Store:
             cursor = self._db.execute(
                 "INSERT INTO events (workspace_id, at, face, operation, outcome, summary, change) "
                 f"SELECT ?, ?, ?, ?, 'running', ?, {_NEXT_CHANGE} WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
-                (workspace_id, now(), face, operation, summary, workspace_id),
+                (workspace_id, now(), face, operation, storable(summary), workspace_id),
             )
             return int(cursor.lastrowid or 0)
 
@@ -252,7 +253,7 @@ class Store:
             lambda: self._db.execute(
                 "UPDATE events SET outcome = ?, duration_seconds = ?, error = ?, "
                 f"change = {_NEXT_CHANGE} WHERE sequence = ?",
-                (outcome, round(duration_seconds, 4), error, sequence),
+                (outcome, round(duration_seconds, 4), error and storable(error), sequence),
             )
         )
 
@@ -277,7 +278,8 @@ class Store:
                 f"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_CHANGE} "
                 "WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
                 (
-                    *(workspace_id, now(), face, operation, outcome, seconds, summary, error),
+                    *(workspace_id, now(), face, operation, outcome, seconds),
+                    *(storable(summary), error and storable(error)),
                     json.dumps(details) if details else None,
                     workspace_id,
                 ),
