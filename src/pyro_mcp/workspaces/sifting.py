@@ -14,19 +14,20 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.guest.client import Guest
 from pyro_mcp.models import LeftOut
+from pyro_mcp.patches.plan import FileState
 
 GIT_SECONDS = 20
 MAX_DIRECTORIES = 50_000
 MAX_RULE_BYTES = 16 * 1024 * 1024
-SHOWN = 20
+Read = Callable[[list[str], str], Awaitable[dict[str, FileState]]]
+"""Looks at paths of a layer, `merged` or `lower`."""
 _CHANGED = Mapping[str, Any]
 _MADE_NAMES = {"node_modules", "__pycache__", ".tox", ".nox", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 _MARKS = {"pyvenv.cfg": b"", "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55"}
@@ -61,15 +62,13 @@ class _Rules:
 
 
 async def sift(
-    guest: Guest, changes: Sequence[_CHANGED], seed: Mapping[str, Any] | None, include_ignored: bool
+    read: Read, changes: Sequence[_CHANGED], seed: Mapping[str, Any] | None, include_ignored: bool
 ) -> Sifted:
     """Leave out what is not to be taken. `seed` is the workspace's `SeedInfo`, dumped.
 
     Raises:
         InvalidInput: the ignore rules are too many, or git does not come to an end with them.
     """
-    from pyro_mcp.workspaces.changes import read_states
-
     taken: list[_CHANGED] = []
     odd: list[str] = []
     for change in changes:
@@ -83,13 +82,13 @@ async def sift(
     if include_ignored or not taken:
         return Sifted(taken, _groups({c["path"]: c for c in changes}, why, set()))
     is_git = (seed or {}).get("kind") == "git"
-    made = await _made(guest, taken)
+    made = await _made(read, taken)
     for change in taken:
         root = next((a for a in _ancestors(change["path"]) if a in made), None)
         if root is not None:
             why[change["path"]] = (root, "made")
     asked = {c["path"] for c in taken if c["old"] is None and c["path"] not in why}
-    first = {}
+    first: dict[str, str] = {}
     for path, (root, _) in why.items():
         first.setdefault(root, path)
     asked |= {first[root] for root in made if root in first}
@@ -98,7 +97,7 @@ async def sift(
     if len(above) > MAX_DIRECTORIES:
         raise _too_many()
     files = [name for a in sorted({"", *above}) for name in [_join(a, ".gitignore")]] if asked else []
-    states = await read_states(guest, [*files, *(f"{a}/.git" for a in sorted(deep))]) if files or deep else {}
+    states = await read([*files, *(f"{a}/.git" for a in sorted(deep))], "merged") if files or deep else {}
     repositories = {a for a in deep if states[f"{a}/.git"].kind in ("dir", "file")}
     for change in taken:
         root = next((a for a in _ancestors(change["path"]) if a in repositories), None)
@@ -106,7 +105,7 @@ async def sift(
             why[change["path"]] = (root, "repository")
     texts = {name: state.content for name in files if (state := states[name]).content}
     ignored = await asyncio.to_thread(_ignored, sorted(asked), texts, seed if is_git else None) if asked else set()
-    by_root = {root for root in made if first.get(root) in ignored}
+    by_root = {root for root in made if first.get(root, "") in ignored}
     for change in taken:
         path = change["path"]
         known = why.get(path)
@@ -128,10 +127,8 @@ def _ancestors(path: str) -> list[str]:
     return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
-async def _made(guest: Guest, changes: Iterable[_CHANGED]) -> set[str]:
+async def _made(read: Read, changes: Iterable[_CHANGED]) -> set[str]:
     """Directories that a tool made, and that were not in the seed; the outermost only."""
-    from pyro_mcp.workspaces.changes import read_states
-
     found: set[str] = set()
     marked: list[str] = []
     for change in changes:
@@ -146,14 +143,14 @@ async def _made(guest: Guest, changes: Iterable[_CHANGED]) -> set[str]:
                 found.add(ancestor)
                 break
     if marked:
-        for path, state in (await read_states(guest, marked[:MAX_DIRECTORIES])).items():
+        for path, state in (await read(marked[:MAX_DIRECTORIES], "merged")).items():
             directory, _, name = path.rpartition("/")
             if state.content is not None and state.content.startswith(_MARKS[name]):
                 found.add(directory)
     found = {one for one in found if not any(above in found for above in _ancestors(one))}
     if not found:
         return found
-    before = await read_states(guest, sorted(found), "lower")
+    before = await read(sorted(found), "lower")
     return {one for one in found if before[one].kind == "absent"}
 
 
@@ -268,7 +265,7 @@ def _host_rules(git: str, source: Path, prefix: str) -> _Rules:
         return _Rules()
     named = ask("config", "--type=path", "core.excludesFile")
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    above = [""] + _ancestors(prefix) if prefix else []
+    above = ["", *_ancestors(prefix)] if prefix else []
     top = source
     for _ in prefix.split("/") if prefix else ():
         top = top.parent
