@@ -33,8 +33,6 @@ INPUT_PIECES = 16
 """Pieces of input, each at most one request, that wait for a command to read them."""
 INPUT_LEASE_SECONDS = 90.0
 """An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
-HOLD_SECONDS = 0.1
-"""How long output that may be the beginning of a secret is held back before it is shown all the same."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
@@ -51,7 +49,6 @@ class Command:
         self.number = number
         self.output = output
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
-        self._release: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
@@ -68,8 +65,13 @@ class Command:
 
     @property
     def agent_offset(self) -> int:
-        """How much of its output, as the agent counts, was taken over."""
+        """How much of its output, as the agent counts, was taken over; what masks hold back is asked for again."""
         return self.output.total_bytes - self.row.offset_shift
+
+    @property
+    def _heard(self) -> int:
+        """As `agent_offset`, with what masks hold back."""
+        return self.agent_offset + sum(mask.holding for mask in self._masks.values())
 
     # -- waiting
 
@@ -152,7 +154,7 @@ class Command:
     async def _found_again(self, guest: Guest) -> ProcessStream:
         process_id = self.row.process_id or await self._find_process(guest)
         self._known_as(process_id)
-        return await guest.follow_process(process_id, self.agent_offset)
+        return await guest.follow_process(process_id, self._heard)
 
     def feed(self, stream: ProcessStream, data: bytes) -> None:
         """Give it its standard input, for as long as it takes to read it; nobody waits."""
@@ -209,24 +211,15 @@ class Command:
                     return
 
     def _take(self, kind: int, data: bytes) -> None:
-        """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
-        for other, mask in self._masks.items():
-            if other != kind and mask.pending:
-                self.output.append(other, mask.flush())  # streams keep their order
+        """Keep output, secrets masked; what may be the beginning of one waits for what decides it, however long."""
+        self._flush(but=kind)  # streams keep their order
         self.output.append(kind, self._masks[kind].feed(data))
-        if self._masks[kind].pending:
-            self._release = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._flush)
         self._notify()
 
-    def _flush(self) -> None:
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
+    def _flush(self, but: int | None = None) -> None:
+        """Give, with stars, what masks hold back and what something else comes behind."""
         for kind, mask in self._masks.items():
-            if mask.pending:
+            if mask.pending and kind != but:
                 self.output.append(kind, mask.flush())
                 self._notify()
 
@@ -251,8 +244,7 @@ class Command:
                     await self.change.wait()
 
     async def _consume(self, stream: ProcessStream) -> None:
-        self._flush()
-        expected = self.agent_offset
+        expected = self._heard
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
@@ -269,7 +261,6 @@ class Command:
             elif frame.type == frames.STARTED:
                 self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
-                self._flush()
                 self._ended_with(Said.of(parsed(frame.payload)).fields)
 
     def _ended_with(self, record: Mapping[str, object]) -> None:
@@ -282,7 +273,10 @@ class Command:
             self._end("exited", _exit_code(code, signal))
 
     def _end(self, status: str, exit_code: int | None) -> None:
-        self._flush()
+        if status != "suspended":  # then what is held back comes again
+            for kind, mask in self._masks.items():
+                if mask.pending:
+                    self.output.append(kind, mask.cut_off())
         self.row = replace(
             self.row,
             status=status,
@@ -295,7 +289,6 @@ class Command:
 
     def leave(self) -> None:
         """Follow it no more; it goes on, and the next daemon follows it again."""
-        self._flush()
         for task in (self._follower, self._feeder):
             if task is not None:
                 task.cancel()
