@@ -45,7 +45,7 @@ def _twin(
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
         record = await self.call(operation, arguments, on_event=self._on_event)
-        return operation.result.model_validate(record)  # type: ignore[return-value]
+        return operation.result.model_validate(record, extra="ignore")  # type: ignore[return-value]
 
     return cast("Callable[Concatenate[AsyncPyro, P], Coroutine[Any, Any, R]]", call)
 
@@ -271,7 +271,7 @@ class AsyncExecStream:
         if record is not first:
             listed = await self._pyro.call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
             record = ended_record(first, record, streams, bound, duration_of(first, listed, begun))
-        self._result = ExecResult.model_validate(record)
+        self._result = ExecResult.model_validate(record, extra="ignore")
 
 
 def _end(said: asyncio.Queue[Event | None], work: asyncio.Future[Any]) -> None:

@@ -85,7 +85,7 @@ class Pyro(AllOperations):
     def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
-        return operation.result.model_validate(self.call(operation, arguments, on_event=self._on_event))
+        return operation.result.model_validate(self.call(operation, arguments, on_event=self._on_event), extra="ignore")
 
     def call(
         self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
@@ -175,7 +175,7 @@ class ExecStream:
             elif isinstance(said, Output):
                 yield said
             elif isinstance(said, Result):
-                self._result = ExecResult.model_validate(said.record)
+                self._result = ExecResult.model_validate(said.record, extra="ignore")
 
     @property
     def result(self) -> ExecResult:

@@ -22,6 +22,7 @@ from pyro_mcp.client.wire import Wire
 from pyro_mcp.errors import Conflict, DaemonUnavailable, InvalidInput, PatchMismatch
 from pyro_mcp.locations import Locations
 from pyro_mcp.sdk import Pyro
+from pyro_mcp.version import PROTOCOL, VERSION
 from tests.unit.wire_server import CLOSE, Script, WireServer
 
 DELETED = {"id": "ws-1", "name": None, "deleted": True}
@@ -157,12 +158,42 @@ def test_calls_at_once_have_connections_of_their_own(serve: Serve, locations: Lo
     assert len(server.calls) == 4
 
 
-def test_another_version_is_refused_with_the_way_out(serve: Serve, locations: Locations) -> None:
-    server = serve(lambda *_: [{"result": DELETED}], version="9.9")
+def test_a_newer_daemon_that_serves_us_no_more_is_refused(serve: Serve, locations: Locations) -> None:
+    server = serve(lambda *_: [{"result": DELETED}], version="9.9", protocol=PROTOCOL + 1)
     with client(locations) as pyro, pytest.raises(DaemonUnavailable, match=r"9\.9") as caught:
         pyro.delete_workspace("w")
-    assert "pyro daemon stop" in caught.value.hint
+    assert "Restart what uses the older pyro" in caught.value.hint
     assert server.calls == []
+
+
+@pytest.mark.parametrize(("version", "protocol"), [("0.0.1", PROTOCOL), (VERSION, PROTOCOL - 1)])
+def test_an_older_daemon_is_replaced_or_refused_with_the_way_out(
+    serve: Serve, locations: Locations, version: str, protocol: int
+) -> None:
+    old = serve(lambda *_: [{"result": DELETED}], version=version, protocol=protocol)
+    with client(locations) as pyro, pytest.raises(DaemonUnavailable) as caught:
+        pyro.delete_workspace("w")
+    assert "pyro daemon stop" in caught.value.hint
+
+    def replace(where: Locations) -> None:
+        old.close()
+        serve(lambda *_: [{"result": DELETED}])
+
+    with Pyro(transport=Transport(locations, replace=replace)) as pyro:
+        assert pyro.delete_workspace("w").id == DELETED["id"]
+    assert old.calls == []
+
+
+def test_an_unknown_field_of_a_newer_daemon_is_passed_over(serve: Serve, locations: Locations) -> None:
+    serve(lambda *_: [{"result": {**DELETED, "of_a_later_pyro": 1}}])
+    with client(locations) as pyro:
+        assert pyro.delete_workspace("w").id == DELETED["id"]
+
+
+def test_a_heartbeat_is_no_record(serve: Serve, locations: Locations) -> None:
+    serve(lambda *_: [b"\n", b"\n", {"result": DELETED}])
+    with client(locations) as pyro:
+        assert pyro.delete_workspace("w").id == DELETED["id"]
 
 
 def test_host_paths_become_absolute_and_others_stay(

@@ -23,8 +23,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp.masking.substitution import Mask, Substitution
 from pyro_mcp.network.authority import MAX_CONTEXTS, Authority
-from pyro_mcp.network.intercept import Mask, Substitution, accept_tls, serve_intercepted
+from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 
 HOST = "api.example.test"
 PLACEHOLDER = "pyro-secret-API_KEY-3f9a7c"

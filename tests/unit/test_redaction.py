@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_mcp.workspaces.redaction import TELLING, Redactor, StreamRedactor
+from pyro_mcp.masking.redaction import TELLING, Redactor, StreamRedactor
 
 VALUE = 'tok-7f3a/9+Zz"q~0€x'
 values = st.lists(st.text("abc/\n", min_size=4, max_size=12), min_size=1, max_size=3)

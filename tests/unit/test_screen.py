@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyro_mcp.workspaces.screen import HISTORY_LINES, MAX_SIDE, Terminal
+from pyro_mcp.processes.terminal import MAX_SIDE, Terminal
+from pyro_mcp.processes.terminal_cells import HISTORY_LINES
 
 
 def shown(data: bytes | str, rows: int = 5, cols: int = 20) -> list[str]:

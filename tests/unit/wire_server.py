@@ -11,7 +11,7 @@ from typing import Any
 
 import h11
 
-from pyro_mcp.version import VERSION
+from pyro_mcp.version import PROTOCOL, VERSION
 
 CLOSE = object()
 """In a script: close the connection here, in the middle of the answer."""
@@ -21,9 +21,10 @@ Script = Callable[[str, dict[str, Any], dict[str, str]], Iterable[Any]]
 class WireServer:
     """Answers `POST /v1/operations/NAME` with the lines that `script(name, arguments, headers)` gives."""
 
-    def __init__(self, path: Path, script: Script, version: str = VERSION) -> None:
+    def __init__(self, path: Path, script: Script, version: str = VERSION, protocol: int = PROTOCOL) -> None:
         self._script = script
         self._version = version
+        self._protocol = protocol
         self.calls: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.connections = 0
         self._open: list[socket.socket] = []
@@ -94,7 +95,7 @@ class WireServer:
     def _lines(self, request: h11.Request, body: bytes) -> Iterable[Any]:
         target = request.target.decode()
         if target == "/v1/health":
-            return [{"pid": 1, "version": self._version, "protocol": 1}]
+            return [{"pid": 1, "version": self._version, "protocol": self._protocol, "serves": self._protocol}]
         name = target.rpartition("/")[2]
         arguments = json.loads(body or b"{}")
         headers = {key.decode(): value.decode() for key, value in request.headers}

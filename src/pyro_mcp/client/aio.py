@@ -9,9 +9,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pyro_mcp.client.sync import CONNECT_SECONDS, POOL_SIZE, SILENCE_SECONDS, not_reached, not_running, start_on_demand
-from pyro_mcp.client.wire import Record, Wire, check_health, went_away
-from pyro_mcp.errors import DaemonUnavailable
+from pyro_mcp.client.sync import (
+    CONNECT_SECONDS,
+    POOL_SIZE,
+    REPLACEMENTS,
+    SILENCE_SECONDS,
+    not_reached,
+    not_running,
+    replace_outdated,
+    start_on_demand,
+)
+from pyro_mcp.client.wire import Outdated, Record, Wire, cannot_replace, check_health, silent, went_away
 from pyro_mcp.locations import Locations
 
 _CHUNK = 256 * 1024
@@ -40,11 +48,7 @@ class _Connection:
                 for record in self.wire.receive(data):
                     yield record
         except TimeoutError:
-            raise DaemonUnavailable(
-                f"The daemon said nothing for {silence_seconds:.0f} s.",
-                hint="`pyro daemon status` says whether it answers.",
-                code="daemon_silent",
-            ) from None
+            raise silent(silence_seconds) from None
         except OSError:
             raise went_away() from None
 
@@ -52,9 +56,15 @@ class _Connection:
 class AsyncTransport:
     """Connections to one user's daemon, which is started when it does not run. Of one event loop."""
 
-    def __init__(self, locations: Locations, start: Callable[[Locations], None] | None = start_on_demand) -> None:
+    def __init__(
+        self,
+        locations: Locations,
+        start: Callable[[Locations], None] | None = start_on_demand,
+        replace: Callable[[Locations], None] = replace_outdated,
+    ) -> None:
         self._locations = locations
         self._start = start
+        self._replace = replace
         self._idle: list[_Connection] = []
 
     async def request(
@@ -91,24 +101,34 @@ class AsyncTransport:
             return _Connection(*await asyncio.open_unix_connection(str(self._locations.socket), limit=_CHUNK))
 
     async def _connect(self) -> _Connection:
+        for _ in range(REPLACEMENTS):
+            connection = await self._reached()
+            try:
+                request = connection.wire.request("GET", "/v1/health")
+                async for record in connection.exchange(request):
+                    check_health(record)
+                return connection
+            except Outdated as outdated:
+                connection.close()
+                if self._start is None:
+                    raise cannot_replace(outdated.found) from None
+                await asyncio.to_thread(self._replace, self._locations)
+            except BaseException:
+                connection.close()
+                raise
+        raise cannot_replace("of several versions, one after another")
+
+    async def _reached(self) -> _Connection:
         path = str(self._locations.socket)
         try:
-            connection = await self._open()
+            return await self._open()
         except (FileNotFoundError, ConnectionRefusedError):
             if self._start is None:
                 raise not_running(path) from None
             await asyncio.to_thread(self._start, self._locations)
             try:
-                connection = await self._open()
+                return await self._open()
             except OSError as error:
                 raise not_reached(path, error) from None
         except OSError as error:
             raise not_reached(path, error) from None
-        try:
-            request = connection.wire.request("GET", "/v1/health")
-            async for record in connection.exchange(request, CONNECT_SECONDS):
-                check_health(record)
-        except BaseException:
-            connection.close()
-            raise
-        return connection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pyro_mcp.workspaces.output import Excerpt, excerpt
+from pyro_mcp.processes.output import Excerpt, excerpt
 
 
 class HeadTail:

@@ -49,6 +49,68 @@ def start_daemon(locations: Locations) -> None:
         os.close(lock)
 
 
+def replace_daemon(locations: Locations) -> None:
+    """Have an older daemon hand over: it leaves, its machines and their commands live on, and ours adopts them.
+
+    Raises:
+        DaemonUnavailable: it did not leave within 30 s, or ours did not start.
+        PyroError: whatever stopped ours.
+    """
+    locations.prepare()
+    lock = os.open(locations.runtime / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _outdated(locations):
+            _have_it_leave(locations)
+        if not accepts(locations):
+            _spawn(locations)
+    finally:
+        os.close(lock)
+
+
+def _outdated(locations: Locations) -> bool:
+    """Whether the daemon that runs, if any, is an older one; another caller may have replaced it."""
+    from pyro_mcp.client.sync import Transport
+    from pyro_mcp.client.wire import Outdated, check_health
+
+    try:
+        for record in Transport(locations, start=None, any_version=True).request("GET", "/v1/health"):
+            check_health(record)
+    except Outdated:
+        return True
+    except DaemonUnavailable:
+        pass  # it has left by itself, or is a newer one
+    return False
+
+
+def _have_it_leave(locations: Locations) -> None:
+    from pyro_mcp.client.sync import Transport
+
+    try:
+        for _ in Transport(locations, start=None, any_version=True).request("POST", "/v1/stop"):
+            pass
+    except DaemonUnavailable:
+        pass  # it left before it could say so
+    held = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + START_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                pass
+            if time.monotonic() > deadline:
+                raise DaemonUnavailable(
+                    f"The daemon of an earlier pyro was asked to hand over and still runs after {START_SECONDS:.0f} s.",
+                    hint="`pyro daemon stop` ends it; machines live on.",
+                    code="daemon_stays",
+                )
+            time.sleep(0.02)  # flock knows no time-out, and an alarm is the caller's
+    finally:
+        os.close(held)
+
+
 def _spawn(locations: Locations) -> None:
     ready_r, ready_w = os.pipe()
     log = os.open(locations.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

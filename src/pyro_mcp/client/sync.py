@@ -12,13 +12,15 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyro_mcp.client.wire import Record, Wire, check_health, went_away
+from pyro_mcp.client.wire import Outdated, Record, Wire, cannot_replace, check_health, silent, went_away
 from pyro_mcp.errors import DaemonUnavailable
 from pyro_mcp.locations import Locations
 
-SILENCE_SECONDS = 3600.0
-"""A daemon that says nothing for this long counts as gone; copying a huge tree may be silent for minutes."""
-CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 45.0
+"""A daemon that says nothing for this long counts as stuck; at work it says so every 5 s (`daemon.app`)."""
+CONNECT_SECONDS = SILENCE_SECONDS
+REPLACEMENTS = 3
+"""Attempts to put a daemon of this version in the place of an older one."""
 POOL_SIZE = 8
 """Idle connections kept; more calls at once open more and close them afterwards."""
 _CHUNK = 256 * 1024
@@ -28,6 +30,12 @@ def start_on_demand(locations: Locations) -> None:
     from pyro_mcp.client.launch import start_daemon
 
     start_daemon(locations)
+
+
+def replace_outdated(locations: Locations) -> None:
+    from pyro_mcp.client.launch import replace_daemon
+
+    replace_daemon(locations)
 
 
 class _Connection:
@@ -66,11 +74,7 @@ class _Connection:
             while not self.wire.done:
                 yield from self.wire.receive(self.socket.recv(_CHUNK))
         except TimeoutError:
-            raise DaemonUnavailable(
-                f"The daemon said nothing for {self.socket.gettimeout():.0f} s.",
-                hint="`pyro daemon status` says whether it answers.",
-                code="daemon_silent",
-            ) from None
+            raise silent(SILENCE_SECONDS) from None
         except OSError:
             raise went_away() from None
 
@@ -94,10 +98,12 @@ class Transport:
         start: Callable[[Locations], None] | None = start_on_demand,
         *,
         any_version: bool = False,
+        replace: Callable[[Locations], None] = replace_outdated,
     ) -> None:
         self._locations = locations
         self._start = start
         self._any_version = any_version
+        self._replace = replace
         self._idle: list[_Connection] = []
         self._lock = threading.Lock()
 
@@ -149,33 +155,41 @@ class Transport:
         connection.close()
 
     def _connect(self) -> _Connection:
+        for _ in range(REPLACEMENTS):
+            connection = self._open()
+            if self._any_version:
+                return connection
+            try:
+                for record in connection.exchange(connection.wire.request("GET", "/v1/health")):
+                    check_health(record)
+                return connection
+            except Outdated as outdated:
+                connection.close()
+                if self._start is None:
+                    raise cannot_replace(outdated.found) from None
+                self._replace(self._locations)
+            except _Untouched:
+                connection.close()
+                raise went_away() from None
+            except BaseException:
+                connection.close()
+                raise
+        raise cannot_replace("of several versions, one after another")
+
+    def _open(self) -> _Connection:
         path = str(self._locations.socket)
         try:
-            connection = _Connection(path)
+            return _Connection(path)
         except (FileNotFoundError, ConnectionRefusedError):
             if self._start is None:
                 raise not_running(path) from None
             self._start(self._locations)
             try:
-                connection = _Connection(path)
+                return _Connection(path)
             except OSError as error:
                 raise not_reached(path, error) from None
         except OSError as error:
             raise not_reached(path, error) from None
-        if self._any_version:
-            return connection
-        try:
-            connection.socket.settimeout(CONNECT_SECONDS)
-            for record in connection.exchange(connection.wire.request("GET", "/v1/health")):
-                check_health(record)
-            connection.socket.settimeout(SILENCE_SECONDS)
-        except _Untouched:
-            connection.close()
-            raise went_away() from None
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 def not_running(path: str) -> DaemonUnavailable:

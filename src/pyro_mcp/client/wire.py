@@ -8,12 +8,13 @@ operation was carried out, so nothing here ever repeats a request.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import h11
 
 from pyro_mcp.errors import DaemonUnavailable
-from pyro_mcp.version import VERSION
+from pyro_mcp.version import PROTOCOL, VERSION
 
 Record = dict[str, Any]
 
@@ -117,17 +118,55 @@ def operation_path(name: str) -> str:
     return f"/v1/operations/{name}"
 
 
+class Outdated(Exception):
+    """The daemon that runs is older than this client; a new one can take its machines over."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+
 def check_health(record: Record) -> None:
-    """See that the daemon is of our version.
+    """See that the daemon is one to talk to: of our version, or a newer one that still serves us.
 
     Raises:
-        DaemonUnavailable: it is another one.
+        Outdated: it is an older one.
+        DaemonUnavailable: it is a newer one and serves clients of our version no more.
     """
-    found = record.get("version")
-    if found != VERSION:
+    found, protocol = str(record.get("version") or "of an unknown version"), _number(record.get("protocol"))
+    if (protocol, _release(found)) < (PROTOCOL, _release(VERSION)):
+        raise Outdated(found)
+    if _number(record.get("serves")) > PROTOCOL:
         raise DaemonUnavailable(
-            f"The daemon that runs is pyro {found or 'of an unknown version'}; this is pyro {VERSION}.",
-            hint="`pyro daemon stop` ends it (machines live on); the next call starts the right one.",
+            f"The daemon that runs is pyro {found}; this is pyro {VERSION}, which it serves no more.",
+            hint="Restart what uses the older pyro, such as a chat host's MCP server, or bring it up to date.",
             code="daemon_version",
             details={"daemon": found, "client": VERSION},
         )
+
+
+def cannot_replace(found: str) -> DaemonUnavailable:
+    return DaemonUnavailable(
+        f"The daemon that runs is pyro {found}; this is pyro {VERSION}.",
+        hint="`pyro daemon stop` ends it (machines live on); the next call starts the right one.",
+        code="daemon_version",
+        details={"daemon": found, "client": VERSION},
+    )
+
+
+def silent(seconds: float) -> DaemonUnavailable:
+    """A daemon at work says so every few seconds, however long it takes; one that does not is stopped or stuck."""
+    return DaemonUnavailable(
+        f"The daemon said nothing for {seconds:.0f} s, not even that it is at work; whether the call was carried out "
+        "is shown by `pyro workspace history`.",
+        hint="`pyro daemon status` names its process and its log; `pyro daemon stop` ends it, machines live on.",
+        code="daemon_silent",
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall("[0-9]+", version)[:3])
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0

@@ -17,11 +17,14 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
-from pyro_mcp.version import PROTOCOL, VERSION
+from pyro_mcp.version import PROTOCOL, SERVES, VERSION
 
 log = logging.getLogger(__name__)
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of one request: the largest is a patch or a file of 1 MiB, escaped."""
+BEAT_SECONDS = 5.0
+"""Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
+_FIRST = asyncio.FIRST_COMPLETED
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Dispatch = Callable[[Operation, Call, dict[str, Any]], Awaitable[Any]]
@@ -51,7 +54,7 @@ class App:
     async def _route(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         if (method, path) == ("GET", "/v1/health"):
-            await _answer(send, 200, {"pid": os.getpid(), "version": VERSION, "protocol": PROTOCOL})
+            await _answer(send, 200, {"pid": os.getpid(), "version": VERSION, "protocol": PROTOCOL, "serves": SERVES})
         elif (method, path) == ("POST", "/v1/stop"):
             await _answer(send, 200, {"stopping": True})
             self._stop()
@@ -79,7 +82,8 @@ class App:
             work = asyncio.ensure_future(self._dispatch(operation, call, arguments))
             gone = asyncio.ensure_future(_disconnected(receive))
             try:
-                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+                while not (await asyncio.wait({work, gone}, timeout=BEAT_SECONDS, return_when=_FIRST))[0]:
+                    await answer.beat()
                 if not work.done():
                     work.cancel()  # what must be finished shields itself
                 result = await work
@@ -109,13 +113,19 @@ class _Lines:
         self._turn = asyncio.Lock()
 
     async def _line(self, record: dict[str, Any], more: bool) -> None:
+        await self._put(json.dumps(record, separators=(",", ":")).encode() + b"\n", more)
+
+    async def _put(self, body: bytes, more: bool) -> None:
         async with self._turn:
             if not self._begun:
                 self._begun = True
                 headers = [(b"content-type", b"application/x-ndjson")]
                 await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-            body = json.dumps(record, separators=(",", ":")).encode() + b"\n"
             await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def beat(self) -> None:
+        """Say that the daemon is at it: slow is not dead. An empty line, which every client passes over."""
+        await self._put(b"\n", True)
 
     async def event(self, record: dict[str, Any]) -> None:
         await self._line({"event": record}, True)

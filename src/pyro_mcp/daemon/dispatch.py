@@ -16,8 +16,8 @@ from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
 from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
 from pyro_mcp.errors import GuestUnreachable, MachineLost, PyroError
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.operations import Operation
-from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.workspace import Workspace
 
 LOOKING = frozenset(

@@ -97,7 +97,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(str(path))
     finally:
         os.umask(mask)
-    listener.listen(128)
+    listener.listen(4096)  # more than any number of clients: where it is full, a connect is refused or hangs
     return listener
 
 

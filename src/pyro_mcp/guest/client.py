@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +23,7 @@ from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.guest.patience import Gate, Pace, Patience
+from pyro_mcp.guest.said import Said, parsed, whole_header
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer that is held in memory; larger things are streamed."""
@@ -37,6 +39,9 @@ MAX_INTERIM = 16
 """Interim answers (1xx) before the one that counts."""
 Connect = Callable[[], Awaitable[Streams]]
 
+MAX_MESSAGE = 4096
+"""Characters of an error that an agent reports."""
+_CODE = re.compile("[a-z][a-z0-9_]{0,63}")
 _INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "bad_pattern", "too_large"}
 _CONFLICT = {"expectation_failed", "exists", "conflict", "not_empty", "is_directory", "not_directory"}
 
@@ -48,6 +53,9 @@ def agent_error(status: int, body: bytes) -> Exception:
         code, message = str(record["code"]), str(record["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return GuestError(f"The agent answered {status} with no error record.")
+    if not _CODE.fullmatch(code):
+        code = "guest_failed"
+    message = message[:MAX_MESSAGE]
     if status == 404 or code == "not_found":
         return NotFound(message, code=code)
     if code in _INVALID:
@@ -63,10 +71,16 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise GuestError("The agent's answer is not JSON.") from None
+        """The answer as it came, unchecked; prefer `record`."""
+        return parsed(self.body)
+
+    def record(self) -> Said:
+        """The object that the answer is, its fields read with checks."""
+        return Said.of(self.json())
+
+    def whole(self, header: str) -> int:
+        """A header that is a number; its name in lower case."""
+        return whole_header(self.headers, header)
 
 
 class _Exchange:
@@ -371,12 +385,10 @@ class Guest:
         try:
             async for frame in stream.frames():
                 if frame.type in (frames.STARTED, frames.EXIT):
-                    record = Answer({}, frame.payload).json()
-                    if not isinstance(record, dict):
-                        raise GuestError("The agent's record of a process is none.")
+                    record = Said.of(parsed(frame.payload), "the record of a process")
                     if frame.type == frames.EXIT:
-                        return process_id, record
-                    process_id = str(record.get("id"))
+                        return process_id, dict(record.fields)
+                    process_id = record.handle("id")
         finally:
             await stream.close()
         raise GuestUnreachable("The agent's connection broke before the process had ended.")

@@ -62,6 +62,6 @@ class MemoryWatchdog:
         try:
             async with asyncio.timeout(5):
                 answer = await machine.guest.call("POST", "/v1/relieve", json_body={})
-            log.warning("machine %s over its memory: ended %s", machine.id, answer.json())
+            log.warning("machine %s over its memory: ended %.500r", machine.id, answer.json())
         except (PyroError, TimeoutError) as error:
             log.warning("machine %s over its memory and its agent did not help: %s", machine.id, error)

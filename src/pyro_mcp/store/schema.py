@@ -69,4 +69,9 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         )
     if version < SCHEMA_VERSION:
         steps = "".join(STEPS[version:])
-        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        try:
+            db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

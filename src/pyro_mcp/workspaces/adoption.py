@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pyro_mcp.errors import EngineError
 from pyro_mcp.machines.protocol import Machine
-from pyro_mcp.workspaces.command import Command
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.workspace import Workspace

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.guest.said import Said, damaged
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.paths import show, workspace_path
-from pyro_mcp.workspaces.redaction import Redactor
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
@@ -44,23 +45,26 @@ async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> 
                 seconds=WORK_SECONDS,
             )
             again: list[str] = []
-            for record in answer.json()["files"]:
+            for record in answer.record().records("files"):
                 # The answer as a whole is bounded; what did not fit into it, but would alone, is asked for again.
-                if record.get("truncated") and int(record["size"]) <= FILE_CAP and len(batch) > 1:
-                    again.append(str(record["path"]))
+                if record.flag("truncated") and record.whole("size") <= FILE_CAP and len(batch) > 1:
+                    again.append(record.text("path"))
                 else:
-                    states[str(record["path"])] = _state(record)
+                    states[record.text("path")] = _state(record)
+            if len(again) >= len(batch) or not set(again) <= set(batch):
+                raise damaged("it asks for the same files again and again")
             batch = again
+    if not set(paths) <= states.keys():
+        raise damaged("it leaves out a file that was asked for")
     return states
 
 
-def _state(record: dict[str, Any]) -> FileState:
-    content = record.get("content")
+def _state(record: Said) -> FileState:
     return FileState(
-        kind=record["kind"],
-        content=None if content is None else base64.b64decode(content),
-        mode=int(record["mode"]) & 0o7777,
-        link=record.get("link"),
+        kind=cast("Any", record.word("kind", ("absent", "file", "dir", "symlink", "other"))),
+        content=record.data("content") if record.has("content") else None,
+        mode=record.whole("mode") & 0o7777 if record.has("mode") else 0,
+        link=record.text("link") if record.has("link") else None,
     )
 
 
@@ -191,7 +195,7 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
 
     A file over `FILE_CAP` stands in as a binary one; with `whole` it is an error instead.
     """
-    listing = (await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).json()
+    listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
     if listing["truncated"]:
         raise InvalidInput(
             f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
@@ -217,6 +221,26 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
         )
         for c in changes
     ]
+
+
+def _listing(record: Said) -> dict[str, Any]:
+    """The agent's list of changes, checked: who reads it needs to look no further."""
+
+    def side(change: Said, name: str) -> dict[str, Any] | None:
+        if not change.has(name):
+            return None
+        one = change.record(name)
+        return {
+            "kind": one.word("kind", ("file", "dir", "symlink", "other")),
+            "mode": one.whole("mode"),
+            "size": one.whole("size"),
+            "link": one.text("link") if one.has("link") else None,
+        }
+
+    changes = [
+        {"path": c.text("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
+    ]
+    return {"truncated": record.flag("truncated"), "changes": changes}
 
 
 def _is_below(path: str, below: str) -> bool:

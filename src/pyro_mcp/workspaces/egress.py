@@ -16,10 +16,10 @@ from typing import Any
 
 from pyro_mcp.errors import GuestUnreachable, PyroError
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.guest_environment import environment, files
-from pyro_mcp.network.intercept import Substitution
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 from datetime import UTC, datetime
-from typing import Any
 
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.said import Said
 from pyro_mcp.models import FileContent, FileEntry, FileList, FileWritten
 from pyro_mcp.workspaces.paths import WORKSPACE, show, workspace_path
 from pyro_mcp.workspaces.pattern import Pattern
@@ -29,14 +29,14 @@ def _when(nanoseconds: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _entry(record: dict[str, Any]) -> FileEntry:
+def _entry(record: Said) -> FileEntry:
     return FileEntry(
-        path=str(record["path"]),
-        kind=record["kind"],
-        size=int(record["size"]),
-        mode=f"{int(record['mode']) & 0o7777:04o}",
-        modified_at=_when(int(record["mtime_ns"])),
-        link=record.get("link") or None,
+        path=record.text("path"),
+        kind=record.word("kind", ("file", "dir", "symlink", "other")),
+        size=record.whole("size"),
+        mode=f"{record.whole('mode') & 0o7777:04o}",
+        modified_at=_when(record.whole("mtime_ns", -(2**63))),
+        link=(record.text("link") or None) if record.has("link") else None,
     )
 
 
@@ -45,12 +45,12 @@ async def list_files(guest: Guest, workspace_id: str, path: str, recursive: bool
     answer = await guest.call(
         "GET", "/v1/files/list", query={"path": relative, "recursive": int(recursive), "limit": limit}
     )
-    record = answer.json()
-    truncated = bool(record.get("truncated"))
+    record = answer.record()
+    truncated = record.flag("truncated")
     return FileList(
         workspace=workspace_id,
         path=absolute(relative),
-        entries=[_entry(entry) for entry in record["entries"]],
+        entries=[_entry(entry) for entry in record.records("entries")],
         truncated=truncated,
         hint=f"There are more than {limit} entries; list a directory below, or raise `limit`." if truncated else "",
     )
@@ -61,7 +61,7 @@ async def read_bytes(guest: Guest, relative: str, offset: int, limit: int) -> tu
     answer = await guest.call(
         "GET", "/v1/files/read", query={"path": relative, "offset": offset, "limit": limit}, bound=limit + 65536
     )
-    return answer.body, int(answer.headers["pyro-size"]), int(answer.headers["pyro-mode"])
+    return answer.body, answer.whole("pyro-size"), answer.whole("pyro-mode")
 
 
 def _refuse_binary(data: bytes, relative: str, size: int) -> None:
@@ -171,12 +171,12 @@ async def write_file(guest: Guest, workspace_id: str, path: str, text: str, exec
     relative = str(workspace_path(path))
     content = text.encode("utf-8", "surrogateescape")
     try:
-        before = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).json()
+        before = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     except NotFound:
         before = None
     mode = None
     if executable is not None:
-        mode = (int(before["mode"]) & 0o7777) if before is not None and before["kind"] == "file" else 0o644
+        mode = (before.whole("mode") & 0o7777) if before is not None and before.text("kind") == "file" else 0o644
         mode = mode | 0o111 if executable else mode & ~0o111
     change = {
         "op": "write",
@@ -186,11 +186,11 @@ async def write_file(guest: Guest, workspace_id: str, path: str, text: str, exec
         "make_parents": True,
     }
     await guest.call("POST", "/v1/files/apply", json_body={"changes": [change]})
-    after = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).json()
+    after = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     return FileWritten(
         workspace=workspace_id,
         path=absolute(relative),
         action="created" if before is None else "replaced",
         size=len(content),
-        mode=f"{int(after['mode']) & 0o7777:04o}",
+        mode=f"{after.whole('mode') & 0o7777:04o}",
     )

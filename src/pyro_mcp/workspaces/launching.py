@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Literal
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.command import Command
+from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 

@@ -13,11 +13,11 @@ from pyro_mcp import models
 from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import ServiceRow
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.workspace import Workspace
 
 COPY_SIZE = 1 << 20

@@ -21,10 +21,10 @@ from typing import Any, Protocol
 
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.moments import Images, Moment
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 

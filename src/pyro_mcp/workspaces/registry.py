@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pyro_mcp.errors import Conflict, NotFound
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
-from pyro_mcp.workspaces.output import OutputLog
 from pyro_mcp.workspaces.workspace import Workspace
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
 import re
 import time
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound
-from pyro_mcp.workspaces.command import BEGIN_SECONDS, Command
-from pyro_mcp.workspaces.output import OutputLog
+from pyro_mcp.processes.command import BEGIN_SECONDS, Command
+from pyro_mcp.processes.screen import Screen
 from pyro_mcp.workspaces.pattern import Pattern
-from pyro_mcp.workspaces.screen import Terminal
 from pyro_mcp.workspaces.workspace import Workspace
 
 ROWS, COLS = 30, 120
@@ -21,47 +19,11 @@ ROWS, COLS = 30, 120
 IDLE_CAP_SECONDS = 10.0
 IDLE_CAP_FACTOR = 10
 """A program that never falls silent is waited for no longer than so many times the silence that was asked for."""
-BACKLOG = 4 * 1024 * 1024
-"""A screen that lags further behind is begun anew near the end."""
-FEED = 64 * 1024
 WAIT_FOR_BYTES = 1024 * 1024
 _CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 """CSI and OSC sequences and plain escapes (ECMA-48)."""
 OVERLAP = 64 * 1024
 """How far a match may reach back into what was searched before."""
-
-
-class Screen:
-    """What a shell's terminal shows, kept up with its output when somebody looks."""
-
-    def __init__(self, rows: int, cols: int) -> None:
-        self.terminal = Terminal(rows, cols)
-        self.lock = asyncio.Lock()
-        self._fed = 0
-        self._offsets: list[int] = [0]
-        self._scrolled: list[int] = [0]
-
-    def catch_up(self, output: OutputLog, end: int) -> None:
-        """Show the output up to `end`. Blocks; the caller holds the lock."""
-        if end - self._fed > BACKLOG:
-            self._fed = end - BACKLOG // 4
-        while self._fed < end:
-            data = output.read(self._fed, min(FEED, end - self._fed))
-            if not data:
-                break
-            self.terminal.feed(data)
-            self._fed += len(data)
-            self._offsets.append(self._fed)
-            self._scrolled.append(self.terminal.scrolled)
-
-    def lines(self, cursor: int | None) -> list[str]:
-        """What has left the screen since the cursor (all that is kept, without one), then the screen."""
-        if self.terminal.alternate:
-            return self.terminal.screen()
-        first = 0
-        if cursor is not None:
-            first = self._scrolled[max(0, bisect.bisect_right(self._offsets, cursor) - 1)]
-        return [*self.terminal.history(first), *self.terminal.screen()]
 
 
 def find(workspace: Workspace, handle: str) -> Command:

@@ -19,12 +19,12 @@ from pathlib import Path
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.workspaces import archives, changes
 from pyro_mcp.workspaces.archives import Progress
 from pyro_mcp.workspaces.files import absolute
 from pyro_mcp.workspaces.manager import PreparedSeed
 from pyro_mcp.workspaces.paths import show, workspace_path
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.seeding import SeedPlan, scan
 
@@ -103,13 +103,13 @@ async def push(
     async with _tar_of(parent, member) as stream:
         answer = (
             await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream, seconds=WORK_SECONDS)
-        ).json()
+        ).record()
     return models.Synced(
         workspace=workspace_id,
         source=str(source.path),
         destination=absolute(relative),
-        files=int(answer["files"]),
-        bytes=int(answer["bytes"]),
+        files=answer.whole("files"),
+        bytes=answer.whole("bytes"),
         skipped=skipped,
     )
 
@@ -235,7 +235,7 @@ async def export_path(
     """Write a file or tree of the workspace to `output` on this machine."""
     relative = str(workspace_path(path))
     _check_target(output, overwrite)
-    info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).json()
+    info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     async with _staging(output) as staging:
         archive, tree = staging / "stream.tar", staging / "tree"
         tree.mkdir()
@@ -244,7 +244,7 @@ async def export_path(
                 async for chunk in stream:
                     await asyncio.to_thread(file.write, chunk)
         extracted = await asyncio.to_thread(archives.extract, archive, tree)
-        is_directory = info["kind"] == "dir"
+        is_directory = info.text("kind") == "dir"
         staged = tree if is_directory else tree / Path(relative).name
         if not os.path.lexists(staged):
             raise InvalidInput(
@@ -252,7 +252,7 @@ async def export_path(
                 code="cannot_export",
             )
         if is_directory:
-            staged.chmod(int(info["mode"]) & 0o777 | 0o700)
+            staged.chmod(info.whole("mode") & 0o777 | 0o700)
         if redactor:
             await asyncio.to_thread(_redact, staged, redactor)
         await asyncio.to_thread(_move, staged, output, overwrite)

@@ -102,8 +102,8 @@ class WholeMachine:
         """Keep the agent's ids of all commands that run: in a copy they are not found by their labels."""
         unknown = [command for command in workspace.running_commands() if command.row.process_id is None]
         if unknown:
-            processes = (await guest.call("GET", "/v1/processes")).json()["processes"]
-            ids = {str(process.get("label")): str(process["id"]) for process in processes}
+            processes = (await guest.call("GET", "/v1/processes")).record().records("processes")
+            ids = {p.text("label"): p.handle("id") for p in processes if p.has("label")}
             for command in unknown:
                 process_id = command.row.process_id or ids.get(command.row.handle)
                 command.row = replace(command.row, process_id=process_id)

@@ -8,21 +8,19 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, MachineLost, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.network.published import Listener
+from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
-from pyro_mcp.workspaces.command import Command
 from pyro_mcp.workspaces.locks import SharedLock
-from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.secrets import NONE, Secrets
-
-if TYPE_CHECKING:
-    from pyro_mcp.workspaces.shells import Screen
 
 
 class Workspace:

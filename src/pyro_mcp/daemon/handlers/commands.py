@@ -9,7 +9,7 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
-from pyro_mcp.workspaces.command import Command
+from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.workspace import Workspace

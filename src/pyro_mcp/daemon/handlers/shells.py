@@ -10,8 +10,8 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, GuestError, NotFound
 from pyro_mcp.operations.fields import MAX_WAIT_SECONDS
+from pyro_mcp.processes.command import BEGIN_SECONDS
 from pyro_mcp.workspaces import shells
-from pyro_mcp.workspaces.command import BEGIN_SECONDS
 from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.workspace import Workspace
 

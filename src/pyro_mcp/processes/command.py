@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
+from pyro_mcp.guest.said import Said, damaged, parsed
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
-from pyro_mcp.workspaces.output import STDERR, STDOUT, OutputLog
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
 KILL_AFTER_SECONDS = 2.0
 BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
+MAX_SKIP = 2**50
+"""Bytes of output that can have been missed."""
 HOLD_SECONDS = 0.1
 """How long output that may be the beginning of a secret is held back before it is shown all the same."""
 FIRST_PAUSE_SECONDS = 0.005
@@ -177,10 +179,10 @@ class Command:
 
     async def _find_process(self, guest: Guest) -> str:
         """The agent's id of this command, by its label: the daemon may have ended before it kept the id."""
-        answer = (await guest.call("GET", "/v1/processes")).json()
-        for process in answer["processes"]:
-            if process.get("label") == self.row.handle:
-                return str(process["id"])
+        answer = (await guest.call("GET", "/v1/processes")).record()
+        for process in answer.records("processes"):
+            if process.has("label") and process.text("label") == self.row.handle:
+                return process.handle("id")
         raise NotFound(f"The machine knows no process of command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
@@ -201,6 +203,8 @@ class Command:
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
+                if frame.offset > expected + MAX_SKIP:
+                    raise damaged("output begins beyond what anybody could have printed")
                 if frame.offset > expected:
                     # The agent's ring overflowed while nobody followed; say so where it happened.
                     self._flush()
@@ -210,12 +214,12 @@ class Command:
                 expected += len(fresh)
                 self._take(kind, fresh)
             elif frame.type == frames.STARTED:
-                self._known_as(str(json.loads(frame.payload)["id"]))
+                self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
                 self._flush()
-                self._ended_with(json.loads(frame.payload))
+                self._ended_with(Said.of(parsed(frame.payload)).fields)
 
-    def _ended_with(self, record: dict[str, object]) -> None:
+    def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         if record.get("timed_out"):
             self._end("timed_out", TIMEOUT_EXIT_CODE)
@@ -341,6 +345,6 @@ class Command:
 
 
 def _exit_code(code: object, signal: object) -> int | None:
-    if isinstance(code, int):
+    if isinstance(code, int) and 0 <= code <= 255:
         return code
-    return 128 + signal if isinstance(signal, int) else None
+    return 128 + signal if isinstance(signal, int) and 0 < signal < 128 else None

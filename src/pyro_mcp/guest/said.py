@@ -1,0 +1,116 @@
+"""What a guest's agent said, read with checks: the one way in which a field of its answer is looked at.
+
+The agent runs where the guest is root, so it may leave out, invent or garble anything. Each accessor gives what it
+promises or raises `GuestError`, which names the field; nothing that a guest says can look like a defect of pyro.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_mcp.errors import GuestError
+
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_WHOLE = 2**63 - 1
+
+
+def damaged(what: str) -> GuestError:
+    return GuestError(
+        f"The machine's agent gave an answer that makes no sense: {what}.",
+        hint="Something inside may have replaced or disturbed it; reset gives a fresh machine.",
+        code="bad_answer",
+    )
+
+
+def parsed(data: bytes) -> Any:
+    """The JSON in `data`.
+
+    Raises:
+        GuestError: it is none, or nested without end.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        raise damaged("it is not JSON") from None
+
+
+@dataclass(frozen=True)
+class Said:
+    """One object of an answer."""
+
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, value: Any, what: str = "the answer") -> Said:
+        if not isinstance(value, dict):
+            raise damaged(f"{what} is no object")
+        return cls(value)
+
+    def has(self, name: str) -> bool:
+        """Whether it is there and not null."""
+        return self.fields.get(name) is not None
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise damaged(f"`{name}` is no text")
+        return value
+
+    def handle(self, name: str) -> str:
+        """Text that may stand in the path of a request."""
+        value = self.text(name)
+        if not _HANDLE.fullmatch(value):
+            raise damaged(f"`{name}` is no handle")
+        return value
+
+    def word(self, name: str, choices: Sequence[str]) -> str:
+        value = self.text(name)
+        if value not in choices:
+            raise damaged(f"`{name}` is none of {', '.join(choices)}")
+        return value
+
+    def whole(self, name: str, least: int = 0, most: int = MAX_WHOLE) -> int:
+        value = self.fields.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise damaged(f"`{name}` is no number from {least} to {most}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """False where it is left out."""
+        value = self.fields.get(name, False)
+        if not isinstance(value, bool):
+            raise damaged(f"`{name}` is neither true nor false")
+        return value
+
+    def data(self, name: str) -> bytes:
+        """Bytes, sent in base64."""
+        try:
+            return base64.b64decode(self.text(name), validate=True)
+        except (binascii.Error, ValueError):
+            raise damaged(f"`{name}` is no base64") from None
+
+    def record(self, name: str) -> Said:
+        return Said.of(self.fields.get(name), f"`{name}`")
+
+    def records(self, name: str) -> list[Said]:
+        """Empty where it is null, which is how Go writes an empty list."""
+        value = self.fields.get(name, None)
+        if value is None and name in self.fields:
+            return []
+        if not isinstance(value, list):
+            raise damaged(f"`{name}` is no list")
+        return [Said.of(item, f"an item of `{name}`") for item in value]
+
+
+def whole_header(headers: Mapping[str, str], name: str, most: int = MAX_WHOLE) -> int:
+    """A header that is a number; its name in lower case."""
+    value = headers.get(name, "")
+    if not value.isascii() or not value.isdecimal() or len(value) > 19 or int(value) > most:
+        raise damaged(f"the header `{name}` is no number")
+    return int(value)

@@ -1,0 +1,1 @@
+"""A process that is followed, what it printed, and what its terminal shows."""
