@@ -188,7 +188,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
-    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set)

@@ -67,6 +67,8 @@ class CommandRow:
     rows: int | None = None
     cols: int | None = None
     """Of a shell's terminal."""
+    cause: str = ""
+    """Why it ended, where its exit status alone does not say it."""
 
 
 @dataclass(frozen=True)
