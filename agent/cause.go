@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -87,8 +88,29 @@ func signalName(number syscall.Signal) string {
 	return fmt.Sprintf("signal %d", int(number))
 }
 
+// diskLimit is what the files on disk may take together, in bytes, where the host holds it; 0 is unknown.
+var diskLimit atomic.Int64
+
+const nearlyFull = 64 << 20
+
+// usedDisk is what the files on disk take.
+func usedDisk() (used int64) {
+	for _, place := range []string{"/", "/tmp", "/pyro/upper"} {
+		var stat syscall.Statfs_t
+		if syscall.Statfs(place, &stat) == nil {
+			used += int64(stat.Blocks-stat.Bfree) * int64(stat.Bsize)
+		}
+	}
+	return used
+}
+
 // fullPlace says which file system has no room left, if one has none.
 func fullPlace() string {
+	if limit := diskLimit.Load(); limit > 0 {
+		if used := usedDisk(); used > limit-nearlyFull {
+			return fmt.Sprintf("The disk is full: its files take %d of the %d MiB that the workspace has (disk_gib).", used>>20, limit>>20)
+		}
+	}
 	for _, place := range []string{"/workspace", "/tmp", "/", "/dev/shm"} {
 		var stat syscall.Statfs_t
 		if syscall.Statfs(place, &stat) != nil || stat.Blocks == 0 {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
 from tests.support import Installation
@@ -104,3 +105,20 @@ def test_a_copy_sees_its_own_memory_too(pyro: Pyro, small: str) -> None:
     pyro.reset_workspace(forked)
     assert pyro.exec_workspace(forked, text).stdout == here
     assert int(here.split()[-1]) <= MEM_MIB // 2
+
+
+def test_a_workspace_cannot_fill_this_machines_disk(pyro: Pyro, engine: str) -> None:
+    if engine != "gvisor":
+        return  # a disk of a fixed size
+    workspace = pyro.create_workspace(ENVIRONMENT, mem_mib=MEM_MIB, disk_gib=1)
+    assert workspace.disk_gib == 1
+    for place in ("/root/x", "/workspace/x"):
+        full = pyro.exec_workspace(workspace.id, f"dd if=/dev/zero of={place} bs=1M count=1300", timeout_seconds=55)
+        assert full.exit_code == 1
+        assert "The disk is full" in full.cause
+        assert "1024 MiB" in full.cause
+        # What is freed can be filled again, and meanwhile everything else works.
+        again = pyro.exec_workspace(workspace.id, f"rm {place} && head -c 99999999 /dev/zero > {place} && rm {place}")
+        assert (again.exit_code, again.cause) == (0, "")
+    with pytest.raises(InvalidInput):
+        pyro.create_workspace(ENVIRONMENT, disk_gib=0)

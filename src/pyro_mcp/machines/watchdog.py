@@ -30,6 +30,8 @@ class Measured(Protocol):
 
     def memory_bytes(self) -> int: ...
 
+    def settle_disk(self) -> None: ...
+
 
 class MemoryWatchdog:
     """Watches what `machines` gives; `lost(id, cause)` is called for a machine that had to be ended,
@@ -54,6 +56,7 @@ class MemoryWatchdog:
             await asyncio.gather(*(self._look(machine) for machine in self._machines()))
 
     async def _look(self, machine: Measured) -> None:
+        machine.settle_disk()
         limit = machine.memory_limit_bytes
         try:
             used = machine.memory_bytes()

@@ -43,6 +43,7 @@ class WorkspaceRow:
     forked_from: str | None = None
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
+    disk_gib: int = 20
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 

@@ -113,7 +113,7 @@ class Occupancy:
         await machine.show_seed(tree)
         lower = "/pyro/seed/tree" if tree is not None else None
         row = workspace.row
-        shape = {"mem_mib": row.mem_mib, "vcpu_count": row.vcpu_count}
+        shape = {"mem_mib": row.mem_mib, "vcpu_count": row.vcpu_count, "disk_gib": row.disk_gib}
         body = {**await self._identity(workspace), **shape, "lower": lower}
         await machine.guest.call("POST", "/v1/setup", json_body=body)
         await self._take_over(workspace, machine)
@@ -148,7 +148,8 @@ class Occupancy:
         workspace.terminals.clear()
 
     def attend(self, workspace: Workspace, machine: Machine) -> None:
-        """Watch the machine's life and serve its connections."""
+        """Watch the machine's life, hold it to its disk, and serve its connections."""
+        machine.hold_disk(workspace.row.disk_gib << 30)
         workspace.watcher = asyncio.create_task(self._watch(workspace, machine), name=f"watch {workspace.id}")
         if workspace.row.network_policy != "off":
 
