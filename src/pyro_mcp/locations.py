@@ -84,6 +84,11 @@ class Locations:
         return self.state / "images"
 
     @property
+    def backups(self) -> Path:
+        """What exports replaced on this machine, kept for a while."""
+        return self.state / "backups"
+
+    @property
     def outputs(self) -> Path:
         return self.state / "outputs"
 

@@ -15,9 +15,9 @@ import pytest
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.workspaces import archives, seed_store
-from pyro_mcp.workspaces.seed_store import SeedStore
-from pyro_mcp.workspaces.seeding import scan
+from pyro_mcp.seeds import archives, store
+from pyro_mcp.seeds.scan import scan
+from pyro_mcp.seeds.store import SeedStore
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> Path:
 
 def age(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the source old enough to be trusted, without waiting for it."""
-    monkeypatch.setattr(seed_store, "_RACY_NS", -(10**18))
+    monkeypatch.setattr(store, "_RACY_NS", -(10**18))
 
 
 def listing(root: Path) -> dict[str, tuple[object, ...]]:

@@ -309,7 +309,8 @@ def _synced(record: Fields) -> str:
 
 
 def _exported(record: Fields) -> str:
-    return f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+    text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+    return _with_hint(text, record)
 
 
 def _pruned(record: Fields) -> str:

@@ -28,12 +28,14 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
+from pyro_mcp.exports.backups import Backups
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.choice import firecracker_engine
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.adoption import Adoption
@@ -44,7 +46,6 @@ from pyro_mcp.workspaces.moments import Images
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
-from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.services import Services
 from pyro_mcp.workspaces.whole_machine import WholeMachine
 
@@ -160,6 +161,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     environments = EnvironmentService(locations, fleet, registry)
     engines = EngineService(locations.cache, store, environments.cache, gvisor, firecracker)
     seeds = SeedStore(locations.seeds)
+    backups = Backups(locations.backups)
     services = Services(registry)
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
@@ -180,6 +182,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         manager=manager,
         environments=environments,
         seeds=seeds,
+        backups=backups,
         info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
         machines=WholeMachine(manager, occupancy),
         services=services,
@@ -187,6 +190,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
+    await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
     watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)

@@ -102,6 +102,8 @@ class Access:
                 )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
+                if name == "output":
+                    self._refuse_links(granted[name])
                 granted[name] = str(self.resolved(granted[name]))
         return granted
 
@@ -117,6 +119,23 @@ class Access:
             "allow_domains": list(self.allow_domains) if online else [],
         }
         return {name: value for name, value in given.items() if value}
+
+    def _refuse_links(self, path: str) -> None:
+        """Nothing is written through a symbolic link below a folder that the user allowed."""
+        start = self.project or Path(os.getcwd())
+        asked = Path(os.path.normpath(start / os.path.expanduser(path)))
+        for root in (self.project, *self.allowed):
+            if root is None or root not in asked.parents:
+                continue
+            for place in (asked, *asked.parents):
+                if place == root:
+                    break
+                if place.is_symlink() and (place != asked or place.is_dir()):
+                    raise NotPermitted(
+                        f"{place} is a symbolic link; nothing is written through one.",
+                        hint="Name the real folder.",
+                        code="output_through_link",
+                    )
 
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""

@@ -207,9 +207,16 @@ class WorkspaceOperations(Operations):
         *,
         output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
-        overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
+        include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
     ) -> Exported:
-        """Write a file, a tree or the diff to the user's machine."""
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here.
+        """
 
     @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
     def land_workspace(

@@ -15,8 +15,8 @@ from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
+from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.paths import show, workspace_path
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""

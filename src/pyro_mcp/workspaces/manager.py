@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pyro_mcp import models
 from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
+from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
@@ -22,15 +22,6 @@ from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class PreparedSeed:
-    """A seed in the store: read-only, shared by all workspaces that were filled from it."""
-
-    digest: str
-    tree: Path
-    info: models.SeedInfo
 
 
 class WorkspaceManager:

@@ -15,12 +15,13 @@ from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
-from pyro_mcp.workspaces import changes, transfer
-from pyro_mcp.workspaces.archives import Progress
+from pyro_mcp.paths import show
+from pyro_mcp.seeds import sources
+from pyro_mcp.seeds.archives import Progress
+from pyro_mcp.seeds.prepared import PreparedSeed
+from pyro_mcp.workspaces import changes, exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
-from pyro_mcp.workspaces.manager import PreparedSeed
-from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
@@ -83,14 +84,14 @@ class WorkspaceHandlers:
         )
         source = None
         if seed_path is not None:
-            source = await asyncio.to_thread(transfer.scan_source, seed_path, include_ignored)
+            source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         root = await context.environments.require(call, environment)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
                 return None
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
-            return await asyncio.to_thread(transfer.prepare_seed, context.seeds, source, seed_progress(call))
+            return await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
 
         return (await context.manager.create(plan, root, seed)).record()
 
@@ -194,23 +195,31 @@ class WorkspaceHandlers:
     async def push_workspace_sync(
         self, call: Call, *, workspace: Workspace, path: str, dest: str, include_ignored: bool
     ) -> models.Synced:
-        source = await asyncio.to_thread(transfer.scan_push, path, include_ignored)
+        source = await asyncio.to_thread(sources.scan_push, path, include_ignored)
         async with workspace.lock.shared():
             await call.progress(f"copying {source.files} files")
             progress = seed_progress(call)
             return await transfer.push(self._context.seeds, workspace.guest, workspace.id, source, dest, progress)
 
     async def export_workspace(
-        self, call: Call, *, workspace: Workspace, path: str | None, output: str, patch: bool, overwrite: bool
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str | None,
+        output: str,
+        patch: bool,
+        overwrite: bool,
+        include_git: bool,
     ) -> models.Exported:
         if patch == (path is not None):
             raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
-        target = Path(output)
+        to = self._context.destination(workspace, output, overwrite)
         async with workspace.lock.shared():
             if path is None:
-                return await transfer.export_patch(workspace.guest, workspace.id, target, overwrite, workspace.redactor)
-            return await transfer.export_path(
-                workspace.guest, workspace.id, path, target, overwrite, workspace.redactor
+                return await exporting.export_patch(workspace.guest, workspace.id, to, workspace.redactor)
+            return await exporting.export_path(
+                workspace.guest, workspace.id, path, to, workspace.redactor, include_git=include_git
             )
 
     async def land_workspace(

@@ -50,8 +50,13 @@ def _mke2fs(*arguments: str) -> None:
 
 
 def _made(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made whole by `make` unless it is there, just as it was made."""
+    """`target`, made whole by `make` unless it is there, just as it was made.
+
+    One of an earlier pyro, which took no note, gets it now.
+    """
     note = f".{target.name}.{wholeness.SEAL}"
+    if target.exists() and not (target.parent / note).exists():
+        wholeness.seal(target.parent, [target.name], hashed=False, note=note)
     if not target.exists() or wholeness.broken(target.parent, note) is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")

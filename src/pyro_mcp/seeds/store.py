@@ -28,9 +28,9 @@ from typing import Any
 
 from pyro_mcp import wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.workspaces.archives import Progress, extract
-from pyro_mcp.workspaces.paths import show
-from pyro_mcp.workspaces.seeding import Entry, SeedPlan, restat, scan
+from pyro_mcp.paths import show
+from pyro_mcp.seeds.archives import Progress, extract
+from pyro_mcp.seeds.scan import Entry, SeedPlan, restat, scan
 
 log = logging.getLogger(__name__)
 _DAMAGED = ".damaged-"

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, cast
 import zstandard
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.paths import check_parts, show
+from pyro_mcp.paths import check_parts, show
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = 1_000_000
