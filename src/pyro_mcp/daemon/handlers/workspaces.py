@@ -14,6 +14,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
@@ -68,9 +69,16 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
+        engine = await context.engines.choose(call, engine)
+        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+            raise InvalidInput(
+                f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
+                hint="Leave disk_gib out, or create it with engine gvisor.",
+                code="disk_size",
+            )
         plan = Plan(
             environment=environment,
-            engine=await context.engines.choose(call, engine),
+            engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
