@@ -12,7 +12,8 @@ import (
 
 const (
 	cgroupMount = "/sys/fs/cgroup"
-	meminfoPath = "/pyro/meminfo"
+	// In a place that is seen in every mount namespace of the machine.
+	meminfoPath = cgroupMount + "/meminfo"
 	maxMemMiB   = 1 << 24
 	maxShares   = 1024
 )
@@ -23,6 +24,7 @@ type resources struct {
 	lock   sync.Mutex
 	memory int64    // bytes; 0 is what the kernel says
 	actual *os.File // the kernel's own /proc/meminfo
+	shown  *os.File // ours
 }
 
 // limit shows the machine's own memory. It is done once, before anything of the user runs.
@@ -37,15 +39,19 @@ func (s *resources) limit(memMiB, vcpus int64) error {
 	if err != nil {
 		return fail(500, "setup_failed", "/proc/meminfo: %s.", err)
 	}
-	s.actual = actual
+	if err := mountCgroups(s.memory, vcpus); err != nil {
+		return fail(500, "setup_failed", "The control groups could not be shown: %s.", err)
+	}
+	shown, err := os.OpenFile(meminfoPath, os.O_WRONLY|os.O_CREATE, 0o444)
+	if err != nil {
+		return fail(500, "setup_failed", "%s: %s.", meminfoPath, err)
+	}
+	s.actual, s.shown = actual, shown
 	if err := s.write(); err != nil {
 		return fail(500, "setup_failed", "%s: %s.", meminfoPath, err)
 	}
 	if err := showMemory("/proc"); err != nil {
 		return fail(500, "setup_failed", "/proc/meminfo could not be shown: %s.", err)
-	}
-	if err := mountCgroups(s.memory, vcpus); err != nil {
-		return fail(500, "setup_failed", "The control groups could not be shown: %s.", err)
 	}
 	return nil
 }
@@ -63,12 +69,7 @@ func (s *resources) refresh() {
 func (s *resources) write() error {
 	buffer := make([]byte, 4096)
 	n, _ := s.actual.ReadAt(buffer, 0)
-	file, err := os.OpenFile(meminfoPath, os.O_WRONLY|os.O_CREATE, 0o444)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = file.WriteAt([]byte(meminfo(string(buffer[:n]), s.memory)), 0)
+	_, err := s.shown.WriteAt([]byte(meminfo(string(buffer[:n]), s.memory)), 0)
 	return err
 }
 
