@@ -179,6 +179,7 @@ class AsyncPyro:
     push_workspace_sync = _twin(AllOperations.push_workspace_sync)
     export_workspace = _twin(AllOperations.export_workspace)
     exec_workspace = _twin(AllOperations.exec_workspace)
+    feed_workspace_exec = _twin(AllOperations.feed_workspace_exec)
     cancel_workspace_exec = _twin(AllOperations.cancel_workspace_exec)
     logs_workspace = _twin(AllOperations.logs_workspace)
     list_workspace_files = _twin(AllOperations.list_workspace_files)

@@ -47,6 +47,11 @@ class Locations:
         return self.state / "pyro.sqlite3"
 
     @property
+    def reserve(self) -> Path:
+        """What is given up when the disk is full, so that deleting works."""
+        return self.state / "reserve"
+
+    @property
     def machines(self) -> Path:
         return self.state / "machines"
 

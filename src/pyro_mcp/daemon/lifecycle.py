@@ -29,12 +29,14 @@ from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.exports.backups import Backups
+from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.choice import firecracker_engine
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
@@ -61,6 +63,7 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
     """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status."""
     try:
         locations.prepare()
+        Reserve(locations.reserve).give_up_when_low()
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +79,10 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
             directory.mkdir(mode=0o700, exist_ok=True)
             shown.add(directory)
         asyncio.run(_serve(locations, shown, ready_fd))
-    except PyroError as error:
+    except (PyroError, OSError) as problem:
+        error = problem if isinstance(problem, PyroError) else of_this_machine(problem, locations.state)
+        if error is None:
+            raise
         _tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
         return error.exit_status
@@ -137,6 +143,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
+    logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -144,7 +151,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    store = await Store.open(locations.database)
+    reserve = Reserve(locations.reserve)
+    store = await Store.open(locations.database, reserve)
     limits = Limits()
     agent = _agent_binary()
     gvisor = GvisorEngine(
@@ -173,7 +181,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
     )
-    manager = WorkspaceManager(registry, occupancy, fleet, vault, images)
+    manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, reserve)
     context = Context(
         locations=locations,
         store=store,
@@ -192,10 +200,11 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
+    await asyncio.to_thread(reserve.make)
     watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)
 
-    app = App(Dispatcher(context), stop.set)
+    app = App(Dispatcher(context), stop.set, locations.state)
     server = _Server(
         uvicorn.Config(
             app,

@@ -38,6 +38,7 @@ Command = Annotated[
 Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
+StdinOpen = Annotated[bool, Field(description="Leave standard input open, to be fed piece by piece.")]
 TimeoutSeconds = Annotated[float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)]
 WaitSeconds = Annotated[
     float,

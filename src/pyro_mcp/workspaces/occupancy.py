@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import logging
 import os
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from pyro_mcp.errors import HostError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.processes.command import Command, plain
@@ -173,11 +175,12 @@ class Occupancy:
         workspace.row = replace(workspace.row, state="lost", cause=cause, machine_id=None, suspended=None)
         if workspace.network is not None:
             workspace.network.cancel()
-        await self.end_all(workspace, f"the machine was lost: {cause}")
-        await self.registry.save(workspace)
-        self.registry.note(workspace, "daemon", "machine_lost", "error", cause)
         if machine is not None:
             await machine.destroy()
+        with contextlib.suppress(HostError):  # on a full disk; the next daemon finds it out again
+            await self.end_all(workspace, f"the machine was lost: {cause}")
+            await self.registry.save(workspace)
+        self.registry.note(workspace, "daemon", "machine_lost", "error", cause)
         log.warning("workspace %s: machine lost: %s", workspace.id, cause)
 
     async def lost_by_machine(self, machine_id: str, cause: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +16,8 @@ from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
 from pyro_mcp.workspaces.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 class Registry:
@@ -91,7 +94,12 @@ class Registry:
         """Do it without anybody waiting; `close` does."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("in the background: %s: %s", type(error).__name__, error)
 
     def note(
         self,

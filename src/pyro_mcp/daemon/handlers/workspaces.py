@@ -206,8 +206,12 @@ class WorkspaceHandlers:
         source = await asyncio.to_thread(sources.scan_push, path, include_ignored)
         async with workspace.lock.shared():
             await call.progress(f"copying {source.files} files")
-            progress = seed_progress(call)
-            return await transfer.push(self._context.seeds, workspace.guest, workspace.id, source, dest, progress)
+            progress, seeds = seed_progress(call), self._context.seeds
+            try:
+                with seeds.used():
+                    return await transfer.push(seeds, workspace.guest, workspace.id, source, dest, progress)
+            finally:
+                self._context.manager.tidy_seeds()
 
     async def export_workspace(
         self,
