@@ -24,3 +24,4 @@ class Plan:
     lifetime_seconds: int | None = None
     allow_domains: list[str] = field(default_factory=list)
     secrets: Secrets = NONE
+    project: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -89,6 +90,7 @@ class WorkspaceHandlers:
             lifetime_seconds=lifetime_seconds,
             allow_domains=checked_domains(allow_domains or []),
             secrets=kept,
+            project=call.scope if call.scope is not None else _project_of(seed_path),
         )
         source = None
         if seed_path is not None:
@@ -105,7 +107,7 @@ class WorkspaceHandlers:
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
-        found = [w for w in self._context.registry.all() if wanted <= w.row.labels.items()]
+        found = [w for w in self._context.registry.all(call.scope) if wanted <= w.row.labels.items()]
         found.sort(key=lambda w: (w.row.last_activity_at, w.row.created_at, w.id), reverse=True)
         return models.WorkspaceList(workspaces=[workspace.record() for workspace in found])
 
@@ -271,6 +273,11 @@ class WorkspaceHandlers:
             repository=str(place),
             **{name: value for name, value in asdict(landed).items() if name != "plain"},
         )
+
+
+def _project_of(seed_path: str | None) -> str | None:
+    """The project that a person means who seeds a workspace from a folder."""
+    return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 
 def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:
