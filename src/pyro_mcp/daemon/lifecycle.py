@@ -205,7 +205,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
     await asyncio.to_thread(reserve.make)
-    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set, locations.state)
