@@ -15,6 +15,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
@@ -45,6 +46,7 @@ class WorkspaceHandlers:
         network_policy: str,
         vcpu_count: int,
         mem_mib: int,
+        disk_gib: int,
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
@@ -68,14 +70,22 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
+        engine = await context.engines.choose(call, engine)
+        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+            raise InvalidInput(
+                f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
+                hint="Leave disk_gib out, or create it with engine gvisor.",
+                code="disk_size",
+            )
         plan = Plan(
             environment=environment,
-            engine=await context.engines.choose(call, engine),
+            engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
+            disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
             allow_domains=checked_domains(allow_domains or []),
