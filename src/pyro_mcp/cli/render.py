@@ -203,6 +203,8 @@ def _doctor(record: Fields) -> str:
 def _logs(record: Fields) -> str:
     if record["handle"] is not None:
         text = str(record["output"])
+        if record.get("cause"):
+            text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['cause']}]\n"
         if record["hint"]:
             text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['hint']}]\n"
         return text

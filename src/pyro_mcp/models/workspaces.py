@@ -54,6 +54,7 @@ class Workspace(Record):
     network_policy: str
     vcpu_count: int
     mem_mib: int
+    disk_gib: int = 20
     labels: dict[str, str] = Field(default_factory=dict)
     created_at: str
     last_activity_at: str

@@ -9,7 +9,9 @@ from pydantic import Field
 from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
+    DISK_GIB_DEFAULT,
     AllowDomains,
+    DiskGib,
     Engine,
     EnvironmentName,
     HostPath,
@@ -35,7 +37,7 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         positional=("environment",),
         hidden=(
-            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count"),
+            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
             *("allow_domains", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
@@ -54,6 +56,7 @@ class WorkspaceOperations(Operations):
         network_policy: Network = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
+        disk_gib: DiskGib = DISK_GIB_DEFAULT,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,

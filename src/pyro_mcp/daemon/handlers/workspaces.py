@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
@@ -45,6 +47,7 @@ class WorkspaceHandlers:
         network_policy: str,
         vcpu_count: int,
         mem_mib: int,
+        disk_gib: int,
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
@@ -68,18 +71,27 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
+        engine = await context.engines.choose(call, engine)
+        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+            raise InvalidInput(
+                f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
+                hint="Leave disk_gib out, or create it with engine gvisor.",
+                code="disk_size",
+            )
         plan = Plan(
             environment=environment,
-            engine=await context.engines.choose(call, engine),
+            engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
+            disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
             allow_domains=checked_domains(allow_domains or []),
             secrets=kept,
+            project=call.scope if call.scope is not None else _project_of(seed_path),
         )
         source = None
         if seed_path is not None:
@@ -96,7 +108,7 @@ class WorkspaceHandlers:
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
-        found = [w for w in self._context.registry.all() if wanted <= w.row.labels.items()]
+        found = [w for w in self._context.registry.all(call.scope) if wanted <= w.row.labels.items()]
         found.sort(key=lambda w: (w.row.last_activity_at, w.row.created_at, w.id), reverse=True)
         return models.WorkspaceList(workspaces=[workspace.record() for workspace in found])
 
@@ -280,6 +292,11 @@ class WorkspaceHandlers:
             **found.left_out_fields,
             **{name: value for name, value in asdict(landed).items() if name != "plain"},
         )
+
+
+def _project_of(seed_path: str | None) -> str | None:
+    """The project that a person means who seeds a workspace from a folder."""
+    return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 
 def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:
