@@ -21,6 +21,7 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	a.resources.refresh()
 	p, err := a.processes.start(&request)
 	if err != nil {
 		return err
@@ -190,6 +191,8 @@ type signalRequest struct {
 	Signal     string `json:"signal"`
 	Group      *bool  `json:"group"`
 	Foreground bool   `json:"foreground"`
+	// Sweep says that the process is meant to end, and what it started with it; TERM and KILL always say so.
+	Sweep bool `json:"sweep"`
 }
 
 var signals = map[string]syscall.Signal{
@@ -207,6 +210,9 @@ func (p *process) signal(request signalRequest) error {
 		p.lock.Lock()
 		p.killed = true
 		p.lock.Unlock()
+		p.gather(p.pid)
+	}
+	if request.Sweep {
 		p.gather(p.pid)
 	}
 	if !request.Foreground && number == syscall.SIGHUP && p.tty != nil {

@@ -24,10 +24,6 @@ SHORT = {
     "10.0.0.1",
     "this machine",
 }
-TRIED = {
-    *("[::ffff:0:127.0.0.1]", "[2001:2::1]", "[2001:10::1]", "[2001:20::1]", "[5f00::1]", "[100:0:0:1::1]"),
-    *("[::5efe:127.0.0.1]", "192.88.99.1"),
-}
 ASK = """
 import os, re, socket
 found = re.match(r"http://([^:/]+):(\\d+)", os.environ.get("http_proxy", "http://127.0.0.1:3128"))
@@ -58,8 +54,7 @@ def _add(address: str) -> None:
         assert not told, json.dumps([event.details for event in told])
         return "; ".join(answers)[:110]
 
-    pending = "CASES A6: it is tried, not refused" if address in TRIED else ""
-    ATTEMPTS.append(Attempt("egress", f"{address} through the proxy", make, address in SHORT, pending))
+    ATTEMPTS.append(Attempt("egress", f"{address} through the proxy", make, address in SHORT))
 
 
 for _address in ADDRESSES:

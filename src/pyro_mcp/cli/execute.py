@@ -20,6 +20,7 @@ from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.sdk import Pyro
+from pyro_mcp.visible import visible, visible_lines
 
 CONTENT = {
     "FileContent": "content",
@@ -104,7 +105,7 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
     """Print a result the way the flags ask."""
     kind = operation.result.__name__
     if parsed.json:
-        text = json.dumps(record, ensure_ascii=False) + "\n"
+        text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
     elif parsed.content_only:
@@ -126,7 +127,7 @@ def _ids(kind: str, record: dict[str, Any]) -> list[str]:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible_lines(text), file=sys.stderr, flush=True)
 
 
 def _write(stream: Any, data: bytes) -> None:
@@ -162,7 +163,9 @@ def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
             continue
         text = record["output"]
         if parsed.json:
-            text = json.dumps(record, ensure_ascii=False) + "\n" if text else ""
+            text = json.dumps(record) + "\n" if text else ""
+        elif not parsed.content_only:
+            text = visible_lines(text)
         _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
         arguments["offset"] = record["next_offset"]
         over = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
@@ -172,7 +175,7 @@ def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
 
 def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
     if parsed.json:
-        return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        return "".join(json.dumps(event) + "\n" for event in events)
     from pyro_mcp.cli.render import event_line
 
     return "".join(event_line(event) + "\n" for event in events)
@@ -251,6 +254,8 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note("The command was cancelled.")
         case "lost":
             _note("The machine was reset or lost before the command ended.")
+        case _ if record.get("cause"):
+            _note(record["cause"])
 
 
 def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:
@@ -351,4 +356,4 @@ class _ProgressView:
             self._bar.start()
             self._task = self._bar.add_task("", total=None)
         total = None if event.fraction is None else 1.0
-        self._bar.update(self._task, description=event.text, total=total, completed=event.fraction or 0.0)
+        self._bar.update(self._task, description=visible(event.text), total=total, completed=event.fraction or 0.0)

@@ -151,8 +151,8 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.token_file and found.new_token:
         raise usage_error("--token-file and --new-token exclude each other.")
     for path in found.allow_path:
-        if not os.path.isdir(os.path.expanduser(path)):
-            raise usage_error(f"--allow-path {path}: there is no such directory.")
+        if not os.path.exists(os.path.expanduser(path)):
+            raise usage_error(f"--allow-path {path}: there is no such file or directory.")
     from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve
 

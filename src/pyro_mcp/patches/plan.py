@@ -34,6 +34,8 @@ class FileState:
     content: bytes | None = None
     mode: int = 0o644
     link: str | None = None
+    changing: bool = False
+    """A file that was written each time that it was read; so there is no content."""
 
 
 ABSENT = FileState("absent")

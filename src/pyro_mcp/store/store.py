@@ -23,6 +23,7 @@ from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.store.schema import migrate
+from pyro_mcp.visible import storable
 
 _NEXT_CHANGE = "(SELECT COALESCE(MAX(change), 0) + 1 FROM events)"
 """Counts every beginning and every end of an event, so that who follows sees both."""
@@ -67,6 +68,11 @@ def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) ->
         if found is None:
             raise
         raise found from error
+
+
+def _unique_name(row: WorkspaceRow) -> str | None:
+    """What no two workspaces may have: names clash within a project only. A name holds no space."""
+    return f"{row.name} {row.project}" if row.name is not None and row.project is not None else row.name
 
 
 class Store:
@@ -129,7 +135,7 @@ class Store:
                 "INSERT INTO workspaces (id, name, state, machine_id, record) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET name = excluded.name, state = excluded.state, "
                 "machine_id = excluded.machine_id, record = excluded.record",
-                (row.id, row.name, row.state, row.machine_id, json.dumps(asdict(row))),
+                (row.id, _unique_name(row), row.state, row.machine_id, json.dumps(asdict(row))),
             )
 
         try:
@@ -218,7 +224,7 @@ class Store:
         def work() -> None:
             self._db.execute(
                 "INSERT OR REPLACE INTO departed (id, name, at, cause) VALUES (?, ?, ?, ?)",
-                (row.id, row.name, row.at, row.cause),
+                (row.id, row.name, row.at, storable(row.cause)),
             )
             self._db.execute(
                 "DELETE FROM departed WHERE id NOT IN (SELECT id FROM departed ORDER BY at DESC LIMIT ?)",
@@ -241,7 +247,7 @@ class Store:
             cursor = self._db.execute(
                 "INSERT INTO events (workspace_id, at, face, operation, outcome, summary, change) "
                 f"SELECT ?, ?, ?, ?, 'running', ?, {_NEXT_CHANGE} WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
-                (workspace_id, now(), face, operation, summary, workspace_id),
+                (workspace_id, now(), face, operation, storable(summary), workspace_id),
             )
             return int(cursor.lastrowid or 0)
 
@@ -252,7 +258,7 @@ class Store:
             lambda: self._db.execute(
                 "UPDATE events SET outcome = ?, duration_seconds = ?, error = ?, "
                 f"change = {_NEXT_CHANGE} WHERE sequence = ?",
-                (outcome, round(duration_seconds, 4), error, sequence),
+                (outcome, round(duration_seconds, 4), error and storable(error), sequence),
             )
         )
 
@@ -277,7 +283,8 @@ class Store:
                 f"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_CHANGE} "
                 "WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
                 (
-                    *(workspace_id, now(), face, operation, outcome, seconds, summary, error),
+                    *(workspace_id, now(), face, operation, outcome, seconds),
+                    *(storable(summary), error and storable(error)),
                     json.dumps(details) if details else None,
                     workspace_id,
                 ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
@@ -124,6 +125,15 @@ def _interception(secrets: Secrets) -> Interception | None:
     )
 
 
+_PUBLIC_NAME = re.compile(
+    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|test|invalid|onion)$)"
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+(?:[a-z][a-z0-9-]*[a-z0-9])",
+    re.I,
+)
+
+
 def _how_to_allow(workspace: Workspace, host: str) -> str:
+    if not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
+        return ""  # an address, or a name of this network: its advice would open another thing than a domain
     name = workspace.row.name or workspace.id
     return f"pyro workspace update {shlex.quote(name)} --allow-domain {shlex.quote(host)}"
