@@ -267,7 +267,7 @@ class Faults(RuleBasedStateMachine):
             for known in self.known.values():
                 with contextlib.suppress(NotFound):
                     self.pyro.delete_workspace(known.id)
-            # A client that was killed while it started a daemon leaves a second one for a moment, which finds it is one.
+            # A client that was killed while it started a daemon leaves a second one for a moment.
             if self.known:
                 wait_until(lambda: self.one_daemon() is not None, 30)
             pid = self.one_daemon()
