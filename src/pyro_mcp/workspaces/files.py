@@ -141,7 +141,8 @@ def _lines(
     chosen = list(enumerate(lines[first - 1 : last], first))
     if grep is not None:
         pattern = Pattern(grep)
-        chosen = [(number, line) for number, line in chosen if pattern.found_in(line)]
+        flags = pattern.matches([line for _, line in chosen])
+        chosen = [one for one, found in zip(chosen, flags, strict=True) if found]
     content: list[str] = []
     used = 0
     shown_last = first - 1
