@@ -273,7 +273,7 @@ def test_git_works_inside_and_landing_goes_where_the_seed_came_from(
         subprocess.run(["git", "-C", str(project), "worktree", "add", "-q", "-b", "topic", str(seed)], check=True)
     workspace = pyro.create_workspace(seed_path=str(seed)).id
     inside = pyro.exec_workspace(workspace, "git status --porcelain && git log --oneline | wc -l && echo x > new.txt")
-    assert (inside.exit_code, inside.output.split()) == (0, ["1"])
+    assert (inside.exit_code, inside.stdout.split()) == (0, ["1"])
     assert pyro.exec_workspace(workspace, "git add -A && git commit -qm inside").exit_code == 0
     landed = pyro.land_workspace(workspace, branch="from-pyro")
     shown = subprocess.run(
