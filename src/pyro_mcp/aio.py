@@ -85,7 +85,9 @@ class AsyncPyro:
         transport: AsyncTransport | None = None,
         face: Face = "sdk",
         client: str = "",
+        project: str | None = None,
     ) -> None:
+        self._project = project
         self._on_event = on_event
         self._face: Face = face
         self._client = client
@@ -115,7 +117,7 @@ class AsyncPyro:
 
         Without `outputs`, `on_event` hears of everything but a command's output.
         """
-        fields = headers(self._face, self._client, on_event is not None, outputs)
+        fields = headers(self._face, self._client, on_event is not None, outputs, self._project)
         path = operation_path(operation.name)
         result: dict[str, Any] | None = None
         async with aclosing(

@@ -13,6 +13,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
@@ -27,6 +28,8 @@ MAX_REQUEST = 8 * 1024 * 1024
 BEAT_SECONDS = 5.0
 """Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
 _FIRST = asyncio.FIRST_COMPLETED
+PROJECT = "pyro-project"
+"""The header with the project, percent-encoded, to which an MCP server keeps."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Dispatch = Callable[[Operation, Call, dict[str, Any]], Awaitable[Any]]
@@ -74,6 +77,7 @@ class App:
         call = Call(
             face=headers.get("pyro-face", "sdk"),
             client=headers.get("pyro-client", ""),
+            scope=unquote(headers[PROJECT], errors="surrogateescape") if PROJECT in headers else None,
             emit=answer.event if listens else None,
             wants_output=listens != "no-output",
         )

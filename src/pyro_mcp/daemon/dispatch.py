@@ -66,7 +66,7 @@ class Dispatcher:
             if operation.name == "create_workspace":
                 await self._created(result.id, operation, call, arguments)
             return result
-        workspace = self._context.registry.get(arguments["workspace"])
+        workspace = self._context.registry.get(arguments["workspace"], call.scope)
         arguments = {**arguments, "workspace": workspace}
         if operation.name in LOOKING or (operation.name == "write_shell" and call.client == ATTACHED):
             if operation.name in TYPING:

@@ -63,6 +63,12 @@ class Access:
             dict(secret_hosts or {}),
         )
 
+    @property
+    def scope(self) -> str:
+        """The project whose workspaces this server sees: the folder it was started in, whatever roots a host names
+        later. Servers without one see each other's."""
+        return str(self.project or "")
+
     def with_roots(self, folders: Sequence[Path]) -> Access:
         """The first folder that can be a project is the project; the one that was stays in reach."""
         for folder in folders:

@@ -19,7 +19,8 @@ from typing import Any
 import h11
 
 from pyro_mcp.guest.duplex import Streams, deliver, unread
-from pyro_mcp.masking.substitution import Mask, Substitution
+from pyro_mcp.masking.redaction import StreamRedactor
+from pyro_mcp.masking.substitution import Substitution
 
 HANDSHAKE_SECONDS = 30.0
 IDLE_SECONDS = 900.0
@@ -273,7 +274,7 @@ class _Session:
                 self._counts["bytes_down"] += len(event.data)
                 await self._body_to_guest(mask.feed(bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
-                await self._body_to_guest(mask.flush())
+                await self._body_to_guest(mask.end())
                 trailers = self._masked(event.headers) if self._guest.their_http_version != b"1.0" else []
                 await self._to_guest(h11.EndOfMessage(headers=trailers))
                 return False
@@ -298,7 +299,7 @@ class _Session:
             for (name, value), raw_name in zip(headers, _raw_names(headers), strict=True)
         ]
 
-    async def _upstream_event(self, mask: Mask) -> object:
+    async def _upstream_event(self, mask: StreamRedactor) -> object:
         try:
             while True:
                 event = self._server.next_event()
@@ -308,10 +309,10 @@ class _Session:
         except h11.RemoteProtocolError as error:
             raise _UpstreamBroke from error
 
-    async def _read_upstream(self, mask: Mask, to_guest: Callable[[bytes], Awaitable[None]]) -> bytes:
+    async def _read_upstream(self, mask: StreamRedactor, to_guest: Callable[[bytes], Awaitable[None]]) -> bytes:
         """More bytes of the host; when none come for a moment, what the mask holds goes on its way first."""
         try:
-            if mask.holding:
+            if mask.pending:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RELEASE_SECONDS):
                         return await self._up_reader.read(CHUNK)
@@ -363,7 +364,7 @@ class _Session:
             await self._raw_to_guest(mask.feed(data))
             data = await self._read_upstream(mask, self._raw_to_guest)
             if not data:
-                await self._raw_to_guest(mask.flush())
+                await self._raw_to_guest(mask.end())
                 return
 
     async def _refuse(self, status: int, text: str) -> None:

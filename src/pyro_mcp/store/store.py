@@ -70,6 +70,11 @@ def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) ->
         raise found from error
 
 
+def _unique_name(row: WorkspaceRow) -> str | None:
+    """What no two workspaces may have: names clash within a project only. A name holds no space."""
+    return f"{row.name} {row.project}" if row.name is not None and row.project is not None else row.name
+
+
 class Store:
     """Open with `await Store.open(path)`; close with `close()`."""
 
@@ -130,7 +135,7 @@ class Store:
                 "INSERT INTO workspaces (id, name, state, machine_id, record) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET name = excluded.name, state = excluded.state, "
                 "machine_id = excluded.machine_id, record = excluded.record",
-                (row.id, row.name, row.state, row.machine_id, json.dumps(asdict(row))),
+                (row.id, _unique_name(row), row.state, row.machine_id, json.dumps(asdict(row))),
             )
 
         try:

@@ -54,7 +54,7 @@ class WorkspaceManager:
         """
         workspace_id = self._registry.new_id()
         if plan.name is not None:
-            self._registry.claim_name(plan.name, workspace_id)
+            self._registry.claim_name(plan.name, workspace_id, plan.project)
         at = now()
         row = WorkspaceRow(
             id=workspace_id,
@@ -67,6 +67,7 @@ class WorkspaceManager:
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
             mem_mib=plan.mem_mib,
+            disk_gib=plan.disk_gib,
             created_at=at,
             last_activity_at=at,
             ttl_seconds=plan.ttl_seconds,
@@ -74,6 +75,7 @@ class WorkspaceManager:
             one_shot=plan.one_shot,
             lifetime_seconds=plan.lifetime_seconds,
             allow_domains=plan.allow_domains,
+            project=plan.project,
         )
         workspace = self._registry.admit(row)
         workspace.secrets = plan.secrets
@@ -108,7 +110,7 @@ class WorkspaceManager:
         """Write a changed row, with a name that must be free."""
         old = workspace.row.name
         if name is not None and name != old:
-            self._registry.claim_name(name, workspace.id)
+            self._registry.claim_name(name, workspace.id, workspace.row.project)
         try:
             await self._registry.change(
                 workspace,
@@ -120,10 +122,10 @@ class WorkspaceManager:
             )
         except BaseException:
             if name is not None and name != old:
-                self._registry.release_name(name)
+                self._registry.release_name(name, workspace.row.project)
             raise
         if old is not None and old != name:
-            self._registry.release_name(old)
+            self._registry.release_name(old, workspace.row.project)
         self._registry.times_changed.set()
 
     async def _begin_anew(self, workspace: Workspace) -> None:
@@ -139,7 +141,7 @@ class WorkspaceManager:
         """A sibling from an image of `parent`. Whatever goes wrong leaves nothing behind."""
         workspace_id = self._registry.new_id()
         if name is not None:
-            self._registry.claim_name(name, workspace_id)
+            self._registry.claim_name(name, workspace_id, parent.row.project)
         at = now()
         row = replace(
             parent.row,

@@ -112,6 +112,7 @@ class CommandHandlers:
             handle=handle,
             status=command.row.status,
             exit_code=command.row.exit_code,
+            cause=command.row.cause,
             output=text,
             offset=begin,
             next_offset=end,
@@ -141,7 +142,7 @@ class CommandHandlers:
         if (command is None) == (handle is None):
             raise InvalidInput("run takes a command, or the handle of an earlier run.", hint="Give one of the two.")
         if handle is not None:
-            workspace, running = self._one_shot(handle)
+            workspace, running = self._one_shot(handle, call.scope)
         else:
             assert command is not None
             argv = argv_of(command)
@@ -156,6 +157,7 @@ class CommandHandlers:
                 mem_mib=mem_mib,
                 ttl_seconds=ONE_SHOT_TTL_SECONDS,
                 one_shot=True,
+                project=call.scope,
             )
             workspace = await manager.create(plan, root, _no_seed)
             try:
@@ -192,8 +194,8 @@ class CommandHandlers:
             workspace_kept=running.running,
         )
 
-    def _one_shot(self, handle: str) -> tuple[Workspace, Command]:
-        for workspace in self._context.registry.all():
+    def _one_shot(self, handle: str, scope: str | None) -> tuple[Workspace, Command]:
+        for workspace in self._context.registry.all(scope):
             if workspace.row.one_shot and handle in workspace.commands:
                 return workspace, workspace.commands[handle]
         raise NotFound(
