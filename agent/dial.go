@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +19,7 @@ const (
 	eagerTries = 2000
 	idlePoll   = 50 * time.Millisecond
 	firstBytes = 4096
+	oPath      = 0x200000 // O_PATH of include/uapi/asm-generic/fcntl.h
 )
 
 // dialListener accepts connections that it made itself. No directory of the host is writable in here, so the agent
@@ -156,4 +160,14 @@ func openListener(kind, rest string) (net.Listener, error) {
 		return net.Listen("unix", rest)
 	}
 	return nil, net.UnknownNetworkError(kind)
+}
+
+// held is the path by a descriptor of its directory, opened once: a guest that takes mounts apart does not cut the
+// agent off from the daemon.
+func held(path string) string {
+	directory, err := syscall.Open(filepath.Dir(path), oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return path
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", directory, filepath.Base(path))
 }

@@ -17,7 +17,7 @@ func (a *agent) relieve(w http.ResponseWriter, r *http.Request) error {
 	largest, pages := 0, int64(0)
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
-		if err != nil || pid == os.Getpid() || pid == 1 {
+		if err != nil || pid == os.Getpid() || pid == 1 || a.processes.isOwn(pid) {
 			continue
 		}
 		fields := strings.Fields(readText("/proc/" + entry.Name() + "/statm"))
