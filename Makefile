@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
+.PHONY: help setup demo test test-python test-agent test-isolation test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,9 @@ test-python: setup
 
 test-agent: setup
 	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
+
+test-isolation: setup ## Attempts to get out of a machine, on each engine that works here; prints the table.
+	@$(RUN) python -m pytest -q --isolation=whole tests/isolation tests/engine/test_boundary.py
 
 test-conformance: setup ## The official MCP conformance suite and the inspector (from npm) against the server over HTTP.
 	@$(RUN) python -m tests.conformance

@@ -151,7 +151,7 @@ func TestChangesAreTheUpperLayerAgainstTheLower(t *testing.T) {
 	}
 	got := map[string]string{}
 	for _, c := range answer.Changes {
-		got[c.Path] = c.Change
+		got[string(c.Path)] = c.Change
 	}
 	want := map[string]string{
 		"d/changed": "modified", "d/added": "added", "empty": "added", "gone/x/y": "deleted",
@@ -187,7 +187,7 @@ func TestBelowAnOpaqueDirectoryTheSeedIsHiddenToo(t *testing.T) {
 	json.Unmarshal(call(h, "GET", "/v1/changes", nil).Body.Bytes(), &answer)
 	got := map[string]string{}
 	for _, c := range answer.Changes {
-		got[c.Path] = c.Change
+		got[string(c.Path)] = c.Change
 	}
 	if len(got) != 2 || got["d/sub/old"] != "deleted" || got["d/top"] != "deleted" {
 		t.Errorf("got %v", got)
@@ -348,4 +348,24 @@ func FuzzTar(f *testing.F) {
 			t.Fatalf("something appeared beside the workspace: %v", entries)
 		}
 	})
+}
+
+// MarshalJSON sends what a test writes in Path, To and Link.
+func (c change) MarshalJSON() ([]byte, error) {
+	type plain change
+	c.WirePath, c.WireTo, c.WireLink = wireName(c.Path), wireName(c.To), wireName(c.Link)
+	return json.Marshal(plain(c))
+}
+
+func TestNamesKeepTheirBytes(t *testing.T) {
+	for _, name := range []string{"plain", "ü", "caf\351.txt", "\377\376", "", "a\nb\"\\", "\ufffd"} {
+		data, err := json.Marshal(wireName(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back wireName
+		if err := json.Unmarshal(data, &back); err != nil || string(back) != name {
+			t.Errorf("%q became %q as %s (%v)", name, back, data, err)
+		}
+	}
 }

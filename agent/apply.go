@@ -16,13 +16,14 @@ const (
 )
 
 type change struct {
-	Op          string  `json:"op"`
-	Path        string  `json:"path"`
-	To          string  `json:"to"`
-	Mode        *uint32 `json:"mode"`
-	Content     []byte  `json:"content"`
-	Link        string  `json:"link"`
-	MakeParents bool    `json:"make_parents"`
+	Op             string   `json:"op"`
+	WirePath       wireName `json:"path"`
+	WireTo         wireName `json:"to"`
+	WireLink       wireName `json:"link"`
+	Path, To, Link string   `json:"-"`
+	Mode           *uint32  `json:"mode"`
+	Content        []byte   `json:"content"`
+	MakeParents    bool     `json:"make_parents"`
 	// PruneParents removes the directories that a deletion leaves empty.
 	PruneParents bool   `json:"prune_parents"`
 	Expect       string `json:"expect"`
@@ -34,8 +35,8 @@ type applyRequest struct {
 
 // applied tells what became of one change.
 type applied struct {
-	Path   string `json:"path"`
-	Action string `json:"action"` // created, replaced, deleted, renamed or changed
+	Path   wireName `json:"path"`
+	Action string   `json:"action"` // created, replaced, deleted, renamed or changed
 }
 
 func actionOf(root *os.Root, c *change) string {
@@ -226,6 +227,10 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r.Body, &request); err != nil {
 		return err
 	}
+	for i := range request.Changes {
+		c := &request.Changes[i]
+		c.Path, c.To, c.Link = string(c.WirePath), string(c.WireTo), string(c.WireLink)
+	}
 	size := 0
 	for i := range request.Changes {
 		size += len(request.Changes[i].Content)
@@ -261,7 +266,7 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	results := make([]applied, len(request.Changes))
 	for i := range request.Changes {
 		c := &request.Changes[i]
-		results[i] = applied{asked[i], actionOf(root, c)}
+		results[i] = applied{wireName(asked[i]), actionOf(root, c)}
 		j.last = i == len(request.Changes)-1
 		if err := j.carryOut(c, staged[i]); err != nil {
 			j.rollback()

@@ -14,17 +14,17 @@ import (
 const maxChangesListed = 200_000
 
 type side struct {
-	Kind string `json:"kind"`
-	Mode uint32 `json:"mode"`
-	Size int64  `json:"size"`
-	Link string `json:"link,omitempty"`
+	Kind string   `json:"kind"`
+	Mode uint32   `json:"mode"`
+	Size int64    `json:"size"`
+	Link wireName `json:"link,omitempty"`
 }
 
 type treeChange struct {
-	Path   string `json:"path"`
-	Change string `json:"change"`
-	Old    *side  `json:"old"`
-	New    *side  `json:"new"`
+	Path   wireName `json:"path"`
+	Change string   `json:"change"`
+	Old    *side    `json:"old"`
+	New    *side    `json:"new"`
 }
 
 // differ compares the overlay's upper layer with the seed below it. Only the upper is walked, so the cost
@@ -71,7 +71,8 @@ func sideOf(root *os.Root, name string) *side {
 	case "file":
 		s.Size = info.Size()
 	case "symlink":
-		s.Link, _ = root.Readlink(name)
+		link, _ := root.Readlink(name)
+		s.Link = wireName(link)
 	case "other":
 		return nil // sockets, FIFOs and devices are not part of a diff
 	}
@@ -90,7 +91,7 @@ func (d *differ) note(name string, before, after *side) {
 	case after == nil:
 		what = "deleted"
 	}
-	d.changes = append(d.changes, treeChange{name, what, before, after})
+	d.changes = append(d.changes, treeChange{wireName(name), what, before, after})
 }
 
 // isWhiteout tells an overlay's mark for «deleted»: a character device 0:0, or in an overlay that is itself on

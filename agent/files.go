@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 const (
@@ -330,20 +331,22 @@ func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 type readManyRequest struct {
-	Layer        string   `json:"layer"`
-	Paths        []string `json:"paths"`
-	MaxBytesEach int64    `json:"max_bytes_each"`
+	Layer        string     `json:"layer"`
+	Paths        []wireName `json:"paths"`
+	MaxBytesEach int64      `json:"max_bytes_each"`
 }
 
 type fileState struct {
-	Path      string  `json:"path"`
-	Kind      string  `json:"kind"`
-	Mode      uint32  `json:"mode"`
-	Size      int64   `json:"size"`
-	SHA256    string  `json:"sha256,omitempty"`
-	Content   *[]byte `json:"content"`
-	Link      string  `json:"link,omitempty"`
-	Truncated bool    `json:"truncated,omitempty"`
+	Path      wireName `json:"path"`
+	Kind      string   `json:"kind"`
+	Mode      uint32   `json:"mode"`
+	Size      int64    `json:"size"`
+	SHA256    string   `json:"sha256,omitempty"`
+	Content   *[]byte  `json:"content"`
+	Link      wireName `json:"link,omitempty"`
+	Truncated bool     `json:"truncated,omitempty"`
+	// Changing: each time that it was read, it was written meanwhile; so there is no content.
+	Changing bool `json:"changing,omitempty"`
 }
 
 func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
@@ -362,7 +365,7 @@ func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
 	states := make([]fileState, 0, len(request.Paths))
 	budget := int64(maxManyBytes)
 	for _, text := range request.Paths {
-		name, err := cleanPath(text)
+		name, err := cleanPath(string(text))
 		if err != nil {
 			return err
 		}
@@ -395,27 +398,60 @@ func stateOf(root *os.Root, name string, bound int64) (fileState, error) {
 	state := fileState{Kind: kindOf(info.Mode()), Mode: permissions(info.Mode())}
 	switch state.Kind {
 	case "symlink":
-		state.Link, err = root.Readlink(name)
+		var link string
+		link, err = root.Readlink(name)
+		state.Link = wireName(link)
 		sum := sha256.Sum256([]byte(state.Link))
 		state.SHA256 = hex.EncodeToString(sum[:])
 	case "file":
-		state.Size = info.Size()
-		if info.Size() > bound {
+		return readWhole(root, name, state, info.Size(), bound)
+	}
+	return state, err
+}
+
+const readAttempts = 8
+
+// readWhole gives a file's content as it stood at one moment: what is written meanwhile is read again.
+func readWhole(root *os.Root, name string, state fileState, size, bound int64) (fileState, error) {
+	for range readAttempts {
+		state.Size = size
+		if size > bound {
 			state.Truncated = true
 			return state, nil
 		}
-		var file *os.File
-		if file, err = root.Open(name); err != nil {
+		file, before, err := openRegular(root, name)
+		if err != nil {
+			if errors.Is(err, os.ErrNotExist) {
+				return fileState{Kind: "absent"}, nil
+			}
+			var own *apiError
+			if errors.As(err, &own) { // it is no file any more
+				break
+			}
 			return state, err
 		}
-		defer file.Close()
-		var content []byte
-		if content, err = io.ReadAll(io.LimitReader(file, bound+1)); err == nil {
+		content, err := io.ReadAll(io.LimitReader(file, bound+1))
+		after, failed := file.Stat()
+		file.Close()
+		if err != nil || failed != nil {
+			return state, errors.Join(err, failed)
+		}
+		size = after.Size()
+		if int64(len(content)) == size && untouched(before, after) {
 			sum := sha256.Sum256(content)
 			state.SHA256 = hex.EncodeToString(sum[:])
-			state.Size = int64(len(content))
+			state.Size, state.Mode = size, permissions(after.Mode())
 			state.Content = &content
+			return state, nil
 		}
 	}
-	return state, err
+	state.Changing = true
+	return state, nil
+}
+
+// untouched tells that nobody wrote between two looks at an open file.
+func untouched(before, after fs.FileInfo) bool {
+	one, ok := before.Sys().(*syscall.Stat_t)
+	two, known := after.Sys().(*syscall.Stat_t)
+	return ok && known && one.Size == two.Size && one.Mtim == two.Mtim && one.Ctim == two.Ctim
 }

@@ -64,6 +64,7 @@ type process struct {
 	killed   bool
 	sweep    bool           // what it started ends with it
 	kin      map[int]string // what it had started when it was told to end: pid, start time
+	reason   string         // why the agent ended one of its processes
 }
 
 type exitRecord struct {
@@ -74,6 +75,7 @@ type exitRecord struct {
 	OutputBytes     uint64 `json:"output_bytes"`
 	DroppedBytes    uint64 `json:"dropped_bytes"`
 	DurationMS      int64  `json:"duration_ms"`
+	Cause           string `json:"cause,omitempty"` // why it ended, where the status alone does not say it
 }
 
 type processRecord struct {
@@ -269,6 +271,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		code := status.ExitStatus()
 		record.ExitCode = &code
 	}
+	record.Cause = p.why(status, timeout)
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
 	p.lock.Lock()

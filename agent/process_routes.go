@@ -21,6 +21,7 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	a.resources.refresh()
 	p, err := a.processes.start(&request)
 	if err != nil {
 		return err

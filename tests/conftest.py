@@ -23,7 +23,7 @@ from tests import engines
 from tests.support import Installation, leftovers
 
 ENVIRONMENT = "debian:12"
-ON_EVERY_ENGINE = ("engine", "smokes")
+ON_EVERY_ENGINE = ("engine", "smokes", "isolation")
 # The suite is the same every time; HYPOTHESIS_PROFILE=explore looks for new counterexamples.
 settings.register_profile("steady", derandomize=True)
 settings.register_profile("explore", max_examples=500)
@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=engines.CHOICES,
         default="here",
         help="what runs the machines: `here` (default) is each engine that boots a guest on this computer",
+    )
+    parser.addoption(
+        "--isolation",
+        choices=("short", "whole"),
+        default="short",
+        help="which of the attempts in tests/isolation are made",
     )
 
 

@@ -24,7 +24,13 @@ USER = "pyro-test"
 UV = str(ROOT / "scripts" / "uv")
 ALL = ["tests"]
 FROM_THE_WHEEL = [
-    *("tests/engine", "tests/faces/test_cli.py", "tests/faces/test_mcp.py", "tests/faces/test_attach.py"),
+    *(
+        "tests/engine",
+        "tests/isolation",
+        "tests/faces/test_cli.py",
+        "tests/faces/test_mcp.py",
+        "tests/faces/test_attach.py",
+    ),
     # What says nothing more as another user, and takes long: building environments, the demo on a real project.
     *("--ignore=tests/engine/test_environment_cache.py", "--ignore=tests/engine/test_demo.py"),
 ]

@@ -85,7 +85,9 @@ class AsyncPyro:
         transport: AsyncTransport | None = None,
         face: Face = "sdk",
         client: str = "",
+        project: str | None = None,
     ) -> None:
+        self._project = project
         self._on_event = on_event
         self._face: Face = face
         self._client = client
@@ -115,7 +117,7 @@ class AsyncPyro:
 
         Without `outputs`, `on_event` hears of everything but a command's output.
         """
-        fields = headers(self._face, self._client, on_event is not None, outputs)
+        fields = headers(self._face, self._client, on_event is not None, outputs, self._project)
         path = operation_path(operation.name)
         result: dict[str, Any] | None = None
         async with aclosing(
@@ -179,6 +181,7 @@ class AsyncPyro:
     push_workspace_sync = _twin(AllOperations.push_workspace_sync)
     export_workspace = _twin(AllOperations.export_workspace)
     exec_workspace = _twin(AllOperations.exec_workspace)
+    feed_workspace_exec = _twin(AllOperations.feed_workspace_exec)
     cancel_workspace_exec = _twin(AllOperations.cancel_workspace_exec)
     logs_workspace = _twin(AllOperations.logs_workspace)
     list_workspace_files = _twin(AllOperations.list_workspace_files)

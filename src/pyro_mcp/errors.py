@@ -127,6 +127,13 @@ class ComponentMissing(PyroError):
     default_code = "component_missing"
 
 
+class HostError(PyroError):
+    """This machine refuses it: its disk is full or read-only, it has no memory or descriptors left."""
+
+    kind = "host"
+    default_code = "host_refuses"
+
+
 class DaemonUnavailable(PyroError):
     """The daemon could not be started or went away during the call."""
 

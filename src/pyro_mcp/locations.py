@@ -47,6 +47,11 @@ class Locations:
         return self.state / "pyro.sqlite3"
 
     @property
+    def reserve(self) -> Path:
+        """What is given up when the disk is full, so that deleting works."""
+        return self.state / "reserve"
+
+    @property
     def machines(self) -> Path:
         return self.state / "machines"
 
@@ -82,6 +87,11 @@ class Locations:
     def images(self) -> Path:
         """Whole-machine images: snapshots and stopped workspaces."""
         return self.state / "images"
+
+    @property
+    def backups(self) -> Path:
+        """What exports replaced on this machine, kept for a while."""
+        return self.state / "backups"
 
     @property
     def outputs(self) -> Path:

@@ -55,7 +55,9 @@ def mounts_of(pid: int) -> list[tuple[str, str, str]]:
 
 
 def machine_processes(installation: Installation) -> list[int]:
-    return [process.pid for process in with_word_in_command_line(f"{installation.machines}/".encode())]
+    """Of the machines that are made; one that is being made has mounts that it is about to leave."""
+    made = [entry for entry in installation.machines.iterdir() if (entry / "machine.json").exists()]
+    return [process.pid for entry in made for process in with_word_in_command_line(f"{entry}/".encode())]
 
 
 def assert_read_only(installation: Installation) -> None:

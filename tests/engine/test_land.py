@@ -13,7 +13,7 @@ import pytest
 
 from pyro_mcp.errors import Conflict, InvalidInput, PyroError
 from pyro_mcp.sdk import Pyro
-from pyro_mcp.workspaces.seed_store import without_credentials
+from pyro_mcp.seeds.store import without_credentials
 
 TOKEN = "ghp-t0ken-x7q9"
 

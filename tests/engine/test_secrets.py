@@ -152,6 +152,17 @@ def test_no_output_shows_a_value_however_it_is_printed(pyro: Pyro) -> None:
     assert_clean(streamed.stderr)
 
 
+def test_a_value_printed_character_by_character_shows_none_of_it(pyro: Pyro) -> None:
+    ws = pyro.create_workspace(secrets={"TOKEN": VALUE, "PIN": "4711"}).id
+    each = 'for ((i = 0; i < ${#v}; i++)); do printf %s "${v:i:1}"; sleep 0.15; done'
+    slowly = f'printf "<"; for v in "$T" "$P"; do {each}; done'
+    pieces = b""
+    for piece in pyro.stream_exec_workspace(ws, ["bash", "-c", slowly], secret_env={"T": "TOKEN", "P": "PIN"}):
+        pieces += piece.data
+        assert set(pieces) <= set(b"<*"), pieces
+    assert pieces == b"<" + b"*" * (len(VALUE) + 4)
+
+
 def test_offsets_of_logs_stay_right(pyro: Pyro) -> None:
     ws = pyro.create_workspace(secrets={"TOKEN": VALUE}).id
     ran = pyro.exec_workspace(ws, 'printf "head\\n%s\\ntail %s end\\n" "$T" "$T"', secret_env={"T": "TOKEN"})

@@ -602,7 +602,7 @@ def test_the_disk_of_a_stopped_workspace_is_read_and_not_changed(
     ]
     assert modes[0] == modes[1]
     with pytest.raises(Conflict, match="exists"):
-        pyro.export_workspace_disk(workspace, "new.txt", output=str(tmp_path / "cold"))
+        pyro.export_workspace_disk(workspace, "told", output=str(tmp_path / "live" / "new.txt"))
     for outside in ("/etc/passwd", "../etc/passwd"):
         with pytest.raises(InvalidInput):
             pyro.read_workspace_disk(workspace, outside)

@@ -12,7 +12,7 @@ import pytest
 
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound, PyroError
 from pyro_mcp.sdk import Pyro
-from tests.support import wait_until
+from tests.support import Installation, wait_until
 
 
 def test_a_git_work_tree_brings_tracked_and_untracked_files_and_its_history(pyro: Pyro, project: Path) -> None:
@@ -227,3 +227,19 @@ def test_a_workspace_that_is_being_made_can_be_deleted_and_does_not_come_back(py
     with pytest.raises(NotFound):
         pyro.exec_workspace(made, "true")
     pyro.create_workspace(name="in-the-making")
+
+
+def test_a_seed_goes_with_the_last_workspace_that_uses_it(fresh: Installation, tmp_path: Path) -> None:
+    (tmp_path / "seed").mkdir()
+    (tmp_path / "seed" / "a").write_text("a\n")
+    with Pyro() as pyro:
+        first = pyro.create_workspace(seed_path=str(tmp_path / "seed")).id
+        second = pyro.create_workspace(seed_path=str(tmp_path / "seed")).id
+        fork = pyro.fork_workspace(second).workspaces[0].id
+        pyro.push_workspace_sync(second, str(tmp_path / "seed"))
+        for each in (first, second):
+            pyro.delete_workspace(each)
+        pyro.reset_workspace(fork)
+        assert pyro.read_workspace_file(fork, "a").content == "a\n"
+        pyro.delete_workspace(fork)
+        wait_until(lambda: not list(fresh.locations.seeds.iterdir()))

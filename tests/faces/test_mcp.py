@@ -131,11 +131,14 @@ def test_errors_are_for_a_model_to_act_on(
         assert "ws-none" in await refused(session, "workspace_exec", workspace="ws-none", command="ls")
         ws = (await call(session, "workspace_create"))["id"]
         outside = await refused(session, "workspace_sync_push", workspace=ws, path="/etc/passwd")
-        assert "--allow-path" in outside
-        assert "--allow-path" in await refused(
+        assert "path_not_allowed" in outside and "--allow-path" not in outside
+        assert "path_not_allowed" in await refused(
             session, "workspace_export", workspace=ws, path="run.sh", output=str(tmp_path / "outside.sh")
         )
-        assert "--allow-path" in await refused(session, "workspace_create", seed_path="/etc")
+        assert "--allow-path /" not in await refused(session, "workspace_create", seed_path="/etc")
+        (tmp_path / "beside").mkdir()
+        beside = await refused(session, "workspace_create", seed_path=str(tmp_path / "beside"))
+        assert f"--allow-path {tmp_path / 'beside'}`" in beside
         assert not (tmp_path / "outside.sh").exists()
         await call(session, "workspace_delete", workspace=ws)
 

@@ -106,7 +106,8 @@ def test_texts_come_from_files_and_standard_input(tmp_path: Path, monkeypatch: p
     (tmp_path / "f").write_bytes("é\r\n".encode())
     assert arguments("workspace", "file", "write", "w", "x", "--text-file", str(tmp_path / "f"))["text"] == "é\r\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"in\n")))
-    assert arguments("workspace", "exec", "w", "--stdin", "--", "cat")["stdin"] == "in\n"
+    assert arguments("workspace", "file", "write", "w", "x", "--text-file", "-")["text"] == "in\n"
+    assert arguments("workspace", "exec", "w", "--stdin", "--", "cat")["stdin"] is True
     (tmp_path / "b").write_bytes(b"\xff")
     with pytest.raises(InvalidInput, match="not UTF-8"):
         arguments("workspace", "patch", "apply", "w", "--patch-file", str(tmp_path / "b"))

@@ -442,3 +442,27 @@ def test_a_machine_that_still_writes_a_snapshot_holds_up_its_connections_and_no_
         assert asked[-1] == "PATCH /vm"
 
     asyncio.run(main())
+
+
+def test_a_drive_that_was_changed_is_made_anew_and_one_without_a_note_is_taken(tmp_path: Path) -> None:
+    place = tmp_path / "hole.img"
+    place.write_bytes(bytes(images.PLACEHOLDER_BYTES))  # of an earlier pyro
+    inode = place.stat().st_ino
+    assert images.placeholder(place).stat().st_ino == inode
+    place.chmod(0o640)  # as for a jail's group
+    assert images.placeholder(place).stat().st_ino == inode
+    place.write_bytes(b"x" * images.PLACEHOLDER_BYTES)
+    assert images.placeholder(place).read_bytes() == bytes(images.PLACEHOLDER_BYTES)
+    os.truncate(place, 5)
+    assert images.placeholder(place).stat().st_size == images.PLACEHOLDER_BYTES
+
+
+def test_a_firecracker_snapshot_that_was_changed_is_refused(tmp_path: Path) -> None:
+    for name in jail.SNAPSHOT_MODES:
+        (tmp_path / name).write_bytes(b"12345")
+    SnapshotRecord.write(tmp_path, _record(), seeded=False)
+    assert SnapshotRecord.read(tmp_path).times
+    (tmp_path / "memory").write_bytes(b"54321")
+    os.utime(tmp_path / "memory", ns=(1, 1))
+    with pytest.raises(EngineError, match="not whole"):
+        SnapshotRecord.read(tmp_path)

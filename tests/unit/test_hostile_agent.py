@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import GuestError, PyroError
+from pyro_mcp.exports.backups import Backups
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
-from pyro_mcp.workspaces import changes, files, transfer
-from pyro_mcp.workspaces.redaction import Redactor
+from pyro_mcp.masking.redaction import Redactor
+from pyro_mcp.workspaces import changes, exporting, files
 
 Work = Callable[[Guest], Awaitable[Any]]
 SECONDS = 30
@@ -69,7 +70,8 @@ def read(guest: Guest, **given: Any) -> Awaitable[Any]:
 
 
 def export(guest: Guest, place: Path) -> Awaitable[Any]:
-    return transfer.export_path(guest, "ws", "a", place / "out", True, Redactor(()))
+    to = exporting.Destination(place / "out", True, Backups(place.parent / "backups"))
+    return exporting.export_path(guest, "ws", "a", to, Redactor(()))
 
 
 WORKS: dict[str, Work] = {
@@ -209,7 +211,7 @@ def test_an_export_of_lies_leaves_nothing_behind(tmp_path: Path) -> None:
 
         with pytest.raises(PyroError):
             against(answer, lambda guest: export(guest, place))
-        assert list(place.iterdir()) == []
+        assert [p for p in place.rglob("*") if not p.is_dir()] == []
 
 
 def test_no_other_code_reads_an_answer_unchecked() -> None:

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import MAX_CONTEXTS, Authority
-from pyro_mcp.network.intercept import Mask, Substitution, accept_tls, serve_intercepted
+from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 
 HOST = "api.example.test"
 PLACEHOLDER = "pyro-secret-API_KEY-3f9a7c"
@@ -535,50 +534,3 @@ def test_a_dump_of_two_authorities_is_refused() -> None:
         Authority.load(one.dump().partition(b"-----BEGIN CERT")[0] + other.certificate_pem.encode())
     with pytest.raises(ValueError):
         Authority.load(b"nothing")
-
-
-# -- masks
-
-
-def starred(data: bytes, values: list[bytes]) -> bytes:
-    """What a mask has to say, said simply."""
-    out = bytearray(data)
-    for value in values:
-        for at in range(len(data)):
-            if data.startswith(value, at):
-                out[at : at + len(value)] = b"*" * len(value)
-    return bytes(out)
-
-
-def cut(data: bytes, cuts: list[int]) -> list[bytes]:
-    ends = sorted({min(at, len(data)) for at in cuts} | {len(data)})
-    return [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-texts = st.text("abc", max_size=60).map(str.encode)
-values_of = st.lists(st.text("abc", min_size=1, max_size=9).map(str.encode), max_size=3)
-
-
-@given(texts, values_of, st.lists(st.integers(0, 60)))
-def test_a_mask_does_not_depend_on_the_cuts(data: bytes, values: list[bytes], cuts: list[int]) -> None:
-    mask = Mask(values)
-    assert b"".join([*map(mask.feed, cut(data, cuts)), mask.flush()]) == starred(data, values)
-
-
-@given(texts, texts, texts.filter(lambda text: len(text) >= 8), st.lists(st.tuples(st.integers(0, 180), st.booleans())))
-def test_what_is_released_early_is_little_and_the_rest_is_masked(
-    before: bytes, after: bytes, value: bytes, cuts: list[tuple[int, bool]]
-) -> None:
-    data = before + value + after
-    released = {at for at, release in cuts if release}
-    mask, out, fed = Mask([value]), b"", 0
-    for piece in cut(data, [at for at, _ in cuts]):
-        out += mask.feed(piece)
-        fed += len(piece)
-        if fed in released:
-            out += mask.release()
-    out += mask.flush()
-    assert len(out) == len(data)
-    assert value not in out
-    ideal = starred(data, [value])
-    assert all(given in (wanted, plain) for given, wanted, plain in zip(out, ideal, data, strict=True))

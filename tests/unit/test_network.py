@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyro_mcp.network.egress import EgressEvent, EgressProxy
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, check_address
@@ -23,6 +25,11 @@ from pyro_mcp.network.resolve import strict_check
         "100.100.100.200", "168.63.129.16", "224.0.0.1", "255.255.255.255", "198.18.0.1", "::1", "::", "fe80::1",
         "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "2002:7f00:1::",
         "2002:a00:1::1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "fec0::1", "100::1",
+        "::ffff:0:10.0.0.1", "::ffff:0:8.8.8.8", "::8.8.8.8", "2001:2::1", "2001:10::1", "2001:20::1", "2001:30::1",
+        "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2002:808:808::1", "192.88.99.1", "5f00::1", "100:0:0:1::1",
+        "3fff::1", "2001:db8::1", "0.1.2.3", "240.0.0.1", "239.1.1.1", "4000::1", "8000::1", "fe80::1%lo",
+        "2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:127.0.0.1", "2a00:1:2:3:100:5efe:169.254.169.254",
+        "fe80::5efe:8.8.8.8", "64:ff9b::10.0.0.1", "ffff::1", "200::1", "400::1",
     ],
 )  # fmt: skip
 def test_addresses_that_lead_inside_are_refused(address: str) -> None:
@@ -30,7 +37,49 @@ def test_addresses_that_lead_inside_are_refused(address: str) -> None:
         check_address(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "151.101.0.223", "2606:4700:4700::1111", "64:ff9b::101:101"])
+_REGISTRY = [ipaddress.ip_network(n) for n in (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
+)]  # fmt: skip
+
+
+@given(st.integers(0, 2**32 - 1).map(ipaddress.IPv4Address), st.sampled_from([
+    "::ffff:0:0", "::ffff:0:0:0", "::", "64:ff9b::", "2a00:1:2:3:0:5efe::", "2606:4700::200:5efe:0:0", "fe80::5efe:0:0",
+]))  # fmt: skip
+def test_an_address_that_is_refused_stays_so_however_it_is_wrapped(inner: ipaddress.IPv4Address, prefix: str) -> None:
+    wrapped = ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) | int(inner))
+    try:
+        check_address(inner)
+    except Refused:
+        with pytest.raises(Refused):
+            check_address(wrapped)
+    else:
+        assert not any(inner in network for network in _REGISTRY)
+
+
+@given(st.integers(0, 2**128 - 1).map(ipaddress.IPv6Address))
+def test_no_address_outside_global_unicast_is_reached(address: ipaddress.IPv6Address) -> None:
+    try:
+        check_address(address)
+    except Refused:
+        return
+    mapped = address.ipv4_mapped is not None or address in ipaddress.ip_network("64:ff9b::/96")
+    assert mapped or address in ipaddress.ip_network("2000::/3")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "151.101.0.223",
+        "2606:4700:4700::1111",
+        "64:ff9b::101:101",
+        "::ffff:8.8.8.8",
+        "2a00:1450:4001::5efe:8.8.8.8",
+        "203.0.113.80",
+        "198.51.100.4",
+    ],
+)
 def test_public_addresses_are_allowed(address: str) -> None:
     check_address(ipaddress.ip_address(address))
 
@@ -48,14 +97,35 @@ def test_this_machines_own_addresses_are_refused() -> None:
     [
         ("Example.COM.", "example.com"), ("2130706433", "127.0.0.1"), ("0x7f.1", "127.0.0.1"),
         ("0177.0.0.1", "127.0.0.1"),
-        ("[::1]", "::1"), ("127.1", "127.0.0.1"), ("bücher.example", "xn--bcher-kva.example"),
+        ("[::1]", "::1"), ("127.1", "127.0.0.1"), ("127.0.0.1.", "127.0.0.1"),
+        ("\uff11\uff12\uff17.0.0.1", "127.0.0.1"), ("127\u30020\u30020\u30021", "127.0.0.1"),
+        ("\u2460\u2461\u2466.1", "127.0.0.1"),
+        ("127.0.0.1\uff0e", "127.0.0.1"), ("\uff1a\uff1a1", "::1"),
+        ("0X7F000001", "127.0.0.1"), ("017700000001", "127.0.0.1"),
+        ("bücher.example", "xn--bcher-kva.example"),
     ],
 )  # fmt: skip
 def test_hosts_have_one_spelling(spelling: str, name: str) -> None:
     assert EgressPolicy().check_host(spelling) == name
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "a.localhost", "printer.local", "", "a b", "a/b", "x@y"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST.",
+        "\u24db\u24de\u24d2\u24d0\u24db\u24d7\u24de\u24e2\u24e3",
+        "\u2100.test",
+        "fe80::1%eth0",
+        "a%00b",
+        "a.localhost",
+        "printer.local",
+        "",
+        "a b",
+        "a/b",
+        "x@y",
+    ],
+)
 def test_local_names_and_no_names_are_refused(host: str) -> None:
     with pytest.raises(Refused):
         EgressPolicy().check_host(host)

@@ -8,7 +8,7 @@ from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.apply import apply_to_text
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
-from pyro_mcp.workspaces.paths import workspace_path
+from pyro_mcp.paths import workspace_path
 
 BODY = b"".join(b"line %d\n" % i for i in range(1, 21))
 HUNK = "@@ -4,3 +4,3 @@\n line 4\n-line 5\n+five\n line 6\n"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.pattern import Pattern
+from pyro_mcp.pattern import Pattern
 
 SLOW, TEXT = "(a|aa)+$", "a" * 60 + "b"
 

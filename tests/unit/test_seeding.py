@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import socket
@@ -15,9 +16,9 @@ import pytest
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.workspaces import archives, seed_store
-from pyro_mcp.workspaces.seed_store import SeedStore
-from pyro_mcp.workspaces.seeding import scan
+from pyro_mcp.seeds import archives, store
+from pyro_mcp.seeds.scan import scan
+from pyro_mcp.seeds.store import SeedStore
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def source(tmp_path: Path) -> Path:
 
 def age(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the source old enough to be trusted, without waiting for it."""
-    monkeypatch.setattr(seed_store, "_RACY_NS", -(10**18))
+    monkeypatch.setattr(store, "_RACY_NS", -(10**18))
 
 
 def listing(root: Path) -> dict[str, tuple[object, ...]]:
@@ -277,3 +278,54 @@ def test_listing_many_files_is_quick(tmp_path: Path) -> None:
     begun = time.perf_counter()
     assert scan(tmp_path / "many").files == 2000
     assert time.perf_counter() - begun < 1
+
+
+@pytest.mark.parametrize("version", ["gnu", "pax 0.0", "pax 0.1", "pax 1.0"])
+def test_a_sparse_archive_is_unpacked_with_its_holes(tmp_path: Path, version: str) -> None:
+    """As GNU tar writes them; Python cannot."""
+    hole = tmp_path / "hole"
+    with hole.open("wb") as out:
+        out.truncate(40 * 1024 * 1024)
+        out.seek(20_000_000)
+        out.write(b"content")
+    form, _, sparse = version.partition(" ")
+    options = [f"--format={form}", "--sparse", *([f"--sparse-version={sparse}"] if sparse else [])]
+    subprocess.run(["tar", *options, "-C", str(tmp_path), "-cf", str(tmp_path / "a.tar"), "hole"], check=True)
+    (tmp_path / "o").mkdir()
+    found = archives.extract(tmp_path / "a.tar", tmp_path / "o")
+    assert (found.files, found.bytes) == (1, 40 * 1024 * 1024)
+    assert (tmp_path / "o" / "hole").read_bytes() == hole.read_bytes()
+    assert (tmp_path / "o" / "hole").stat().st_blocks * 512 < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "9", "GNU.sparse.name": "x"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "no"},
+        {"GNU.sparse.map": "0,1,x", "GNU.sparse.size": "9"},
+        {"GNU.sparse.map": "0,1,2", "GNU.sparse.size": "-9"},
+        {"GNU.sparse.size": "9", "GNU.sparse.numblocks": "1"},
+        {"GNU.sparse.realsize": "99999999999999999999999"},
+        {"size": "many"},
+        {"mtime": "now"},
+    ],
+)
+def test_a_sparse_map_that_is_none_is_bad_input_and_no_defect(tmp_path: Path, headers: dict[str, str]) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("f")
+        info.size, info.pax_headers = 600, headers
+        tar.addfile(info, io.BytesIO(b"not a map\n" * 60))
+    (tmp_path / "o").mkdir()
+    with contextlib.suppress(InvalidInput):
+        archives.extract(tmp_path / "a.tar", tmp_path / "o")
+
+
+def test_seeds_that_nobody_uses_are_removed_unless_somebody_is_about_to(source: Path, tmp_path: Path) -> None:
+    store = SeedStore(tmp_path / "store")
+    seed = store.materialise(scan(source))
+    with store.used():
+        assert store.tidy(set) == []
+    assert store.tidy(lambda: {seed.digest}) == []
+    assert store.tidy(set) == [seed.digest]
+    assert list(store.root.iterdir()) == []

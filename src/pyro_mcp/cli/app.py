@@ -26,6 +26,7 @@ from pyro_mcp.cli.words import expanded, nearest_command
 from pyro_mcp.errors import InternalError, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION
+from pyro_mcp.visible import visible_lines
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -77,9 +78,9 @@ def report(error: PyroError, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": error.to_record()}), flush=True)
     else:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error: {visible_lines(error.message)}", file=sys.stderr)
         if error.hint:
-            print(error.hint, file=sys.stderr)
+            print(visible_lines(error.hint), file=sys.stderr)
     return error.exit_status
 
 

@@ -50,8 +50,52 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         return _Session(pyro, workspace, shell).run()
 
 
+def run_in_terminal(pyro: Pyro, arguments: dict[str, Any]) -> int:
+    """Run a command with this terminal as its own, until it ends; gives its exit status.
+
+    When this program goes, the terminal is hung up, as at the end of a login.
+    """
+    size = shutil.get_terminal_size()
+    given = {**arguments, "rows": min(500, max(1, size.lines)), "cols": min(500, max(1, size.columns))}
+    opened = pyro.call(REGISTRY["open_shell"], given)
+    workspace, shell = str(opened["workspace"]), str(opened["shell"])
+    try:
+        return _Session(pyro, workspace, shell, quiet=True).run()
+    finally:
+        with contextlib.suppress(PyroError):
+            pyro.call(REGISTRY["close_shell"], {"workspace": workspace, "shell": shell})
+
+
+def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
+    """`pyro sh [WORKSPACE]`: an interactive bash in a workspace; it may be left unsaid where there is only one."""
+    parser = Parser(prog=prog, usage=f"{prog} [WORKSPACE]", description="A terminal in a workspace. Ctrl-] leaves.")
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        return 0
+    _, rest = parser.take(list(words))
+    if len(rest) > 1 or after:
+        raise usage_error("Give the workspace alone.", hint=f"A command runs with `pyro exec`; see `{prog} --help`.")
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise usage_error("A terminal is needed on standard input and output.", hint="Programs use `pyro exec`.")
+    with Pyro(face="cli", client="sh") as pyro:
+        workspace = rest[0] if rest else _only_one(pyro)
+        return run_in_terminal(pyro, {"workspace": workspace})
+
+
+def _only_one(pyro: Pyro) -> str:
+    found = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
+    if len(found) != 1:
+        names = ", ".join(str(w["name"] or w["id"]) for w in found[:8])
+        raise usage_error(
+            f"Which workspace? There are {len(found)}: {names}." if found else "There is no workspace yet.",
+            hint="Name one: pyro sh NAME" if found else "Make one: pyro new",
+        )
+    return str(found[0]["id"])
+
+
 class _Session:
-    def __init__(self, pyro: Pyro, workspace: str, shell: str) -> None:
+    def __init__(self, pyro: Pyro, workspace: str, shell: str, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._pyro = pyro
         self._place = {"workspace": workspace, "shell": shell}
         self._wake_r, self._wake_w = os.pipe()
@@ -63,15 +107,18 @@ class _Session:
         record = self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": ""})
         left = False
         with _raw(), _window_changes(self._wake_w):
-            sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
-            sys.stdout.flush()
+            if not self._quiet:
+                sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
+                sys.stdout.flush()
             threading.Thread(target=self._show, args=(max(0, record["cursor"] - BACKLOG),), daemon=True).start()
             left = self._type()
-        print()
+        if not self._quiet:
+            print()
         if self._failure is not None:
             raise self._failure
-        if left:
+        if left and not self._quiet:
             print(f"Left; the shell stays open: pyro workspace shell attach {' '.join(self._place.values())}")
+        if left:
             return 0
         code = (self._ended or {}).get("exit_code")
         return code if isinstance(code, int) else 1

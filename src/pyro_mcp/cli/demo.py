@@ -31,7 +31,7 @@ from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.locations import Locations
 from pyro_mcp.models import ExecResult, Workspace
 from pyro_mcp.sdk import Progress, Pyro
-from pyro_mcp.workspaces.archives import extract
+from pyro_mcp.seeds.archives import extract
 
 SUMMARY = "Show the whole story, end to end."
 ENVIRONMENT = "debian:12"

@@ -14,11 +14,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.sdk import Pyro
+from pyro_mcp.visible import visible, visible_lines
 
 CONTENT = {
     "FileContent": "content",
@@ -103,7 +105,7 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
     """Print a result the way the flags ask."""
     kind = operation.result.__name__
     if parsed.json:
-        text = json.dumps(record, ensure_ascii=False) + "\n"
+        text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
     elif parsed.content_only:
@@ -125,7 +127,7 @@ def _ids(kind: str, record: dict[str, Any]) -> list[str]:
 
 
 def _note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(visible_lines(text), file=sys.stderr, flush=True)
 
 
 def _write(stream: Any, data: bytes) -> None:
@@ -161,7 +163,9 @@ def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
             continue
         text = record["output"]
         if parsed.json:
-            text = json.dumps(record, ensure_ascii=False) + "\n" if text else ""
+            text = json.dumps(record) + "\n" if text else ""
+        elif not parsed.content_only:
+            text = visible_lines(text)
         _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
         arguments["offset"] = record["next_offset"]
         over = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
@@ -171,7 +175,7 @@ def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
 
 def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
     if parsed.json:
-        return "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+        return "".join(json.dumps(event) + "\n" for event in events)
     from pyro_mcp.cli.render import event_line
 
     return "".join(event_line(event) + "\n" for event in events)
@@ -181,14 +185,23 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 
 
 def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
-    arguments = parsed.arguments
+    arguments = dict(parsed.arguments)
+    if _wants_terminal(operation, arguments, parsed):
+        from pyro_mcp.cli.attach import run_in_terminal
+
+        return run_in_terminal(pyro, arguments)
     leave_running = "wait_seconds" in arguments
+    feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
+    if feed and COMMAND in arguments and not leave_running:
+        arguments["stdin_open"] = True
     record: dict[str, Any] = {}
     with _ProgressView(shown=not parsed.json) as view, _Interrupt(pyro, arguments.get("workspace")) as interrupt:
         for said in _pieces(pyro, operation, arguments, leave_running):
             match said:
                 case Started():
                     interrupt.started(said)
+                    if "stdin_open" in arguments:
+                        Feeder(pyro, said.workspace or arguments["workspace"], said.handle).start()
                 case Output():
                     view.clear()
                     if not parsed.json:
@@ -202,6 +215,19 @@ def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
     elif not parsed.content_only:
         _tell_outcome(record)
     return _exit_status(record, interrupted=interrupt.asked)
+
+
+def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Parsed) -> bool:
+    """A program that is run on a terminal gets one: so editors, pagers and shells work."""
+    asked = bool(arguments.pop("tty", False))
+    if operation.name != "exec_workspace" or parsed.json or parsed.content_only:
+        return False
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if asked and not on_terminal:
+        raise usage_error(
+            "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
+        )
+    return on_terminal and not {"stdin", "timeout_seconds", "wait_seconds", "max_output_bytes"} & arguments.keys()
 
 
 def _pieces(
@@ -228,6 +254,8 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note("The command was cancelled.")
         case "lost":
             _note("The machine was reset or lost before the command ended.")
+        case _ if record.get("cause"):
+            _note(record["cause"])
 
 
 def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:
@@ -328,4 +356,4 @@ class _ProgressView:
             self._bar.start()
             self._task = self._bar.add_task("", total=None)
         total = None if event.fraction is None else 1.0
-        self._bar.update(self._task, description=event.text, total=total, completed=event.fraction or 0.0)
+        self._bar.update(self._task, description=visible(event.text), total=total, completed=event.fraction or 0.0)

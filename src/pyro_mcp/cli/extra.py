@@ -41,6 +41,7 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        Extra(("sh",), "Open a terminal in a workspace.", _module("attach", "run_shell")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
@@ -150,8 +151,8 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.token_file and found.new_token:
         raise usage_error("--token-file and --new-token exclude each other.")
     for path in found.allow_path:
-        if not os.path.isdir(os.path.expanduser(path)):
-            raise usage_error(f"--allow-path {path}: there is no such directory.")
+        if not os.path.exists(os.path.expanduser(path)):
+            raise usage_error(f"--allow-path {path}: there is no such file or directory.")
     from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve
 

@@ -204,8 +204,13 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
         )
         return
     if p.name == "stdin":
+        said = "Pass standard input on; without saying so, where it is a pipe or a file."
+        parser.add_argument(name, action="store_true", help=said, **given)
         parser.add_argument(
-            name, action="store_true", help="Pass this command's standard input on: text, at most 1 MiB.", **given
+            "--tty",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="Give the command this terminal; without saying so, where input and output are one. Also -it.",
         )
         return
     if p.name == "wait_seconds" and passes_output_on(operation):
@@ -390,8 +395,6 @@ def _take_texts(operation: Operation, arguments: dict[str, Any]) -> None:
         if name in arguments:
             raise usage_error(f"Give {option(name)} or {option(name)}-file, not both.")
         arguments[name] = read_text(arguments.pop(f"{name}_file"))
-    if arguments.get("stdin") is True:
-        arguments["stdin"] = read_text("-")
 
 
 MAX_TEXT = 1024 * 1024

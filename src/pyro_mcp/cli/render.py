@@ -1,4 +1,7 @@
-"""Results as text for people: aligned columns, relative times, sizes in words. Pure: record in, text out."""
+"""Results as text for people: aligned columns, relative times, sizes in words. Pure: record in, text out.
+
+Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose many of them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,33 @@ import datetime
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pyro_mcp.visible import visible, visible_lines
+
 Fields = dict[str, Any]
 
 
 def render(kind: str, record: Fields) -> str:
     """The text for a result of the model named `kind`; ends with a line end unless it is empty."""
     renderer = _RENDERERS.get(kind, _facts)
-    text = renderer(record)
+    text = renderer(shown(record))
     return text if not text or text.endswith("\n") else text + "\n"
+
+
+CONTENT = frozenset({"content", "output", "patch", "log_tail", "stdout", "stderr", "hint", "message", "error"})
+"""Fields of more than one line."""
+
+
+def shown(value: Any, name: str = "") -> Any:
+    """A record, or a part of one, with nothing in it that acts on a terminal."""
+    if isinstance(value, dict):
+        return {visible(str(key)): shown(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    if name in ("command", "summary"):
+        return visible(" ".join(value.split()))
+    return visible_lines(value, line_ends=name == "patch") if name in CONTENT else visible(value)
 
 
 # -- pieces
@@ -181,6 +203,8 @@ def _doctor(record: Fields) -> str:
 def _logs(record: Fields) -> str:
     if record["handle"] is not None:
         text = str(record["output"])
+        if record.get("cause"):
+            text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['cause']}]\n"
         if record["hint"]:
             text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['hint']}]\n"
         return text
@@ -211,6 +235,8 @@ def _command(argv: list[str]) -> str:
 def event_line(event: Fields) -> str:
     """One event of a history, for those who follow it."""
     took = duration(event["duration_seconds"]) if event["duration_seconds"] is not None else ""
+    event = shown(event)
+    event["error"] = visible(event["error"] or "")  # one event, one line
     words = [event["at"], event["face"], event["operation"], event["outcome"], took, event["error"] or event["summary"]]
     return "  ".join(word for word in words if word)
 
@@ -224,7 +250,7 @@ def _history(record: Fields) -> str:
             event["operation"],
             event["outcome"],
             duration(event["duration_seconds"]),
-            event["error"] or event["summary"],
+            visible(event["error"] or event["summary"]),
         )
         for event in record["events"]
     ]
@@ -307,7 +333,8 @@ def _synced(record: Fields) -> str:
 
 
 def _exported(record: Fields) -> str:
-    return f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+    text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
+    return _with_hint(text, record)
 
 
 def _pruned(record: Fields) -> str:

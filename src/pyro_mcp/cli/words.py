@@ -73,7 +73,6 @@ SAME = {
     "up": "start",
     "down": "stop",
     "terminal": "shell",
-    "sh": "shell",
     "build": "pull",
     "clean": "prune",
 }
@@ -104,8 +103,11 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "-b": ("--branch",),
     "-r": ("--recursive",),
     "--wait": ("--wait-seconds",),
-    "--stdin-open": ("--stdin",),
     "-i": ("--stdin", "--ignore-case"),
+    "-t": ("--tty",),
+    "-it": ("--tty",),
+    "-ti": ("--tty",),
+    "--interactive": ("--tty",),
 }
 """An option by the name that other tools give it, and ours that it may mean: the first that the command has."""
 

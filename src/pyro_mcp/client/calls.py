@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pyro_mcp.operations import Operation
 
@@ -30,11 +31,13 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
     return ready
 
 
-def headers(face: Face, client: str, events: bool, outputs: bool = True) -> dict[str, str]:
+def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:
     """The headers that tell the daemon who calls, and what it wants to hear meanwhile."""
     fields: dict[str, str] = {"Pyro-Face": face}
     if client:
         fields["Pyro-Client"] = client
+    if project is not None:
+        fields["Pyro-Project"] = quote(os.fsencode(project))
     if events:
         fields["Pyro-Events"] = "all" if outputs else "no-output"
     return fields

@@ -113,7 +113,10 @@ def _have_it_leave(locations: Locations) -> None:
 
 def _spawn(locations: Locations) -> None:
     ready_r, ready_w = os.pipe()
-    log = os.open(locations.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        log = os.open(locations.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # the daemon itself says what is wrong with the place
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w)],

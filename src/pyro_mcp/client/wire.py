@@ -110,8 +110,8 @@ class Wire:
 
 
 def _field_value(text: str) -> str:
-    """Text that may stand in a header: printable ASCII, at most 200 characters."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text).strip()[:200]
+    """Text that may stand in a header: printable ASCII, at most 16,384 characters: a path in percent-encoding."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text).strip()[:16384]
 
 
 def operation_path(name: str) -> str:

@@ -11,10 +11,13 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
+from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
@@ -25,6 +28,8 @@ MAX_REQUEST = 8 * 1024 * 1024
 BEAT_SECONDS = 5.0
 """Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
 _FIRST = asyncio.FIRST_COMPLETED
+PROJECT = "pyro-project"
+"""The header with the project, percent-encoded, to which an MCP server keeps."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Dispatch = Callable[[Operation, Call, dict[str, Any]], Awaitable[Any]]
@@ -33,9 +38,10 @@ Dispatch = Callable[[Operation, Call, dict[str, Any]], Awaitable[Any]]
 class App:
     """The ASGI application. `dispatch` runs a validated operation and gives its result record."""
 
-    def __init__(self, dispatch: Dispatch, stop: Callable[[], None]) -> None:
+    def __init__(self, dispatch: Dispatch, stop: Callable[[], None], state: Path) -> None:
         self._dispatch = dispatch
         self._stop = stop
+        self._state = state
         self.active = 0
         """Calls under way; the daemon does not go idle meanwhile."""
         self.on_idle: Callable[[], None] = lambda: None
@@ -71,6 +77,7 @@ class App:
         call = Call(
             face=headers.get("pyro-face", "sdk"),
             client=headers.get("pyro-client", ""),
+            scope=unquote(headers[PROJECT], errors="surrogateescape") if PROJECT in headers else None,
             emit=answer.event if listens else None,
             wants_output=listens != "no-output",
         )
@@ -94,13 +101,14 @@ class App:
             record = {"error": error.to_record()}
         except asyncio.CancelledError:
             return
-        except Exception:
+        except Exception as problem:
             log.exception("operation %s failed", name)
+            found = of_this_machine(problem, self._state)
             internal = InternalError(
                 f"{name} failed inside the daemon; this is a defect of pyro.",
                 hint="The daemon's log has the trace: pyro daemon status says where it is.",
             )
-            record = {"error": internal.to_record()}
+            record = {"error": (found or internal).to_record()}
         await answer.last(record)
 
 

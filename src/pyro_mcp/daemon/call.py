@@ -16,6 +16,8 @@ class Call:
 
     face: str
     client: str
+    scope: str | None = None
+    """The project whose workspaces the caller may see; None: all."""
     emit: Emit | None = None
     """None when the caller does not listen to events."""
     wants_output: bool = True

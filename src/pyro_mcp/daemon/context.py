@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyro_mcp.version import VERSION
+from pyro_mcp.workspaces.exporting import Destination
 
 if TYPE_CHECKING:
     from pyro_mcp.daemon.engine_service import EngineService
     from pyro_mcp.daemon.environment_service import EnvironmentService
+    from pyro_mcp.exports.backups import Backups
     from pyro_mcp.locations import Locations
+    from pyro_mcp.seeds.store import SeedStore
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
     from pyro_mcp.workspaces.occupancy import Occupancy
     from pyro_mcp.workspaces.registry import Registry
-    from pyro_mcp.workspaces.seed_store import SeedStore
     from pyro_mcp.workspaces.services import Services
     from pyro_mcp.workspaces.whole_machine import WholeMachine
+    from pyro_mcp.workspaces.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,13 @@ class Context:
     manager: WorkspaceManager
     environments: EnvironmentService
     seeds: SeedStore
+    backups: Backups
     info: DaemonInfo
     machines: WholeMachine
     services: Services
     engines: EngineService
+
+    def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
+        """Where an export goes on this machine."""
+        source = str((workspace.row.seed or {}).get("source", ""))
+        return Destination(Path(output), overwrite, self.backups, source)

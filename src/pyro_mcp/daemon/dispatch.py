@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -15,19 +16,19 @@ from pyro_mcp.daemon.handlers.services import ServiceHandlers
 from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
 from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
-from pyro_mcp.errors import GuestUnreachable, MachineLost, PyroError
+from pyro_mcp.errors import GuestUnreachable, HostError, MachineLost, PyroError
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.operations import Operation
-from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.workspace import Workspace
 
 LOOKING = frozenset(
     {
         *("status_workspace", "history_workspace", "logs_workspace", "list_snapshots"),
-        *("list_services", "status_service", "logs_service", "read_shell"),
+        *("list_services", "status_service", "logs_service", "read_shell", "feed_workspace_exec"),
     }
 )
 """Operations that only look at what pyro keeps itself: no event, no activity."""
-TYPING = frozenset({"read_shell", "write_shell"})
+TYPING = frozenset({"read_shell", "write_shell", "feed_workspace_exec"})
 """What keeps a workspace from counting as unused, though it leaves no event."""
 ATTACHED = "attach"
 """The client that types single keys for a person: no event for each."""
@@ -65,7 +66,7 @@ class Dispatcher:
             if operation.name == "create_workspace":
                 await self._created(result.id, operation, call, arguments)
             return result
-        workspace = self._context.registry.get(arguments["workspace"])
+        workspace = self._context.registry.get(arguments["workspace"], call.scope)
         arguments = {**arguments, "workspace": workspace}
         if operation.name in LOOKING or (operation.name == "write_shell" and call.client == ATTACHED):
             if operation.name in TYPING:
@@ -75,8 +76,9 @@ class Dispatcher:
 
     async def _created(self, workspace_id: str, operation: Operation, call: Call, arguments: dict[str, Any]) -> None:
         summary = _summary(arguments, Redactor((arguments.get("secrets") or {}).values()))
-        sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, summary)
-        await self._context.store.end_event(sequence, "ok", 0.0, None)
+        with contextlib.suppress(HostError):  # the workspace is there, whether or not that could be written down
+            sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, summary)
+            await self._context.store.end_event(sequence, "ok", 0.0, None)
 
     async def _recorded(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]

@@ -13,6 +13,7 @@ import json
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,12 +29,16 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
+from pyro_mcp.exports.backups import Backups
+from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.choice import firecracker_engine
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.reserve import Reserve
+from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.adoption import Adoption
@@ -44,7 +49,6 @@ from pyro_mcp.workspaces.moments import Images
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
-from pyro_mcp.workspaces.seed_store import SeedStore
 from pyro_mcp.workspaces.services import Services
 from pyro_mcp.workspaces.whole_machine import WholeMachine
 
@@ -60,6 +64,7 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
     """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status."""
     try:
         locations.prepare()
+        Reserve(locations.reserve).give_up_when_low()
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,6 +73,9 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         for directory in (locations.machines, locations.microvms, locations.outputs):
             directory.mkdir(mode=0o700, exist_ok=True)
         enclosure.enter()
+        # Each machine's channel holds a handful of sockets; distributions give a process 1,024 unless it asks for more.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for directory in (locations.machines, locations.microvms):
             enclosure.make_shared(directory)
         shown = enclosure.Shown(locations.shown)
@@ -75,7 +83,10 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
             directory.mkdir(mode=0o700, exist_ok=True)
             shown.add(directory)
         asyncio.run(_serve(locations, shown, ready_fd))
-    except PyroError as error:
+    except (PyroError, OSError) as problem:
+        error = problem if isinstance(problem, PyroError) else of_this_machine(problem, locations.state)
+        if error is None:
+            raise
         _tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
         return error.exit_status
@@ -136,6 +147,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
+    logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -143,7 +155,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
 
-    store = await Store.open(locations.database)
+    reserve = Reserve(locations.reserve)
+    store = await Store.open(locations.database, reserve)
     limits = Limits()
     agent = _agent_binary()
     gvisor = GvisorEngine(
@@ -160,6 +173,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     environments = EnvironmentService(locations, fleet, registry)
     engines = EngineService(locations.cache, store, environments.cache, gvisor, firecracker)
     seeds = SeedStore(locations.seeds)
+    backups = Backups(locations.backups)
     services = Services(registry)
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
@@ -171,7 +185,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
     )
-    manager = WorkspaceManager(registry, occupancy, fleet, vault, images)
+    manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, reserve)
     context = Context(
         locations=locations,
         store=store,
@@ -180,6 +194,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         manager=manager,
         environments=environments,
         seeds=seeds,
+        backups=backups,
         info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
         machines=WholeMachine(manager, occupancy),
         services=services,
@@ -187,11 +202,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
+    await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
-    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    await asyncio.to_thread(reserve.make)
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)
 
-    app = App(Dispatcher(context), stop.set)
+    app = App(Dispatcher(context), stop.set, locations.state)
     server = _Server(
         uvicorn.Config(
             app,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,15 @@ def damaged(what: str) -> GuestError:
         hint="Something inside may have replaced or disturbed it; reset gives a fresh machine.",
         code="bad_answer",
     )
+
+
+def wire_name(name: str) -> str | dict[str, str]:
+    """A file's name as it is sent to the agent; `Said.name` reads it back."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return {"b64": base64.b64encode(os.fsencode(name)).decode()}
+    return name
 
 
 def parsed(data: bytes) -> Any:
@@ -61,6 +71,18 @@ class Said:
         if not isinstance(value, str):
             raise damaged(f"`{name}` is no text")
         return value
+
+    def name(self, name: str) -> str:
+        """A file's name or a link's target: text, or `{"b64": …}` where it is not UTF-8 (surrogate escapes here)."""
+        if isinstance(self.fields.get(name), dict):
+            return os.fsdecode(self.record(name).data("b64"))
+        text = self.text(name)
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise damaged(f"`{name}` is no text") from None
+        return text
 
     def handle(self, name: str) -> str:
         """Text that may stand in the path of a request."""

@@ -255,8 +255,8 @@ def server_argv(*, profile: str | None, network: str | None, allow_paths: Sequen
         argv += ["--network", network]
     for path in allow_paths:
         full = os.path.abspath(os.path.expanduser(path))
-        if not os.path.isdir(full):
-            raise InvalidInput(f"--allow-path {path}: there is no such directory.", code="bad_usage")
+        if not os.path.exists(full):
+            raise InvalidInput(f"--allow-path {path}: there is no such file or directory.", code="bad_usage")
         argv += ["--allow-path", full]
     return argv
 

@@ -144,7 +144,9 @@ class Objects:
 
     def write_blobs(self, changes: Mapping[bytes, DiffEntry]) -> dict[bytes, bytes]:
         """Ids of all contents, which are written as they are."""
-        sides = (leaf(version) for entry in changes.values() for version in (entry.old, entry.new))
+        sides = [leaf(version) for entry in changes.values() for version in (entry.old, entry.new)]
+        if any(version is not None and version.withheld for version in sides):
+            raise ValueError("a content that is not here cannot be committed")
         contents = list(dict.fromkeys(version.content for version in sides if version is not None))
         if not contents:
             return {}

@@ -6,6 +6,7 @@ Paths are resolved, symbolic links and all, before they are compared, and travel
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,6 +62,12 @@ class Access:
             dict(secret_hosts or {}),
         )
 
+    @property
+    def scope(self) -> str:
+        """The project whose workspaces this server sees: the folder it was started in, whatever roots a host names
+        later. Servers without one see each other's."""
+        return str(self.project or "")
+
     def with_roots(self, folders: Sequence[Path]) -> Access:
         """The first folder that can be a project is the project; the one that was stays in reach."""
         for folder in folders:
@@ -102,6 +109,8 @@ class Access:
                 )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
+                if name == "output":
+                    self._refuse_links(granted[name])
                 granted[name] = str(self.resolved(granted[name]))
         return granted
 
@@ -118,6 +127,23 @@ class Access:
         }
         return {name: value for name, value in given.items() if value}
 
+    def _refuse_links(self, path: str) -> None:
+        """Nothing is written through a symbolic link below a folder that the user allowed."""
+        start = self.project or Path(os.getcwd())
+        asked = Path(os.path.normpath(start / os.path.expanduser(path)))
+        for root in (self.project, *self.allowed):
+            if root is None or root not in asked.parents:
+                continue
+            for place in (asked, *asked.parents):
+                if place == root:
+                    break
+                if place.is_symlink() and (place != asked or place.is_dir()):
+                    raise NotPermitted(
+                        f"{place} is a symbolic link; nothing is written through one.",
+                        hint="Name the real folder.",
+                        code="output_through_link",
+                    )
+
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""
         start = self.project or Path(os.getcwd())
@@ -125,12 +151,45 @@ class Access:
         roots = [root for root in (self.project, *self.allowed) if root is not None]
         if not any(found == root or root in found.parents for root in roots):
             shown = ", ".join(str(root) for root in roots) or "nothing: the server was not started in a project folder"
+            leads = "" if str(found) == path or ".." in path else f" (it is {found})" if os.path.isabs(path) else ""
             raise NotPermitted(
-                f"{path} is outside of what the tools may reach on the user's machine: {shown}.",
-                hint=f"The user may allow it by starting the server with `pyro mcp serve --allow-path {found.parent}`.",
+                f"{path}{leads} is outside of what the tools may reach on the user's machine: {shown}.",
+                hint=_advice(found),
                 code="path_not_allowed",
             )
         return found
+
+
+SYSTEM = (
+    *map(Path, ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/nix", "/opt", "/proc", "/root")),
+    *map(Path, ("/run", "/sbin", "/snap", "/sys", "/usr", "/var")),
+)
+"""Folders of the system: no answer to a model may lead to their being opened."""
+
+
+def _advice(place: Path) -> str:
+    """What the user may do about a place out of reach. It never opens more than was asked, nor what nobody should."""
+    if not may_be_advised(place):
+        return "Give a path within that."
+    return (
+        "The user may allow exactly that by starting the server with "
+        f"`pyro mcp serve --allow-path {shlex.quote(str(place))}`."
+    )
+
+
+def may_be_advised(place: Path) -> bool:
+    """Whether a place, resolved, may be named as one to be opened: it is there, and neither the system's nor a home,
+    nor one of its hidden folders, where keys and settings are."""
+    home = Path(os.path.realpath(os.path.expanduser("~")))
+    if not (place.is_dir() or place.is_file()) or not str(place).isprintable():
+        return False
+    if place == home or place in home.parents or len(place.parts) < 3:
+        return False  # a home, what holds it, and all that stands at the top
+    if home in place.parents:
+        return not place.relative_to(home).parts[0].startswith(".")
+    if place.parts[1] == "home" and (len(place.parts) < 4 or place.parts[3].startswith(".")):
+        return False  # somebody else's home
+    return not any(place == top or top in place.parents for top in SYSTEM)
 
 
 def _project(folder: str) -> Path | None:

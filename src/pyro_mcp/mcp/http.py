@@ -217,7 +217,7 @@ def serve_http(*, profile: Profile, access: Access, address: str, token: str, na
 
 
 async def _serve(profile: Profile, access: Access, listener: socket.socket, door: Door, host: str) -> None:
-    pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "http"))
+    pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "http"), project=access.scope)
     application = Application(Toolbox(profile, access, pyro), Catalogue.of(profile, access), door)
     config = uvicorn.Config(
         application,

@@ -42,7 +42,7 @@ def serve(*, profile: Profile, access: Access) -> int:
     from pyro_mcp.mcp.toolbox import Toolbox
 
     async def run() -> None:
-        pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"))
+        pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"), project=access.scope)
         toolbox = Toolbox(profile, access, pyro)
         await _hand_over(toolbox, catalogue, opening, lines, wire_out)
 

@@ -21,6 +21,7 @@ from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.roots import Roots
 from pyro_mcp.mcp.toolbox import Answer, Toolbox
 from pyro_mcp.version import VERSION
+from pyro_mcp.visible import storable
 
 NAME = "pyro"
 HEARTBEAT_SECONDS = 5.0
@@ -145,7 +146,7 @@ class _Handlers:
         except PyroError as error:
             code = types.INVALID_PARAMS if isinstance(error, NotFound) else types.INTERNAL_ERROR
             raise MCPError(code, str(error), {"uri": address}) from None
-        text = resources.shown(template, record)
+        text = storable(resources.shown(template, record))
         content = types.TextResourceContents(uri=address, mime_type=template.mime_type, text=text)
         return types.ReadResourceResult(contents=[content])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.visible import json_text, storable_record, visible_lines
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 49.0
@@ -58,7 +58,7 @@ def last_line(data: bytes) -> str:
 
 def said(error: PyroError) -> Answer:
     """An error as text: message, next step, code."""
-    return Answer(f"{error} [{error.code}]", is_error=True)
+    return Answer(f"{visible_lines(str(error))} [{error.code}]", is_error=True)
 
 
 class Toolbox:
@@ -233,8 +233,8 @@ class Toolbox:
         return self._answer(operation, work.result())
 
     def _answer(self, operation: Operation, record: dict[str, Any]) -> Answer:
-        structured = without_empty(record, self._schemas[str(operation.mcp)])
-        return Answer(json.dumps(structured, ensure_ascii=False, separators=(",", ":")), structured)
+        structured = storable_record(without_empty(record, self._schemas[str(operation.mcp)]))
+        return Answer(json_text(structured), structured)
 
     def _not_yet(
         self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None

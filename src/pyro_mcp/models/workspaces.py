@@ -53,6 +53,7 @@ class Workspace(Record):
     network_policy: str
     vcpu_count: int
     mem_mib: int
+    disk_gib: int = 20
     labels: dict[str, str] = Field(default_factory=dict)
     created_at: str
     last_activity_at: str
@@ -153,3 +154,10 @@ class Exported(Record):
     kind: Literal["file", "directory", "patch"]
     files: int
     bytes: int
+    left_out: list[str] = Field(default_factory=list)
+    """At most 100 git repositories, or parts of them, that were not brought out."""
+    replaced: list[str] = Field(default_factory=list)
+    """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
+    backup: str | None = None
+    """Where on this machine what was replaced is kept: 30 days, at least 7."""
+    hint: str = ""

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import h11
 
 from pyro_mcp.guest.duplex import Streams
+from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.intercept import Substitution, accept_tls, serve_intercepted
+from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
 from pyro_mcp.network.relay import CHUNK, join
 from pyro_mcp.network.resolve import (

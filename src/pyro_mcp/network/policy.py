@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import unicodedata
 from dataclasses import dataclass
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -13,7 +14,15 @@ METADATA = frozenset(
 )
 """Addresses at which clouds offer credentials to their machines. One of them (168.63.129.16) is public by form."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
-_DENIED = tuple(
+_TRANSLATED = (
+    ipaddress.ip_network("::ffff:0:0/96"),  # mapped (RFC 4291)
+    ipaddress.ip_network("::ffff:0:0:0/96"),  # translated (RFC 2765)
+    ipaddress.ip_network("::/96"),  # compatible (deprecated)
+)
+_GLOBAL = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("2000::/3")}
+"""What has been given out as global unicast at all (IANA, "IPv6 Address Space"): nothing else of IPv6 is reached, now
+or when it gets a meaning."""
+_SPECIAL = tuple(
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8",  # this network (RFC 791)
@@ -23,26 +32,31 @@ _DENIED = tuple(
         "169.254.0.0/16",  # link-local, with the metadata of clouds
         "172.16.0.0/12",  # private
         "192.0.0.0/24",  # protocol assignments (RFC 6890)
+        "192.88.99.0/24",  # 6to4 relays (deprecated, RFC 7526)
         "192.168.0.0/16",  # private
         "198.18.0.0/15",  # benchmarks inside networks (RFC 2544)
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
-        "::/96",  # unspecified, loopback, and IPv4-compatible (deprecated)
-        "64:ff9b:1::/48",  # local NAT64 (RFC 8215)
-        "100::/64",  # discard (RFC 6666)
-        "fc00::/7",  # unique local
-        "fe80::/10",  # link-local
-        "fec0::/10",  # site-local (deprecated)
-        "ff00::/8",  # multicast
+        "2001::/23",  # protocol assignments: Teredo, benchmarks, AMT, ORCHID, drones (RFC 2928)
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4 (deprecated): leads to whatever relay is near
+        "3fff::/20",  # documentation (RFC 9637)
     )
 )
-"""Every range that may lead to this machine, its networks or its cloud (IANA's special-purpose registries). The
-documentation ranges (such as RFC 5737) are left out on purpose: they are nobody's network, and networks with a
-transparent proxy answer with them for public names."""
+"""What is not globally reachable within that (IANA's special-purpose registries). The documentation ranges of IPv4
+(RFC 5737) are left out on purpose: they are nobody's network, and networks with a transparent proxy answer with them
+for public names."""
 
 
 class Refused(Exception):
-    """A connection that the policy does not allow; the text says which rule."""
+    """A connection that the policy does not allow; the text says which rule.
+
+    `rule` is `private` (no user can allow it), `not_allowed` (the user may), or `no_host` (nothing that has a host).
+    """
+
+    def __init__(self, text: str, rule: str = "private") -> None:
+        super().__init__(text)
+        self.rule = rule
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class EgressPolicy:
             wanted = pattern.lower().rstrip(".")
             if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
                 return name
-        raise Refused(f"{name} is not one of the allowed domains")
+        raise Refused(f"{name} is not one of the allowed domains", "not_allowed")
 
 
 def normalised(host: str) -> str:
@@ -78,18 +92,19 @@ def normalised(host: str) -> str:
     Raises:
         Refused: not a host name.
     """
-    name = host.strip().strip("[]").rstrip(".").lower()
-    if not name or len(name) > 253 or any(c.isspace() or c in "/\\@%?#" or not c.isprintable() for c in name):
-        raise Refused(f"{host!r} is not a host name")
+    try:
+        # Before anything is looked at: IDNA makes full-width digits, dots and colons into what they look like.
+        plain = host if host.isascii() else unicodedata.normalize("NFKC", host).encode("idna").decode()
+    except UnicodeError:
+        raise Refused(f"{host!r} is not a host name", "no_host") from None
+    name = plain.strip().strip("[]").rstrip(".").lower()
+    if not name or len(name) > 253 or any(c.isspace() or c in "/\\@%?#[]" or not c.isprintable() for c in name):
+        raise Refused(f"{host!r} is not a host name", "no_host")
     if ":" in name:
         try:
             return str(ipaddress.ip_address(name))
         except ValueError:
-            raise Refused(f"{host!r} is not a host name") from None
-    try:
-        name = name.encode("idna").decode() if not name.isascii() else name
-    except UnicodeError:
-        raise Refused(f"{host!r} is not a host name") from None
+            raise Refused(f"{host!r} is not a host name", "no_host") from None
     try:
         # inet_aton takes what C resolvers take: 127.1, 0x7f.1, 2130706433, 0177.0.0.1.
         return str(ipaddress.IPv4Address(socket.inet_aton(name)))
@@ -101,29 +116,37 @@ def check_address(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -
     """Refuse every address that is not plainly a host of the public internet.
 
     Raises:
-        Refused: loopback, private, link-local, metadata, this machine's own, or a form that embeds one of these.
+        Refused: it is not globally reachable, a cloud's metadata, this machine's own, or embeds one that is.
     """
-    for inner in _embedded(address):
-        check_address(inner, own)
+    inner = _embedded(address)
+    for each in inner:
+        check_address(each, own)
     if address in METADATA:
         raise Refused(f"{address} is a cloud's metadata address")
     if address in own:
         raise Refused(f"{address} is an address of this machine")
-    if any(address.version == network.version and address in network for network in _DENIED):
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise Refused(f"{address} names an interface of this machine")
+    if inner and (address in _NAT64 or address in _TRANSLATED[0]):
+        return  # another way to write an address that was judged above
+    if address not in _GLOBAL[address.version] or any(
+        address.version == network.version and address in network for network in _SPECIAL
+    ):
         raise Refused(f"{address} is an address of a private or local network")
 
 
 def _embedded(address: IPAddress) -> list[IPAddress]:
-    """IPv4 addresses that an IPv6 address stands for: mapped, compatible, 6to4, Teredo, NAT64."""
+    """IPv4 addresses that an IPv6 address stands for: mapped, translated, compatible, 6to4, Teredo, NAT64, ISATAP."""
     if isinstance(address, ipaddress.IPv4Address):
         return []
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     found: list[IPAddress] = []
-    if address.ipv4_mapped is not None:
-        found.append(address.ipv4_mapped)
+    if address in _NAT64 or any(address in network for network in _TRANSLATED):
+        found.append(last)
     if address.sixtofour is not None:
         found.append(address.sixtofour)
     if address.teredo is not None:
         found += address.teredo
-    if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    if (int(address) >> 32) & 0xFCFFFFFF == 0x5EFE:  # ISATAP, in any prefix (RFC 5214)
+        found.append(last)
     return found

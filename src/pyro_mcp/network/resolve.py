@@ -37,17 +37,20 @@ async def system_resolver(host: str, port: int) -> list[IPAddress]:
 def own_addresses() -> frozenset[IPAddress]:
     """The addresses of this machine's interfaces, public ones included (proc(5))."""
     own: set[IPAddress] = set()
-    try:
-        previous = ""
-        for line in Path("/proc/net/fib_trie").read_text().splitlines():
-            if "/32 host LOCAL" in line:
-                own.add(ipaddress.ip_address(previous.split()[-1]))
-            previous = line
-        for line in Path("/proc/net/if_inet6").read_text().splitlines():
-            own.add(ipaddress.IPv6Address(int(line.split()[0], 16)))
-    except (OSError, ValueError, IndexError):
-        pass  # no IPv6, or no such files: the forms of the addresses still are checked
+    previous = ""
+    for line in _lines("/proc/net/fib_trie"):
+        if "/32 host LOCAL" in line:
+            own.add(ipaddress.ip_address(previous.split()[-1]))
+        previous = line
+    own.update(ipaddress.IPv6Address(int(line.split()[0], 16)) for line in _lines("/proc/net/if_inet6"))
     return frozenset(own)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []  # a kernel without this family: the forms of the addresses still are checked
 
 
 def strict_check(address: IPAddress) -> None:

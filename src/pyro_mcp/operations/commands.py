@@ -11,6 +11,7 @@ from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_WAIT_SECONDS,
+    FILE_TEXT_CAP,
     MAX_WAIT_SECONDS,
     RESULT_TEXT_DEFAULT,
     Command,
@@ -22,6 +23,7 @@ from pyro_mcp.operations.fields import (
     OneShotNetwork,
     SecretEnv,
     Stdin,
+    StdinOpen,
     TimeoutSeconds,
     VcpuCount,
     WaitSeconds,
@@ -37,7 +39,7 @@ class CommandOperations(Operations):
         mcp="workspace_exec",
         profiles=CORE,
         positional=("workspace", "command"),
-        hidden=("env", "stdin", "max_output_bytes"),
+        hidden=("env", "stdin", "stdin_open", "max_output_bytes"),
         streams=True,
     )
     def exec_workspace(
@@ -49,12 +51,28 @@ class CommandOperations(Operations):
         env: Env = None,
         secret_env: SecretEnv = None,
         stdin: Stdin = None,
+        stdin_open: StdinOpen = False,
         timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
         wait_seconds: WaitSeconds = DEFAULT_WAIT_SECONDS,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
     ) -> ExecResult:
         """Run a command as root.
         If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        """
+
+    @operation(cli="workspace feed", positional=("workspace", "handle"))
+    def feed_workspace_exec(
+        self,
+        workspace: WorkspaceRef,
+        handle: Annotated[str, Field(description="Of the command.", max_length=64)],
+        *,
+        data: Annotated[str, Field(description="Base64, at most 1 MiB of it.", max_length=FILE_TEXT_CAP)] = "",
+        end: Annotated[bool, Field(description="This is the last piece.")] = False,
+    ) -> CommandRecord:
+        """Give a running command a piece of its standard input.
+
+        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
+        An input about which nothing is said for 90 s ends by itself.
         """
 
     @operation(
@@ -69,7 +87,7 @@ class CommandOperations(Operations):
         workspace: WorkspaceRef,
         handle: Annotated[str, Field(description="Of the command.", max_length=64)],
     ) -> CommandRecord:
-        """End a running command: TERM, and KILL 2 s later."""
+        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart."""
 
     @operation(
         cli="workspace logs",
@@ -101,7 +119,7 @@ class CommandOperations(Operations):
         mcp="vm_run",
         profiles=("vm-run", "workspace-core", "workspace-full"),
         positional=("environment", "command"),
-        hidden=("vcpu_count", "mem_mib", "env", "stdin", "max_output_bytes"),
+        hidden=("vcpu_count", "mem_mib", "env", "stdin", "stdin_open", "max_output_bytes"),
         streams=True,
     )
     def run_in_vm(
@@ -112,6 +130,7 @@ class CommandOperations(Operations):
         handle: Annotated[str | None, Field(description="Wait on this run instead.", max_length=64)] = None,
         env: Env = None,
         stdin: Stdin = None,
+        stdin_open: StdinOpen = False,
         network_policy: OneShotNetwork = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,

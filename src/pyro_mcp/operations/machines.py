@@ -135,6 +135,6 @@ class MachineOperations(Operations):
         path: Path,
         *,
         output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
-        overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
     ) -> Exported:
         """Write a file or tree of a stopped workspace to the user's machine."""

@@ -10,6 +10,9 @@ from pydantic import ValidationError
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations._base import Operation
 
+CONTENT = frozenset({"text", "stdin", "patch", "old_string", "new_string", "edits"})
+"""Parameters that are content of files or input of programs: any character may be in them."""
+
 
 def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
     """The arguments with defaults filled in.
@@ -36,7 +39,38 @@ def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
             hint="Nothing was changed.",
             code="invalid_arguments",
         ) from None
-    return {name: getattr(model, name) for name in known}
+    given = {name: getattr(model, name) for name in known}
+    for name, value in given.items():
+        _refuse_characters(name, value)
+    return given
+
+
+def _refuse_characters(name: str, value: Any) -> None:
+    """No NUL but where content may hold one, and no text that is none.
+
+    Names of this machine's files come with surrogate escapes where they are not UTF-8 (PEP 383); other lone
+    surrogates are no characters at all.
+    """
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_characters(name, key)
+            _refuse_characters(name, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_characters(name, item)
+    elif isinstance(value, str):
+        if "\0" in value and name not in CONTENT:
+            raise InvalidInput(
+                f"{name} holds a NUL character, which it cannot.", hint="Leave it out.", code="invalid_arguments"
+            )
+        try:
+            value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise InvalidInput(
+                f"{name} holds a lone surrogate, which is no character.",
+                hint="Send text as UTF-8.",
+                code="invalid_arguments",
+            ) from None
 
 
 def _distinct(error: ValidationError) -> list[Any]:
@@ -51,7 +85,7 @@ def _say(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "arguments"
     if problem["type"] == "missing":
         return f"{name} is missing"
-    shown = repr(problem.get("input"))
+    shown = ascii(problem.get("input"))
     if len(shown) > 80:
         shown = shown[:80] + "…"
     said = str(problem["msg"])

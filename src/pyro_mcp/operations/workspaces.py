@@ -9,7 +9,9 @@ from pydantic import Field
 from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
+    DISK_GIB_DEFAULT,
     AllowDomains,
+    DiskGib,
     Engine,
     EnvironmentName,
     HostPath,
@@ -34,7 +36,7 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         positional=("environment",),
         hidden=(
-            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count"),
+            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
             *("allow_domains", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
@@ -53,6 +55,7 @@ class WorkspaceOperations(Operations):
         network_policy: Network = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
+        disk_gib: DiskGib = DISK_GIB_DEFAULT,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,
@@ -204,9 +207,16 @@ class WorkspaceOperations(Operations):
         *,
         output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
-        overwrite: Annotated[bool, Field(description="Replace what is there.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
+        include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
     ) -> Exported:
-        """Write a file, a tree or the diff to the user's machine."""
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here.
+        """
 
     @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
     def land_workspace(

@@ -15,7 +15,7 @@ from pyro_mcp.patches.delta import apply_delta
 from pyro_mcp.patches.match import candidates, explain, show_line, split_lines
 from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine
 from pyro_mcp.patches.place import MAX_FUZZ, Place, Text, Unplaced, place_all
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 _BOM = b"\xef\xbb\xbf"
 _READ_AGAIN = "Read the file again and make the patch against what it holds now; nothing was changed."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 """The most that a delta may make; as for literal parts."""

@@ -34,6 +34,9 @@ class FileVersion:
     content: bytes = b""
     mode: int = 0o644
     """Permission bits; git keeps of them only whether the owner may execute."""
+    withheld: str = ""
+    """Why `content` is not here, such as `12345678 bytes`. Such a side is shown as a binary one, equals nothing, and
+    never gets into a patch or a commit."""
 
     @property
     def git_mode(self) -> str:
@@ -72,6 +75,11 @@ class _Item:
     new: FileVersion | None
     similarity: int = 100
     counts: Counter[bytes] | None = field(default=None)
+
+
+def _dark(*sides: FileVersion | None) -> bool:
+    """Whether the content of a side is not known."""
+    return any(side is not None and side.withheld for side in sides)
 
 
 def is_binary(content: bytes) -> bool:
@@ -145,12 +153,14 @@ def _with_renames(entries: Sequence[DiffEntry]) -> list[_Item]:
     for entry in entries:
         old = None if entry.old is None or entry.old.kind == "dir" else entry.old
         new = None if entry.new is None or entry.new.kind == "dir" else entry.new
-        if old == new:
+        if old == new and not (old is not None and (old.withheld or (new is not None and new.withheld))):
             continue
         if old is not None and new is not None and old.kind != new.kind:
             # git has no other way to say that a file became a link.
             items += [_Item(entry.path, entry.path, old, None), _Item(entry.path, entry.path, None, new)]
-        elif old is None or new is None or old.content != new.content or old.git_mode != new.git_mode:
+        elif (
+            old is None or new is None or old.content != new.content or old.git_mode != new.git_mode or _dark(old, new)
+        ):
             items.append(_Item(entry.path, entry.path, old, new))
     both = {item.path for item in items if item.old is None} & {item.path for item in items if item.new is None}
     gone = [item for item in items if item.new is None and item.path not in both]
@@ -168,11 +178,11 @@ def _join(gone: _Item, made: _Item, similarity: int) -> int:
 def _pair_exact(gone: list[_Item], made: list[_Item]) -> set[int]:
     by_content: dict[tuple[str, bytes], list[_Item]] = {}
     for item in gone:
-        if item.old and item.old.content:
+        if item.old and item.old.content and not item.old.withheld:
             by_content.setdefault((item.old.kind, item.old.content), []).append(item)
     taken: set[int] = set()
     for item in made:
-        same = by_content.get((item.new.kind, item.new.content)) if item.new else None
+        same = by_content.get((item.new.kind, item.new.content)) if item.new and not item.new.withheld else None
         if same:
             base = os.path.basename(item.path)
             best = next((old for old in same if os.path.basename(old.path) == base), same[0])
@@ -233,9 +243,12 @@ def _render_file(item: _Item, binary: bool) -> tuple[bytes, ChangedFile]:
         out.append(b"similarity index %d%%\n" % item.similarity)
         out.append(b"rename from " + quote(item.old_path) + b"\nrename to " + quote(item.path) + b"\n")
     before, after = (old.content if old else b""), (new.content if new else b"")
-    is_bin = (is_binary(before) or is_binary(after)) and before != after
+    dark = _dark(old, new)
+    if dark and binary:
+        raise ValueError("a content that is not here cannot be in a patch")
+    is_bin = dark or ((is_binary(before) or is_binary(after)) and before != after)
     insertions = deletions = 0
-    if before != after or old is None or new is None:
+    if not dark and (before != after or old is None or new is None):
         ids = [("0" * 40 if old is None else blob_id(before)), ("0" * 40 if new is None else blob_id(after))]
         size = 40 if is_bin else 12
         same_mode = old is not None and new is not None and old.git_mode == new.git_mode
@@ -257,7 +270,7 @@ def _render_file(item: _Item, binary: bool) -> tuple[bytes, ChangedFile]:
         status = "deleted"
     elif renamed:
         status = "renamed"
-    elif before == after:
+    elif before == after and not dark:
         status = "mode"
     return b"".join(out), ChangedFile(
         path=_printable(item.path),

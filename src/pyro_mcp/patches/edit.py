@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.match import candidates, explain, split_lines
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 _READ_AGAIN = "Read the file again and copy the text exactly, white space included; nothing was changed."
 

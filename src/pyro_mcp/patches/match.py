@@ -6,7 +6,7 @@ import difflib
 import unicodedata
 from collections.abc import Sequence
 
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 _ENDS = b"\r\n"
 _MOST_CANDIDATES = 8

@@ -16,7 +16,7 @@ from typing import Literal
 from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.apply import Placed, already_applied, apply
 from pyro_mcp.patches.model import FilePatch
-from pyro_mcp.workspaces.paths import show, workspace_path
+from pyro_mcp.paths import show, workspace_path
 
 _SYMLINK = 0o120000
 _READ_AGAIN = "Look at the files as they are now and make the patch again; nothing was changed."
@@ -34,6 +34,8 @@ class FileState:
     content: bytes | None = None
     mode: int = 0o644
     link: str | None = None
+    changing: bool = False
+    """A file that was written each time that it was read; so there is no content."""
 
 
 ABSENT = FileState("absent")

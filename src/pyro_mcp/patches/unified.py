@@ -20,7 +20,7 @@ from typing import Literal
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.patches.model import BinaryData, FilePatch, Hunk, HunkLine, PatchKind
 from pyro_mcp.patches.names import git_header_names, header_name, plain_candidates, plain_name, strip_prefix
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 MAX_BINARY_BYTES = 64 * 1024 * 1024
 """The most that one binary part may inflate to."""

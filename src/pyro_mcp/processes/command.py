@@ -17,20 +17,24 @@ from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
-from pyro_mcp.workspaces.redaction import Redactor, StreamRedactor
 
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
 KILL_AFTER_SECONDS = 2.0
+MAX_CAUSE = 500
+"""Characters of a reason."""
 BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
 MAX_SKIP = 2**50
 """Bytes of output that can have been missed."""
-HOLD_SECONDS = 0.1
-"""How long output that may be the beginning of a secret is held back before it is shown all the same."""
+INPUT_PIECES = 16
+"""Pieces of input, each at most one request, that wait for a command to read them."""
+INPUT_LEASE_SECONDS = 90.0
+"""An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
@@ -47,12 +51,14 @@ class Command:
         self.number = number
         self.output = output
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
-        self._release: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
         self._changed = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
         self._feeder: asyncio.Task[None] | None = None
+        self._stream: ProcessStream | None = None
+        self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
+        self._redactor = redactor or NOTHING
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
 
@@ -62,8 +68,13 @@ class Command:
 
     @property
     def agent_offset(self) -> int:
-        """How much of its output, as the agent counts, was taken over."""
+        """How much of its output, as the agent counts, was taken over; what masks hold back is asked for again."""
         return self.output.total_bytes - self.row.offset_shift
+
+    @property
+    def _heard(self) -> int:
+        """As `agent_offset`, with what masks hold back."""
+        return self.agent_offset + sum(mask.holding for mask in self._masks.values())
 
     # -- waiting
 
@@ -103,6 +114,7 @@ class Command:
             status="running",
             exit_code=None,
             duration_seconds=None,
+            cause="",
             offset_shift=output.total_bytes - agent_offset,
         )
         return Command(row, self.number, output, redactor)
@@ -115,9 +127,11 @@ class Command:
                 if stream is None:
                     stream = await self._found_again(guest)
                 self._unheard = False
+                self._stream = stream
                 try:
                     await self._consume(stream)
                 finally:
+                    self._stream = None
                     await stream.close()
             except NotFound:
                 # It ended and was forgotten, or the machine is another one now.
@@ -144,7 +158,7 @@ class Command:
     async def _found_again(self, guest: Guest) -> ProcessStream:
         process_id = self.row.process_id or await self._find_process(guest)
         self._known_as(process_id)
-        return await guest.follow_process(process_id, self.agent_offset)
+        return await guest.follow_process(process_id, self._heard)
 
     def feed(self, stream: ProcessStream, data: bytes) -> None:
         """Give it its standard input, for as long as it takes to read it; nobody waits."""
@@ -155,25 +169,61 @@ class Command:
 
         self._feeder = asyncio.create_task(fed(), name=f"feed {self.row.handle}")
 
+    def open_input(self) -> None:
+        """Its input is given piece by piece, by `offer`."""
+        self._input = asyncio.Queue(INPUT_PIECES)
+        self._feeder = asyncio.create_task(self._pass_input_on(self._input), name=f"feed {self.row.handle}")
+
+    async def offer(self, data: bytes, end: bool, seconds: float) -> None:
+        """Hand over a piece of its input, and say whether it is the last.
+
+        Raises:
+            Conflict: it has ended, takes no input, or has not read what it got before within `seconds`.
+        """
+        if self._input is None or not self.running:
+            raise Conflict(
+                f"Command {self.row.handle} takes no input" + (" any more." if not self.running else "."),
+                hint="Only a command that was started with an open input takes one.",
+                code="no_input",
+            )
+        try:
+            async with asyncio.timeout(seconds):
+                await self._input.put((data, end))
+        except TimeoutError:
+            raise Conflict(
+                f"Command {self.row.handle} has not read its input for {seconds:.0f} s.",
+                hint="Offer the same piece again later.",
+                code="input_full",
+            ) from None
+
+    async def _pass_input_on(self, pieces: asyncio.Queue[tuple[bytes, bool]]) -> None:
+        with contextlib.suppress(OSError, PyroError):  # it ended without reading all of its input
+            while self.running:
+                try:
+                    async with asyncio.timeout(INPUT_LEASE_SECONDS):
+                        data, end = await pieces.get()
+                except TimeoutError:
+                    data, end = b"", True
+                while self.running and self._stream is None:
+                    await self.change.wait()
+                if self._stream is None:
+                    return
+                if data:
+                    await self._stream.send(frames.STDIN, data)
+                if end:
+                    await self._stream.send(frames.STDIN_EOF)
+                    return
+
     def _take(self, kind: int, data: bytes) -> None:
-        """Keep output, secrets masked; what may be the beginning of one waits a moment for the rest."""
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
-        for other, mask in self._masks.items():
-            if other != kind and mask.pending:
-                self.output.append(other, mask.flush())  # streams keep their order
+        """Keep output, secrets masked; what may be the beginning of one waits for what decides it, however long."""
+        self._flush(but=kind)  # streams keep their order
         self.output.append(kind, self._masks[kind].feed(data))
-        if self._masks[kind].pending:
-            self._release = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._flush)
         self._notify()
 
-    def _flush(self) -> None:
-        if self._release is not None:
-            self._release.cancel()
-            self._release = None
+    def _flush(self, but: int | None = None) -> None:
+        """Give, with stars, what masks hold back and what something else comes behind."""
         for kind, mask in self._masks.items():
-            if mask.pending:
+            if mask.pending and kind != but:
                 self.output.append(kind, mask.flush())
                 self._notify()
 
@@ -198,8 +248,7 @@ class Command:
                     await self.change.wait()
 
     async def _consume(self, stream: ProcessStream) -> None:
-        self._flush()
-        expected = self.agent_offset
+        expected = self._heard
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
                 kind = STDOUT if frame.type == frames.STDOUT else STDERR
@@ -216,11 +265,13 @@ class Command:
             elif frame.type == frames.STARTED:
                 self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
-                self._flush()
                 self._ended_with(Said.of(parsed(frame.payload)).fields)
 
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
+        why = record.get("cause")
+        if isinstance(why, str) and why:
+            self.row = replace(self.row, cause=self._redactor.text(plain(why)))
         if record.get("timed_out"):
             self._end("timed_out", TIMEOUT_EXIT_CODE)
         elif self._cancelled or record.get("killed_by_request"):
@@ -229,7 +280,10 @@ class Command:
             self._end("exited", _exit_code(code, signal))
 
     def _end(self, status: str, exit_code: int | None) -> None:
-        self._flush()
+        if status != "suspended":  # then what is held back comes again
+            for kind, mask in self._masks.items():
+                if mask.pending:
+                    self.output.append(kind, mask.cut_off())
         self.row = replace(
             self.row,
             status=status,
@@ -242,7 +296,6 @@ class Command:
 
     def leave(self) -> None:
         """Follow it no more; it goes on, and the next daemon follows it again."""
-        self._flush()
         for task in (self._follower, self._feeder):
             if task is not None:
                 task.cancel()
@@ -262,12 +315,12 @@ class Command:
         self.output.close()
 
     async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
-        """End it: TERM to its process group, KILL after the grace if it still runs."""
+        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart."""
         await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("TERM", grace_seconds), ("KILL", 10.0)):
+        for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
             await self.signal(guest, signal)
             await self.wait_ended(patience)
             if not self.running:
@@ -301,6 +354,7 @@ class Command:
             duration_seconds=self.duration_seconds,
             output_bytes=self.output.total_bytes,
             kind=self.row.kind,
+            cause=self.row.cause,
         )
 
     def result(self, workspace_id: str, bound: int) -> ExecResult:
@@ -320,6 +374,7 @@ class Command:
             stderr_bytes=self.output.stderr_bytes,
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
+            cause=self.row.cause,
             hint=self._hint(omitted),
         )
 
@@ -342,6 +397,11 @@ class Command:
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""
+
+
+def plain(why: str) -> str:
+    """A reason as a person may read it: the agent said it, so nothing in it may steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in why[:MAX_CAUSE])
 
 
 def _exit_code(code: object, signal: object) -> int | None:

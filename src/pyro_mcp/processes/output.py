@@ -6,11 +6,13 @@ to which (9 bytes each: stream, offset where the stretch begins). Beyond the cap
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 OUTPUT_CAP = 64 * 1024 * 1024
 """Bytes of output kept for each command."""
 _INDEX = struct.Struct(">BQ")
@@ -47,6 +49,7 @@ class OutputLog:
         self.stderr_bytes = 0
         self._file: int | None = None
         self._index: int | None = None
+        self._failed = False
 
     @classmethod
     def load(
@@ -90,22 +93,30 @@ class OutputLog:
         else:
             self.stderr_bytes += len(data)
         data = data[: max(0, OUTPUT_CAP - self.kept_bytes)]
-        if not data:
+        if not data or self._failed:
             return
+        try:
+            self._keep(stream, data)
+        except OSError as error:
+            # The disk is full, say. The command goes on; what it prints from here on is counted as beyond the cap.
+            self._failed = True
+            log.warning("%s: output is kept no further: %s", self._out.name, error)
+
+    def _keep(self, stream: int, data: bytes) -> None:
         if self._file is None:
             self._out.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(self._out, flags, 0o600)
             self._index = os.open(self._idx, flags, 0o600)
         if not self.stretches or self.stretches[-1][0] != stream:
-            self.stretches.append((stream, self.kept_bytes))
             assert self._index is not None
             os.write(self._index, _INDEX.pack(stream, self.kept_bytes))
+            self.stretches.append((stream, self.kept_bytes))
         view = memoryview(data)
         while view:
             written = os.write(self._file, view)
             view = view[written:]
-        self.kept_bytes += len(data)
+            self.kept_bytes += written
 
     def close(self) -> None:
         for fd in (self._file, self._index):

@@ -41,8 +41,12 @@ class WorkspaceRow:
     allow_domains: list[str] = field(default_factory=list)
     """The only hosts that egress reaches; empty: every public one."""
     forked_from: str | None = None
+    project: str | None = None
+    """The folder, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without
+    one. A server sees the workspaces of its own project only."""
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
+    disk_gib: int = 20
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 
@@ -67,6 +71,8 @@ class CommandRow:
     rows: int | None = None
     cols: int | None = None
     """Of a shell's terminal."""
+    cause: str = ""
+    """Why it ended, where its exit status alone does not say it."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ may lose the last moments, which then describe machines that are gone anyway.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import json
 import sqlite3
 from collections.abc import Callable
@@ -17,8 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pyro_mcp.errors import Conflict
+from pyro_mcp.host_errors import of_this_machine
+from pyro_mcp.reserve import Reserve
 from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.store.schema import migrate
+from pyro_mcp.visible import storable
 
 _NEXT_CHANGE = "(SELECT COALESCE(MAX(change), 0) + 1 FROM events)"
 """Counts every beginning and every end of an event, so that who follows sees both."""
@@ -33,31 +38,80 @@ def _known(cls: type[Any], record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key in names}
 
 
+def _connected(path: Path, *, index_in_memory: bool = False) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        if index_in_memory:
+            db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        migrate(db, path)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA foreign_keys=ON")
+        path.chmod(0o600)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) -> T:
+    """Do it, with the reserve given up if the disk is full; what this machine refuses comes out in words."""
+    try:
+        try:
+            return work()
+        except sqlite3.OperationalError:
+            if reserve is None or not reserve.give_up_when_low():
+                raise
+            return work()
+    except sqlite3.Error as error:
+        found = of_this_machine(error, directory)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _unique_name(row: WorkspaceRow) -> str | None:
+    """What no two workspaces may have: names clash within a project only. A name holds no space."""
+    return f"{row.name} {row.project}" if row.name is not None and row.project is not None else row.name
+
+
 class Store:
     """Open with `await Store.open(path)`; close with `close()`."""
 
-    def __init__(self, connection: sqlite3.Connection, executor: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, executor: ThreadPoolExecutor, reserve: Reserve | None, directory: Path
+    ) -> None:
         self._db = connection
         self._executor = executor
+        self._reserve = reserve
+        self._directory = directory
 
     @classmethod
-    async def open(cls, path: Path) -> Store:
+    async def open(cls, path: Path, reserve: Reserve | None = None) -> Store:
+        """The database at `path`, brought to the present schema. `reserve` is given up when its disk is full.
+
+        Raises:
+            Conflict: a newer pyro wrote it.
+            HostError: it cannot be written, or is damaged.
+        """
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
         def connect() -> sqlite3.Connection:
-            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            migrate(db, path)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("PRAGMA foreign_keys=ON")
-            path.chmod(0o600)
-            return db
+            try:
+                return _connected(path)
+            except sqlite3.OperationalError:
+                if reserve is not None and reserve.give_up_when_low():
+                    with contextlib.suppress(sqlite3.OperationalError):
+                        return _connected(path)
+                # Not even room for the index of the log, which is then kept in memory: all can be read.
+                return _connected(path, index_in_memory=True)
 
-        db = await asyncio.get_running_loop().run_in_executor(executor, connect)
-        return cls(db, executor)
+        attempt = functools.partial(_attempt, connect, reserve, path.parent)
+        return cls(await asyncio.get_running_loop().run_in_executor(executor, attempt), executor, reserve, path.parent)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        attempt = functools.partial(_attempt, work, self._reserve, self._directory)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, attempt)
 
     async def close(self) -> None:
         await self._run(self._db.close)
@@ -81,7 +135,7 @@ class Store:
                 "INSERT INTO workspaces (id, name, state, machine_id, record) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET name = excluded.name, state = excluded.state, "
                 "machine_id = excluded.machine_id, record = excluded.record",
-                (row.id, row.name, row.state, row.machine_id, json.dumps(asdict(row))),
+                (row.id, _unique_name(row), row.state, row.machine_id, json.dumps(asdict(row))),
             )
 
         try:
@@ -170,7 +224,7 @@ class Store:
         def work() -> None:
             self._db.execute(
                 "INSERT OR REPLACE INTO departed (id, name, at, cause) VALUES (?, ?, ?, ?)",
-                (row.id, row.name, row.at, row.cause),
+                (row.id, row.name, row.at, storable(row.cause)),
             )
             self._db.execute(
                 "DELETE FROM departed WHERE id NOT IN (SELECT id FROM departed ORDER BY at DESC LIMIT ?)",
@@ -193,7 +247,7 @@ class Store:
             cursor = self._db.execute(
                 "INSERT INTO events (workspace_id, at, face, operation, outcome, summary, change) "
                 f"SELECT ?, ?, ?, ?, 'running', ?, {_NEXT_CHANGE} WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
-                (workspace_id, now(), face, operation, summary, workspace_id),
+                (workspace_id, now(), face, operation, storable(summary), workspace_id),
             )
             return int(cursor.lastrowid or 0)
 
@@ -204,7 +258,7 @@ class Store:
             lambda: self._db.execute(
                 "UPDATE events SET outcome = ?, duration_seconds = ?, error = ?, "
                 f"change = {_NEXT_CHANGE} WHERE sequence = ?",
-                (outcome, round(duration_seconds, 4), error, sequence),
+                (outcome, round(duration_seconds, 4), error and storable(error), sequence),
             )
         )
 
@@ -229,7 +283,8 @@ class Store:
                 f"SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, {_NEXT_CHANGE} "
                 "WHERE EXISTS (SELECT 1 FROM workspaces WHERE id = ?)",
                 (
-                    *(workspace_id, now(), face, operation, outcome, seconds, summary, error),
+                    *(workspace_id, now(), face, operation, outcome, seconds),
+                    *(storable(summary), error and storable(error)),
                     json.dumps(details) if details else None,
                     workspace_id,
                 ),

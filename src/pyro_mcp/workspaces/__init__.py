@@ -1,1 +1,1 @@
-"""What a workspace is made of: seeding, patches, diffs, paths and archives."""
+"""What a workspace is made of: patches, diffs, exports, what runs in it."""

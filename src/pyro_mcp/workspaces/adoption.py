@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from pyro_mcp.errors import EngineError
+from pyro_mcp.errors import EngineError, HostError
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
@@ -35,7 +36,8 @@ class Adoption:
     async def run(self) -> None:
         """Take over what an earlier daemon left: live machines are kept, half-made things are removed."""
         registry, occupancy = self._registry, self._occupancy
-        await registry.store.interrupt_events("the daemon was ended during this operation")
+        with contextlib.suppress(HostError):  # on a full disk it starts all the same, so that things can be deleted
+            await registry.store.interrupt_events("the daemon was ended during this operation")
         rows = await registry.store.workspaces()
         registry.departed = await registry.store.departed()
         keep: set[str] = set()
@@ -62,7 +64,8 @@ class Adoption:
                 except EngineError as error:
                     machine, cause = None, error.message
                 if machine is None:
-                    await occupancy.lost(workspace, cause)
+                    with contextlib.suppress(HostError):
+                        await occupancy.lost(workspace, cause)
                 else:
                     keep.add(machine.id)
                     workspace.machine = machine

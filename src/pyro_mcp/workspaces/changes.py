@@ -5,22 +5,26 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
-from pyro_mcp.guest.said import Said, damaged
+from pyro_mcp.guest.said import Said, damaged, wire_name
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
+from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.paths import show, workspace_path
-from pyro_mcp.workspaces.redaction import Redactor
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
 BATCH_PATHS = 500
+LISTINGS = 8
+"""Looks at what changed, when files come and go meanwhile."""
+CHANGING = "changing"
 PATCH_ATTEMPTS = 32
 """Each attempt that fails means that somebody else's change went through."""
 
@@ -41,16 +45,16 @@ async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> 
             answer = await guest.call(
                 "POST",
                 "/v1/files/read-many",
-                json_body={"layer": layer, "paths": batch, "max_bytes_each": FILE_CAP},
+                json_body={"layer": layer, "paths": [wire_name(path) for path in batch], "max_bytes_each": FILE_CAP},
                 seconds=WORK_SECONDS,
             )
             again: list[str] = []
             for record in answer.record().records("files"):
                 # The answer as a whole is bounded; what did not fit into it, but would alone, is asked for again.
                 if record.flag("truncated") and record.whole("size") <= FILE_CAP and len(batch) > 1:
-                    again.append(record.text("path"))
+                    again.append(record.name("path"))
                 else:
-                    states[record.text("path")] = _state(record)
+                    states[record.name("path")] = _state(record)
             if len(again) >= len(batch) or not set(again) <= set(batch):
                 raise damaged("it asks for the same files again and again")
             batch = again
@@ -64,7 +68,8 @@ def _state(record: Said) -> FileState:
         kind=cast("Any", record.word("kind", ("absent", "file", "dir", "symlink", "other"))),
         content=record.data("content") if record.has("content") else None,
         mode=record.whole("mode") & 0o7777 if record.has("mode") else 0,
-        link=record.text("link") if record.has("link") else None,
+        link=record.name("link") if record.has("link") else None,
+        changing=record.flag("changing"),
     )
 
 
@@ -138,7 +143,7 @@ async def until_nobody_was_faster() -> AsyncIterator[Attempt]:
 def _change_record(change: Change) -> dict[str, Any]:
     record: dict[str, Any] = {
         "op": change.op,
-        "path": change.path,
+        "path": wire_name(change.path),
         "make_parents": change.op in ("write", "symlink", "rename"),
         "prune_parents": change.op in ("delete", "rename"),
     }
@@ -147,7 +152,7 @@ def _change_record(change: Change) -> dict[str, Any]:
     for key in ("to", "mode", "link", "expect"):
         value = getattr(change, key)
         if value is not None:
-            record[key] = value
+            record[key] = wire_name(value) if key in ("to", "link") else value
     return record
 
 
@@ -193,34 +198,64 @@ def _version(state: FileState | None) -> FileVersion | None:
 async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool = False) -> list[DiffEntry]:
     """Every change since the baseline, with contents. The cost grows with what changed, not with the tree.
 
-    A file over `FILE_CAP` stands in as a binary one; with `whole` it is an error instead.
+    Of a file over `FILE_CAP` or one that is written all the time only the name is given (`withheld`); with `whole`
+    both are errors instead. What came or went between the list and the reading is listed again.
     """
-    listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
-    if listing["truncated"]:
-        raise InvalidInput(
-            f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
-            hint="Diff below a path, or export the tree.",
-            code="too_many_changes",
-        )
-    changes = [c for c in listing["changes"] if below is None or _is_below(str(c["path"]), below)]
-    sides: dict[str, dict[str, FileState]] = {}
-    for side, layer in (("old", "lower"), ("new", "merged")):
-        paths = [str(c["path"]) for c in changes if c[side] and c[side]["kind"] == "file"]
-        large = next((c for c in changes if c[side] and int(c[side]["size"]) > FILE_CAP), None)
-        if whole and large is not None:
+    for _ in range(LISTINGS):
+        listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
+        if listing["truncated"]:
             raise InvalidInput(
-                f"{show(absolute(large['path']))} has {large[side]['size']} bytes; a patch holds files "
-                f"of up to {FILE_CAP}.",
+                f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
+                hint="Diff below a path, or export the tree.",
+                code="too_many_changes",
+            )
+        changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
+        sides: dict[str, dict[str, FileState]] = {}
+        for side, layer in (("old", "lower"), ("new", "merged")):
+            sides[side] = await read_states(guest, [c["path"] for c in changes if _read(c[side])], layer)
+        moved = [
+            c["path"]
+            for c in changes
+            for side in ("old", "new")
+            if _read(c[side]) and sides[side][c["path"]].kind != c[side]["kind"]
+        ]
+        if moved:
+            continue
+        entries = [
+            DiffEntry(c["path"], *(_side(c[side], sides[side].get(c["path"])) for side in ("old", "new")))
+            for c in changes
+        ]
+        if whole:
+            _refuse_withheld(entries)
+        return entries
+    raise Conflict(
+        f"{show(absolute(moved[0]))} comes and goes while it is read; nothing was written.",
+        hint="Stop what writes it, and try again.",
+        code="file_changing",
+    )
+
+
+def _read(record: dict[str, Any] | None) -> bool:
+    return record is not None and record["kind"] in ("file", "symlink")
+
+
+def _refuse_withheld(entries: list[DiffEntry]) -> None:
+    for entry in entries:
+        for version in (entry.old, entry.new):
+            if version is None or not version.withheld:
+                continue
+            name = show(absolute(entry.path))
+            if version.withheld == CHANGING:
+                raise Conflict(
+                    f"{name} is written all the time, so it could not be read whole; nothing was written.",
+                    hint="Stop what writes it, and try again.",
+                    code="file_changing",
+                )
+            raise InvalidInput(
+                f"{name} has {version.withheld}; a patch holds files of up to {FILE_CAP}.",
                 hint="Export that file by its path, and delete it before you export the patch.",
                 code="file_too_large",
             )
-        sides[side] = await read_states(guest, paths, layer)
-    return [
-        DiffEntry(
-            str(c["path"]), _side(c["old"], sides["old"].get(c["path"])), _side(c["new"], sides["new"].get(c["path"]))
-        )
-        for c in changes
-    ]
 
 
 def _listing(record: Said) -> dict[str, Any]:
@@ -234,11 +269,11 @@ def _listing(record: Said) -> dict[str, Any]:
             "kind": one.word("kind", ("file", "dir", "symlink", "other")),
             "mode": one.whole("mode"),
             "size": one.whole("size"),
-            "link": one.text("link") if one.has("link") else None,
+            "link": one.name("link") if one.has("link") else None,
         }
 
     changes = [
-        {"path": c.text("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
+        {"path": c.name("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
     ]
     return {"truncated": record.flag("truncated"), "changes": changes}
 
@@ -248,17 +283,15 @@ def _is_below(path: str, below: str) -> bool:
 
 
 def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion | None:
-    if record is None:
+    if record is None or record["kind"] == "other":
         return None
-    mode = int(record["mode"]) & 0o7777
-    if record["kind"] == "symlink":
-        return FileVersion("symlink", os.fsencode(record.get("link") or ""), mode)
-    if record["kind"] == "dir":
-        return FileVersion("dir", b"", mode)
-    if state is not None and state.content is not None:
-        return FileVersion("file", state.content, mode)
-    # Too large to be compared: binary by the NUL, and different from its other side.
-    return FileVersion("file", b"\0" + os.urandom(16) + str(record["size"]).encode(), mode)
+    if state is None or record["kind"] == "dir":
+        return FileVersion("dir", b"", int(record["mode"]) & 0o7777)
+    if state.kind == "symlink":
+        return FileVersion("symlink", os.fsencode(state.link or ""), state.mode)
+    if state.content is None:
+        return FileVersion("file", b"", state.mode, CHANGING if state.changing else f"{record['size']} bytes")
+    return FileVersion("file", state.content, state.mode)
 
 
 async def whole_patch(guest: Guest, redactor: Redactor) -> DiffResult:
@@ -273,7 +306,7 @@ async def whole_patch(guest: Guest, redactor: Redactor) -> DiffResult:
 def _masked(version: FileVersion | None, redactor: Redactor) -> FileVersion | None:
     if version is None or version.kind == "dir":
         return version
-    return FileVersion(version.kind, redactor.data(version.content), version.mode)
+    return replace(version, content=redactor.data(version.content))
 
 
 async def diff(guest: Guest, workspace_id: str, path: str | None, *, summary: bool, max_bytes: int) -> models.Diff:

@@ -12,9 +12,9 @@ from pyro_mcp.guest.client import Guest
 from pyro_mcp.patches.diff import DiffEntry, FileVersion, render
 from pyro_mcp.patches.edit import Edit, apply_edits
 from pyro_mcp.patches.plan import Change, FileState
+from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.workspaces.changes import carry_out, read_states, until_nobody_was_faster
 from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.paths import show, workspace_path
 
 MAX_LINKS = 40
 """As many as the kernel follows (MAXSYMLINKS in include/linux/namei.h)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,10 +17,10 @@ from typing import Any
 
 from pyro_mcp.errors import GuestUnreachable, PyroError
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.guest_environment import environment, files
-from pyro_mcp.network.intercept import Substitution
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
@@ -124,6 +125,15 @@ def _interception(secrets: Secrets) -> Interception | None:
     )
 
 
+_PUBLIC_NAME = re.compile(
+    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|test|invalid|onion)$)"
+    r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+(?:[a-z][a-z0-9-]*[a-z0-9])",
+    re.I,
+)
+
+
 def _how_to_allow(workspace: Workspace, host: str) -> str:
+    if not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
+        return ""  # an address, or a name of this network: its advice would open another thing than a domain
     name = workspace.row.name or workspace.id
     return f"pyro workspace update {shlex.quote(name)} --allow-domain {shlex.quote(host)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -15,7 +16,28 @@ from pyro_mcp.workspaces.workspace import Workspace
 log = logging.getLogger(__name__)
 NOTICE_SECONDS = 300.0
 """An expiry is announced so long ahead in the history, or at half of the time where that is shorter."""
+
+
+def _steady() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 Delete = Callable[[Workspace, str], Awaitable[None]]
+
+
+class Clock:
+    """The time, as far as both of this computer's clocks agree that it has passed.
+
+    A clock that is set must end no workspace: set forward, the steady one says how long it really was; set back, the
+    activity that is written down from then on is in its time.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = _steady) -> None:
+        self._wall, self._steady = wall, steady
+        self._ahead = wall() - steady()
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(min(self._wall(), self._steady() + self._ahead), UTC)
 
 
 class Expiry:
@@ -26,9 +48,10 @@ class Expiry:
     async def run(self) -> None:
         """Delete each workspace when its time is over, until cancelled."""
         announced: set[str] = set()
+        clock = Clock()
         while True:
             self._registry.times_changed.clear()
-            moment = datetime.now(UTC)
+            moment = clock.now()
             soonest: float | None = None
             for workspace in self._registry.all():
                 expiry = workspace.expires_at()

@@ -10,8 +10,8 @@ from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.said import Said
 from pyro_mcp.models import FileContent, FileEntry, FileList, FileWritten
-from pyro_mcp.workspaces.paths import WORKSPACE, show, workspace_path
-from pyro_mcp.workspaces.pattern import Pattern
+from pyro_mcp.paths import WORKSPACE, show, workspace_path
+from pyro_mcp.pattern import Pattern
 
 SCAN_CAP = 16 * 1024 * 1024
 """The largest file that is read whole to find lines in it; larger ones are read by offset."""

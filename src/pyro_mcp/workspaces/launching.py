@@ -37,6 +37,7 @@ async def launch(
     env: dict[str, str] | None = None,
     secret_env: dict[str, str] | None = None,
     stdin: str | None = None,
+    stdin_open: bool = False,
     timeout_seconds: float | None = None,
     kind: Literal["exec", "shell", "service"] = "exec",
     size: tuple[int, int] | None = None,
@@ -53,7 +54,7 @@ async def launch(
             "argv": argv,
             "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",
             "env": variables,
-            "stdin": "none" if stdin is None else "pipe",
+            "stdin": "pipe" if stdin is not None or stdin_open else "none",
             "timeout_ms": 0 if timeout_seconds is None else max(1, int(timeout_seconds * 1000)),
             "label": command.row.handle,
         }
@@ -68,6 +69,8 @@ async def launch(
             occupancy.registry.drop_command(workspace, command)
             raise
         command.follow(guest, stream, occupancy.command_ended)
-    if stdin is not None:
+    if stdin_open:
+        command.open_input()
+    elif stdin is not None:
         command.feed(stream, stdin.encode())
     return command

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pyro_mcp import models
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors import HostError, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
+from pyro_mcp.reserve import Reserve
+from pyro_mcp.seeds.prepared import PreparedSeed
+from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
@@ -24,24 +26,26 @@ from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class PreparedSeed:
-    """A seed in the store: read-only, shared by all workspaces that were filled from it."""
-
-    digest: str
-    tree: Path
-    info: models.SeedInfo
-
-
 class WorkspaceManager:
     """What happens to a workspace as a whole."""
 
-    def __init__(self, registry: Registry, occupancy: Occupancy, fleet: Fleet, vault: Vault, images: Images) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        occupancy: Occupancy,
+        fleet: Fleet,
+        vault: Vault,
+        images: Images,
+        seeds: SeedStore,
+        reserve: Reserve,
+    ) -> None:
         self._registry = registry
         self._occupancy = occupancy
         self._fleet = fleet
         self._vault = vault
         self._images = images
+        self._seeds = seeds
+        self._reserve = reserve
 
     async def create(self, plan: Plan, root: RootTree, seed: Callable[[], Awaitable[PreparedSeed | None]]) -> Workspace:
         """A new workspace; `seed` prepares what fills it, while the machine is being made.
@@ -50,7 +54,7 @@ class WorkspaceManager:
         """
         workspace_id = self._registry.new_id()
         if plan.name is not None:
-            self._registry.claim_name(plan.name, workspace_id)
+            self._registry.claim_name(plan.name, workspace_id, plan.project)
         at = now()
         row = WorkspaceRow(
             id=workspace_id,
@@ -63,6 +67,7 @@ class WorkspaceManager:
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
             mem_mib=plan.mem_mib,
+            disk_gib=plan.disk_gib,
             created_at=at,
             last_activity_at=at,
             ttl_seconds=plan.ttl_seconds,
@@ -70,6 +75,7 @@ class WorkspaceManager:
             one_shot=plan.one_shot,
             lifetime_seconds=plan.lifetime_seconds,
             allow_domains=plan.allow_domains,
+            project=plan.project,
         )
         workspace = self._registry.admit(row)
         workspace.secrets = plan.secrets
@@ -82,11 +88,12 @@ class WorkspaceManager:
                     await self._registry.save(workspace)
                     await asyncio.to_thread(self._vault.write, workspace_id, plan.secrets)
                     machine = asyncio.ensure_future(self._fleet.take(plan.engine, root, plan.vcpu_count, plan.mem_mib))
-                    prepared = await seed()
-                    if prepared is not None:
-                        workspace.row = replace(
-                            workspace.row, seed=prepared.info.model_dump(mode="json"), seed_digest=prepared.digest
-                        )
+                    with self._seeds.used():
+                        prepared = await seed()
+                        if prepared is not None:
+                            workspace.row = replace(
+                                workspace.row, seed=prepared.info.model_dump(mode="json"), seed_digest=prepared.digest
+                            )
                     await self._occupancy.move_in(workspace, await machine, prepared.tree if prepared else None)
                 except BaseException:
                     # Shielded: a caller that goes away in the middle must not leave half a workspace.
@@ -103,7 +110,7 @@ class WorkspaceManager:
         """Write a changed row, with a name that must be free."""
         old = workspace.row.name
         if name is not None and name != old:
-            self._registry.claim_name(name, workspace.id)
+            self._registry.claim_name(name, workspace.id, workspace.row.project)
         try:
             await self._registry.change(
                 workspace,
@@ -115,17 +122,26 @@ class WorkspaceManager:
             )
         except BaseException:
             if name is not None and name != old:
-                self._registry.release_name(name)
+                self._registry.release_name(name, workspace.row.project)
             raise
         if old is not None and old != name:
-            self._registry.release_name(old)
+            self._registry.release_name(old, workspace.row.project)
         self._registry.times_changed.set()
+
+    async def _begin_anew(self, workspace: Workspace) -> None:
+        row = workspace.row
+        machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
+        try:
+            await self._occupancy.move_in(workspace, machine, self._occupancy.seed_of(row))
+        except BaseException:
+            await asyncio.shield(machine.destroy())
+            raise
 
     async def fork(self, parent: Workspace, name: str | None, image: Path, moment: Moment) -> Workspace:
         """A sibling from an image of `parent`. Whatever goes wrong leaves nothing behind."""
         workspace_id = self._registry.new_id()
         if name is not None:
-            self._registry.claim_name(name, workspace_id)
+            self._registry.claim_name(name, workspace_id, parent.row.project)
         at = now()
         row = replace(
             parent.row,
@@ -189,13 +205,17 @@ class WorkspaceManager:
         """A fresh machine at the baseline takes the old one's place, in one write."""
         async with workspace.taken_over("the workspace is being reset"):
             self._registry.get(workspace.id)  # it may have been deleted meanwhile
-            row, suspended = workspace.row, workspace.row.suspended
-            machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
+            self._reserve.give_up_when_low()
+            suspended = workspace.row.suspended
             try:
-                await self._occupancy.move_in(workspace, machine, self._occupancy.seed_of(row))
-            except BaseException:
-                await asyncio.shield(machine.destroy())
-                raise
+                await self._begin_anew(workspace)
+            except (PyroError, OSError):
+                if workspace.machine is None or not self._reserve.low():
+                    raise
+                # There is room for no second machine. The old one is given up anyway: it goes first, then.
+                await self._occupancy.lost(workspace, "it was reset on a full disk; reset it again when there is room")
+                await self._fleet.finish_cleaning()
+                await self._begin_anew(workspace)
             await self._occupancy.end_all(workspace, "the workspace was reset to its baseline")
             await self._occupancy.drop_suspended(workspace, suspended)
 
@@ -208,12 +228,15 @@ class WorkspaceManager:
             if not self._registry.holds(workspace.id):
                 return
             workspace.row = replace(workspace.row, state="deleting")
-            await self._registry.save(workspace)
+            self._reserve.give_up_when_low()
+            with contextlib.suppress(HostError):  # on a full disk its removal makes the room to write that down
+                await self._registry.save(workspace)
             workspace.lose_commands()
             if workspace.machine is not None:
                 await workspace.machine.destroy()
             if not workspace.row.one_shot:
-                await self._registry.remember_departed(DepartedRow(workspace.id, workspace.row.name, now(), cause))
+                with contextlib.suppress(HostError):
+                    await self._registry.remember_departed(DepartedRow(workspace.id, workspace.row.name, now(), cause))
             await self.forget(workspace)
 
     async def _abandon(self, workspace: Workspace, machine: asyncio.Future[Machine] | None) -> None:
@@ -225,8 +248,21 @@ class WorkspaceManager:
     async def forget(self, workspace: Workspace) -> None:
         """Remove every trace of it but its machine."""
         await self._occupancy.forget(workspace)
-        await self._registry.remove(workspace)
+        with contextlib.suppress(HostError):
+            await self._registry.remove(workspace)
         await asyncio.to_thread(self._remove_files, workspace)
+        if self._reserve.low():
+            await self._fleet.finish_cleaning()  # what the machine had taken of the disk is free now
+        await self._registry.remove(workspace)
+        self.tidy_seeds()
+
+    def tidy_seeds(self) -> None:
+        """Remove, behind everybody's back, the seeds that no workspace uses any more."""
+        self._registry.spawn(asyncio.to_thread(self._tidy))
+
+    def _tidy(self) -> None:
+        self._seeds.tidy(self._registry.seeds_in_use)
+        self._reserve.make()
 
     def _remove_files(self, workspace: Workspace) -> None:
         self._vault.remove(workspace.id)

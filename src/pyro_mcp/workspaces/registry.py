@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +16,13 @@ from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
 from pyro_mcp.workspaces.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def sees(scope: str | None, workspace: Workspace) -> bool:
+    """Whether a caller may know of a workspace: a person of all, an MCP server of its own project's."""
+    return scope is None or workspace.row.project == scope
 
 
 class Registry:
@@ -29,20 +37,32 @@ class Registry:
         """Set when a workspace may expire at another time than before."""
         self._isolation = isolation
         self._workspaces: dict[str, Workspace] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[tuple[str | None, str], str] = {}
+        """By project and name."""
+        self._departed_from: dict[str, str | None] = {}
         self._writing = asyncio.Lock()
         self._background: set[asyncio.Task[object]] = set()
 
-    def get(self, reference: str) -> Workspace:
-        """The workspace with this id or name.
+    def get(self, reference: str, scope: str | None = None) -> Workspace:
+        """The workspace with this id or name, within a project where `scope` says so.
 
         Raises:
-            NotFound: there is none; the message lists what there is.
+            NotFound: there is none; the message lists what there is. One of another project is as one that is not.
+            Conflict: several projects have one of this name.
         """
-        found = self._workspaces.get(reference) or self._workspaces.get(self._names.get(reference, ""))
+        found = self._workspaces.get(reference)
+        if found is None or not sees(scope, found):
+            named = [w for w in self.all(scope) if w.row.name == reference]
+            if len(named) > 1:
+                raise Conflict(
+                    f"{len(named)} projects have a workspace {reference!r}: {', '.join(w.id for w in named[:10])}.",
+                    hint="Give the id.",
+                    code="ambiguous_name",
+                )
+            found = named[0] if named else None
         if found is None:
-            known = ", ".join((w.row.name or w.id) for w in list(self._workspaces.values())[:10]) or "none"
-            gone = next((d for d in self.departed if reference in (d.id, d.name)), None)
+            known = ", ".join((w.row.name or w.id) for w in self.all(scope)[:10]) or "none"
+            gone = next((d for d in self.departed if reference in (d.id, d.name) and self._recalls(scope, d)), None)
             if gone is not None:
                 raise NotFound(
                     f"Workspace {reference!r} is gone since {gone.at}: {gone.cause}. There are: {known}.",
@@ -56,8 +76,13 @@ class Registry:
             )
         return found
 
-    def all(self) -> list[Workspace]:
-        return list(self._workspaces.values())
+    def all(self, scope: str | None = None) -> list[Workspace]:
+        """All of them, or those of a project."""
+        return [workspace for workspace in self._workspaces.values() if sees(scope, workspace)]
+
+    def _recalls(self, scope: str | None, departed: DepartedRow) -> bool:
+        """Whether a project may hear of one that is gone: known while this daemon lives."""
+        return scope is None or self._departed_from.get(departed.id) == scope
 
     def machines(self) -> list[Machine]:
         """The machines of all workspaces."""
@@ -91,7 +116,12 @@ class Registry:
         """Do it without anybody waiting; `close` does."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("in the background: %s: %s", type(error).__name__, error)
 
     def note(
         self,
@@ -124,14 +154,14 @@ class Registry:
 
     # -- coming and going
 
-    def claim_name(self, name: str, workspace_id: str) -> None:
-        if name in self._names or name in self._workspaces:
+    def claim_name(self, name: str, workspace_id: str, project: str | None = None) -> None:
+        if (project, name) in self._names or name in self._workspaces:
             raise Conflict(
                 f"Another workspace is named {name!r}; names are unique.",
                 hint="Choose another name, or delete that workspace.",
                 code="name_in_use",
             )
-        self._names[name] = workspace_id
+        self._names[project, name] = workspace_id
 
     def new_id(self) -> str:
         while True:
@@ -147,25 +177,28 @@ class Registry:
     def adopt(self, row: WorkspaceRow) -> Workspace:
         """A workspace that an earlier daemon wrote down."""
         if row.name is not None:
-            self._names[row.name] = row.id
+            self._names[row.project, row.name] = row.id
         return self.admit(row)
 
     def holds(self, workspace_id: str) -> bool:
         return workspace_id in self._workspaces
 
-    def release_name(self, name: str) -> None:
-        self._names.pop(name, None)
+    def release_name(self, name: str, project: str | None = None) -> None:
+        self._names.pop((project, name), None)
 
     async def remove(self, workspace: Workspace) -> None:
         """Take it out. Nothing writes its row again; whoever takes its name now writes after the removal."""
         self._workspaces.pop(workspace.id, None)
-        if workspace.row.name is not None and self._names.get(workspace.row.name) == workspace.id:
-            del self._names[workspace.row.name]
+        key = (workspace.row.project, workspace.row.name or "")
+        if self._names.get(key) == workspace.id:
+            del self._names[key]
         await self.store.remove_workspace(workspace.id)
         workspace.notify_event()
 
     async def remember_departed(self, departed: DepartedRow) -> None:
         self.departed.insert(0, departed)
+        if departed.id in self._workspaces:
+            self._departed_from[departed.id] = self._workspaces[departed.id].row.project
         await self.store.remember_departed(departed)
 
     # -- commands

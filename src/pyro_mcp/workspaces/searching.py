@@ -6,10 +6,10 @@ from typing import Any
 
 from pyro_mcp.errors import GuestError, InvalidInput
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.models import SearchResult
-from pyro_mcp.workspaces.paths import workspace_path
-from pyro_mcp.workspaces.pattern import Pattern
-from pyro_mcp.workspaces.redaction import Redactor
+from pyro_mcp.paths import workspace_path
+from pyro_mcp.pattern import Pattern
 
 SEPARATOR = "--"
 """Between groups of lines that do not follow one another, as grep prints it."""

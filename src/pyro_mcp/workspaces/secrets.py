@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import InvalidInput, NotFound
-from pyro_mcp.network.intercept import Substitution
+from pyro_mcp.masking.redaction import Redactor
+from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.policy import Refused, normalised
-from pyro_mcp.workspaces.redaction import Redactor
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 """A shell variable's name, at most 64 (CONTRACT, "Names, defaults and bounds")."""

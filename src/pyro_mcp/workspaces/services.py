@@ -22,10 +22,10 @@ from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.network.published import Listener, Publication, parse
+from pyro_mcp.paths import workspace_path
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import ServiceRow, now
-from pyro_mcp.workspaces.paths import workspace_path
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -122,7 +122,7 @@ class Services:
     def record(self, workspace: Workspace, row: ServiceRow) -> models.Service:
         command = workspace.commands[row.handle]
         state = self.state(workspace, row)
-        failure = row.failure or row.cause or ""
+        failure = row.failure or row.cause or ("" if command.running or row.stopped else command.row.cause)
         if state == "failed" and not failure:
             failure = f"ended with status {command.row.exit_code} before it was ready"
         return models.Service(

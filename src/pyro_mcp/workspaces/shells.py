@@ -9,9 +9,9 @@ import time
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound
+from pyro_mcp.pattern import Pattern
 from pyro_mcp.processes.command import BEGIN_SECONDS, Command
 from pyro_mcp.processes.screen import Screen
-from pyro_mcp.workspaces.pattern import Pattern
 from pyro_mcp.workspaces.workspace import Workspace
 
 ROWS, COLS = 30, 120

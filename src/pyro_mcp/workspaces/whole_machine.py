@@ -219,7 +219,7 @@ class WholeMachine:
     def _names(self, parent: Workspace, count: int) -> list[str]:
         """The parent's name with the first free numbers behind it."""
         base = re.sub(r"-\d+$", "", parent.row.name or parent.id)[:58]
-        taken = {workspace.row.name for workspace in self._registry.all()}
+        taken = {w.row.name for w in self._registry.all() if w.row.project == parent.row.project}
         names: list[str] = []
         number = 0
         while len(names) < count:

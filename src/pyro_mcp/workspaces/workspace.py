@@ -14,12 +14,12 @@ from pyro_mcp import models
 from pyro_mcp.errors import Conflict, MachineLost, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.machines.protocol import Machine
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.network.published import Listener
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.workspaces.locks import SharedLock
-from pyro_mcp.workspaces.redaction import Redactor
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
 
@@ -175,6 +175,7 @@ class Workspace:
             network_policy=row.network_policy,
             vcpu_count=row.vcpu_count,
             mem_mib=row.mem_mib,
+            disk_gib=row.disk_gib,
             labels=row.labels,
             created_at=row.created_at,
             last_activity_at=row.last_activity_at,

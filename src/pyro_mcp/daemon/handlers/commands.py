@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
@@ -16,6 +17,10 @@ from pyro_mcp.workspaces.workspace import Workspace
 
 ONE_SHOT_TTL_SECONDS = 600
 """How long the result of a run that outlived its call can be asked for (CONTRACT, defaults)."""
+
+
+FEED_SECONDS = 30.0
+"""How long a piece of input may wait for the command to read what it got before."""
 
 
 class CommandHandlers:
@@ -32,6 +37,7 @@ class CommandHandlers:
         env: dict[str, str] | None,
         secret_env: dict[str, str] | None,
         stdin: str | None,
+        stdin_open: bool,
         timeout_seconds: float,
         wait_seconds: float,
         max_output_bytes: int,
@@ -46,6 +52,7 @@ class CommandHandlers:
                     env=env,
                     secret_env=secret_env,
                     stdin=stdin,
+                    stdin_open=stdin_open,
                     timeout_seconds=timeout_seconds,
                 )
             )
@@ -53,6 +60,17 @@ class CommandHandlers:
         await call.started(started.row.handle, workspace.id)
         await wait_and_pass_on(call, started, wait_seconds)
         return started.result(workspace.id, max_output_bytes)
+
+    async def feed_workspace_exec(
+        self, call: Call, *, workspace: Workspace, handle: str, data: str, end: bool
+    ) -> models.CommandRecord:
+        try:
+            piece = base64.b64decode(data, validate=True)
+        except ValueError:
+            raise InvalidInput("`data` is not base64.", hint="Encode the bytes.", code="invalid_arguments") from None
+        command = workspace.command(handle)
+        await command.offer(piece, end, FEED_SECONDS)
+        return command.record()
 
     async def cancel_workspace_exec(self, call: Call, *, workspace: Workspace, handle: str) -> models.CommandRecord:
         command = workspace.command(handle)
@@ -94,6 +112,7 @@ class CommandHandlers:
             handle=handle,
             status=command.row.status,
             exit_code=command.row.exit_code,
+            cause=command.row.cause,
             output=text,
             offset=begin,
             next_offset=end,
@@ -111,6 +130,7 @@ class CommandHandlers:
         handle: str | None,
         env: dict[str, str] | None,
         stdin: str | None,
+        stdin_open: bool,
         network_policy: str,
         vcpu_count: int,
         mem_mib: int,
@@ -122,7 +142,7 @@ class CommandHandlers:
         if (command is None) == (handle is None):
             raise InvalidInput("run takes a command, or the handle of an earlier run.", hint="Give one of the two.")
         if handle is not None:
-            workspace, running = self._one_shot(handle)
+            workspace, running = self._one_shot(handle, call.scope)
         else:
             assert command is not None
             argv = argv_of(command)
@@ -137,6 +157,7 @@ class CommandHandlers:
                 mem_mib=mem_mib,
                 ttl_seconds=ONE_SHOT_TTL_SECONDS,
                 one_shot=True,
+                project=call.scope,
             )
             workspace = await manager.create(plan, root, _no_seed)
             try:
@@ -147,6 +168,7 @@ class CommandHandlers:
                     cwd="/workspace",
                     env=env,
                     stdin=stdin,
+                    stdin_open=stdin_open,
                     timeout_seconds=timeout_seconds,
                 )
             except BaseException:
@@ -172,8 +194,8 @@ class CommandHandlers:
             workspace_kept=running.running,
         )
 
-    def _one_shot(self, handle: str) -> tuple[Workspace, Command]:
-        for workspace in self._context.registry.all():
+    def _one_shot(self, handle: str, scope: str | None) -> tuple[Workspace, Command]:
+        for workspace in self._context.registry.all(scope):
             if workspace.row.one_shot and handle in workspace.commands:
                 return workspace, workspace.commands[handle]
         raise NotFound(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from pyro_mcp.daemon.call import Call
+from pyro_mcp.pattern import Pattern
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import STDOUT
-from pyro_mcp.workspaces.pattern import Pattern
 
 STREAM_CHUNK = 64 * 1024
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import files, transfer
+from pyro_mcp.workspaces import exporting, files
 from pyro_mcp.workspaces.workspace import Workspace
 
 T = TypeVar("T")
@@ -24,6 +23,7 @@ async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
 class MachineHandlers:
     def __init__(self, context: Context) -> None:
         self._machines = context.machines
+        self._context = context
 
     async def create_snapshot(self, call: Call, *, workspace: Workspace, name: str) -> models.Snapshot:
         return await _to_the_end(self._machines.snapshot(workspace, name))
@@ -76,7 +76,7 @@ class MachineHandlers:
     async def export_workspace_disk(
         self, call: Call, *, workspace: Workspace, path: str, output: str, overwrite: bool
     ) -> models.Exported:
+        to = self._context.destination(workspace, output, overwrite)
         return await self._machines.offline(
-            workspace,
-            lambda guest: transfer.export_path(guest, workspace.id, path, Path(output), overwrite, workspace.redactor),
+            workspace, lambda guest: exporting.export_path(guest, workspace.id, path, to, workspace.redactor)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.landing.land import is_dot_git, land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
-from pyro_mcp.workspaces import changes, transfer
-from pyro_mcp.workspaces.archives import Progress
+from pyro_mcp.paths import show
+from pyro_mcp.seeds import sources
+from pyro_mcp.seeds.archives import Progress
+from pyro_mcp.seeds.prepared import PreparedSeed
+from pyro_mcp.workspaces import changes, exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
-from pyro_mcp.workspaces.manager import PreparedSeed
-from pyro_mcp.workspaces.paths import show
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
 from pyro_mcp.workspaces.workspace import Workspace
@@ -43,6 +46,7 @@ class WorkspaceHandlers:
         network_policy: str,
         vcpu_count: int,
         mem_mib: int,
+        disk_gib: int,
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
@@ -66,35 +70,44 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
+        engine = await context.engines.choose(call, engine)
+        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+            raise InvalidInput(
+                f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
+                hint="Leave disk_gib out, or create it with engine gvisor.",
+                code="disk_size",
+            )
         plan = Plan(
             environment=environment,
-            engine=await context.engines.choose(call, engine),
+            engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
+            disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
             allow_domains=checked_domains(allow_domains or []),
             secrets=kept,
+            project=call.scope if call.scope is not None else _project_of(seed_path),
         )
         source = None
         if seed_path is not None:
-            source = await asyncio.to_thread(transfer.scan_source, seed_path, include_ignored)
+            source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         root = await context.environments.require(call, environment)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
                 return None
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
-            return await asyncio.to_thread(transfer.prepare_seed, context.seeds, source, seed_progress(call))
+            return await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
 
         return (await context.manager.create(plan, root, seed)).record()
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
-        found = [w for w in self._context.registry.all() if wanted <= w.row.labels.items()]
+        found = [w for w in self._context.registry.all(call.scope) if wanted <= w.row.labels.items()]
         found.sort(key=lambda w: (w.row.last_activity_at, w.row.created_at, w.id), reverse=True)
         return models.WorkspaceList(workspaces=[workspace.record() for workspace in found])
 
@@ -192,23 +205,35 @@ class WorkspaceHandlers:
     async def push_workspace_sync(
         self, call: Call, *, workspace: Workspace, path: str, dest: str, include_ignored: bool
     ) -> models.Synced:
-        source = await asyncio.to_thread(transfer.scan_push, path, include_ignored)
+        source = await asyncio.to_thread(sources.scan_push, path, include_ignored)
         async with workspace.lock.shared():
             await call.progress(f"copying {source.files} files")
-            progress = seed_progress(call)
-            return await transfer.push(self._context.seeds, workspace.guest, workspace.id, source, dest, progress)
+            progress, seeds = seed_progress(call), self._context.seeds
+            try:
+                with seeds.used():
+                    return await transfer.push(seeds, workspace.guest, workspace.id, source, dest, progress)
+            finally:
+                self._context.manager.tidy_seeds()
 
     async def export_workspace(
-        self, call: Call, *, workspace: Workspace, path: str | None, output: str, patch: bool, overwrite: bool
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str | None,
+        output: str,
+        patch: bool,
+        overwrite: bool,
+        include_git: bool,
     ) -> models.Exported:
         if patch == (path is not None):
             raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
-        target = Path(output)
+        to = self._context.destination(workspace, output, overwrite)
         async with workspace.lock.shared():
             if path is None:
-                return await transfer.export_patch(workspace.guest, workspace.id, target, overwrite, workspace.redactor)
-            return await transfer.export_path(
-                workspace.guest, workspace.id, path, target, overwrite, workspace.redactor
+                return await exporting.export_patch(workspace.guest, workspace.id, to, workspace.redactor)
+            return await exporting.export_path(
+                workspace.guest, workspace.id, path, to, workspace.redactor, include_git=include_git
             )
 
     async def land_workspace(
@@ -248,6 +273,11 @@ class WorkspaceHandlers:
             repository=str(place),
             **{name: value for name, value in asdict(landed).items() if name != "plain"},
         )
+
+
+def _project_of(seed_path: str | None) -> str | None:
+    """The project that a person means who seeds a workspace from a folder."""
+    return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 
 def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:

@@ -21,7 +21,7 @@ from pyro_mcp.machines.firecracker import erofs
 from pyro_mcp.machines.firecracker.erofs import copy_range
 from pyro_mcp.machines.protocol import RootTree
 
-DISK_BYTES = 16 * 1024**3
+DISK_BYTES = 20 * 1024**3
 """What a machine may write; the file is sparse, so only what was written takes room."""
 PLACEHOLDER_BYTES = 4096
 """The seed's drive before there is a seed (agent/boot.go knows the size)."""
@@ -50,8 +50,13 @@ def _mke2fs(*arguments: str) -> None:
 
 
 def _made(target: Path, make: Callable[[Path], None]) -> Path:
-    """`target`, made whole by `make` unless it is there, just as it was made."""
+    """`target`, made whole by `make` unless it is there, just as it was made.
+
+    One of an earlier pyro, which took no note, gets it now.
+    """
     note = f".{target.name}.{wholeness.SEAL}"
+    if target.exists() and not (target.parent / note).exists():
+        wholeness.seal(target.parent, [target.name], hashed=False, note=note)
     if not target.exists() or wholeness.broken(target.parent, note) is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, cast
 import zstandard
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.paths import check_parts, show
+from pyro_mcp.paths import check_parts, show
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = 1_000_000
@@ -35,6 +35,8 @@ MAX_LINK_BYTES = 4095
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
+_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError)
+"""What tarfile raises of numbers that are none, such as those of a sparse file's map."""
 _HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
 
 
@@ -72,7 +74,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
             while stream.read(1024 * 1024):
                 pass  # To the end, so that the checksum of the compression is looked at.
             return found
-    except (tarfile.TarError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error, EOFError, *_MADE_UP) as error:
         raise _bad(archive.name, f"is damaged, cut off or no such archive ({error or type(error).__name__})") from error
 
 
@@ -224,9 +226,22 @@ class _Extraction:
         source = self.tar.extractfile(member)
         assert source is not None
         with source, open(target, "xb") as out:
-            shutil.copyfileobj(source, out, 256 * 1024)
+            if member.issparse():
+                _copy_with_holes(source, out)
+            else:
+                shutil.copyfileobj(source, out, 256 * 1024)
             if out.tell() != member.size:
                 raise tarfile.ReadError(f"{member.name} ends early")
+
+
+def _copy_with_holes(source: IO[bytes], out: IO[bytes]) -> None:
+    """A small archive may say that it holds gigabytes of nothing: that must not take their place on the disk."""
+    while data := source.read(256 * 1024):
+        if data.count(0) == len(data):
+            out.seek(len(data), os.SEEK_CUR)
+        else:
+            out.write(data)
+    out.truncate()
 
 
 def _mtime_ns(member: tarfile.TarInfo) -> int:

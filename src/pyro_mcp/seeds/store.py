@@ -20,6 +20,7 @@ import re
 import secrets
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ from typing import Any
 
 from pyro_mcp import wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.workspaces.archives import Progress, extract
-from pyro_mcp.workspaces.paths import show
-from pyro_mcp.workspaces.seeding import Entry, SeedPlan, restat, scan
+from pyro_mcp.paths import show
+from pyro_mcp.seeds.archives import Progress, extract
+from pyro_mcp.seeds.scan import Entry, SeedPlan, restat, scan
 
 log = logging.getLogger(__name__)
 _DAMAGED = ".damaged-"
@@ -70,6 +71,8 @@ class SeedStore:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
         self._salt = f"pyro seed 1 {boot} "
+        self._users = 0
+        self._turn = threading.Lock()
         names = (path.name for path in root.glob(f"*{_DAMAGED}*"))
         self._damaged = {name.partition(_DAMAGED)[0] for name in names}
 
@@ -138,6 +141,22 @@ class SeedStore:
         with contextlib.suppress(OSError):
             (self.root / digest).rename(self.root / f"{digest}{_DAMAGED}{secrets.token_hex(4)}")
         return None
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Meanwhile `tidy` removes nothing: a seed is about to be named by who makes a workspace, or copied from."""
+        with self._turn:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._users -= 1
+
+    def tidy(self, in_use: Callable[[], set[str]]) -> list[str]:
+        """Remove what nobody uses any more, unless somebody is about to; the digests removed. Blocks."""
+        with self._turn:
+            return [] if self._users else self.prune(in_use())
 
     def prune(self, in_use: set[str]) -> list[str]:
         """Remove every seed whose digest is not in `in_use`; the digests removed."""

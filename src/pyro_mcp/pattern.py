@@ -11,7 +11,7 @@ import time
 import regex
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
 
 SEARCH_SECONDS = 10.0
 """For all that one call searches: half a million lines take a second with an ordinary pattern."""

@@ -6,66 +6,29 @@ program that wants to can always spell a value in a way that nobody recognises.
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote
 
 from pyro_mcp import models
+from pyro_mcp.masking.spellings import Places, Spelling, spellings
 
-SHORTEST = 4
-"""No shorter text is ever masked: it stands everywhere by chance."""
-LINE_LENGTH = 8
-"""Lines of a value of several lines that are at least this long are masked by themselves, too."""
 TELLING = 8
-"""So many bytes of a value, or a quarter of a shorter one, may be shown when it comes in pieces; the rest is masked."""
-
-
-def _forms(value: str) -> set[bytes]:
-    """How a value is usually written: as it is, line by line, in JSON, in a URL, in base64."""
-    raw = value.encode("utf-8", "surrogateescape")
-    forms = {raw, raw.strip()}
-    for safe in ("", "/"):
-        quoted = quote(raw, safe=safe)
-        forms |= {quoted.encode(), re.sub("%..", lambda found: found[0].lower(), quoted).encode()}
-    forms |= {json.dumps(value, ensure_ascii=plain)[1:-1].encode("utf-8", "surrogateescape") for plain in (True, False)}
-    for spelled in {raw, raw.strip(), raw + b"\n"}:
-        forms |= _base64_forms(spelled)
-    if b"\n" in raw:
-        forms |= {line.strip() for line in raw.split(b"\n") if len(line.strip()) >= LINE_LENGTH}
-    return {form for form in forms if len(form) >= SHORTEST}
-
-
-def _base64_forms(raw: bytes) -> set[bytes]:
-    """By itself, on lines of 76 and of 64 characters, and as a part of a longer text, as in `user:token`."""
-    whole = base64.b64encode(raw)
-    forms = {whole, whole.rstrip(b"=")}
-    for width in (76, 64):
-        if len(whole) > width:
-            lines = [whole[at : at + width] for at in range(0, len(whole), width)]
-            forms |= {line for line in lines if len(line) >= LINE_LENGTH}
-    if len(raw) >= LINE_LENGTH:
-        for before in range(3):
-            # Only the characters that this value alone decides.
-            encoded = base64.b64encode(b"\0" * before + raw)
-            forms.add(encoded[(before * 8 + 5) // 6 : (before + len(raw)) * 8 // 6])
-    return forms | {form.translate(bytes.maketrans(b"+/", b"-_")) for form in forms}
+"""So many bytes of a value, or a quarter of a shorter one, may be shown where one is cut off; more is masked."""
+RELEASED = 1
+"""Bytes that may be the beginning of a value and are let go all the same, where somebody waits for them."""
 
 
 class Redactor:
     """Knows the values of one workspace."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        found: set[bytes] = set()
-        for value in values:
-            found |= _forms(value)
-        self.forms = sorted(found, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(re.escape(form) for form in self.forms)) if self.forms else None
+        found = {spelling.places: spelling for value in values for spelling in spellings(value)}
+        self.forms = sorted(found.values(), key=lambda form: form.shortest, reverse=True)
+        self._places = Places(self.forms)
+        self._backward = Places([form.reversed() for form in self.forms])
 
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return bool(self.forms)
 
     def data(self, data: bytes) -> bytes:
         """The bytes with every value masked, also where values overlap; as long as before."""
@@ -74,17 +37,14 @@ class Redactor:
 
     def mark(self, data: bytes, masked: bytearray) -> bool:
         """Put stars into `masked` where `data` has values; whether there were any."""
-        match = self._pattern.search(data) if self._pattern is not None else None
-        if match is None or self._pattern is None:
-            return False
-        while match is not None:
-            # The longest form that begins here; the next one may begin inside of it.
-            masked[match.start() : match.end()] = b"*" * len(match.group())
-            match = self._pattern.search(data, match.start() + 1)
-        return True
+        any_found = False
+        for begin, end in self._places.each(data):
+            masked[begin:end] = b"*" * (end - begin)
+            any_found = True
+        return any_found
 
     def text(self, text: str) -> str:
-        if self._pattern is None:
+        if not self.forms:
             return text
         raw = text.encode("utf-8", "surrogateescape")
         masked = self.data(raw)
@@ -95,9 +55,7 @@ class Redactor:
         masked = bytearray(self.text(text).encode("utf-8", "surrogateescape"))
         end = self.telling(bytes(masked))
         masked[len(masked) - end :] = b"*" * end
-        reversed_head = bytes(masked[: len(self.forms[0]) if self.forms else 0][::-1])
-        found = ((overlap(reversed_head, form[::-1]), len(form)) for form in self.forms)
-        begin = max((size for size, whole in found if size > min(TELLING, whole // 4)), default=0)
+        begin = self._backward.begun(bytes(masked[::-1]), _telling)
         masked[:begin] = b"*" * begin
         return masked.decode("utf-8", "surrogateescape")
 
@@ -136,31 +94,23 @@ class Redactor:
         return value
 
     def held(self, data: bytes) -> int:
-        """How many bytes at the end of `data` may be the beginning of a value."""
-        return max((overlap(data, form) for form in self.forms), default=0)
+        """How many bytes at the end of `data` may be the beginning of a value, all of it excluded."""
+        return self._places.begun(data)
 
     def telling(self, data: bytes) -> int:
         """As `held`, of values of which the end of `data` would tell too much."""
-        found = ((overlap(data, form), len(form)) for form in self.forms)
-        return max((size for size, whole in found if size > min(TELLING, whole // 4)), default=0)
+        return self._places.begun(data, _telling)
 
 
-def overlap(data: bytes, form: bytes) -> int:
-    """How many bytes at the end of `data` may be the beginning of `form`, all of it excluded."""
-    first = form[:1]
-    position = data.find(first, max(0, len(data) - len(form) + 1))
-    while position >= 0:
-        if form.startswith(data[position:]):
-            return len(data) - position
-        position = data.find(first, position + 1)
-    return 0
+def _telling(form: Spelling) -> int:
+    return min(TELLING, form.shortest // 4)
 
 
 class StreamRedactor:
     """Masks values in a stream, also where one was cut in two.
 
-    The end of what has come is held back while it may be the beginning of a value. When it cannot be held any longer,
-    `flush` gives it, masked if it tells much of a value; what follows is still recognised as the value's rest.
+    The end of what has come is held back while it may be the beginning of a value, for as long as nothing decides it.
+    Where it cannot wait, `flush` gives it with stars, and what follows is still recognised as the value's rest.
     """
 
     def __init__(self, redactor: Redactor) -> None:
@@ -172,7 +122,12 @@ class StreamRedactor:
     @property
     def pending(self) -> bool:
         """Something is held back."""
-        return len(self._raw) > self._given
+        return self.holding > 0
+
+    @property
+    def holding(self) -> int:
+        """How many bytes are held back."""
+        return len(self._raw) - self._given
 
     def feed(self, data: bytes) -> bytes:
         """What can be said now; a possible beginning of a value is held back."""
@@ -188,18 +143,29 @@ class StreamRedactor:
         return out
 
     def flush(self) -> bytes:
-        """What was held back and cannot wait: the beginning of a value may be shown, but not much of it."""
+        """What was held back and cannot wait: stars, for nobody knows yet what it is."""
+        return self._give(self._redactor.held(self._raw))
+
+    def release(self) -> bytes:
+        """What is held, where somebody waits for it and it is too little to tell anything; nothing otherwise."""
+        return self._give(0) if len(self._raw) <= RELEASED else b""
+
+    def _give(self, starred: int) -> bytes:
         masked = bytearray(self._masked)
-        telling = self._redactor.telling(self._raw)
-        if telling:
-            masked[len(masked) - telling :] = b"*" * telling
+        masked[len(masked) - starred :] = b"*" * starred
         out = bytes(masked[self._given :])
         self._given = len(self._raw)
         return out
 
     def end(self) -> bytes:
         """What was held back, after the last byte of the stream: it was no value after all."""
-        out = self._masked[self._given :]
+        out = self._give(0)
         self._raw = self._masked = b""
         self._given = 0
+        return out
+
+    def cut_off(self) -> bytes:
+        """As `end`, of a stream that something else may go on with: stars if it is much of a value."""
+        out = self._give(self._redactor.telling(self._raw))
+        self.end()
         return out

@@ -2,7 +2,7 @@
 
 A directory gives all that is in it. A git work tree gives what is tracked or untracked and not ignored,
 with its `.git`, so that log, blame and diff work inside. Symbolic links are listed as they are, never
-followed. Archives are looked into only when they are unpacked (`seed_store`).
+followed. Archives are looked into only when they are unpacked (`seeds.store`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.archives import SUFFIXES, is_archive_name
-from pyro_mcp.workspaces.paths import show
+from pyro_mcp.paths import show
+from pyro_mcp.seeds.archives import SUFFIXES, is_archive_name
 
 _GIT_SECONDS = 60
 _KINDS = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}

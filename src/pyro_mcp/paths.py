@@ -1,7 +1,7 @@
 """The one rule for names inside a workspace: below /workspace, no `..`, nothing the kernel would refuse.
 
 The check is textual. Whoever opens the path must also refuse to walk through symbolic links; the guest
-agent and `seed_store` do that with directory descriptors, `patches.plan` by looking at the parents.
+agent and `seeds.store` do that with directory descriptors, `patches.plan` by looking at the parents.
 """
 
 from __future__ import annotations

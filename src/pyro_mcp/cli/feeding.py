@@ -1,0 +1,65 @@
+"""Passes this program's standard input on to a command in a workspace, as it comes, in pieces."""
+
+from __future__ import annotations
+
+import base64
+import os
+import select
+import stat
+import threading
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.operations import REGISTRY
+from pyro_mcp.sdk import Pyro
+
+PIECE = 64 * 1024
+ALIVE_SECONDS = 20.0
+"""How often a word is said while nothing comes: an input about which nothing is said ends (`feed_workspace_exec`)."""
+
+
+def is_given(descriptor: int) -> bool:
+    """Whether standard input is something to pass on: a pipe, a socket or a file; no terminal, /dev/null or nothing."""
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
+
+
+class Feeder(threading.Thread):
+    """Reads standard input until its end and hands each piece over. Ends with the program."""
+
+    def __init__(self, pyro: Pyro, workspace: str, handle: str) -> None:
+        super().__init__(daemon=True, name="stdin")
+        self._pyro = pyro
+        self._place = {"workspace": workspace, "handle": handle}
+
+    def run(self) -> None:
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        try:
+            while True:
+                data = b""
+                if poll.poll(ALIVE_SECONDS * 1000):
+                    data = os.read(0, PIECE)
+                    if not data:
+                        self._offer(b"", end=True)
+                        return
+                self._offer(data, end=False)
+        except OSError:
+            return
+
+    def _offer(self, data: bytes, *, end: bool) -> None:
+        """Hand a piece over, however long the command takes to read what it got before.
+
+        Raises:
+            BrokenPipeError: the command has ended, or reads no more.
+        """
+        arguments = {**self._place, "data": base64.b64encode(data).decode(), "end": end}
+        while True:
+            try:
+                self._pyro.call(REGISTRY["feed_workspace_exec"], arguments)
+                return
+            except PyroError as error:
+                if error.code != "input_full":
+                    raise BrokenPipeError from None

@@ -1,0 +1,50 @@
+"""Which files of this machine belong to a project that the user works in: git tracks them. Blocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+GIT_SECONDS = 30
+_SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.untrackedCache=false", "gc.auto=0")
+"""The work tree may itself have come out of a workspace: git reads its index and runs nothing of it."""
+
+
+def work_tree_of(path: Path) -> Path | None:
+    """The git work tree that a path is in, by its `.git`; None where there is none."""
+    for place in (path, *path.parents):
+        if os.path.lexists(place / ".git"):
+            return place
+    return None
+
+
+def tracked(target: Path, below: list[str]) -> set[str]:
+    """Those of the paths `below` the target (`""` is itself) that git tracks. All of them where git cannot say."""
+    top = work_tree_of(target.parent)
+    if top is None:
+        return set()
+    git = shutil.which("git")
+    names = {os.path.relpath(os.path.join(target, name) if name else target, top): name for name in below}
+    if git is None:
+        return set(below)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    command = [git, *(word for setting in _SAFE for word in ("-c", setting)), "ls-files", "-z", "--cached"]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=top,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return set(below)
+    if done.returncode:
+        return set(below)
+    found = {os.fsdecode(name) for name in done.stdout.split(b"\0") if name}
+    return {name for path, name in names.items() if path in found}

@@ -1,0 +1,97 @@
+"""What this machine itself refuses, in words: a full disk, a read-only one, no descriptors left.
+
+Such a failure is nobody's defect. It can come out of any operation, so it is told apart in one place.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+
+from pyro_mcp.errors import HostError, PyroError
+
+FREE = (
+    "Free some space: delete workspaces or snapshots that are not needed, or run `pyro env prune`; these and reset "
+    "work on a full disk, too."
+)
+
+
+def of_this_machine(error: BaseException, state: Path) -> PyroError | None:
+    """The error to answer with, when what failed was this machine; None when it was something else."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        found = _of(cause, state)
+        if found is not None:
+            return found
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _of(error: BaseException, state: Path) -> PyroError | None:
+    if isinstance(error, sqlite3.Error):
+        return _of_database(error, state)
+    if not isinstance(error, OSError):
+        return None
+    where = str(error.filename) if isinstance(error.filename, str) else str(state)
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return disk_full(where)
+        case errno.EROFS:
+            return read_only(where)
+        case errno.EMFILE | errno.ENFILE:
+            return HostError(
+                "This machine gives the daemon no more file descriptors; nothing was changed.",
+                hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
+                "`pyro daemon stop` and call again; machines live on.",
+                code="out_of_descriptors",
+            )
+        case errno.ENOMEM:
+            return HostError(
+                "This machine has no memory left for the call.",
+                hint="End or delete workspaces that are not needed, then call again.",
+                code="out_of_memory",
+            )
+        case errno.EACCES | errno.EPERM if str(where).startswith(str(state)):
+            return HostError(
+                f"{where} may not be written by this user; nothing was changed.",
+                hint="Give the directory back to this user, then call again.",
+                code="state_not_writable",
+            )
+    return None
+
+
+def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    said = str(error)
+    if name == "SQLITE_FULL" or "full" in said:
+        return disk_full(str(state))
+    if name.startswith("SQLITE_READONLY") or "readonly" in said:
+        return read_only(str(state))
+    if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+        return HostError(
+            f"The database in {state} cannot be read or written: {said}.",
+            hint="See that the disk has room and the directory can be written, then call again; machines live on.",
+            code="database_unreachable",
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return HostError(
+            f"The database in {state} is damaged: {said}.",
+            hint="Move pyro.sqlite3 aside to begin anew; what is in the machines of the old one is then not reachable.",
+            code="database_damaged",
+        )
+    return None
+
+
+def disk_full(where: str) -> HostError:
+    return HostError(f"The disk that holds {where} is full.", hint=FREE, code="disk_full")
+
+
+def read_only(where: str) -> HostError:
+    return HostError(
+        f"{where} is on a read-only file system; nothing was changed.",
+        hint="Make it writable again, or give pyro a place elsewhere with PYRO_HOME. Machines live on.",
+        code="state_read_only",
+    )

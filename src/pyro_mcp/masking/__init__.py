@@ -1,0 +1,1 @@
+"""What must not show a secret goes through here: streams by one door, whole records by the other."""

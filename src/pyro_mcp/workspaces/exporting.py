@@ -1,0 +1,233 @@
+"""Trees and files out of a guest.
+
+What comes out of a guest is hostile: it is unpacked by the rules of `archives` into a directory of its own, freed of
+secrets and of what would run programs here (`exports.repositories`), and only then put in place (`exports.place`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyro_mcp import models
+from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.exports import place as placing
+from pyro_mcp.exports import project
+from pyro_mcp.exports.backups import STAGING, Backups
+from pyro_mcp.exports.repositories import LeftOut, TooDeep, disarm, is_bare, leave_out
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.masking.redaction import Redactor, StreamRedactor
+from pyro_mcp.paths import show, workspace_path
+from pyro_mcp.seeds import archives
+from pyro_mcp.workspaces import changes
+from pyro_mcp.workspaces.files import absolute
+
+PIPE_CHUNK = 1024 * 1024
+NAMED = 100
+"""Names that a result lists."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where an export goes, and what holds there."""
+
+    output: Path
+    overwrite: bool
+    backups: Backups
+    seed_source: str = ""
+    """The folder of this machine that the workspace was seeded from."""
+
+
+@contextlib.asynccontextmanager
+async def _staging(backups: Backups) -> AsyncIterator[Path]:
+    """A private directory of pyro's own; what a killed daemon leaves there, the next one removes."""
+    parent = backups.directory / STAGING
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=parent))
+    try:
+        yield place
+    finally:
+        await asyncio.to_thread(shutil.rmtree, place, True)
+
+
+def _redact(staged: Path, redactor: Redactor) -> None:
+    """Mask secret values in the files of what is exported, in place: a mask is as long as what it hides. Blocks."""
+    for file in [staged] if not staged.is_dir() or staged.is_symlink() else list(staged.rglob("*")):
+        info = file.lstat()
+        if not stat.S_ISREG(info.st_mode):
+            continue
+        mask = StreamRedactor(redactor)
+        file.chmod(stat.S_IMODE(info.st_mode) | 0o600)
+        with file.open("rb") as source, file.open("r+b") as target:
+            while data := source.read(PIPE_CHUNK):
+                target.write(mask.feed(data))  # never ahead of what was read
+                target.flush()
+            target.write(mask.end())
+        file.chmod(stat.S_IMODE(info.st_mode))
+        os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _refuse_secret_names(staged: Path, redactor: Redactor) -> None:
+    """A name or a link's target that holds a secret cannot be masked: something else would be exported.
+
+    Raises:
+        InvalidInput: naming the entry, masked.
+    """
+    for directory, names, files in os.walk(staged):
+        for name in [*names, *files]:
+            path = os.path.join(directory, name)
+            target = os.readlink(path) if os.path.islink(path) else ""
+            for text in (name, target):
+                if redactor.text(text) != text:
+                    shown = redactor.text(os.path.relpath(path, staged))
+                    raise InvalidInput(
+                        f"The name or the target of {show(shown)} holds a secret; nothing was exported.",
+                        hint="Rename it in the workspace, or export something else.",
+                        code="secret_in_name",
+                    )
+
+
+async def export_path(
+    guest: Guest, workspace_id: str, path: str, to: Destination, redactor: Redactor, *, include_git: bool = False
+) -> models.Exported:
+    """Write a file or tree of the workspace to this machine; see `operations.workspaces.export_workspace`."""
+    relative = str(workspace_path(path))
+    name = None if relative == "." else Path(relative).name
+    await asyncio.to_thread(_check_whole, relative, to)
+    info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
+    async with _staging(to.backups) as staging:
+        archive, tree = staging / "stream.tar", staging / "tree"
+        tree.mkdir()
+        async with guest.download("/v1/tar", {"path": relative}) as stream:
+            with archive.open("wb") as file:
+                async for chunk in stream:
+                    await asyncio.to_thread(file.write, chunk)
+        await asyncio.to_thread(archives.extract, archive, tree)
+        await asyncio.to_thread(archive.unlink)
+        is_directory = info.text("kind") == "dir"
+        staged = tree if is_directory else tree / Path(relative).name
+        if not os.path.lexists(staged):
+            raise InvalidInput(
+                f"{show(absolute(relative))} is no file, directory or link; it cannot be exported.",
+                code="cannot_export",
+            )
+        left = LeftOut()
+        if is_directory:
+            staged.chmod(info.whole("mode") & 0o777 | 0o700)
+            left = await asyncio.to_thread(_without_git, staged, relative, include_git)
+        if redactor:
+            await asyncio.to_thread(_refuse_secret_names, tree, redactor)
+            await asyncio.to_thread(_redact, staged, redactor)
+        files, size = await asyncio.to_thread(_count, staged)
+        outcome = await asyncio.to_thread(_put, staged, name or "workspace", to)
+    return models.Exported(
+        workspace=workspace_id,
+        path=absolute(relative),
+        output=str(outcome.path),
+        kind="directory" if is_directory else "file",
+        files=files,
+        bytes=size,
+        left_out=[*left.repositories, *left.parts][:NAMED],
+        replaced=outcome.replaced[:NAMED],
+        backup=str(outcome.backup) if outcome.backup else None,
+        hint=_hint(left, outcome),
+    )
+
+
+def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
+    """Repositories are left out, or disarmed where they were asked for."""
+    parts = [part.lower() for part in relative.split("/")]
+    try:
+        if ".git" in parts or is_bare(staged):
+            # Asked for by its name: the inside of one.
+            return disarm(staged, itself=is_bare(staged))
+        return disarm(staged) if include_git else leave_out(staged)
+    except TooDeep:
+        raise InvalidInput(
+            f"{show(absolute(relative))} holds directories within directories, more than 256 deep.",
+            hint="Export a part of it.",
+            code="tree_too_deep",
+        ) from None
+
+
+def _count(staged: Path) -> tuple[int, int]:
+    """Files and links, and the files' bytes."""
+    files = size = 0
+    for place in [staged] if not staged.is_dir() or staged.is_symlink() else list(staged.rglob("*")):
+        info = place.lstat()
+        if not stat.S_ISDIR(info.st_mode):
+            files += 1
+            size += info.st_size if stat.S_ISREG(info.st_mode) else 0
+    return files, size
+
+
+def _hint(left: LeftOut, outcome: placing.Outcome) -> str:
+    hints = []
+    if left.repositories:
+        count = len(left.repositories)
+        hints.append(
+            f"Left out: {count} git {'repository' if count == 1 else 'repositories'}, whose settings and hooks could "
+            "run programs here; include_git brings their data."
+        )
+    if left.parts:
+        hints.append("Left out of git repositories: hooks, and settings that could run programs here.")
+    if outcome.backup:
+        hints.append(f"What was replaced is kept in {outcome.backup}.")
+    return " ".join(hints)
+
+
+def _check_whole(relative: str, to: Destination) -> None:
+    """The whole workspace is never laid over the project that it came from."""
+    if relative != "." or not to.output.is_dir():
+        return
+    here = os.path.realpath(to.output)
+    if here == os.path.realpath(to.seed_source or "/nonexistent") or os.path.lexists(to.output / ".git"):
+        raise Conflict(
+            f"{show(str(to.output))} is the user's project; a whole workspace is not copied into it.",
+            hint="`pyro workspace land` commits the changes as a branch; `patch` exports them as a patch to apply.",
+            code="output_in_project",
+        )
+
+
+def _put(staged: Path, name: str, to: Destination) -> placing.Outcome:
+    output = to.output
+    # The same name again is the same place again, as rsync has it; any other directory is a place to put it into.
+    again = output.name == name and staged.is_dir() and not staged.is_symlink()
+    directory, last = placing.resolve(output, None if again else name)
+    with placing.opened(directory, last) as target:
+        return placing.place(
+            staged,
+            target,
+            overwrite=to.overwrite,
+            backups=to.backups,
+            protected=functools.partial(project.tracked, target.path),
+        )
+
+
+async def export_patch(guest: Guest, workspace_id: str, to: Destination, redactor: Redactor) -> models.Exported:
+    """Write the whole diff, binary files included, as a patch that `git apply` takes."""
+    result = await changes.whole_patch(guest, redactor)
+    async with _staging(to.backups) as staging:
+        staged = staging / "patch"
+        await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))
+        staged.chmod(0o644)
+        outcome = await asyncio.to_thread(_put, staged, f"{workspace_id}.patch", to)
+    return models.Exported(
+        workspace=workspace_id,
+        path=absolute("."),
+        output=str(outcome.path),
+        kind="patch",
+        files=len(result.files),
+        bytes=len(result.patch),
+        replaced=outcome.replaced[:NAMED],
+        backup=str(outcome.backup) if outcome.backup else None,
+        hint=_hint(LeftOut(), outcome),
+    )

@@ -1,0 +1,120 @@
+"""What an export does to this machine, from a real workspace with a hostile guest in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.errors import Conflict, InvalidInput, PyroError
+from pyro_mcp.sdk import Pyro
+from tests.unit.test_exports import snapshot
+
+
+def test_an_existing_folder_is_kept_and_filled(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    pyro.write_workspace_file(workspace, "stats.py", "new\n")
+    dang = tmp_path / "dang"
+    dang.mkdir()
+    (dang / "precious").write_text("mine\n")
+    done = pyro.export_workspace(workspace, "stats.py", output=str(dang), overwrite=True)
+    assert done.output == str(dang / "stats.py") and done.backup is None
+    (dang / "stats.py").write_text("mine\n")
+    with pytest.raises(Conflict, match="exists already"):
+        pyro.export_workspace(workspace, "stats.py", output=str(dang))
+    again = pyro.export_workspace(workspace, "stats.py", output=str(dang), overwrite=True)
+    assert again.backup is not None and (Path(again.backup) / "stats.py").read_text() == "mine\n"
+    patch = pyro.export_workspace(workspace, output=str(dang), patch=True, overwrite=True)
+    assert patch.output == str(dang / f"{workspace}.patch")
+    whole = pyro.export_workspace(workspace, "/workspace", output=str(dang), overwrite=True)
+    assert whole.output == str(dang / "workspace") and (dang / "precious").read_text() == "mine\n"
+
+
+def test_a_project_is_never_exported_over(pyro: Pyro, project: Path) -> None:
+    ws = pyro.create_workspace("debian:12", seed_path=str(project)).id
+    pyro.write_workspace_file(ws, "src/calc.py", "changed\n")
+    pyro.write_workspace_file(ws, "report.md", "# Report\n")
+    before = snapshot(project)
+    for path, output in (
+        ("/workspace", project),
+        ("src/calc.py", project / "src" / "calc.py"),
+        ("src/calc.py", project / "src"),
+        ("src", project),
+        ("src/calc.py", project / ".git" / "config"),
+        ("src/calc.py", project / "link"),
+    ):
+        with pytest.raises(PyroError):
+            pyro.export_workspace(ws, path, output=str(output), overwrite=True)
+    assert snapshot(project) == before
+    assert pyro.export_workspace(ws, "report.md", output=str(project)).output == str(project / "report.md")
+
+
+def test_a_guest_s_repository_runs_nothing_here(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    pyro.exec_workspace(
+        workspace,
+        "git init -q . && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m one && "
+        f"git config core.fsmonitor 'touch {ran}; false' && "
+        f"cd .git/hooks && printf '#!/bin/sh\\ntouch {ran}\\n' > post-index-change && chmod +x post-index-change && "
+        "cd ../.. && "
+        "mkdir sub && cp -a .git sub/.git && cp -a .git bare.git && echo x > f",
+    )
+    done = pyro.export_workspace(workspace, "/workspace", output=str(tmp_path / "out"))
+    assert done.left_out == [".git", "bare.git", "sub/.git"] and "include_git" in done.hint
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path / "out", check=True)
+    for place in (tmp_path / "out", tmp_path / "out" / "sub"):
+        subprocess.run(["git", "status"], cwd=place, check=False, capture_output=True)
+    assert not ran.exists()
+    for path, name, git in (("/workspace", "with", True), (".git", "inner", False), ("bare.git", "bare", False)):
+        pyro.export_workspace(workspace, path, output=str(tmp_path / name), include_git=git)
+        log = ["git", "log", "--format=%s"]
+        environment = {**os.environ, "GIT_DIR": str(tmp_path / name)} if name != "with" else None
+        found = subprocess.run(log, cwd=tmp_path / name, env=environment, check=True, capture_output=True, text=True)
+        assert found.stdout == "one\n"
+        subprocess.run(["git", "status"], cwd=tmp_path / name, env=environment, check=False, capture_output=True)
+    assert not ran.exists()
+
+
+def test_a_guest_that_swaps_folders_and_links_writes_nowhere_else(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    swapping = pyro.exec_workspace(
+        workspace,
+        "mkdir -p d/x; echo 1 > d/x/f; "
+        f"for i in $(seq 400); do mv d/x d/y; ln -s {victim} d/x; rm d/x; mv d/y d/x; done",
+        wait_seconds=0,
+    )
+    for number in range(6):
+        try:
+            pyro.export_workspace(workspace, "d", output=str(tmp_path / f"out{number}"))
+        except PyroError:
+            continue
+    pyro.logs_workspace(workspace, handle=swapping.handle, wait_seconds=40)
+    assert not list(victim.iterdir())
+
+
+def test_secrets_in_names_are_refused(pyro: Pyro, tmp_path: Path) -> None:
+    ws = pyro.create_workspace("debian:12", secrets={"KEY": "hunter22secret"}).id
+    pyro.exec_workspace(ws, "mkdir -p t/a-hunter22secret-b l && ln -s /x/hunter22secret l/link")
+    for path in ("t", "l"):
+        with pytest.raises(InvalidInput) as caught:
+            pyro.export_workspace(ws, path, output=str(tmp_path / path))
+        assert caught.value.code == "secret_in_name" and "hunter22secret" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_in_any_bytes_and_modes_come_out_as_they_are(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    script = (
+        "import os\nos.makedirs(b't/caf\\xe9/empty'); os.chdir('t')\n"
+        "for n in (b'a\\nb', b'-rf', b' lead', b'tail ', b'q\"uote', b'caf\\xe9/\\xff\\xfe', 'snow\\u2603'.encode()):\n"
+        "    open(n, 'wb').write(n)\nos.chmod(b'-rf', 0o751)\nos.symlink(b'caf\\xe9/\\xff\\xfe', b'l\\xe9')\n"
+    )
+    pyro.write_workspace_file(workspace, "make.py", script)
+    assert pyro.exec_workspace(workspace, "python3 make.py").exit_code == 0
+    pyro.export_workspace(workspace, "t", output=str(tmp_path / "t"))
+    out = os.fsencode(tmp_path / "t")
+    for name in (b"a\nb", b"-rf", b" lead", b"tail ", b'q"uote', b"caf\xe9/\xff\xfe", "snow\u2603".encode()):
+        assert Path(os.fsdecode(out + b"/" + name)).read_bytes() == name
+    assert os.stat(out + b"/-rf").st_mode & 0o777 == 0o751
+    assert os.readlink(out + b"/l\xe9") == b"caf\xe9/\xff\xfe" and os.path.isdir(out + b"/caf\xe9/empty")

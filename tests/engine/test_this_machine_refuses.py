@@ -1,0 +1,164 @@
+"""A full disk, a read-only one, no descriptors left, a clock that jumps: each said in words, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.sdk import Pyro
+from tests.support import Installation, leftovers, wait_until
+
+SMALL_DISK = 192 * 1024 * 1024
+
+
+@pytest.fixture
+def small(engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An installation whose state is on a small disk of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("a small disk of its own is a tmpfs, which only root may mount")
+    with Installation(engine) as installation:
+        state = installation.root / "state"
+        state.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0700", "pyro-test", state], check=True)
+        try:
+            for key, value in installation.environment.items():
+                monkeypatch.setenv(key, value)
+            yield installation
+            with Pyro() as pyro:
+                for workspace in pyro.list_workspaces().workspaces:
+                    pyro.delete_workspace(workspace.id)
+            installation.stop_daemon()
+        finally:
+            subprocess.run(["umount", "-l", state], check=True)
+    assert not leftovers(installation.root)
+
+
+def fill(directory: Path) -> Path:
+    """Leave not a byte free on the directory's disk."""
+    path = directory / "filler"
+    with path.open("ab", buffering=0) as out:
+        for size in (1 << 20, 4096, 1):
+            try:
+                while True:
+                    out.write(b"x" * size)
+            except OSError:
+                pass
+    return path
+
+
+def outcome(call: object, *arguments: object) -> PyroError | None:
+    try:
+        call(*arguments)  # type: ignore[operator]
+    except PyroError as error:
+        assert error.kind != "internal" and "defect" not in str(error), error
+        return error
+    return None
+
+
+def test_on_a_full_disk_the_daemon_starts_and_delete_reset_and_prune_work(small: Installation) -> None:
+    with Pyro() as pyro:
+        kept = pyro.create_workspace(name="kept").id
+        pyro.write_workspace_file(kept, "a.txt", "a\n")
+        filler = pyro.create_workspace(name="filler").id
+        pyro.exec_workspace(filler, "dd if=/dev/zero of=/workspace/big bs=1M 2>&1", timeout_seconds=60)
+        fill(small.locations.state)
+        for _ in range(3):
+            refused = outcome(pyro.exec_workspace, kept, "true")
+            assert refused is None or refused.code == "disk_full"
+        fill(small.locations.state)  # what was kept in reserve is gone now
+        refused = outcome(lambda: pyro.create_snapshot(kept, "s"))
+        assert refused is not None and ("full" in str(refused) or "space" in str(refused)), refused
+        outcome(lambda: pyro.create_workspace(name="more"))
+        small.kill_daemon()
+        fill(small.locations.state)
+        names = {w.name: w.state for w in pyro.list_workspaces().workspaces}
+        assert {"kept", "filler"} <= set(names)
+        small.stop_daemon()
+        fill(small.locations.state)
+        pyro.prune_environments()
+        assert pyro.reset_workspace("filler").state == "running"
+        fill(small.locations.state)
+        (small.locations.state / "filler").unlink()
+        assert pyro.read_workspace_file("kept", "a.txt").content == "a\n"
+        assert pyro.exec_workspace("filler", "echo on").stdout == "on\n"
+
+
+def test_on_a_full_disk_a_workspace_can_be_deleted(small: Installation) -> None:
+    with Pyro() as pyro:
+        pyro.create_workspace(name="filler")
+        pyro.exec_workspace("filler", "dd if=/dev/zero of=/workspace/big bs=1M 2>&1", timeout_seconds=60)
+        small.stop_daemon()
+        (small.locations.reserve).unlink(missing_ok=True)  # used up long ago
+        fill(small.locations.state)
+        # A full disk without any reserve: the one thing left is to say so.
+        refused = outcome(pyro.list_workspaces)
+        assert refused is None or refused.code in ("disk_full", "database_unreachable"), refused
+        filler = small.locations.state / "filler"
+        with filler.open("r+b") as out:
+            out.truncate(max(0, filler.stat().st_size - 256 * 1024))
+        pyro.delete_workspace("filler")
+        assert pyro.list_workspaces().workspaces == []
+        filler.unlink()
+        wait_until(lambda: small.locations.reserve.exists() or _remade(pyro, small))
+
+
+def _remade(pyro: Pyro, small: Installation) -> bool:
+    pyro.delete_workspace(pyro.create_workspace().id)
+    return small.locations.reserve.exists()
+
+
+def test_a_command_outlives_the_disk_that_keeps_its_output(small: Installation) -> None:
+    with Pyro() as pyro:
+        workspace = pyro.create_workspace().id
+        begun = pyro.exec_workspace(
+            workspace, "for i in $(seq 1 30); do echo $i; sleep 0.1; done; exit 7", wait_seconds=0.3
+        )
+        fill(small.locations.state)
+        ended = outcome(lambda: pyro.logs_workspace(workspace, handle=begun.handle, wait_seconds=20))
+        assert ended is None
+        logs = pyro.logs_workspace(workspace, handle=begun.handle)
+        assert (logs.status, logs.exit_code) == ("exited", 7)
+        (small.locations.state / "filler").unlink()
+
+
+def test_a_read_only_state_directory_is_said_and_nothing_is_lost(small: Installation) -> None:
+    state = small.root / "state"
+    with Pyro() as pyro:
+        pyro.list_workspaces()
+        small.stop_daemon()
+        subprocess.run(["mount", "-o", "remount,ro", state], check=True)
+        try:
+            refused = outcome(pyro.list_workspaces)
+            assert refused is not None and "read-only" in str(refused), refused
+        finally:
+            subprocess.run(["mount", "-o", "remount,rw", state], check=True)
+        assert pyro.list_workspaces().workspaces == []
+
+
+def test_out_of_descriptors_is_said_and_passes(fresh: Installation) -> None:
+    with Pyro() as pyro:
+        workspace = pyro.create_workspace().id
+        pid = fresh.daemon_pid()
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = len(os.listdir(f"/proc/{pid}/fd"))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 6, before[1]))
+        try:
+
+            def call(_: int) -> PyroError | None:
+                with Pyro() as other:
+                    return outcome(lambda: other.exec_workspace(workspace, "true"))
+
+            with ThreadPoolExecutor(8) as pool:
+                refused = [error for error in pool.map(call, range(8)) if error is not None]
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        assert all("descriptor" in str(error) or error.kind != "internal" for error in refused)
+        assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+        assert fresh.daemon_pid() == pid
