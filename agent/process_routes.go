@@ -191,6 +191,8 @@ type signalRequest struct {
 	Signal     string `json:"signal"`
 	Group      *bool  `json:"group"`
 	Foreground bool   `json:"foreground"`
+	// Sweep says that the process is meant to end, and what it started with it; TERM and KILL always say so.
+	Sweep bool `json:"sweep"`
 }
 
 var signals = map[string]syscall.Signal{
@@ -210,6 +212,9 @@ func (p *process) signal(request signalRequest) error {
 		p.lock.Unlock()
 		p.gather(p.pid)
 	}
+	if request.Sweep {
+		p.gather(p.pid)
+	}
 	if !request.Foreground && number == syscall.SIGHUP && p.tty != nil {
 		p.gather(p.pid) // the terminal is hung up
 	}
@@ -222,6 +227,9 @@ func (p *process) signal(request signalRequest) error {
 			target = -group
 		}
 	}
+	p.lock.Lock()
+	p.sent |= 1 << number
+	p.lock.Unlock()
 	if !p.record().Running {
 		return fail(409, "not_running", "Process %s has ended.", p.id)
 	}

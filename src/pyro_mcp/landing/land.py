@@ -23,11 +23,8 @@ from pyro_mcp.errors import EngineError, InvalidInput
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
 from pyro_mcp.patches.diff import DiffEntry
+from pyro_mcp.workspaces.sifting import is_dot_git
 
-_DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
-"""What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""
-_HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-"""What HFS+ ignores in names (next_hfs_char in utf8.c)."""
 _TRAILER = re.compile(r"[A-Za-z0-9-]+: |[ \t]")
 
 
@@ -165,12 +162,6 @@ def _checked_author(author: tuple[str, str] | None) -> tuple[str, str] | None:
             "The author's name and address must not be empty nor hold `<`, `>`, NUL or a line's end.", code="bad_author"
         )
     return author
-
-
-def is_dot_git(path: str) -> bool:
-    """Whether a part of the path is `.git`, or what some file system takes for it."""
-    parts = re.split(r"[/\\]", _HFS_IGNORED.sub("", path))
-    return any(_DOT_GIT.match(part) for part in parts)
 
 
 def _below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:

@@ -15,6 +15,7 @@ from pyro_mcp.operations.fields import (
     Engine,
     EnvironmentName,
     HostPath,
+    IncludeIgnored,
     Labels,
     LifetimeSeconds,
     MemMib,
@@ -209,6 +210,7 @@ class WorkspaceOperations(Operations):
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
         overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
         include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
+        include_ignored: IncludeIgnored = False,
     ) -> Exported:
         """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
 
@@ -228,6 +230,7 @@ class WorkspaceOperations(Operations):
             str | None, Field(description="The git repository; by default the one it was seeded from.")
         ] = None,
         message: Annotated[str | None, Field(description="Of the commit.", max_length=65536)] = None,
+        include_ignored: IncludeIgnored = False,
     ) -> Landed:
         """Commit the workspace's changes as a branch of the git repository it was seeded from.
 

@@ -321,16 +321,18 @@ class Command:
             return
         self._cancelled = True
         for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
-            await self.signal(guest, signal)
+            await self.signal(guest, signal, sweep=True)
             await self.wait_ended(patience)
             if not self.running:
                 return
 
-    async def signal(self, guest: Guest, signal: str) -> bool:
-        """Send a signal to its process group; False when it had ended."""
+    async def signal(self, guest: Guest, signal: str, *, sweep: bool = False) -> bool:
+        """Send a signal to its process group; False when it had ended. With `sweep`, what it started ends with it."""
         try:
             await guest.call(
-                "POST", f"/v1/processes/{self.row.process_id}/signal", json_body={"signal": signal, "group": True}
+                "POST",
+                f"/v1/processes/{self.row.process_id}/signal",
+                json_body={"signal": signal, "group": True, "sweep": sweep},
             )
         except (NotFound, Conflict, GuestError, InvalidInput):
             return False  # it ended in between; the follower says how
