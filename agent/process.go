@@ -64,6 +64,7 @@ type process struct {
 	sweep    bool           // what it started ends with it
 	kin      map[int]string // what it had started when it was told to end: pid, start time
 	reason   string         // why the agent ended one of its processes
+	sent     uint64         // a bit for each signal that was sent on request
 }
 
 type exitRecord struct {

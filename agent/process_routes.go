@@ -227,6 +227,9 @@ func (p *process) signal(request signalRequest) error {
 			target = -group
 		}
 	}
+	p.lock.Lock()
+	p.sent |= 1 << number
+	p.lock.Unlock()
 	if !p.record().Running {
 		return fail(409, "not_running", "Process %s has ended.", p.id)
 	}
