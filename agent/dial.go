@@ -16,7 +16,7 @@ const (
 	// The host cannot call a guest: what has no daemon looks again and again. Eagerly at first, because a snapshot
 	// or a restore ends within moments; then so seldom that a machine whose daemon is gone costs nothing to speak of.
 	eagerPoll  = time.Millisecond
-	eagerTries = 2000
+	eagerTries = 300
 	idlePoll   = 50 * time.Millisecond
 	firstBytes = 4096
 	oPath      = 0x200000 // O_PATH of include/uapi/asm-generic/fcntl.h
