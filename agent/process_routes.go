@@ -21,6 +21,7 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	a.resources.refresh()
 	p, err := a.processes.start(&request)
 	if err != nil {
 		return err
@@ -190,6 +191,8 @@ type signalRequest struct {
 	Signal     string `json:"signal"`
 	Group      *bool  `json:"group"`
 	Foreground bool   `json:"foreground"`
+	// Sweep says that the process is meant to end, and what it started with it; TERM and KILL always say so.
+	Sweep bool `json:"sweep"`
 }
 
 var signals = map[string]syscall.Signal{
@@ -209,6 +212,9 @@ func (p *process) signal(request signalRequest) error {
 		p.lock.Unlock()
 		p.gather(p.pid)
 	}
+	if request.Sweep {
+		p.gather(p.pid)
+	}
 	if !request.Foreground && number == syscall.SIGHUP && p.tty != nil {
 		p.gather(p.pid) // the terminal is hung up
 	}
@@ -216,13 +222,14 @@ func (p *process) signal(request signalRequest) error {
 	if request.Group != nil && !*request.Group {
 		target = p.pid
 	}
-	if request.Foreground {
-		if group := p.foreground(); group > 0 {
-			target = -group
-		}
-	}
+	p.lock.Lock()
+	p.sent |= 1 << number
+	p.lock.Unlock()
 	if !p.record().Running {
 		return fail(409, "not_running", "Process %s has ended.", p.id)
+	}
+	if request.Foreground && p.signalForeground(number) {
+		return nil
 	}
 	if err := syscall.Kill(target, number); err != nil && err != syscall.ESRCH {
 		return fail(422, "signal_failed", "Process %s could not be signalled: %s.", p.id, err)

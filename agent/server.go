@@ -32,6 +32,7 @@ type agent struct {
 	config
 	started    time.Time
 	processes  *processTable
+	resources  resources
 	egress     *egressQueue
 	configured atomic.Bool
 	setupLock  sync.Mutex

@@ -36,6 +36,11 @@ type identity struct {
 type setupRequest struct {
 	identity
 	Lower *string `json:"lower"`
+	// What the machine may use, where the kernel would show another's; 0 is not to say it.
+	MemMiB int64 `json:"mem_mib"`
+	VCPUs  int64 `json:"vcpu_count"`
+	// What its files may take; the host holds it.
+	DiskGiB int64 `json:"disk_gib"`
 }
 
 func (request *identity) check() error {
@@ -64,16 +69,28 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 	if request.Lower != nil && *request.Lower != a.seed {
 		return fail(400, "bad_request", "The seed is at %s.", a.seed)
 	}
+	if request.DiskGiB < 0 || request.DiskGiB > maxMemMiB || request.MemMiB < 0 || request.MemMiB > maxMemMiB || request.VCPUs < 0 || request.VCPUs > maxShares {
+		return fail(400, "bad_request", "No machine has %d MiB, %d CPUs and %d GiB.", request.MemMiB, request.VCPUs, request.DiskGiB)
+	}
 	a.setupLock.Lock()
 	defer a.setupLock.Unlock()
 	if a.configured.Load() {
 		return fail(409, "already_configured", "This machine has its identity already.")
 	}
+	diskLimit.Store(request.DiskGiB << 30)
 	if a.init {
 		if err := takeIdentity(&request.identity); err != nil {
 			return err
 		}
+		if a.seedDevice == "" && request.MemMiB > 0 { // a virtual machine's kernel knows its memory
+			if err := a.resources.limit(request.MemMiB, max(1, request.VCPUs)); err != nil {
+				return err
+			}
+		}
 		if err := a.mountWorkspace(request.Lower != nil); err != nil {
+			return err
+		}
+		if err := a.processes.closeIn(true); err != nil {
 			return err
 		}
 	}

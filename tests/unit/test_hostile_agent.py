@@ -79,7 +79,7 @@ WORKS: dict[str, Work] = {
     "read": read,
     "grep": lambda guest: read(guest, grep="x"),
     "write": lambda guest: files.write_file(guest, "ws", "a", "text", True),
-    "diff": lambda guest: changes.diff(guest, "ws", None, summary=False, max_bytes=1000),
+    "diff": lambda guest: changes.diff(guest, "ws", None, None, summary=False, max_bytes=1000, include_ignored=False),
     "states": lambda guest: changes.read_states(guest, ["a", "b"]),
     "patch": lambda guest: changes.apply_patch(guest, "ws", "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n"),
     "process": lambda guest: guest.run_process({"argv": ["true"]}),

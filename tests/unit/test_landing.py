@@ -12,8 +12,9 @@ import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.landing import objects, repository
-from pyro_mcp.landing.land import Landed, is_dot_git, land
+from pyro_mcp.landing.land import Landed, land
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
+from pyro_mcp.workspaces.sifting import is_dot_git
 
 DIR = FileVersion("dir", mode=0o755)
 TEN = b"".join(b"line %d\n" % i for i in range(10))
@@ -252,11 +253,11 @@ def test_no_program_of_the_repositorys_runs(repo: Path, tmp_path: Path) -> None:
     for setting, value in (("commit.gpgSign", "true"), ("core.autocrlf", "true"), ("merge.default", "m")):
         git(repo, "config", setting, value)
     (repo / ".git" / "info").mkdir(exist_ok=True)
-    (repo / ".git" / "info" / "attributes").write_text("* filter=f merge=m diff=d text eol=crlf ident\n")
+    (repo / ".git" / "info" / "attributes").write_text("* merge=m diff=d text eol=crlf ident\n")
     put(repo, change("a.txt", text(TEN), text(b"$Id$\r\n" + TEN)), base=seed)
     put(repo, change("a.txt", text(TEN), text(TEN + b"end\n")), base=seed)
     assert not ran.exists()
-    assert files(repo, "work")["a.txt"] == "100644 " + ((b"$Id$\r\n" + TEN + b"end").decode())
+    assert files(repo, "work")["a.txt"] == "100644 " + ((b"$Id$\n" + TEN + b"end").decode())
     assert "gpgsig" not in git(repo, "cat-file", "commit", "work")
 
 

@@ -254,6 +254,8 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note("The command was cancelled.")
         case "lost":
             _note("The machine was reset or lost before the command ended.")
+        case _ if record.get("cause"):
+            _note(record["cause"])
 
 
 def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:

@@ -203,6 +203,8 @@ def _doctor(record: Fields) -> str:
 def _logs(record: Fields) -> str:
     if record["handle"] is not None:
         text = str(record["output"])
+        if record.get("cause"):
+            text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['cause']}]\n"
         if record["hint"]:
             text += ("" if text.endswith("\n") or not text else "\n") + f"[{record['hint']}]\n"
         return text
@@ -332,7 +334,15 @@ def _synced(record: Fields) -> str:
 
 def _exported(record: Fields) -> str:
     text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
-    return _with_hint(text, record)
+    lines = [text, *(f"empty directory, which a patch cannot hold: {d}" for d in record["empty_directories"])]
+    return _with_hint("\n".join(lines), record)
+
+
+def _left_out(record: Fields) -> list[str]:
+    if not record.get("left_out_files"):
+        return []
+    groups = [f"{g['path']} ({plural(g['files'], 'file')}, {g['why']})" for g in record["left_out"][:5]]
+    return [f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; --include-ignored takes them"]
 
 
 def _pruned(record: Fields) -> str:
@@ -409,6 +419,7 @@ def _landed(record: Fields) -> str:
         f"+{record['insertions']} -{record['deletions']}",
     ]
     lines += [f"empty directory, which git cannot hold: {name}" for name in record["empty_directories"]]
+    lines += _left_out(record)
     if record["backup_ref"]:
         lines.append(f"it stood at what {record['backup_ref']} keeps")
     lines.append(f"look: git -C {record['repository']} log -p {record['branch']} -1")

@@ -13,6 +13,7 @@ import json
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import socket
 import sys
@@ -72,6 +73,9 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         for directory in (locations.machines, locations.microvms, locations.outputs):
             directory.mkdir(mode=0o700, exist_ok=True)
         enclosure.enter()
+        # Each machine's channel holds a handful of sockets; distributions give a process 1,024 unless it asks for more.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for directory in (locations.machines, locations.microvms):
             enclosure.make_shared(directory)
         shown = enclosure.Shown(locations.shown)
@@ -201,7 +205,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
     await asyncio.to_thread(reserve.make)
-    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine)
+    watchdog = MemoryWatchdog(registry.machines, occupancy.lost_by_machine, occupancy.relieved)
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set, locations.state)

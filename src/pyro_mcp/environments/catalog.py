@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyro_mcp.errors import NotFound
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised whenever `debian.py` makes a different tree from the same packages."""
 DEFAULT = "debian:12"
 
@@ -22,9 +22,11 @@ _AGENT = (
     "diffutils",
     "file",
     "git",
+    "git-lfs",
     "iproute2",
     "jq",
     "less",
+    "locales",
     "make",
     "nano",
     "netcat-openbsd",
@@ -39,6 +41,7 @@ _AGENT = (
     "python3-venv",
     "ripgrep",
     "rsync",
+    "sudo",
     "tree",
     "unzip",
     "wget",

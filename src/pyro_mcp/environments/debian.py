@@ -42,11 +42,14 @@ FILES = {
     "[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n",
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
     "etc/resolv.conf": "",
+    "etc/sudoers.d/pyro": "Defaults !fqdn\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n",
     "etc/hostname": "pyro\n",
     "etc/machine-id": "",
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 }
-DIRECTORIES = ("workspace", "pyro/run", "pyro/seed", "pyro/upper", "pyro/bin", "pyro/empty")
+MANUALS = tuple(f"usr/share/man/man{section}" for section in range(1, 9))
+"""Empty, for no manual page is kept; but update-alternatives of a JDK, say, fails without the directory."""
+DIRECTORIES = ("workspace", "pyro/run", "pyro/seed", "pyro/upper", "pyro/bin", "pyro/empty", *MANUALS)
 
 
 def mmdebstrap() -> str:
@@ -135,6 +138,8 @@ def _bootstrap(
         # Downloads of an earlier, interrupted build come in; ours go out again (mmdebstrap(1), «--skip»).
         '--setup-hook=mkdir -p "$1"/var/cache/apt/archives',
         f'--setup-hook=cp -l {packages}/*.deb "$1"/var/cache/apt/archives/ 2>/dev/null || true',
+        # What people's dotfiles and tools ask for; C.UTF-8 stays the default.
+        '--customize-hook=[ ! -x "$1"/usr/sbin/locale-gen ] || chroot "$1" localedef -i en_US -f UTF-8 en_US.UTF-8',
         f'--customize-hook=cp -ln "$1"/var/cache/apt/archives/*.deb {packages}/ || true',
         "--skip=download/empty,essential/unlink,check/empty",
         definition.suite,
@@ -194,6 +199,7 @@ def _finish(definition: Definition, staged: Path) -> Manifest:
         target.unlink(missing_ok=True)
         target.write_text(text)
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
+    (root / "etc/sudoers.d/pyro").chmod(0o440)
     # PEP 668 keeps pip from a system that a person depends on; nobody depends on a disposable machine.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()

@@ -20,14 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError, InvalidInput
+from pyro_mcp.landing.attributes import Attributes
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
 from pyro_mcp.patches.diff import DiffEntry
+from pyro_mcp.workspaces.sifting import is_dot_git
 
-_DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
-"""What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""
-_HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-"""What HFS+ ignores in names (next_hfs_char in utf8.c)."""
 _TRAILER = re.compile(r"[A-Za-z0-9-]+: |[ \t]")
 
 
@@ -107,7 +105,14 @@ def _land(
     tip = repository.tip(branch)
     base = store.existing(base_commit) or repository.head()
     ours = tip or base
-    plan = Plan(changes, store.listing(base), store.write_blobs(changes))
+    listing, blobs = store.listing(base), store.write_blobs(changes)
+    attributes = Attributes(repository, scratch)
+    old: dict[bytes, bytes] = {}
+    new: dict[bytes, bytes] = {}
+    if attributes.matter(listing, changes):
+        old = attributes.cleaned(store, base, "old", {path: entry.old for path, entry in changes.items()})
+        new = attributes.cleaned(store, base, "new", {path: entry.new for path, entry in changes.items()})
+    plan = Plan(changes, listing, blobs, old, new)
     old_tree, new_tree = store.write_trees(base, plan)
     empty = _empty_directories(changes)
     if old_tree == new_tree:
@@ -165,12 +170,6 @@ def _checked_author(author: tuple[str, str] | None) -> tuple[str, str] | None:
             "The author's name and address must not be empty nor hold `<`, `>`, NUL or a line's end.", code="bad_author"
         )
     return author
-
-
-def is_dot_git(path: str) -> bool:
-    """Whether a part of the path is `.git`, or what some file system takes for it."""
-    parts = re.split(r"[/\\]", _HFS_IGNORED.sub("", path))
-    return any(_DOT_GIT.match(part) for part in parts)
 
 
 def _below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:

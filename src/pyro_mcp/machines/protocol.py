@@ -71,6 +71,12 @@ class Machine(Protocol):
     def memory_bytes(self) -> int:
         """What the guest uses now. Raises OSError when the machine is gone."""
 
+    def hold_disk(self, limit_bytes: int) -> None:
+        """From now on its files may take so many bytes. Never raises because the machine is gone."""
+
+    def settle_disk(self) -> None:
+        """Look at what its files take, and hold what may still be written to the limit. Quick, and done often."""
+
     async def wait_gone(self) -> str:
         """Wait until the machine's processes are gone; say how that looked."""
 

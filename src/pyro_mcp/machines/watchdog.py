@@ -30,14 +30,24 @@ class Measured(Protocol):
 
     def memory_bytes(self) -> int: ...
 
+    def settle_disk(self) -> None: ...
+
 
 class MemoryWatchdog:
-    """Watches what `machines` gives; `lost(id, cause)` is called for a machine that had to be ended."""
+    """Watches what `machines` gives; `lost(id, cause)` is called for a machine that had to be ended,
+    `relieved(id, why)` for one in which something was ended."""
 
-    def __init__(self, machines: Callable[[], Iterable[Measured]], lost: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        machines: Callable[[], Iterable[Measured]],
+        lost: Callable[[str, str], Awaitable[None]],
+        relieved: Callable[[str, str], Awaitable[None]],
+    ) -> None:
         self._machines = machines
         self._lost = lost
+        self._relieved = relieved
         self._over: dict[str, int] = {}
+        self._falling: dict[str, int] = {}
 
     async def run(self) -> None:
         while True:
@@ -46,6 +56,7 @@ class MemoryWatchdog:
             await asyncio.gather(*(self._look(machine) for machine in self._machines()))
 
     async def _look(self, machine: Measured) -> None:
+        machine.settle_disk()
         limit = machine.memory_limit_bytes
         try:
             used = machine.memory_bytes()
@@ -53,15 +64,24 @@ class MemoryWatchdog:
             return  # it ended; its watcher says so
         if used <= limit:
             self._over.pop(machine.id, None)
+            self._falling.pop(machine.id, None)
             return
         self._over[machine.id] = self._over.get(machine.id, 0) + 1
         if self._over[machine.id] > PATIENCE:
             del self._over[machine.id]
             await self._lost(machine.id, f"it used {used >> 20} MiB of the {limit >> 20} MiB it may")
             return
+        before = self._falling.pop(machine.id, None)
+        if before is not None and used <= before:
+            return  # what was ended just now gives its memory back a moment later; nobody else is to die for it
         try:
             async with asyncio.timeout(5):
-                answer = await machine.guest.call("POST", "/v1/relieve", json_body={})
-            log.warning("machine %s over its memory: ended %.500r", machine.id, answer.json())
+                answer = await machine.guest.call(
+                    "POST", "/v1/relieve", json_body={"used_bytes": used, "limit_bytes": limit}
+                )
+            why = answer.record().text("why")
+            self._falling[machine.id] = used
+            log.warning("machine %s over its memory: %.500r", machine.id, why)
+            await self._relieved(machine.id, why)
         except (PyroError, TimeoutError) as error:
             log.warning("machine %s over its memory and its agent did not help: %s", machine.id, error)

@@ -21,6 +21,7 @@ from pyro_mcp.models.files import (
     FileList,
     FileWritten,
     HunkPlaced,
+    LeftOut,
     PatchApplied,
     SearchResult,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "HostCheck",
     "HunkPlaced",
     "Landed",
+    "LeftOut",
     "Logs",
     "NetworkPolicy",
     "PatchApplied",

@@ -27,6 +27,8 @@ class ExecResult(Record):
     stderr_bytes: int = 0
     omitted_bytes: int = 0
     duration_seconds: float = 0.0
+    cause: str = ""
+    """Why it ended, where the exit status alone does not say it: a limit with its figures, a signal, a time-out."""
     hint: str = ""
     """What to do next: how to wait on, read or cancel a command that still runs."""
 
@@ -50,6 +52,7 @@ class CommandRecord(Record):
     duration_seconds: float | None = None
     output_bytes: int = 0
     kind: Literal["exec", "shell", "service"] = "exec"
+    cause: str = ""
 
 
 class Logs(Record):
@@ -60,6 +63,7 @@ class Logs(Record):
     handle: str | None = None
     status: ExecStatus | None = None
     exit_code: int | None = None
+    cause: str = ""
     output: str = ""
     """Standard output and error as they came, from `offset`."""
     offset: int = 0

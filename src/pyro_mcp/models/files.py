@@ -109,6 +109,16 @@ class HunkPlaced(Record):
     """Lines of context at each end that did not fit, at most 2."""
 
 
+class LeftOut(Record):
+    """Changed files that were not taken."""
+
+    path: str
+    """A file, or a directory with a slash at its end."""
+    files: int
+    why: Literal["ignored", "made", "repository", "name"]
+    """Ignored by git, made by a tool, in a repository of its own, or under a name that git refuses."""
+
+
 class PatchApplied(Record):
     workspace: str
     files: list[ChangedFile]
@@ -125,6 +135,9 @@ class Diff(Record):
     deletions: int
     empty_directories: list[str] = Field(default_factory=list)
     """Created directories without a file, which a patch cannot carry."""
+    left_out: list[LeftOut] = Field(default_factory=list)
+    """The largest 20 groups."""
+    left_out_files: int = 0
     patch: str = ""
     patch_bytes: int = 0
     """Of the whole patch, also when `patch` was cut."""

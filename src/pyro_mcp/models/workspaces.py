@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pyro_mcp.models.base import Record, WorkspaceState
+from pyro_mcp.models.files import LeftOut
 
 
 class SeedInfo(Record):
@@ -53,6 +54,7 @@ class Workspace(Record):
     network_policy: str
     vcpu_count: int
     mem_mib: int
+    disk_gib: int = 20
     labels: dict[str, str] = Field(default_factory=dict)
     created_at: str
     last_activity_at: str
@@ -130,6 +132,9 @@ class Landed(Record):
     deletions: int
     empty_directories: list[str] = Field(default_factory=list)
     """git cannot hold them; the commit's message names them."""
+    left_out: list[LeftOut] = Field(default_factory=list)
+    """The largest 20 groups of changed files that were not committed."""
+    left_out_files: int = 0
     backup_ref: str | None = None
     """Where the branch stood before."""
     undo: str
@@ -153,8 +158,12 @@ class Exported(Record):
     kind: Literal["file", "directory", "patch"]
     files: int
     bytes: int
+    empty_directories: list[str] = Field(default_factory=list)
+    """Of a patch: new directories without a file, which it cannot carry."""
+    left_out_files: int = 0
+    """Of a patch: changed files that are not in it; `left_out` has their largest groups."""
     left_out: list[str] = Field(default_factory=list)
-    """At most 100 git repositories, or parts of them, that were not brought out."""
+    """At most 100 git repositories, or parts of them, that were not brought out; of a patch, groups of files."""
     replaced: list[str] = Field(default_factory=list)
     """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
     backup: str | None = None

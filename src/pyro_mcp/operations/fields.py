@@ -52,11 +52,14 @@ MaxOutput = Annotated[
     int,
     Field(description="Bytes of output to give, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
+IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
+DISK_GIB_DEFAULT = 20
+DiskGib = Annotated[int, Field(description="What its files may take, 1 to 1024.", ge=1, le=1024)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]

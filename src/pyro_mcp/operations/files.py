@@ -8,7 +8,14 @@ from pydantic import Field
 
 from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
 from pyro_mcp.operations._base import Operations, Profile, operation
-from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, RESULT_TEXT_DEFAULT, Path, WorkspaceRef
+from pyro_mcp.operations.fields import (
+    FILE_READ_DEFAULT,
+    FILE_TEXT_CAP,
+    RESULT_TEXT_DEFAULT,
+    IncludeIgnored,
+    Path,
+    WorkspaceRef,
+)
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
@@ -156,5 +163,6 @@ class FileOperations(Operations):
         max_bytes: Annotated[
             int, Field(description="Of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
         ] = RESULT_TEXT_DEFAULT * 2,
+        include_ignored: IncludeIgnored = False,
     ) -> Diff:
         """Show what changed since the baseline, as a patch for `git apply`."""

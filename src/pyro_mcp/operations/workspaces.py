@@ -9,10 +9,13 @@ from pydantic import Field
 from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.fields import (
+    DISK_GIB_DEFAULT,
     AllowDomains,
+    DiskGib,
     Engine,
     EnvironmentName,
     HostPath,
+    IncludeIgnored,
     Labels,
     LifetimeSeconds,
     MemMib,
@@ -34,7 +37,7 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         positional=("environment",),
         hidden=(
-            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count"),
+            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
             *("allow_domains", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
@@ -53,6 +56,7 @@ class WorkspaceOperations(Operations):
         network_policy: Network = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
+        disk_gib: DiskGib = DISK_GIB_DEFAULT,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,
@@ -206,6 +210,7 @@ class WorkspaceOperations(Operations):
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
         overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
         include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
+        include_ignored: IncludeIgnored = False,
     ) -> Exported:
         """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
 
@@ -225,6 +230,7 @@ class WorkspaceOperations(Operations):
             str | None, Field(description="The git repository; by default the one it was seeded from.")
         ] = None,
         message: Annotated[str | None, Field(description="Of the commit.", max_length=65536)] = None,
+        include_ignored: IncludeIgnored = False,
     ) -> Landed:
         """Commit the workspace's changes as a branch of the git repository it was seeded from.
 

@@ -25,6 +25,8 @@ from pyro_mcp.store import CommandRow
 TIMEOUT_EXIT_CODE = 124
 """As timeout(1) has it."""
 KILL_AFTER_SECONDS = 2.0
+MAX_CAUSE = 500
+"""Characters of a reason."""
 BEGIN_SECONDS = 5.0
 """Until the agent must have said what it calls a process that it started."""
 MAX_SKIP = 2**50
@@ -56,6 +58,7 @@ class Command:
         self._stream: ProcessStream | None = None
         self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
+        self._redactor = redactor or NOTHING
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
 
@@ -111,6 +114,7 @@ class Command:
             status="running",
             exit_code=None,
             duration_seconds=None,
+            cause="",
             offset_shift=output.total_bytes - agent_offset,
         )
         return Command(row, self.number, output, redactor)
@@ -265,6 +269,9 @@ class Command:
 
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
+        why = record.get("cause")
+        if isinstance(why, str) and why:
+            self.row = replace(self.row, cause=self._redactor.text(plain(why)))
         if record.get("timed_out"):
             self._end("timed_out", TIMEOUT_EXIT_CODE)
         elif self._cancelled or record.get("killed_by_request"):
@@ -314,16 +321,18 @@ class Command:
             return
         self._cancelled = True
         for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
-            await self.signal(guest, signal)
+            await self.signal(guest, signal, sweep=True)
             await self.wait_ended(patience)
             if not self.running:
                 return
 
-    async def signal(self, guest: Guest, signal: str) -> bool:
-        """Send a signal to its process group; False when it had ended."""
+    async def signal(self, guest: Guest, signal: str, *, sweep: bool = False) -> bool:
+        """Send a signal to its process group; False when it had ended. With `sweep`, what it started ends with it."""
         try:
             await guest.call(
-                "POST", f"/v1/processes/{self.row.process_id}/signal", json_body={"signal": signal, "group": True}
+                "POST",
+                f"/v1/processes/{self.row.process_id}/signal",
+                json_body={"signal": signal, "group": True, "sweep": sweep},
             )
         except (NotFound, Conflict, GuestError, InvalidInput):
             return False  # it ended in between; the follower says how
@@ -347,6 +356,7 @@ class Command:
             duration_seconds=self.duration_seconds,
             output_bytes=self.output.total_bytes,
             kind=self.row.kind,
+            cause=self.row.cause,
         )
 
     def result(self, workspace_id: str, bound: int) -> ExecResult:
@@ -366,6 +376,7 @@ class Command:
             stderr_bytes=self.output.stderr_bytes,
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
+            cause=self.row.cause,
             hint=self._hint(omitted),
         )
 
@@ -388,6 +399,11 @@ class Command:
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""
+
+
+def plain(why: str) -> str:
+    """A reason as a person may read it: the agent said it, so nothing in it may steer a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in why[:MAX_CAUSE])
 
 
 def _exit_code(code: object, signal: object) -> int | None:

@@ -46,6 +46,7 @@ class WorkspaceRow:
     one. A server sees the workspaces of its own project only."""
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
+    disk_gib: int = 20
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 
@@ -70,6 +71,8 @@ class CommandRow:
     rows: int | None = None
     cols: int | None = None
     """Of a shell's terminal."""
+    cause: str = ""
+    """Why it ended, where its exit status alone does not say it."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pyro_mcp import models
@@ -18,10 +19,12 @@ from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.workspaces.files import absolute
+from pyro_mcp.workspaces.sifting import sift, told
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""
 BATCH_PATHS = 500
+SHOWN_GROUPS = 20
 LISTINGS = 8
 """Looks at what changed, when files come and go meanwhile."""
 CHANGING = "changing"
@@ -195,7 +198,29 @@ def _version(state: FileState | None) -> FileVersion | None:
 # -- diff
 
 
-async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool = False) -> list[DiffEntry]:
+@dataclass(frozen=True)
+class Changes:
+    """What changed since the baseline, and what of it was not taken."""
+
+    entries: list[DiffEntry]
+    left_out: list[models.LeftOut]
+
+    @property
+    def left_out_fields(self) -> dict[str, Any]:
+        return {
+            "left_out": self.left_out[:SHOWN_GROUPS],
+            "left_out_files": sum(group.files for group in self.left_out),
+        }
+
+
+async def changed_entries(
+    guest: Guest,
+    seed: Mapping[str, Any] | None,
+    below: str | None = None,
+    *,
+    whole: bool = False,
+    include_ignored: bool = False,
+) -> Changes:
     """Every change since the baseline, with contents. The cost grows with what changed, not with the tree.
 
     Of a file over `FILE_CAP` or one that is written all the time only the name is given (`withheld`); with `whole`
@@ -210,6 +235,8 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
                 code="too_many_changes",
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
+        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored)
+        changes = sifted.changes
         sides: dict[str, dict[str, FileState]] = {}
         for side, layer in (("old", "lower"), ("new", "merged")):
             sides[side] = await read_states(guest, [c["path"] for c in changes if _read(c[side])], layer)
@@ -227,7 +254,7 @@ async def changed_entries(guest: Guest, below: str | None = None, *, whole: bool
         ]
         if whole:
             _refuse_withheld(entries)
-        return entries
+        return Changes(entries, sifted.left_out)
     raise Conflict(
         f"{show(absolute(moved[0]))} comes and goes while it is read; nothing was written.",
         hint="Stop what writes it, and try again.",
@@ -272,6 +299,9 @@ def _listing(record: Said) -> dict[str, Any]:
             "link": one.name("link") if one.has("link") else None,
         }
 
+    for c in record.records("changes"):
+        if "\0" in c.name("path") or {"", ".", ".."} & set(c.name("path").split("/")):
+            raise damaged("it lists a path that is none")
     changes = [
         {"path": c.name("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
     ]
@@ -294,13 +324,16 @@ def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion
     return FileVersion("file", state.content, state.mode)
 
 
-async def whole_patch(guest: Guest, redactor: Redactor) -> DiffResult:
+async def whole_patch(
+    guest: Guest, seed: Mapping[str, Any] | None, redactor: Redactor, include_ignored: bool
+) -> tuple[DiffResult, Changes]:
     """The diff as a patch with binary files in it, uncut."""
-    entries = await changed_entries(guest, whole=True)
+    found = await changed_entries(guest, seed, whole=True, include_ignored=include_ignored)
+    entries = found.entries
     if redactor:
         # Before it is rendered: in a patch, binary content is compressed, and no value is recognised.
         entries = [DiffEntry(e.path, _masked(e.old, redactor), _masked(e.new, redactor)) for e in entries]
-    return render(entries, binary=True)
+    return render(entries, binary=True), found
 
 
 def _masked(version: FileVersion | None, redactor: Redactor) -> FileVersion | None:
@@ -309,9 +342,19 @@ def _masked(version: FileVersion | None, redactor: Redactor) -> FileVersion | No
     return replace(version, content=redactor.data(version.content))
 
 
-async def diff(guest: Guest, workspace_id: str, path: str | None, *, summary: bool, max_bytes: int) -> models.Diff:
+async def diff(
+    guest: Guest,
+    workspace_id: str,
+    seed: Mapping[str, Any] | None,
+    path: str | None,
+    *,
+    summary: bool,
+    max_bytes: int,
+    include_ignored: bool,
+) -> models.Diff:
     below = None if path is None else str(workspace_path(path))
-    result = render(await changed_entries(guest, below), max_bytes=max_bytes)
+    found = await changed_entries(guest, seed, below, include_ignored=include_ignored)
+    result = render(found.entries, max_bytes=max_bytes)
     hint = ""
     if result.truncated and not summary:
         hint = (
@@ -327,5 +370,6 @@ async def diff(guest: Guest, workspace_id: str, path: str | None, *, summary: bo
         patch="" if summary else result.patch.decode("utf-8", "replace"),
         patch_bytes=result.patch_bytes,
         truncated=result.truncated and not summary,
-        hint=hint,
+        hint=" ".join(filter(None, (hint, told(found.left_out)))),
+        **found.left_out_fields,
     )

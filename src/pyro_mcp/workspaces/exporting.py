@@ -13,9 +13,10 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
@@ -29,6 +30,7 @@ from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.seeds import archives
 from pyro_mcp.workspaces import changes
 from pyro_mcp.workspaces.files import absolute
+from pyro_mcp.workspaces.sifting import told
 
 PIPE_CHUNK = 1024 * 1024
 NAMED = 100
@@ -212,9 +214,16 @@ def _put(staged: Path, name: str, to: Destination) -> placing.Outcome:
         )
 
 
-async def export_patch(guest: Guest, workspace_id: str, to: Destination, redactor: Redactor) -> models.Exported:
+async def export_patch(
+    guest: Guest,
+    workspace_id: str,
+    seed: Mapping[str, Any] | None,
+    to: Destination,
+    redactor: Redactor,
+    include_ignored: bool,
+) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
-    result = await changes.whole_patch(guest, redactor)
+    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored)
     async with _staging(to.backups) as staging:
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))
@@ -229,5 +238,8 @@ async def export_patch(guest: Guest, workspace_id: str, to: Destination, redacto
         bytes=len(result.patch),
         replaced=outcome.replaced[:NAMED],
         backup=str(outcome.backup) if outcome.backup else None,
-        hint=_hint(LeftOut(), outcome),
+        empty_directories=[absolute(directory) for directory in result.empty_directories],
+        left_out=[group.path for group in found.left_out[: changes.SHOWN_GROUPS]],
+        left_out_files=sum(group.files for group in found.left_out),
+        hint=" ".join(filter(None, (_hint(LeftOut(), outcome), told(found.left_out)))),
     )

@@ -67,6 +67,7 @@ class WorkspaceManager:
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
             mem_mib=plan.mem_mib,
+            disk_gib=plan.disk_gib,
             created_at=at,
             last_activity_at=at,
             ttl_seconds=plan.ttl_seconds,

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from pyro_mcp.errors import HostError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
-from pyro_mcp.processes.command import Command
+from pyro_mcp.processes.command import Command, plain
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import WorkspaceRow
 from pyro_mcp.workspaces.moments import Images, Moment
@@ -114,7 +114,10 @@ class Occupancy:
         """Make a fresh machine this workspace's own, and write that down."""
         await machine.show_seed(tree)
         lower = "/pyro/seed/tree" if tree is not None else None
-        await machine.guest.call("POST", "/v1/setup", json_body={**await self._identity(workspace), "lower": lower})
+        row = workspace.row
+        shape = {"mem_mib": row.mem_mib, "vcpu_count": row.vcpu_count, "disk_gib": row.disk_gib}
+        body = {**await self._identity(workspace), **shape, "lower": lower}
+        await machine.guest.call("POST", "/v1/setup", json_body=body)
         await self._take_over(workspace, machine)
 
     async def move_back(self, workspace: Workspace, machine: Machine, moment: Moment) -> None:
@@ -147,7 +150,8 @@ class Occupancy:
         workspace.terminals.clear()
 
     def attend(self, workspace: Workspace, machine: Machine) -> None:
-        """Watch the machine's life and serve its connections."""
+        """Watch the machine's life, hold it to its disk, and serve its connections."""
+        machine.hold_disk(workspace.row.disk_gib << 30)
         workspace.watcher = asyncio.create_task(self._watch(workspace, machine), name=f"watch {workspace.id}")
         if workspace.row.network_policy != "off":
 
@@ -183,6 +187,12 @@ class Occupancy:
         for workspace in self.registry.all():
             if workspace.machine is not None and workspace.machine.id == machine_id:
                 await self.lost(workspace, cause)
+
+    async def relieved(self, machine_id: str, why: str) -> None:
+        """Record that something in the machine was ended for want of memory."""
+        for workspace in self.registry.all():
+            if workspace.machine is not None and workspace.machine.id == machine_id:
+                self.registry.note(workspace, "daemon", "memory_limit", "error", workspace.redactor.text(plain(why)))
 
     async def end_all(self, workspace: Workspace, cause: str, keep_ports: frozenset[str] = frozenset()) -> None:
         """The machine's processes are gone: commands and services end with it."""

@@ -20,6 +20,7 @@ class Plan:
     mem_mib: int
     ttl_seconds: int | None
     one_shot: bool = False
+    disk_gib: int = 20
     lifetime_seconds: int | None = None
     allow_domains: list[str] = field(default_factory=list)
     secrets: Secrets = NONE

@@ -122,7 +122,7 @@ class Services:
     def record(self, workspace: Workspace, row: ServiceRow) -> models.Service:
         command = workspace.commands[row.handle]
         state = self.state(workspace, row)
-        failure = row.failure or row.cause or ""
+        failure = row.failure or row.cause or ("" if command.running or row.stopped else command.row.cause)
         if state == "failed" and not failure:
             failure = f"ended with status {command.row.exit_code} before it was ready"
         return models.Service(

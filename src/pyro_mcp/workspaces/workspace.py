@@ -175,6 +175,7 @@ class Workspace:
             network_policy=row.network_policy,
             vcpu_count=row.vcpu_count,
             mem_mib=row.mem_mib,
+            disk_gib=row.disk_gib,
             labels=row.labels,
             created_at=row.created_at,
             last_activity_at=row.last_activity_at,

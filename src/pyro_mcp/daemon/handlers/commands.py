@@ -112,6 +112,7 @@ class CommandHandlers:
             handle=handle,
             status=command.row.status,
             exit_code=command.row.exit_code,
+            cause=command.row.cause,
             output=text,
             offset=begin,
             next_offset=end,

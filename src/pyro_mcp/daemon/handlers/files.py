@@ -106,8 +106,23 @@ class FileHandlers:
             return await changes.apply_patch(workspace.guest, workspace.id, patch)
 
     async def diff_workspace(
-        self, call: Call, *, workspace: Workspace, path: str | None, summary: bool, max_bytes: int
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str | None,
+        summary: bool,
+        max_bytes: int,
+        include_ignored: bool,
     ) -> models.Diff:
         async with workspace.lock.shared():
-            found = await changes.diff(workspace.guest, workspace.id, path, summary=summary, max_bytes=max_bytes)
+            found = await changes.diff(
+                workspace.guest,
+                workspace.id,
+                workspace.row.seed,
+                path,
+                summary=summary,
+                max_bytes=max_bytes,
+                include_ignored=include_ignored,
+            )
         return found.model_copy(update={"patch": workspace.redactor.text(found.patch)})

@@ -13,8 +13,9 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.landing.land import is_dot_git, land
+from pyro_mcp.landing.land import land
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
@@ -25,6 +26,7 @@ from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
+from pyro_mcp.workspaces.sifting import told
 from pyro_mcp.workspaces.workspace import Workspace
 
 LANDINGS_KEPT = 20
@@ -45,6 +47,7 @@ class WorkspaceHandlers:
         network_policy: str,
         vcpu_count: int,
         mem_mib: int,
+        disk_gib: int,
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
@@ -68,14 +71,22 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
+        engine = await context.engines.choose(call, engine)
+        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+            raise InvalidInput(
+                f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
+                hint="Leave disk_gib out, or create it with engine gvisor.",
+                code="disk_size",
+            )
         plan = Plan(
             environment=environment,
-            engine=await context.engines.choose(call, engine),
+            engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
             vcpu_count=vcpu_count,
             mem_mib=mem_mib,
+            disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
             allow_domains=checked_domains(allow_domains or []),
@@ -215,19 +226,29 @@ class WorkspaceHandlers:
         patch: bool,
         overwrite: bool,
         include_git: bool,
+        include_ignored: bool,
     ) -> models.Exported:
         if patch == (path is not None):
             raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
         to = self._context.destination(workspace, output, overwrite)
         async with workspace.lock.shared():
             if path is None:
-                return await exporting.export_patch(workspace.guest, workspace.id, to, workspace.redactor)
+                return await exporting.export_patch(
+                    workspace.guest, workspace.id, workspace.row.seed, to, workspace.redactor, include_ignored
+                )
             return await exporting.export_path(
                 workspace.guest, workspace.id, path, to, workspace.redactor, include_git=include_git
             )
 
     async def land_workspace(
-        self, call: Call, *, workspace: Workspace, branch: str, repo: str | None, message: str | None
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        branch: str,
+        repo: str | None,
+        message: str | None,
+        include_ignored: bool,
     ) -> models.Landed:
         row = workspace.row
         seed = row.seed or {}
@@ -238,7 +259,14 @@ class WorkspaceHandlers:
                 code="no_repository",
             )
         async with workspace.lock.shared():
-            entries = await changes.changed_entries(workspace.guest, whole=True)
+            found = await changes.changed_entries(
+                workspace.guest, row.seed, whole=True, include_ignored=include_ignored
+            )
+        entries = found.entries
+        if not entries and found.left_out:
+            raise InvalidInput(
+                f"The workspace has no changes that git would commit. {told(found.left_out)}", code="nothing_to_land"
+            )
         await asyncio.to_thread(_refuse_secrets, workspace, entries)
         place = Path(repo or seed["source"])
         landed = await asyncio.to_thread(
@@ -261,6 +289,7 @@ class WorkspaceHandlers:
         return models.Landed(
             workspace=workspace.id,
             repository=str(place),
+            **found.left_out_fields,
             **{name: value for name, value in asdict(landed).items() if name != "plain"},
         )
 
@@ -290,7 +319,7 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
         return version is not None and redactor.data(version.content) != version.content
 
     found = [entry.path for entry in entries if holds(entry.new) and not holds(entry.old)]
-    found = [show(path) for path in found if not is_dot_git(path)]
+    found = [show(path) for path in found]
     if found:
         raise Conflict(
             f"The value of a secret stands in {', '.join(found[:10])}; it would be kept in git for ever. "

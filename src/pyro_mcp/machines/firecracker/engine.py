@@ -120,7 +120,7 @@ class FirecrackerEngine:
         def identify() -> Path:
             kernel = self._kernel()
             stats = [path.stat() for path in (self._firecracker, kernel.vmlinux)]
-            known = [root.digest, str(vcpu_count), kernel.release, boot.BOOT_ARGS]
+            known = [root.digest, str(vcpu_count), kernel.release, boot.BOOT_ARGS, str(images.DISK_BYTES)]
             known += [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
             known.append(self.agent_digest())
             place = self._templates / hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
@@ -223,7 +223,9 @@ class FirecrackerEngine:
         cell = await self.cell()
         async with self._endings.whole_or_gone(spec.id):
             initrd = await asyncio.to_thread(boot.initrd, self._cache / "firecracker", self._agent, kernel)
-            disk = await asyncio.to_thread(images.empty_disk, self._cache / "firecracker" / "empty.ext4")
+            disk = await asyncio.to_thread(
+                images.empty_disk, self._cache / "firecracker" / f"empty-{images.DISK_BYTES >> 30}.ext4"
+            )
             directory = await self._prepare(cell, spec, disk, {"vmlinux": kernel.vmlinux, "initrd": initrd})
             record, console = await self._start(cell, spec, directory)
             machine = self._machine(directory, replace(record, fresh=True), console)

@@ -21,7 +21,7 @@ from pyro_mcp.machines.firecracker import erofs
 from pyro_mcp.machines.firecracker.erofs import copy_range
 from pyro_mcp.machines.protocol import RootTree
 
-DISK_BYTES = 16 * 1024**3
+DISK_BYTES = 20 * 1024**3
 """What a machine may write; the file is sparse, so only what was written takes room."""
 PLACEHOLDER_BYTES = 4096
 """The seed's drive before there is a seed (agent/boot.go knows the size)."""

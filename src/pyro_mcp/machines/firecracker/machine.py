@@ -235,6 +235,12 @@ class FirecrackerMachine:
         resident = int(Path(f"/proc/{self.record.vmm.pid}/statm").read_text().split()[1]) * PAGE
         return min(resident, self.memory_limit_bytes)
 
+    def hold_disk(self, limit_bytes: int) -> None:
+        """Its disk has the size that it has; a workspace of another size is refused before it is made."""
+
+    def settle_disk(self) -> None:
+        """Its own kernel holds the limit."""
+
     async def wait_gone(self) -> str:
         await processes.wait_gone(self.record.vmm)
         said = self.console_text()[-400:].strip()

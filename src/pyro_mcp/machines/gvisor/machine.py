@@ -15,6 +15,7 @@ from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings
 from pyro_mcp.machines.gvisor.channel import Channel
+from pyro_mcp.machines.gvisor.disk import Disk
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, MachineRecord
 from pyro_mcp.machines.gvisor.runsc import Runsc
 
@@ -36,6 +37,7 @@ class GvisorMachine:
         self._endings = endings
         self._channel = channel
         self._memory_fd_path: str | None = None
+        self._disk = Disk(record.sandbox.pid, record.mem_mib << 20)
         self._frozen = asyncio.Lock()
 
     @property
@@ -65,6 +67,7 @@ class GvisorMachine:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             try:
+                self._disk.lift()  # the sentry writes the image, too
                 await self._freeze()
                 (partial / AGENT_NAME).write_text(f"{self.record.agent} {DIALS}")
                 await self._runsc.run(
@@ -80,6 +83,7 @@ class GvisorMachine:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
             finally:
+                self._disk.settle(again=True)
                 self._channel.listen()
             os.replace(partial, destination)
 
@@ -118,6 +122,13 @@ class GvisorMachine:
             else:
                 raise FileNotFoundError(f"{base}: no memory file")
         return os.stat(self._memory_fd_path).st_blocks * 512
+
+    def hold_disk(self, limit_bytes: int) -> None:
+        self._disk.limit = limit_bytes
+        self._disk.settle()
+
+    def settle_disk(self) -> None:
+        self._disk.settle()
 
     async def wait_gone(self) -> str:
         await processes.wait_gone(self.record.sandbox)

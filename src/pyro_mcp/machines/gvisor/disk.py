@@ -1,0 +1,80 @@
+"""Holds what the files of a gVisor machine take on this machine's disk.
+
+They are in three files, one each for /, /tmp and the workspace's upper layer, which the sandbox lets grow by a GiB at
+a time. This release of gVisor gives none of them a size, so the kernel of this machine holds it: the sandbox's limit of
+file size (RLIMIT_FSIZE, setrlimit(2)). A guest that meets it reads "File too large". The limit is for one file; what
+the others take is taken off it a few times a second. Room that is freed inside can be filled again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+
+GIB = 1 << 30
+RESERVE = 2 * GIB
+"""What stays free on this machine's disk: below that no machine's files grow."""
+
+
+class Disk:
+    """The files of one machine, by the process that holds them. Nothing here raises because it is gone."""
+
+    def __init__(self, pid: int, memory: int) -> None:
+        self._pid = pid
+        # Its memory is such a file, too, and grows in the same steps.
+        self._least = whole(2 * memory)
+        self.limit: int | None = None
+        """Bytes; None holds nothing."""
+        self._paths: list[str] = []
+        self._set: int | None = None
+
+    def settle(self, *, again: bool = False) -> None:
+        """Set what each file may grow to; `again` also when that was set before."""
+        if self.limit is None:
+            return
+        with contextlib.suppress(OSError):
+            sizes, free = self._sizes()
+            self._hold(growth(self.limit, sizes, free, self._least), again)
+
+    def lift(self) -> None:
+        """Hold nothing until the next `settle`."""
+        with contextlib.suppress(OSError):
+            self._hold(resource.RLIM_INFINITY, again=True)
+
+    def _hold(self, value: int, again: bool) -> None:
+        if value != self._set or again:
+            _, hard = resource.prlimit(self._pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (value, hard))
+            self._set = value
+
+    def _sizes(self) -> tuple[list[int], int]:
+        if not self._paths:
+            base = f"/proc/{self._pid}/fd"
+            links = [(f"{base}/{entry}", os.readlink(f"{base}/{entry}")) for entry in os.listdir(base)]
+            self._paths = [path for path, target in links if "filestore" in target]
+        sizes = [os.stat(path).st_blocks * 512 for path in self._paths]
+        if not self._paths:
+            return sizes, RESERVE
+        there = os.statvfs(self._paths[0])
+        return sizes, there.f_bavail * there.f_frsize
+
+
+def whole(size: int) -> int:
+    """A size in bytes, rounded up to the steps in which files grow."""
+    return -(-size // GIB) * GIB
+
+
+def growth(limit: int, sizes: list[int], free: int, least: int) -> int:
+    """What a single file may grow to, in whole steps: the limit without what the smaller files take.
+
+    Args:
+        limit: bytes that all files may take together.
+        sizes: what each takes.
+        free: what is free on the disk that they are on.
+        least: what is never taken away, because the machine's memory needs it.
+    """
+    if free < RESERVE:
+        return least
+    smaller = sum(sizes) - max(sizes, default=0)
+    return max(least, (limit - smaller) // GIB * GIB)
