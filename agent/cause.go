@@ -49,14 +49,14 @@ func (p *process) because(why string) {
 // why says why it ended, where its exit status alone does not say it; empty when there is nothing to say.
 func (p *process) why(status syscall.WaitStatus, timeout time.Duration) string {
 	p.lock.Lock()
-	reason, timedOut, killed := p.reason, p.timedOut, p.killed
+	reason, timedOut, killed, sent := p.reason, p.timedOut, p.killed, p.sent
 	p.lock.Unlock()
 	switch {
 	case reason != "":
 		return reason
 	case timedOut:
 		return fmt.Sprintf("It ran longer than the %g s that it was given, and was ended.", timeout.Seconds())
-	case killed:
+	case killed, status.Signaled() && sent&(1<<status.Signal()) != 0, status.ExitStatus() > 128 && sent&(1<<(status.ExitStatus()-128)) != 0:
 		return "It was ended on request."
 	case status.Exited() && status.ExitStatus() == 0:
 		return ""

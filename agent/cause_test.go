@@ -34,6 +34,12 @@ func TestTheReasonOfAnEndIsTheFirstThatIsKnown(t *testing.T) {
 			t.Errorf("%d: %s", plain, why)
 		}
 	}
+	p.sent = 1 << syscall.SIGINT
+	for _, status := range []syscall.WaitStatus{2, 130 << 8} {
+		if why := p.why(status, 0); !strings.Contains(why, "request") {
+			t.Error(why)
+		}
+	}
 	p.timedOut = true
 	if why := p.why(killed, 3*time.Second); !strings.Contains(why, "3 s") {
 		t.Error(why)

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -13,9 +16,10 @@ const (
 	// The host cannot call a guest: what has no daemon looks again and again. Eagerly at first, because a snapshot
 	// or a restore ends within moments; then so seldom that a machine whose daemon is gone costs nothing to speak of.
 	eagerPoll  = time.Millisecond
-	eagerTries = 2000
+	eagerTries = 300
 	idlePoll   = 50 * time.Millisecond
 	firstBytes = 4096
+	oPath      = 0x200000 // O_PATH of include/uapi/asm-generic/fcntl.h
 )
 
 // dialListener accepts connections that it made itself. No directory of the host is writable in here, so the agent
@@ -156,4 +160,14 @@ func openListener(kind, rest string) (net.Listener, error) {
 		return net.Listen("unix", rest)
 	}
 	return nil, net.UnknownNetworkError(kind)
+}
+
+// held is the path by a descriptor of its directory, opened once: a guest that takes mounts apart does not cut the
+// agent off from the daemon.
+func held(path string) string {
+	directory, err := syscall.Open(filepath.Dir(path), oPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return path
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", directory, filepath.Base(path))
 }

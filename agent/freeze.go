@@ -17,6 +17,9 @@ const freezeAnswer = 5 * time.Second // a client that does not read its answer k
 // wakes up in that very wait, and finds its own daemon.
 func (a *agent) serveForever() error {
 	kind, rest, _ := strings.Cut(a.listen, ":")
+	if kind == "dial" {
+		rest = held(rest)
+	}
 	for {
 		listener, err := openListener(kind, rest)
 		if err != nil {

@@ -26,6 +26,7 @@ func main() {
 	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")
 	upper := flag.String("upper", "/pyro/upper", "a writable file system for what changes")
 	noInit := flag.Bool("no-init", false, "do not act as the first process: no overlay, no identity")
+	behind := flag.Bool("behind-door", false, "with no-init: commands in namespaces of their own all the same")
 	booting := flag.Bool("boot", false, "this is the init of an initramfs: make a machine of it first")
 	flag.Parse()
 	drive := ""
@@ -45,6 +46,12 @@ func main() {
 		agent.rehearse()
 	}
 	go agent.processes.reap()
+	if *behind {
+		if err := agent.processes.closeIn(false); err != nil {
+			fmt.Fprintln(os.Stderr, "pyro-agent:", err)
+			os.Exit(1)
+		}
+	}
 	if err := agent.serveForever(); err != nil {
 		fmt.Fprintln(os.Stderr, "pyro-agent:", err)
 		os.Exit(1)

@@ -25,7 +25,7 @@ func (a *agent) relieve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	all := processes()
-	largest, resident := largestProcess(all)
+	largest, resident := largestProcess(all, a.processes.isOwn)
 	file, size := largestMemoryFile()
 	limit := "its limit"
 	if request.LimitBytes > 0 {
@@ -58,10 +58,10 @@ func commandLine(pid int) string {
 	return text[:min(len(text), 120)]
 }
 
-// largestProcess gives the pid and the resident bytes of the largest process but the agent.
-func largestProcess(all map[int]processStat) (largest int, resident int64) {
+// largestProcess gives the pid and the resident bytes of the largest process but what is `own`, the agent and pid 1.
+func largestProcess(all map[int]processStat, own func(int) bool) (largest int, resident int64) {
 	for pid := range all {
-		if pid == os.Getpid() || pid == 1 {
+		if pid == os.Getpid() || pid == 1 || own(pid) {
 			continue
 		}
 		fields := strings.Fields(readText("/proc/" + strconv.Itoa(pid) + "/statm"))

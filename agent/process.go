@@ -52,6 +52,7 @@ type process struct {
 	output    *ring
 	stdin     *os.File
 	tty       *os.File
+	door      *door
 	watcher   *os.File // tells the terminal's foreground where the kernel does not tell us
 	asking    sync.Mutex
 	reaped    chan syscall.WaitStatus
@@ -64,6 +65,7 @@ type process struct {
 	sweep    bool           // what it started ends with it
 	kin      map[int]string // what it had started when it was told to end: pid, start time
 	reason   string         // why the agent ended one of its processes
+	sent     uint64         // a bit for each signal that was sent on request
 }
 
 type exitRecord struct {
@@ -94,6 +96,9 @@ type processTable struct {
 	finished []string
 	next     int
 	env      map[string]string
+	door     *door // where commands live, once the machine has its identity
+	behind   bool
+	limited  bool // processes are counted
 }
 
 func newProcessTable() *processTable {
@@ -120,6 +125,10 @@ func (t *processTable) killAll() {
 	defer t.lock.Unlock()
 	for pid := range t.byPID {
 		syscall.Kill(-pid, syscall.SIGKILL)
+	}
+	if t.door != nil {
+		syscall.Kill(t.door.first, syscall.SIGKILL) // and with it all that is in there
+		syscall.Kill(t.door.pid, syscall.SIGKILL)
 	}
 }
 
@@ -191,7 +200,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	}
 	argv := p.argv
 	if p.watcher != nil {
-		argv = append([]string{"pyro-agent", inTerminal, program}, argv...)
+		argv = append([]string{"terminal", inTerminal, program}, argv...)
 		program = "/proc/self/exe"
 	}
 	err = t.fork(p, program, argv, attributes)

@@ -222,13 +222,14 @@ func (p *process) signal(request signalRequest) error {
 	if request.Group != nil && !*request.Group {
 		target = p.pid
 	}
-	if request.Foreground {
-		if group := p.foreground(); group > 0 {
-			target = -group
-		}
-	}
+	p.lock.Lock()
+	p.sent |= 1 << number
+	p.lock.Unlock()
 	if !p.record().Running {
 		return fail(409, "not_running", "Process %s has ended.", p.id)
+	}
+	if request.Foreground && p.signalForeground(number) {
+		return nil
 	}
 	if err := syscall.Kill(target, number); err != nil && err != syscall.ESRCH {
 		return fail(422, "signal_failed", "Process %s could not be signalled: %s.", p.id, err)

@@ -30,7 +30,7 @@ type client struct {
 	base string
 }
 
-func startAgent(t testing.TB) client {
+func startAgent(t testing.TB, more ...string) client {
 	base := t.TempDir()
 	self, err := os.Executable()
 	if err != nil {
@@ -39,10 +39,10 @@ func startAgent(t testing.TB) client {
 	os.Mkdir(filepath.Join(base, "workspace"), 0o755)
 	null, _ := os.Open(os.DevNull)
 	defer null.Close()
-	process, err := os.StartProcess(self, []string{
+	process, err := os.StartProcess(self, append([]string{
 		"pyro-agent", "--no-init", "--listen", "unix:" + base + "/a.sock",
 		"--workspace", base + "/workspace", "--seed", base + "/seed", "--upper", base + "/upper",
-	}, &os.ProcAttr{Env: append(os.Environ(), "PYRO_TEST_AGENT=1"), Files: []*os.File{null, os.Stdout, os.Stderr}})
+	}, more...), &os.ProcAttr{Env: append(os.Environ(), "PYRO_TEST_AGENT=1"), Files: []*os.File{null, os.Stdout, os.Stderr}})
 	if err != nil {
 		t.Fatal(err)
 	}

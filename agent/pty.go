@@ -103,35 +103,32 @@ func (p *process) resize(size winsize) error {
 	raw.Control(func(fd uintptr) { err = ioctl(fd, tiocswinsz, unsafe.Pointer(&window)) })
 	if err == nil && p.watcher != nil {
 		// gVisor tells nobody of the new size.
-		if group := p.foreground(); group > 0 {
-			syscall.Kill(-group, syscall.SIGWINCH)
-		}
+		p.signalForeground(syscall.SIGWINCH)
 	}
 	return err
 }
 
-// foreground is the process group that owns the terminal: what a person would signal with a key. 0 without one.
-func (p *process) foreground() int {
+// signalForeground signals the process group that owns the terminal, as a person would with a key; whether there is one.
+func (p *process) signalForeground(number syscall.Signal) bool {
 	if p.tty == nil {
-		return 0
+		return false
 	}
 	if group, err := p.masterForeground(); err == nil {
-		return group
+		return group > 0 && syscall.Kill(-group, number) == nil
 	}
 	if p.watcher == nil {
-		return 0
+		return false
 	}
+	// The watcher does it, because the numbers that it sees are those of its namespace.
 	p.asking.Lock()
 	defer p.asking.Unlock()
 	var answer [4]byte
 	p.watcher.SetDeadline(time.Now().Add(time.Second))
-	if _, err := p.watcher.Write([]byte{'?'}); err != nil {
-		return 0
+	if _, err := p.watcher.Write([]byte{byte(number)}); err != nil {
+		return false
 	}
-	if n, err := p.watcher.Read(answer[:]); err != nil || n != len(answer) {
-		return 0
-	}
-	return max(0, int(int32(binary.NativeEndian.Uint32(answer[:]))))
+	n, err := p.watcher.Read(answer[:])
+	return err == nil && n == len(answer) && int32(binary.NativeEndian.Uint32(answer[:])) > 0
 }
 
 func (p *process) masterForeground() (int, error) {
@@ -157,14 +154,12 @@ func (p *process) typed(data []byte) error {
 		if err := p.writeTTY(data[:at]); err != nil {
 			return err
 		}
-		group := p.foreground()
-		if group == 0 {
-			break
-		}
 		if echo {
 			p.output.write(frameStdout, []byte{'^', data[at] ^ 0x40})
 		}
-		syscall.Kill(-group, numbers[data[at]])
+		if !p.signalForeground(numbers[data[at]]) {
+			break
+		}
 		data = data[at+1:]
 	}
 	return p.writeTTY(data)
@@ -249,6 +244,9 @@ func watchTerminal() {
 		}
 		group = 0
 		syscall.RawSyscall(syscall.SYS_IOCTL, 0, tiocgpgrp, uintptr(unsafe.Pointer(&group)))
+		if group > 0 {
+			syscall.RawSyscall(syscall.SYS_KILL, uintptr(-group), uintptr(asked[0]), 0)
+		}
 		syscall.RawSyscall(syscall.SYS_WRITE, watchedEnd, uintptr(unsafe.Pointer(&group)), 4)
 	}
 }

@@ -24,14 +24,85 @@ func (t *processTable) reap() {
 				t.lock.Unlock()
 				break
 			}
-			p := t.byPID[pid]
-			delete(t.byPID, pid)
 			t.lock.Unlock()
-			if p != nil {
-				p.reaped <- status
-			}
+			t.buried(pid, status)
 		}
 	}
+}
+
+// buried tells a process of the table that it has ended; and when the first process of the door's namespace did, the
+// kernel has ended all that was in there, and the next command gets a new one.
+func (t *processTable) buried(pid int, status syscall.WaitStatus) {
+	t.lock.Lock()
+	p := t.byPID[pid]
+	delete(t.byPID, pid)
+	d := t.door
+	if p != nil {
+		d = p.door
+	}
+	if d != nil {
+		t.afterDoor(d, pid)
+	}
+	t.lock.Unlock()
+	if p != nil {
+		p.reaped <- status
+	}
+}
+
+// afterDoor sees to a door whose namespace has ended, or which has itself. The caller holds the lock.
+func (t *processTable) afterDoor(d *door, pid int) {
+	if pid == d.first || pid == d.pid {
+		d.over = true
+		if t.door == d {
+			t.door = nil
+		}
+	}
+	if !d.over {
+		return
+	}
+	left := 0
+	for other, p := range t.byPID {
+		if p.door != d {
+			continue
+		}
+		if pid == d.pid { // nobody will tell
+			syscall.Kill(other, syscall.SIGKILL)
+			delete(t.byPID, other)
+			p.reaped <- syscall.WaitStatus(syscall.SIGKILL)
+		} else {
+			left++
+		}
+	}
+	if left == 0 {
+		d.close()
+	}
+}
+
+// isOwn says whether a process is the door or the first of its namespace.
+func (t *processTable) isOwn(pid int) bool {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	return t.door != nil && (pid == t.door.pid || pid == t.door.first)
+}
+
+// closeIn makes commands live behind a door from now on.
+func (t *processTable) closeIn(limited bool) error {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	t.behind, t.limited = true, limited
+	return t.openDoor()
+}
+
+func (t *processTable) openDoor() error {
+	if t.door != nil {
+		return nil
+	}
+	d, err := openDoor(t.buried, t.limited)
+	if err != nil {
+		return fail(500, "spawn_failed", "%s.", err)
+	}
+	t.door = d
+	return nil
 }
 
 // fork starts a program and puts it into the table.
@@ -41,11 +112,20 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 	if len(t.byPID) >= maxLive {
 		return fail(429, "too_many_processes", "%d processes run already.", maxLive)
 	}
-	pid, err := syscall.ForkExec(program, argv, attributes)
+	pid, err := 0, error(nil)
+	if t.behind {
+		if err := t.openDoor(); err != nil {
+			return err
+		}
+		pid, err = t.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty)
+	} else {
+		pid, err = syscall.ForkExec(program, argv, attributes)
+	}
 	if err != nil {
 		return err
 	}
 	t.next++
+	p.door = t.door
 	p.pid, p.id = pid, "p"+strconv.Itoa(t.next)
 	t.byPID[pid], t.byID[p.id] = p, p
 	return nil

@@ -90,6 +90,9 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 		if err := a.mountWorkspace(request.Lower != nil); err != nil {
 			return err
 		}
+		if err := a.processes.closeIn(true); err != nil {
+			return err
+		}
 	}
 	a.takeEnvironment(&request.identity)
 	a.configured.Store(true)

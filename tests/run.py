@@ -62,6 +62,27 @@ def make_user() -> pwd.struct_passwd:
     return entry
 
 
+def remove_user() -> int:
+    """Undo `make_user`: the user, its home with its caches, and its ranges of subordinate ids."""
+    if os.geteuid() != 0:
+        say("only root made anything, and only root can take it away")
+        return 1
+    try:
+        pwd.getpwnam(USER)
+    except KeyError:
+        say(f"there is no user {USER}")
+    else:
+        run("userdel", "--remove", USER)
+        say(f"removed the user {USER} and its home")
+    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if not line.startswith(f"{USER}:")]
+        if kept != lines:
+            path.write_text("".join(kept))
+            say(f"took the line of {USER} out of {path}")
+    return 0
+
+
 def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
     """Run as the unprivileged user, with an environment as after a login."""
     environment = {
@@ -122,7 +143,10 @@ def unprivileged(pytest_arguments: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog="Everything else is for pytest.")
     parser.add_argument("--engine", choices=CHOICES, default="here", help="what runs the machines (tests/engines.py)")
+    parser.add_argument("--clean-system", action="store_true", help=f"remove the user {USER} instead")
     options, named = parser.parse_known_args()
+    if options.clean_system:
+        return remove_user()
     engine = [f"--engine={options.engine}"]
     user = pwd.getpwuid(os.geteuid()).pw_name
     say(f"the suite as {user}")

@@ -24,6 +24,7 @@ import sys
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing
+from pyro_mcp.packages import install_command
 
 # include/uapi/linux/sched.h and include/uapi/linux/mount.h
 CLONE_NEWNS = 0x00020000
@@ -156,6 +157,28 @@ def subordinate_range(path: str, user: str, uid: int) -> tuple[int, int] | None:
     return None
 
 
+def free_subordinate_range(paths: tuple[str, ...] = ("/etc/subuid", "/etc/subgid")) -> tuple[int, int]:
+    """The first and last of `MINIMUM_IDS` ids that /etc/subuid and /etc/subgid give nobody, from 100000 on."""
+    first = 100000  # useradd's SUB_UID_MIN (login.defs(5))
+    for path in paths:
+        try:
+            lines = Path(path).read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            _, _, rest = line.partition(":")
+            start, _, count = rest.partition(":")
+            if start.isdigit() and count.isdigit():
+                first = max(first, int(start) + int(count))
+    return first, first + MINIMUM_IDS - 1
+
+
+def add_subordinate_ids(user: str) -> str:
+    """The command that gives a user ranges that nobody else has."""
+    first, last = free_subordinate_range()
+    return f"sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"
+
+
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -225,13 +248,13 @@ def enter() -> None:
             if program is None:
                 raise ComponentMissing(
                     f"{tool} is not on this machine; pyro needs it to run machines without root.",
-                    hint="Install it once: sudo apt-get install uidmap",
+                    hint=f"Install it once: {install_command('newuidmap')}",
                     code="uidmap_missing",
                 )
             if found is None:
                 raise ComponentMissing(
                     f"{path} gives {user} no range of {MINIMUM_IDS} subordinate ids.",
-                    hint=f"Add one once: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+                    hint=f"Add one once: {add_subordinate_ids(user)}",
                     code="subordinate_ids_missing",
                 )
             ranges.append((program, own, found))

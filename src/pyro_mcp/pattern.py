@@ -6,7 +6,9 @@ does, gives up after a time, and lets other threads run meanwhile.
 
 from __future__ import annotations
 
+import re
 import time
+from typing import Any
 
 import regex
 
@@ -14,7 +16,15 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import show
 
 SEARCH_SECONDS = 10.0
-"""For all that one call searches: half a million lines take a second with an ordinary pattern."""
+"""Of the processor, not of the clock, for all that one call searches."""
+
+MAX_PATIENCE_SECONDS = 100.0
+"""However slow this machine is."""
+
+BATCH_LINES = 500
+_BY_LINE = re.compile(r"(?:[^\\\[\]()?]|\\[wdbt.+*^$()\[\]{}|/\\-]|\[[\w .-]+\]|\((?!\?)|\)|\?)*")
+"""Patterns that match in a text of several lines wherever they match in one of its lines: without anything that looks
+at the ends of the text or around a place."""
 
 
 class Pattern:
@@ -35,6 +45,20 @@ class Pattern:
             ) from None
         self._text = text
         self._left = seconds
+        self._many = regex.compile(text, regex.MULTILINE) if _BY_LINE.fullmatch(text) else None
+
+    def matches(self, lines: list[str]) -> list[bool]:
+        """Which of these lines match: many at once where the pattern allows that, which is a hundred times as fast.
+
+        Raises:
+            InvalidInput: all searches together took too long.
+        """
+        found: list[bool] = []
+        for start in range(0, len(lines), BATCH_LINES):
+            batch = lines[start : start + BATCH_LINES]
+            none = self._many is not None and not self._found(self._many, "\n".join(batch))
+            found += [False] * len(batch) if none else map(self.found_in, batch)
+        return found
 
     def found_in(self, text: str) -> bool:
         """Whether it matches somewhere.
@@ -42,15 +66,23 @@ class Pattern:
         Raises:
             InvalidInput: all searches together took too long.
         """
-        begun = time.monotonic()
-        try:
-            # A timeout of zero or less would mean none.
-            return self._compiled.search(text, timeout=max(self._left, 0.001)) is not None
-        except TimeoutError:
-            raise InvalidInput(
-                f"{show(self._text)} takes too long to search for.",
-                hint="Avoid repetitions within repetitions, such as (a|aa)+; search for plain text.",
-                code="regex_too_slow",
-            ) from None
-        finally:
-            self._left -= time.monotonic() - begun
+        return self._found(self._compiled, text)
+
+    def _found(self, compiled: Any, text: str) -> bool:
+        patience = self._left
+        while True:
+            begun = time.thread_time()
+            try:
+                # A timeout of zero or less would mean none.
+                return compiled.search(text, timeout=max(patience, 0.001)) is not None
+            except TimeoutError:
+                # The library counts other threads' time, too; what counts is how much of the processor this one had.
+                patience *= 2
+                if self._left - (time.thread_time() - begun) <= 0 or patience > MAX_PATIENCE_SECONDS:
+                    raise InvalidInput(
+                        f"{show(self._text)} takes too long to search for.",
+                        hint="Avoid repetitions within repetitions, such as (a|aa)+; search for plain text.",
+                        code="regex_too_slow",
+                    ) from None
+            finally:
+                self._left -= time.thread_time() - begun

@@ -260,3 +260,23 @@ def test_only_credentials_are_taken_out_of_settings(tmp_path: Path, line: str, l
     without_credentials(tmp_path / "missing")
     (tmp_path / "link").symlink_to(config)
     without_credentials(tmp_path / "link")
+
+
+@pytest.mark.parametrize("how", ["linked", "part"])
+def test_git_works_inside_and_landing_goes_where_the_seed_came_from(
+    pyro: Pyro, project: Path, tmp_path: Path, how: str
+) -> None:
+    """A linked work tree, and a part of a work tree: both are seeds that agents work in all day."""
+    seed = project / "src"
+    if how == "linked":
+        seed = tmp_path / "linked"
+        subprocess.run(["git", "-C", str(project), "worktree", "add", "-q", "-b", "topic", str(seed)], check=True)
+    workspace = pyro.create_workspace(seed_path=str(seed)).id
+    inside = pyro.exec_workspace(workspace, "git status --porcelain && git log --oneline | wc -l && echo x > new.txt")
+    assert (inside.exit_code, inside.stdout.split()) == (0, ["1"])
+    assert pyro.exec_workspace(workspace, "git add -A && git commit -qm inside").exit_code == 0
+    landed = pyro.land_workspace(workspace, branch="from-pyro")
+    shown = subprocess.run(
+        ["git", "-C", str(project), "show", "--name-only", "--format=%P", "from-pyro"], capture_output=True, text=True
+    ).stdout.split()
+    assert shown[1:] == ["new.txt" if how == "linked" else "src/new.txt"], landed

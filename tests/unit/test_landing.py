@@ -253,11 +253,11 @@ def test_no_program_of_the_repositorys_runs(repo: Path, tmp_path: Path) -> None:
     for setting, value in (("commit.gpgSign", "true"), ("core.autocrlf", "true"), ("merge.default", "m")):
         git(repo, "config", setting, value)
     (repo / ".git" / "info").mkdir(exist_ok=True)
-    (repo / ".git" / "info" / "attributes").write_text("* filter=f merge=m diff=d text eol=crlf ident\n")
+    (repo / ".git" / "info" / "attributes").write_text("* merge=m diff=d text eol=crlf ident\n")
     put(repo, change("a.txt", text(TEN), text(b"$Id$\r\n" + TEN)), base=seed)
     put(repo, change("a.txt", text(TEN), text(TEN + b"end\n")), base=seed)
     assert not ran.exists()
-    assert files(repo, "work")["a.txt"] == "100644 " + ((b"$Id$\r\n" + TEN + b"end").decode())
+    assert files(repo, "work")["a.txt"] == "100644 " + ((b"$Id$\n" + TEN + b"end").decode())
     assert "gpgsig" not in git(repo, "cat-file", "commit", "work")
 
 

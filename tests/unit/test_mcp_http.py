@@ -24,6 +24,8 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.http import address_of
 from tests.unit.test_mcp_gate import ODD, OPENED
 
+SECONDS = 120.0
+"""For what happens at once on a quiet machine: a bound against hanging, not a measure."""
 TOKEN = "a-token-of-some-length"
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -46,7 +48,7 @@ class HttpServer:
             env={**os.environ, "HOME": str(home), "PYRO_HOME": str(home / "pyro"), **(environment or {})},
         )
         assert self.process.stderr is not None
-        assert select.select([self.process.stderr], [], [], 120)[0], "it did not say where it is"
+        assert select.select([self.process.stderr], [], [], SECONDS)[0], "it did not say where it is"
         self.said = self.process.stderr.readline()
         self.url = self.said.partition(" at ")[2].partition(";")[0]
 
@@ -67,7 +69,7 @@ class HttpServer:
         return found
 
     def client(self, mode: str) -> AbstractAsyncContextManager[Client]:
-        http = httpx2.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=20)
+        http = httpx2.AsyncClient(headers={"authorization": f"Bearer {TOKEN}"}, timeout=SECONDS)
         return Client(streamable_http_client(self.url, http_client=http), mode=mode)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -87,7 +89,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
 @pytest.mark.parametrize(("mode", "version"), [("legacy", "2025-11-25"), ("auto", "2026-07-28")])
 def test_both_revisions_are_served(server: HttpServer, mode: str, version: str) -> None:
     async def story() -> None:
-        async with asyncio.timeout(20), server.client(mode) as client:
+        async with asyncio.timeout(SECONDS), server.client(mode) as client:
             assert client.protocol_version == version
             assert client.instructions is not None and "disposable" in client.instructions
             tools = (await client.list_tools()).tools
@@ -154,7 +156,7 @@ def test_it_leaves_in_good_order_with_sessions_and_subscriptions_open(tmp_path: 
     server = HttpServer(tmp_path, environment={"PYRO_MCP_TOKEN": TOKEN})
 
     async def story() -> None:
-        async with asyncio.timeout(20), server.client("legacy") as one, server.client("auto") as other:
+        async with asyncio.timeout(SECONDS), server.client("legacy") as one, server.client("auto") as other:
             await one.list_tools()
             async with other.listen(resources_list_changed=True) as subscription:
                 assert await asyncio.to_thread(server.end) == 0

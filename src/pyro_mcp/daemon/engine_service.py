@@ -47,6 +47,8 @@ class EngineService:
         self._gvisor = gvisor
         self._firecracker = firecracker
         self._verdict: Probe | None = None
+        self._unmended = ""
+        """Why the last attempt to fetch Firecracker's parts failed."""
         self._probing = asyncio.Lock()
 
     async def choose(self, call: Call, asked: str) -> str:
@@ -86,6 +88,7 @@ class EngineService:
     async def fix(self, call: Call) -> list[str]:
         """Fetch what is missing; what each engine may go without is no failure."""
         fixed: list[str] = []
+        self._unmended = ""
         if not (await asyncio.to_thread(find_runsc, self._cache)).ok:
             await call.progress("fetching runsc")
             await asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None)
@@ -102,6 +105,7 @@ class EngineService:
                 await asyncio.to_thread(fetch_kernel, self._cache, lambda text, fraction: None)
                 fixed.append("fetched the guest kernel")
         except PyroError as error:
+            self._unmended = f"could not be fetched: {error.message} gVisor runs the machines meanwhile"
             fixed.append(f"Firecracker stays missing: {error.message}")
         else:
             fixed += await self._fix_jailer(call)
@@ -121,7 +125,14 @@ class EngineService:
         return ["fetched the jailer"]
 
     async def components(self) -> list[Component]:
-        return await asyncio.to_thread(choice.find_components, self._cache)
+        found = await asyncio.to_thread(choice.find_components, self._cache)
+        if not self._unmended:
+            return found
+        # What was tried in vain is not advised again.
+        return [
+            part if part.ok or part.name == "runsc" else part.model_copy(update={"remedy": self._unmended})
+            for part in found
+        ]
 
     async def statuses(self) -> list[EngineStatus]:
         """Both engines, the one that is preferred first."""
@@ -131,6 +142,8 @@ class EngineService:
 
     async def _firecracker_status(self) -> EngineStatus:
         probe = await self._firecracker_verdict()
+        if not probe.ok and self._unmended:
+            probe = Probe(False, self._unmended)
         if probe.ok:
             await self._firecracker.cell()
         return EngineStatus(

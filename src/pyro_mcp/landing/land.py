@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError, InvalidInput
+from pyro_mcp.landing.attributes import Attributes
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
 from pyro_mcp.patches.diff import DiffEntry
@@ -104,7 +105,14 @@ def _land(
     tip = repository.tip(branch)
     base = store.existing(base_commit) or repository.head()
     ours = tip or base
-    plan = Plan(changes, store.listing(base), store.write_blobs(changes))
+    listing, blobs = store.listing(base), store.write_blobs(changes)
+    attributes = Attributes(repository, scratch)
+    old: dict[bytes, bytes] = {}
+    new: dict[bytes, bytes] = {}
+    if attributes.matter(listing, changes):
+        old = attributes.cleaned(store, base, "old", {path: entry.old for path, entry in changes.items()})
+        new = attributes.cleaned(store, base, "new", {path: entry.new for path, entry in changes.items()})
+    plan = Plan(changes, listing, blobs, old, new)
     old_tree, new_tree = store.write_trees(base, plan)
     empty = _empty_directories(changes)
     if old_tree == new_tree:

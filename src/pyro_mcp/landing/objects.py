@@ -12,6 +12,7 @@ import tempfile
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pyro_mcp.errors import ComponentMissing, Conflict, InvalidInput
 from pyro_mcp.landing.repository import FALLBACK, Repository, failed, run, said, shown
@@ -38,7 +39,12 @@ class Plan:
     """What to do to the base commit's listing to get the old tree, and to that to get the new one. Pure."""
 
     def __init__(
-        self, changes: Mapping[bytes, DiffEntry], listing: Mapping[bytes, Leaf], blobs: Mapping[bytes, bytes]
+        self,
+        changes: Mapping[bytes, DiffEntry],
+        listing: Mapping[bytes, Leaf],
+        blobs: Mapping[bytes, bytes],
+        cleaned_old: Mapping[bytes, bytes] = MappingProxyType({}),
+        cleaned_new: Mapping[bytes, bytes] = MappingProxyType({}),
     ) -> None:
         self.old: dict[bytes, Leaf | None] = {}
         self.new: dict[bytes, Leaf | None] = {}
@@ -49,9 +55,12 @@ class Plan:
         for path, entry in changes.items():
             old, new = leaf(entry.old), leaf(entry.new)
             if old is not None:
-                self.old[path] = (old.git_mode.encode(), blobs[old.content])
+                plain = (old.git_mode.encode(), blobs[old.content])
+                # What the commit has as it is was never converted, whatever the attributes say.
+                same = (listing.get(path) or (b"", b""))[1] == plain[1]
+                self.old[path] = plain if same else (plain[0], cleaned_old.get(path, plain[1]))
             if new is not None:
-                self.new[path] = (new.git_mode.encode(), blobs[new.content])
+                self.new[path] = (new.git_mode.encode(), cleaned_new.get(path, blobs[new.content]))
             elif old is not None:
                 self.new[path] = None
         self.uncommitted = {
@@ -121,6 +130,12 @@ class Objects:
         if done.returncode:
             raise failed(arguments[0], done)
         return done.stdout
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: str, env: Mapping[str, str], stdin: bytes
+    ) -> subprocess.CompletedProcess[bytes]:
+        """git with this scratch directory, but an index and a work tree of the caller's."""
+        return run(arguments, cwd=cwd, env={**self._env, **env}, stdin=stdin)
 
     def existing(self, commit: str | None) -> str:
         """The commit's full id if the repository still has it, else empty."""

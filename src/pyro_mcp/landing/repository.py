@@ -103,6 +103,17 @@ class Repository:
             raise failed(arguments[0], done)
         return done.stdout
 
+    def setting(self, name: str, *, path: bool = False) -> str:
+        """Empty where it is not set."""
+        words = ["config", *(["--type=path"] if path else []), "--get", name]
+        return os.fsdecode(self._git(*words).stdout).removesuffix("\n")
+
+    def filters(self) -> set[str]:
+        """The filters that would change what is committed, or whose lack would stop it."""
+        out = self._git("config", "-z", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process|required)$").stdout
+        names = (os.fsdecode(name) for name in out.split(b"\0")[:-1])
+        return {name.split(".", 1)[1].rpartition(".")[0] for name in names}
+
     def check_branch(self, branch: str) -> None:
         # `@` alone means HEAD to every other command.
         good = not branch.startswith(("-", "refs/")) and branch != "@" and "\0" not in branch

@@ -20,6 +20,7 @@ from pyro_mcp.machines.components import find_runsc
 from pyro_mcp.machines.firecracker.components import fetched_firecracker, find_firecracker, find_jailer
 from pyro_mcp.machines.firecracker.engine import FirecrackerEngine
 from pyro_mcp.machines.firecracker.kernel import find_kernel, kernel_component
+from pyro_mcp.machines.host_checks import kvm_opens
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
@@ -48,10 +49,16 @@ def firecracker_engine(*, agent: Path, machines: Path, cache: Path, limits: Limi
     return FirecrackerEngine(firecracker=binary, agent=agent, machines=machines, cache=cache, limits=limits)
 
 
+NO_KVM = "not needed: /dev/kvm cannot be opened here, and gVisor runs the machines"
+
+
 def find_components(cache: Path) -> list[Component]:
     """The parts of both engines, for `doctor`. Blocks."""
     jailer = (find_jailer,) if enclosure.root_outside() else ()  # an ordinary user has no use for it
-    return [look(cache) for look in (find_runsc, find_firecracker, *jailer, kernel_component)]
+    needs_kvm = [look(cache) for look in (find_firecracker, *jailer, kernel_component)]
+    if not kvm_opens():
+        needs_kvm = [part if part.ok else part.model_copy(update={"remedy": NO_KVM}) for part in needs_kvm]
+    return [find_runsc(cache), *needs_kvm]
 
 
 async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False) -> Probe:

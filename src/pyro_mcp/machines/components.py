@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing
 from pyro_mcp.models import Component
+from pyro_mcp.packages import install_command
 
 RUNSC_VERSION = "20240729"
 RUNSC_SHA256 = {"x86_64": "ce52e04038baa76d6069afae5fc1bee60c153bbf0276f2c3c25506553526f38f"}
@@ -129,7 +130,7 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
         what = f"no runsc is pinned for {os.uname().machine}" if tool else "mmdebstrap is missing"
         raise ComponentMissing(
             f"runsc cannot be fetched: {what}.",
-            hint="Install mmdebstrap (sudo apt-get install mmdebstrap), or set PYRO_RUNSC to a runsc of yours.",
+            hint=f"Install mmdebstrap ({install_command('mmdebstrap')}), or set PYRO_RUNSC to a runsc of yours.",
             code="runsc_missing",
         )
     progress("fetching runsc from Debian's archive", None)

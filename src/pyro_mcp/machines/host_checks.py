@@ -9,11 +9,13 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pyro_mcp.enclosure import MINIMUM_IDS, subordinate_range
+from pyro_mcp.enclosure import MINIMUM_IDS, add_subordinate_ids, subordinate_range
 from pyro_mcp.models import Component, HostCheck
+from pyro_mcp.packages import install_command
 
 ROOM_BYTES = 3 * 1024**3
 """An environment with its build beside it takes 1.5 GB; workspaces need some, too."""
@@ -29,11 +31,10 @@ def find_tools() -> list[Component]:
         ("taskset", "holds machines to their CPUs"),
         ("mke2fs", "makes disks for Firecracker"),
     )
-    packages = {"taskset": "util-linux", "mke2fs": "e2fsprogs"}
     found = []
     for name, purpose in wanted:
         path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/sbin")
-        remedy = "" if path else f"{purpose}: sudo apt-get install {packages.get(name, name)}"
+        remedy = "" if path else f"{purpose}: {install_command(name)}"
         found.append(
             Component(name=name, ok=path is not None, path=path, source="PATH" if path else "missing", remedy=remedy)
         )
@@ -66,20 +67,45 @@ def _kernel() -> tuple[bool, str, str]:
     return ok, f"{system.sysname} {system.release} on {system.machine}", "pyro runs on Linux, x86_64 or aarch64."
 
 
+NAMESPACE_TRIAL = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def check(result, what):
+    if result:
+        raise SystemExit(f"{what}: {os.strerror(ctypes.get_errno())}")
+uid, gid = os.getuid(), os.getgid()
+check(libc.unshare(0x10000000 | 0x00020000), "unshare")
+for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)
+check(libc.mount(b"none", b"/", None, ctypes.c_ulong(0x44000), None), "mount")
+check(libc.mount(b"none", b"/tmp", b"tmpfs", ctypes.c_ulong(0), None), "mount")
+"""
+"""A user and mount namespace, and a mount in it: what the daemon does first (`enclosure`)."""
+
+
+def apparmor_profile(program: str) -> str:
+    """The command that lets one program make user namespaces, and nothing else (Ubuntu 23.10 and newer)."""
+    rule = f"abi <abi/4.0>, include <tunables/global> profile pyro {program} flags=(unconfined) {{ userns, }}"
+    return f"echo '{rule}' | sudo tee /etc/apparmor.d/pyro && sudo apparmor_parser -r /etc/apparmor.d/pyro"
+
+
 def _user_namespaces() -> tuple[bool, str, str]:
     if os.geteuid() == 0 and not _inside_enclosure():
         return True, "not needed as root", ""
+    # The thing itself, by the program that does it: AppArmor lets a namespace be made and takes its capabilities.
     done = subprocess.run(
-        ["unshare", "--user", "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
+        [sys.executable, "-c", NAMESPACE_TRIAL], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
     )
     if done.returncode == 0:
-        return True, "an ordinary user can make one", ""
+        return True, "an ordinary user can make one, and mount in it", ""
     remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
     if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
-        remedy = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        remedy = apparmor_profile(os.path.realpath(sys.executable))
     elif _read("/proc/sys/user/max_user_namespaces") == "0":
         remedy = "sudo sysctl -w user.max_user_namespaces=15000"
-    return False, f"refused: {done.stderr.strip()}", remedy
+    said = done.stderr.strip().splitlines()
+    return False, f"refused: {said[-1] if said else 'no reason given'}", remedy
 
 
 def _inside_enclosure() -> bool:
@@ -91,7 +117,7 @@ def _uidmap() -> tuple[bool, str, str]:
         return True, "not needed as root", ""
     missing = [tool for tool in ("newuidmap", "newgidmap") if shutil.which(tool) is None]
     if missing:
-        return False, f"{', '.join(missing)} missing", "sudo apt-get install uidmap"
+        return False, f"{', '.join(missing)} missing", install_command("newuidmap")
     return True, "newuidmap and newgidmap are there", ""
 
 
@@ -104,8 +130,7 @@ def _subordinate_ids() -> tuple[bool, str, str]:
     user = pwd.getpwuid(uid).pw_name
     missing = [path for path in ("/etc/subuid", "/etc/subgid") if subordinate_range(path, user, uid) is None]
     if missing:
-        remedy = f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-        return False, f"{' and '.join(missing)} give {user} no range of {MINIMUM_IDS}", remedy
+        return False, f"{' and '.join(missing)} give {user} no range of {MINIMUM_IDS}", add_subordinate_ids(user)
     return True, f"{user} has ranges in /etc/subuid and /etc/subgid", ""
 
 

@@ -20,6 +20,8 @@ from pyro_mcp.machines.warming import warm
 log = logging.getLogger(__name__)
 SPARES = 1
 """Spare machines for each shape; an idle one costs 12-20 MB."""
+SHAPES = 2
+"""Shapes that have spares: those that were asked for last. An idle machine costs memory and a little CPU."""
 REFILL_DELAY_SECONDS = 0.3, 3.0
 REFILL_DELAY_RESTORES = 3
 """A refill starts as long after a machine was taken as so many restores take here, within bounds, so that it does not
@@ -43,11 +45,13 @@ class WarmPool:
         self._restores = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._closed = False
         self._restore_seconds = 0.0
+        self._recent: list[Shape] = []
 
     async def take(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
         """A machine in the template's state that nobody else has."""
         shape = (root.digest, vcpu_count, mem_mib)
         ready = self._ready.setdefault(shape, deque())
+        await self._asked_for(shape)
         while ready:
             machine = ready.popleft()
             if machine.alive():
@@ -57,6 +61,13 @@ class WarmPool:
         machine = await self._restore(root, vcpu_count, mem_mib)
         self._refill_later(root, shape)
         return machine
+
+    async def _asked_for(self, shape: Shape) -> None:
+        """Remember the shape; one that was not asked for lately has no spares any more."""
+        self._recent = [shape, *(other for other in self._recent if other != shape)][:SHAPES]
+        for other, spares in list(self._ready.items()):
+            while other not in self._recent and spares:
+                await spares.popleft().destroy()
 
     async def _restore(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
         template = await self._engine.template(root, vcpu_count)
@@ -82,7 +93,7 @@ class WarmPool:
         least, most = REFILL_DELAY_SECONDS
         await asyncio.sleep(min(most, max(least, REFILL_DELAY_RESTORES * self._restore_seconds)))
         try:
-            while len(ready) < self._spares and not self._closed:
+            while len(ready) < self._spares and not self._closed and shape in self._recent:
                 machine = await self._restore(root, shape[1], shape[2])
                 try:
                     await warm(machine.guest)
@@ -106,7 +117,7 @@ class WarmPool:
     def drop(self, digest: str) -> list[Machine]:
         """Take the spares of an environment out, because it is being removed."""
         dropped: list[Machine] = []
-        for shape, ready in self._ready.items():
+        for shape, ready in list(self._ready.items()):
             if shape[0] == digest:
                 dropped += ready
                 ready.clear()

@@ -15,6 +15,7 @@ from typing import Any
 from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
+from pyro_mcp.seeds import repository
 
 POLICIES: tuple[NetworkPolicy, ...] = ("off", "egress", "egress+published-ports")
 """From the least to the most."""
@@ -112,7 +113,18 @@ class Access:
                 if name == "output":
                     self._refuse_links(granted[name])
                 granted[name] = str(self.resolved(granted[name]))
+                if name in ("seed_path", "path"):
+                    self._refuse_foreign_repository(Path(granted[name]))
         return granted
+
+    def _refuse_foreign_repository(self, seed: Path) -> None:
+        """A `.git` file in the project may lead anywhere; the history of another repository is not the project's."""
+        if not repository.within(seed, [root for root in (self.project, *self.allowed) if root is not None]):
+            raise NotPermitted(
+                f"The .git of {seed} leads to a repository that is out of reach and does not know this work tree.",
+                hint="Seed from a directory without that .git, or let the user seed it: `pyro workspace create`.",
+                code="path_not_allowed",
+            )
 
     def imposed(self, network_policy: str) -> dict[str, Any]:
         """What every workspace with this policy is created with: the user's secrets and list of hosts."""

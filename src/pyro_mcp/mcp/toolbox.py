@@ -20,6 +20,7 @@ from pyro_mcp.client.answers import Event, Output, Progress, Started
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.errors import InternalError, InvalidInput, PyroError
 from pyro_mcp.locations import Locations
+from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
@@ -59,6 +60,15 @@ def last_line(data: bytes) -> str:
 def said(error: PyroError) -> Answer:
     """An error as text: message, next step, code."""
     return Answer(f"{visible_lines(str(error))} [{error.code}]", is_error=True)
+
+
+def _noted(answer: Answer, notes: list[str]) -> Answer:
+    """An answer that also says what became of arguments by other names."""
+    if not notes or answer.structured is None:
+        return answer
+    hint = " ".join(filter(None, (answer.structured.get("hint"), f"({'; '.join(notes)})")))
+    structured = {**answer.structured, "hint": hint}
+    return Answer(json_text(structured), structured)
 
 
 class Toolbox:
@@ -140,8 +150,11 @@ class Toolbox:
     ) -> Answer:
         try:
             operation = self._find(name)
-            ready = self._ready(operation, arguments or {})
-            return await self._carried_out(operation, ready, on_progress, interrupted)
+            names = [p.name for p in offered(operation)]
+            can_note = "hint" in self._schemas[str(operation.mcp)]["properties"]
+            meant, notes = habits.taken(arguments or {}, names, can_note=can_note)
+            ready = self._ready(operation, meant)
+            return _noted(await self._carried_out(operation, ready, on_progress, interrupted), notes)
         except PyroError as error:
             return said(error)
         except Exception as error:

@@ -12,7 +12,7 @@ from pyro_mcp.operations.fields import EnvironmentName
 
 
 class SystemOperations(Operations):
-    @operation(cli="doctor", idempotent=True, open_world=True)
+    @operation(cli="doctor", idempotent=True, open_world=True, streams=True)
     def doctor(
         self,
         *,

@@ -1,7 +1,8 @@
 """Looks at what a workspace is to be filled with, and lists it. Reads names and metadata, no contents.
 
 A directory gives all that is in it. A git work tree gives what is tracked or untracked and not ignored,
-with its `.git`, so that log, blame and diff work inside. Symbolic links are listed as they are, never
+with its `.git`, so that log, blame and diff work inside; where that is elsewhere or is shared, `seeds.repository`
+makes one. Symbolic links are listed as they are, never
 followed. Archives are looked into only when they are unpacked (`seeds.store`).
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterable
@@ -19,9 +19,11 @@ from typing import Literal, NamedTuple
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import show
+from pyro_mcp.seeds import repository
 from pyro_mcp.seeds.archives import SUFFIXES, is_archive_name
 
-_GIT_SECONDS = 60
+_NAMED = 5
+"""Files that a note names."""
 _KINDS = {stat.S_IFSOCK: "socket", stat.S_IFIFO: "FIFO", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
@@ -54,10 +56,14 @@ class SeedPlan:
     """Of a git work tree: what HEAD is."""
     prefix: str = ""
     """Of a part of a git work tree: where it stands below the top."""
+    repository: repository.Repository | None = None
+    """What its `.git` is made from, where the work tree has no whole one of its own."""
 
     def fingerprint(self) -> str:
         """SHA-256 over names and metadata. It changes whenever a file of the source does."""
         digest = hashlib.sha256(f"{self.kind}\0{os.fspath(self.source)}\0".encode("utf-8", "surrogateescape"))
+        if self.repository is not None:
+            digest.update(repr(self.repository).encode("utf-8", "backslashreplace"))
         digest.update(repr([tuple(entry) for entry in self.entries]).encode("utf-8", "backslashreplace"))
         return digest.hexdigest()
 
@@ -98,11 +104,24 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
         kind_found = "git"
     else:
         walk.tree("")
+        walk.repository = repository.look(source, source)
     commit, prefix = None, ""
     if kind_found == "git" and top is not None:
         commit = head(top)
         prefix = "" if source == top else source.relative_to(top).as_posix()
-    return SeedPlan(source, kind_found, walk.entries, walk.files, walk.bytes, walk.skipped, walk.notes, commit, prefix)
+    walk.tell()
+    return SeedPlan(
+        source,
+        kind_found,
+        walk.entries,
+        walk.files,
+        walk.bytes,
+        walk.skipped,
+        walk.notes,
+        commit,
+        prefix,
+        walk.repository,
+    )
 
 
 def head(top: Path) -> str | None:
@@ -114,27 +133,8 @@ def head(top: Path) -> str | None:
 
 
 def _git(top: Path, directory: str, *arguments: str) -> subprocess.CompletedProcess[bytes] | str | None:
-    """Run git on a work tree that may belong to anybody; None when there is none, a word when it did not run."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    # Of the repository's own settings none may run a program here.
-    command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", f"--git-dir={top}/.git"]
-    command += [f"--work-tree={top}", *arguments]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        return subprocess.run(
-            command,
-            cwd=directory,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return type(error).__name__
+    """Run git on a work tree; see `repository.run`."""
+    return repository.run(top / ".git", str(top), directory, *arguments)
 
 
 def restat(plan: SeedPlan) -> bool:
@@ -143,6 +143,8 @@ def restat(plan: SeedPlan) -> bool:
     Names that came or went show in the times of their directories, which are part of the plan.
     """
     root = str(plan.source)
+    if plan.repository is not None and not repository.unchanged(plan.repository):
+        return False
     for entry in plan.entries:
         try:
             path = f"{root}/{entry.path}" if entry.path else root
@@ -184,6 +186,9 @@ class _Walk:
         self.files = self.bytes = 0
         self.skipped: list[str] = []
         self.notes: list[str] = []
+        self.repository: repository.Repository | None = None
+        self.special: list[str] = []
+        self.linked: dict[tuple[int, int], list[str]] = {}
         self.uid = os.geteuid()
         info = os.lstat(self.source)
         self.entries.append(_entry("", info, None))
@@ -198,6 +203,10 @@ class _Walk:
             self.files += 1
             self.bytes += info.st_size
             self.entries.append(_entry(path, info, None))
+            if mode & (stat.S_ISUID | stat.S_ISGID):
+                self.special.append(path)
+            if info.st_nlink > 1 and ".git" not in path.split("/"):
+                self.linked.setdefault((info.st_dev, info.st_ino), []).append(path)
         elif kind == stat.S_IFLNK:
             try:
                 link = os.readlink(self.full(path))
@@ -254,17 +263,35 @@ class _Walk:
             return False
         self.listed("", names)
         dot = top / ".git"
-        if not at_top:
-            self.notes.append(f"A part of the work tree {top}: its git history was left out.")
+        made = self.repository = repository.look(top, Path(self.source))
+        if made is None and (not at_top or not dot.is_dir() or dot.is_symlink()):
+            self.notes.append(f"The .git of {top} leads to no repository, so none was brought along.")
+        elif not at_top:
+            self.notes.append(
+                f"A part of the work tree {top}: inside it is a repository of its own, with one commit made of "
+                f"{made.prefix if made else ''} at HEAD. `land` goes to the whole one."
+            )
         elif dot.is_dir() and not dot.is_symlink():
             self.add(".git", os.lstat(dot))
             self.tree(".git")
-            alternates = dot / "objects" / "info" / "alternates"
-            if alternates.is_file():
-                self.notes.append("Git borrows objects from another repository, which is not there inside.")
-        else:
-            self.notes.append("A linked work tree or submodule (.git is a file): its git history was left out.")
+            if made is not None:
+                self.notes.append("Git borrows objects from another repository; those it needs were brought along.")
+        elif made is not None:
+            self.notes.append(f"The git directory {made.directory} was brought along as .git.")
         return True
+
+    def tell(self) -> None:
+        """Say what a copy does not keep."""
+        if self.special:
+            names = ", ".join(show(path) for path in self.special[:_NAMED])
+            self.notes.append(f"{len(self.special)} files have set-uid or set-gid bits, which were not kept: {names}.")
+        twins = [paths for paths in self.linked.values() if len(paths) > 1]
+        if twins:
+            names = ", ".join(show(paths[0]) for paths in twins[:_NAMED])
+            self.notes.append(
+                f"{sum(map(len, twins))} names are hard links of {len(twins)} files, and are separate files inside: "
+                f"{names}."
+            )
 
     def listed(self, prefix: str, names: Iterable[str]) -> None:
         for name in names:

@@ -31,6 +31,7 @@ from pyro_mcp import wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import show
 from pyro_mcp.seeds.archives import Progress, extract
+from pyro_mcp.seeds.repository import build
 from pyro_mcp.seeds.scan import Entry, SeedPlan, restat, scan
 
 log = logging.getLogger(__name__)
@@ -231,7 +232,11 @@ class SeedStore:
             files, size = found.files, found.bytes
         else:
             _Copy(plan, tree, progress).run()
-            configs = _git_configs(entry.path for entry in plan.entries)
+            paths = {entry.path for entry in plan.entries}
+            if plan.repository is not None:
+                build(plan.repository, tree)
+                paths |= {file.relative_to(tree).as_posix() for file in (tree / ".git").rglob("config*")}
+            configs = _git_configs(sorted(paths))
             files, size = plan.files, plan.bytes
         for path in configs:
             # Also of submodules, linked work trees, repositories within, and bare ones.

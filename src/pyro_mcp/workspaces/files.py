@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import codecs
 from datetime import UTC, datetime
 
 from pyro_mcp.errors import InvalidInput, NotFound
@@ -73,6 +74,34 @@ def _refuse_binary(data: bytes, relative: str, size: int) -> None:
         )
 
 
+def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = True) -> str:
+    """The text of a file, or of a part that may begin or end within a character.
+
+    Raises:
+        InvalidInput: it is no UTF-8. What is put in the place of a byte could not be told from it, and writing the
+            text back would destroy the file.
+    """
+    if not begins:
+        # Of a character cut in two at the front, the rest: three bytes at most (RFC 3629).
+        for _ in range(3):
+            if not data or data[0] & 0xC0 != 0x80:
+                break
+            data = data[1:]
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        return decoder.decode(data, final=ends)
+    except UnicodeDecodeError as error:
+        sixteen = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        kind = "UTF-16" if sixteen else "probably ISO-8859-1 or WINDOWS-1252"
+        raise InvalidInput(
+            f"{show(absolute(relative))} is not UTF-8 but {kind} (byte {error.start}); as text it could not be "
+            "written back.",
+            hint="Read it with workspace_exec, such as `iconv -f WINDOWS-1252 -t UTF-8 FILE`, and change it there "
+            "(sed, python), so that its other bytes stay.",
+            code="not_utf8",
+        ) from None
+
+
 async def read_file(
     guest: Guest,
     workspace_id: str,
@@ -116,7 +145,7 @@ async def read_file(
     return FileContent(
         workspace=workspace_id,
         path=absolute(relative),
-        content=data.decode("utf-8", "replace" if not truncated else "ignore"),
+        content=as_text(data, relative, begins=not start, ends=not truncated),
         size=size,
         mode=f"{mode & 0o7777:04o}",
         total_lines=total_lines,
@@ -136,12 +165,13 @@ def _lines(
     grep: str | None,
     max_bytes: int,
 ) -> FileContent:
-    lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+    lines = as_text(data, relative).splitlines(keepends=True)
     first, last = first_line or 1, min(last_line or len(lines), len(lines))
     chosen = list(enumerate(lines[first - 1 : last], first))
     if grep is not None:
         pattern = Pattern(grep)
-        chosen = [(number, line) for number, line in chosen if pattern.found_in(line)]
+        flags = pattern.matches([line for _, line in chosen])
+        chosen = [one for one, found in zip(chosen, flags, strict=True) if found]
     content: list[str] = []
     used = 0
     shown_last = first - 1

@@ -51,9 +51,9 @@ def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple
         position += len(data)
         whole = (rest + data).split(b"\n")
         rest = whole.pop() if data else b""
-        for raw in whole:
-            line = raw.decode("utf-8", "replace")
-            if pattern.found_in(line):
+        texts = [raw.decode("utf-8", "replace") for raw in whole]
+        for raw, line, found in zip(whole, texts, pattern.matches(texts), strict=True):
+            if found:
                 matches += 1
                 used += len(raw) + 1
                 full = full or used > bound

@@ -20,6 +20,7 @@ from pyro_mcp.errors import ComponentMissing, EngineError
 from pyro_mcp.machines.firecracker import erofs
 from pyro_mcp.machines.firecracker.erofs import copy_range
 from pyro_mcp.machines.protocol import RootTree
+from pyro_mcp.packages import install_command
 
 DISK_BYTES = 20 * 1024**3
 """What a machine may write; the file is sparse, so only what was written takes room."""
@@ -34,7 +35,7 @@ def _mke2fs(*arguments: str) -> None:
     if tool is None:
         raise ComponentMissing(
             "mke2fs is not on this machine; the Firecracker engine makes its drives with it.",
-            hint="Install it once: sudo apt-get install e2fsprogs",
+            hint=f"Install it once: {install_command('mke2fs')}",
             code="mke2fs_missing",
         )
     done = subprocess.run(

@@ -18,6 +18,7 @@ from pyro_mcp.errors import ComponentMissing
 from pyro_mcp.machines.components import extract_package, mmdebstrap
 from pyro_mcp.machines.firecracker.lz4 import decompress_legacy
 from pyro_mcp.models import Component
+from pyro_mcp.packages import install_command
 
 SUITE = "bookworm"
 PACKAGE = {"x86_64": "linux-image-cloud-amd64"}
@@ -115,7 +116,7 @@ def fetch_kernel(cache: Path, progress: Callable[[str, float | None], None]) -> 
         what = f"no kernel is known for {os.uname().machine}" if tool else "mmdebstrap is missing"
         raise ComponentMissing(
             f"The guest kernel cannot be fetched: {what}.",
-            hint="Install mmdebstrap (sudo apt-get install mmdebstrap).",
+            hint=f"Install mmdebstrap ({install_command('mmdebstrap')}).",
             code="kernel_missing",
         )
     progress("fetching the guest kernel from Debian's archive", None)

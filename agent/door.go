@@ -1,0 +1,386 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// The door is where commands live: a PID namespace and a mount namespace of their own, in which the agent cannot be
+// seen, signalled or unmounted.
+//
+// It is a fork of the agent, made without an exec, that starts programs on the agent's behalf and tells of their ends.
+// Why so: gVisor 20240729 has no setns for PID namespaces, refuses unshare(CLONE_NEWPID) to a process of several
+// threads, as every Go program is, and ignores CLONE_PARENT. Orders lie in memory that both share, descriptors are
+// shared as well, and after the fork only system calls are made, as in a vfork.
+//
+// The door itself stays outside; the namespace's first process is a fork of it that does nothing. When the guest
+// ends that one, the kernel ends all in the namespace, and the next command finds a new one.
+type door struct {
+	pid, first int // as the agent counts
+	order      *order
+	arena      []byte
+	orders     *os.File
+	answers    *os.File
+	replies    chan answer
+	over       bool // its namespace is gone; it still tells of the ends in there
+}
+
+const (
+	arenaSize    = 4 << 20 // an order with the longest argv and environment
+	doorPatience = 60 * time.Second
+	pidsMax      = 4096
+	pidsPlace    = "/pyro/pids"
+	// From include/uapi/linux/signal.h and sched.h.
+	sigBlock, sigSetMask = 0, 2
+	highDescriptor       = 200 // out of the way of those that a program gets
+	prSetName            = 15
+	sysCloseRange        = 436
+)
+
+// order is in the shared memory; addresses in it are good in both processes.
+type order struct {
+	program, argv, environment, directory uintptr
+	files                                 [4]int32
+	count, terminal                       int32
+	failed, where                         int32 // errno, and at which step
+	ready, _                              int32 // the first process stands
+}
+
+// answer is one record of the door's: kind 0 is the reply to an order, 1 the end of a process.
+type answer struct{ kind, pid, status int32 }
+
+const answerSize = 12
+
+// firstName is what `ps` shows of the first process.
+var firstName = [8]byte{'f', 'i', 'r', 's', 't'}
+
+func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) {
+	arena, err := syscall.Mmap(-1, 0, arenaSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_ANON)
+	if err != nil {
+		return nil, err
+	}
+	var orders, answers [2]int
+	if err := syscall.Pipe2(orders[:], syscall.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	if err := syscall.Pipe2(answers[:], syscall.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1)}
+	if limited {
+		d.limitPlace() // before the fork, which needs only the path
+	}
+	name := unsafe.StringData(os.Args[0])
+	size := 0
+	for _, word := range os.Args {
+		size += len(word) + 1
+	}
+	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, syscall.CLONE_FILES|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno == 0 && pid == 0 {
+		beDoor(d.order, uintptr(orders[0]), uintptr(answers[1]), unsafe.Pointer(name), uintptr(size))
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	d.pid = int(pid)
+	syscall.SetNonblock(answers[0], true)
+	d.orders, d.answers = os.NewFile(uintptr(orders[1]), "orders"), os.NewFile(uintptr(answers[0]), "answers")
+	if limited {
+		os.WriteFile(filepath.Join(pidsPlace, "w/cgroup.procs"), []byte(strconv.Itoa(d.pid)), 0o644)
+	}
+	go d.listen(ended)
+	d.orders.Write([]byte{0}) // the first process
+	reply, err := d.reply()
+	if err != nil {
+		return nil, err
+	}
+	if d.order.failed != 0 {
+		return nil, fmt.Errorf("a namespace for commands: step %d: %w", d.order.where, syscall.Errno(d.order.failed))
+	}
+	d.first = int(reply.pid)
+	return d, nil
+}
+
+// limitPlace makes the cgroup that counts what the guest runs; without one there is no such limit.
+func (d *door) limitPlace() {
+	if _, err := os.Stat(pidsPlace + "/w"); err == nil {
+		return
+	}
+	if os.MkdirAll(pidsPlace, 0o700) != nil || syscall.Mount("cgroup", pidsPlace, "cgroup", 0, "pids") != nil {
+		return
+	}
+	if os.Mkdir(pidsPlace+"/w", 0o755) == nil {
+		os.WriteFile(pidsPlace+"/w/pids.max", []byte(strconv.Itoa(pidsMax)), 0o644)
+	}
+}
+
+func (d *door) listen(ended func(int, syscall.WaitStatus)) {
+	var record [answerSize]byte
+	for {
+		if n, err := d.answers.Read(record[:]); err != nil || n != answerSize {
+			return
+		}
+		a := answer{int32(binary.NativeEndian.Uint32(record[:])), int32(binary.NativeEndian.Uint32(record[4:])), int32(binary.NativeEndian.Uint32(record[8:]))}
+		if a.kind == 0 {
+			d.replies <- a
+		} else {
+			ended(int(a.pid), syscall.WaitStatus(a.status))
+		}
+	}
+}
+
+func (d *door) reply() (answer, error) {
+	select {
+	case a := <-d.replies:
+		return a, nil
+	case <-time.After(doorPatience):
+		return answer{}, fmt.Errorf("no process could be started in %v", doorPatience)
+	}
+}
+
+// spawn starts a program. The caller sees to it that there is one order at a time.
+func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool) (int, error) {
+	at := int(unsafe.Sizeof(order{}))
+	place := func(text string) uintptr {
+		begin := at
+		at += copy(d.arena[at:], text)
+		d.arena[at] = 0
+		at++
+		return uintptr(unsafe.Pointer(&d.arena[begin]))
+	}
+	list := func(texts []string) uintptr {
+		at = (at + 7) &^ 7
+		table := unsafe.Slice((*uintptr)(unsafe.Pointer(&d.arena[at])), len(texts)+1)
+		at += 8 * len(table)
+		for i, text := range texts {
+			table[i] = place(text)
+		}
+		table[len(texts)] = 0
+		return uintptr(unsafe.Pointer(&table[0]))
+	}
+	o := d.order
+	*o = order{program: place(program), directory: place(directory)}
+	o.argv, o.environment = list(argv), list(environment)
+	for i, file := range files {
+		o.files[i] = int32(file)
+	}
+	o.count = int32(len(files))
+	if terminal {
+		o.terminal = 1
+	}
+	if _, err := d.orders.Write([]byte{1}); err != nil {
+		return 0, err
+	}
+	reply, err := d.reply()
+	if err != nil {
+		return 0, err
+	}
+	if o.failed != 0 {
+		return 0, syscall.Errno(o.failed)
+	}
+	return int(reply.pid), nil
+}
+
+func (d *door) close() {
+	syscall.Kill(d.pid, syscall.SIGKILL)
+	d.orders.Close()
+	d.answers.Close()
+}
+
+// -- what follows runs after the fork: system calls only, no memory of Go's
+
+//go:nosplit
+//go:norace
+func leave() { syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 127, 0, 0) }
+
+//go:nosplit
+//go:norace
+func beDoor(o *order, orders, answers uintptr, name unsafe.Pointer, size uintptr) {
+	var poll [2]struct {
+		fd              int32
+		events, revents int16
+	}
+	var mask uint64 = 1 << (uint(syscall.SIGCHLD) - 1)
+	var word [1]byte
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigBlock, uintptr(unsafe.Pointer(&mask)), 0, 8, 0, 0)
+	signals, _, errno := syscall.RawSyscall6(syscall.SYS_SIGNALFD4, ^uintptr(0), uintptr(unsafe.Pointer(&mask)), 8, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0, 0)
+	if errno != 0 {
+		leave()
+	}
+	poll[0].fd, poll[1].fd = int32(orders), int32(signals)
+	poll[0].events, poll[1].events = 1, 1
+	for {
+		_, _, errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 2, 0, 0, 0, 0)
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			leave()
+		}
+		if poll[0].revents != 0 {
+			n, _, _ := syscall.RawSyscall(syscall.SYS_READ, orders, uintptr(unsafe.Pointer(&word)), 1)
+			if n != 1 {
+				leave()
+			}
+			o.failed, o.where = 0, 0
+			if word[0] == 0 {
+				separate(o)
+			}
+			flags := syscall.CLONE_VFORK | uintptr(syscall.SIGCHLD)
+			if word[0] == 0 {
+				flags = uintptr(syscall.SIGCHLD)
+			}
+			pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+			if errno == 0 && pid == 0 {
+				if word[0] == 0 {
+					beFirst(o, name, size)
+				}
+				become(o)
+			}
+			for word[0] == 0 && errno == 0 && atomic.LoadInt32(&o.ready) == 0 {
+				syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&o.ready)), 0, 0, 0, 0, 0)
+			}
+			if errno != 0 {
+				o.failed, o.where = int32(errno), 9
+			}
+			tell(answers, 0, int32(pid), 0)
+		}
+		if poll[1].revents != 0 {
+			reap(signals, answers)
+		}
+	}
+}
+
+//go:nosplit
+//go:norace
+func tell(answers uintptr, kind, pid, status int32) {
+	record := answer{kind, pid, status}
+	syscall.RawSyscall(syscall.SYS_WRITE, answers, uintptr(unsafe.Pointer(&record)), answerSize)
+}
+
+//go:nosplit
+//go:norace
+func reap(signals, answers uintptr) {
+	var information [128]byte // struct signalfd_siginfo
+	var status int32
+	syscall.RawSyscall(syscall.SYS_READ, signals, uintptr(unsafe.Pointer(&information)), 128)
+	for {
+		pid, _, errno := syscall.RawSyscall6(syscall.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)), syscall.WNOHANG, 0, 0, 0)
+		if errno != 0 || pid == 0 {
+			return
+		}
+		tell(answers, 1, int32(pid), status)
+	}
+}
+
+var (
+	rootPath = [...]byte{'/', 0}
+	procPath = [...]byte{'/', 'p', 'r', 'o', 'c', 0}
+	procKind = [...]byte{'p', 'r', 'o', 'c', 0}
+	pyroPath = [...]byte{'/', 'p', 'y', 'r', 'o', 0}
+	pyroKind = [...]byte{'t', 'm', 'p', 'f', 's', 0}
+)
+
+// For system calls, made before the fork.
+var memorySource, memoryTarget = pathBytes(meminfoPath), pathBytes("/proc/meminfo")
+
+func pathBytes(path string) (bytes [64]byte) {
+	copy(bytes[:63], path)
+	return bytes
+}
+
+// separate goes into new namespaces; what the agent needs is out of sight there.
+//
+//go:nosplit
+//go:norace
+func separate(o *order) {
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_UNSHARE, syscall.CLONE_NEWPID, 0, 0); errno != 0 {
+		o.failed, o.where = int32(errno), 1
+		return
+	}
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_UNSHARE, syscall.CLONE_NEWNS|syscall.CLONE_FS, 0, 0); errno != 0 {
+		o.failed, o.where = int32(errno), 2
+		return
+	}
+	syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&procKind)), uintptr(unsafe.Pointer(&rootPath)), 0, syscall.MS_REC|syscall.MS_PRIVATE, 0, 0)
+	// An empty place that cannot be written: `rm -rf /pyro` in there must not take away what the agent stands on.
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&pyroKind)), uintptr(unsafe.Pointer(&pyroPath)), uintptr(unsafe.Pointer(&pyroKind)), syscall.MS_RDONLY, 0, 0)
+	if errno != 0 && errno != syscall.ENOENT {
+		o.failed, o.where = int32(errno), 4
+	}
+}
+
+// beFirst is the first process of the namespace. It never waits for a child: SIGCHLD is ignored, so the kernel buries
+// orphans itself, even while the guest has stopped it.
+//
+//go:nosplit
+//go:norace
+func beFirst(o *order, name unsafe.Pointer, size uintptr) {
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&procKind)), uintptr(unsafe.Pointer(&procPath)), uintptr(unsafe.Pointer(&procKind)), 0, 0, 0)
+	if errno != 0 {
+		o.failed, o.where = int32(errno), 3
+	}
+	// The machine's own memory, as in the agent's /proc (resources.go); where it is not shown, this changes nothing.
+	syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&memorySource)), uintptr(unsafe.Pointer(&memoryTarget)), 0, syscall.MS_BIND, 0, 0)
+	syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
+	if _, _, errno := syscall.RawSyscall(sysCloseRange, 0, 1<<31, 0); errno != 0 {
+		for file := uintptr(0); file < 4096; file++ { // a connection that stays open would spoil a checkpoint
+			syscall.RawSyscall(syscall.SYS_CLOSE, file, 0, 0)
+		}
+	}
+	for i := uintptr(0); i < size; i++ {
+		*(*byte)(unsafe.Add(name, i)) = 0 // the agent's name matches habits such as `pkill -f agent`
+	}
+	for i := uintptr(0); i < 5 && i < size; i++ {
+		*(*byte)(unsafe.Add(name, i)) = firstName[i]
+	}
+	syscall.RawSyscall6(syscall.SYS_PRCTL, prSetName, uintptr(unsafe.Pointer(&firstName)), 0, 0, 0, 0)
+	var ignore [4]uintptr // struct sigaction: handler, flags, restorer, mask
+	ignore[0] = 1         // SIG_IGN
+	for number := uintptr(1); number <= 64; number++ {
+		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, number, uintptr(unsafe.Pointer(&ignore)), 0, 8, 0, 0)
+	}
+	atomic.StoreInt32(&o.ready, 1)
+	syscall.RawSyscall6(syscall.SYS_FUTEX, uintptr(unsafe.Pointer(&o.ready)), 1, 1, 0, 0, 0)
+	for {
+		syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// become is the way of a program's process to its exec.
+//
+//go:nosplit
+//go:norace
+func become(o *order) {
+	var none uint64
+	syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_CHDIR, o.directory, 0, 0); errno != 0 {
+		o.failed, o.where = int32(errno), 1
+		leave()
+	}
+	for i := uintptr(0); i < uintptr(o.count); i++ {
+		if high, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(o.files[i]), syscall.F_DUPFD_CLOEXEC, highDescriptor); errno != 0 {
+			o.failed, o.where = int32(errno), 2
+			leave()
+		} else {
+			o.files[i] = int32(high)
+		}
+	}
+	for i := uintptr(0); i < uintptr(o.count); i++ {
+		syscall.RawSyscall(syscall.SYS_DUP3, uintptr(o.files[i]), i, 0)
+	}
+	if o.terminal != 0 {
+		syscall.RawSyscall(syscall.SYS_IOCTL, 0, uintptr(syscall.TIOCSCTTY), 1)
+	}
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.program, o.argv, o.environment)
+	o.failed, o.where = int32(errno), 3
+	leave()
+}

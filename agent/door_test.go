@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestBehindTheDoorNothingOfTheAgentIsSeenAndItOutlivesTheNamespace(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("namespaces need root")
+	}
+	c := startAgent(t, "--behind-door")
+	if got := c.run(shell("echo $$ $PPID; cat /proc/1/comm; grep -l agent /proc/[0-9]*/comm; exit 7")); string(got.out) != "2 0\nfirst\n" || got.exit == nil || *got.exit.ExitCode != 7 {
+		t.Fatalf("%q %+v", got.out, got.exit)
+	}
+	c.run(shell("(sleep 1000; echo) >/dev/null 2>&1 & mount -t tmpfs none /mnt; echo x > /mnt/only-inside"))
+	if _, err := os.Stat("/mnt/only-inside"); err == nil {
+		t.Error("a mount of a command's is seen outside")
+	}
+	if got := c.run(shell("cat /mnt/only-inside; pgrep -fx 'sleep 1000' | wc -l")); string(got.out) != "x\n1\n" {
+		t.Errorf("the next command does not find what the last one left: %q", got.out)
+	}
+	tty := shell("stty size; test -t 1 && echo terminal")
+	tty["tty"] = map[string]int{"rows": 33, "cols": 77}
+	if got := c.run(tty); string(got.out) != "33 77\r\nterminal\r\n" {
+		t.Errorf("%q", got.out)
+	}
+	for _, blow := range []string{"kill -9 1", "kill -STOP 1", "kill -9 -1", "kill -9 $$", "kill -SEGV 1"} {
+		c.run(shell(blow))
+		if got := c.run(shell("echo on; exit 3")); string(got.out) != "on\n" || *got.exit.ExitCode != 3 {
+			t.Errorf("after %s: %q %+v", blow, got.out, got.exit)
+		}
+	}
+	long := strings.Repeat("x", 100_000)
+	if got := c.run(map[string]any{"argv": []string{"sh", "-c", "echo ${#1} ${#2}", "sh", long, long}}); string(got.out) != "100000 100000\n" {
+		t.Errorf("%.100q", got.out)
+	}
+	if status, answer := c.call("POST", "/v1/processes", `{"argv":["true"],"cwd":"/no/such"}`); !strings.Contains(answer, "cwd_missing") {
+		t.Errorf("%d %s", status, answer)
+	}
+}

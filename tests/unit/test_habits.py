@@ -1,0 +1,88 @@
+"""Names that models bring from other tools are taken where they mean one thing, and never change what is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyro_mcp.errors import InvalidInput
+from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, TIMEOUTS, taken
+from pyro_mcp.mcp.schema import offered, operations_of
+
+EXEC = ("workspace", "command", "cwd", "secret_env", "timeout_seconds", "wait_seconds")
+WRITE = ("workspace", "path", "text", "executable")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant", "notes"),
+    [
+        ({"cmd": "ls", "workdir": "src"}, {"command": "ls", "cwd": "src"}, 0),
+        ({"command": "ls", "working_directory": "/workspace/a"}, {"command": "ls", "cwd": "/workspace/a"}, 0),
+        ({"command": '["bash","-lc","echo hi"]'}, {"command": ["bash", "-lc", "echo hi"]}, 0),
+        ({"command": "[ -f x ] && echo y"}, {"command": "[ -f x ] && echo y"}, 0),
+        ({"command": "[1, 2]"}, {"command": "[1, 2]"}, 0),
+        ({"command": "ls", "timeout": 120000}, {"command": "ls", "timeout_seconds": 120.0}, 1),
+        ({"command": "ls", "timeout": 60}, {"command": "ls", "timeout_seconds": 60}, 1),
+        ({"command": "ls", "timeout_ms": 500}, {"command": "ls", "timeout_seconds": 0.5}, 0),
+        ({"command": "ls", "description": "List"}, {"command": "ls"}, 1),
+        ({"command": "ls", "run_in_background": True}, {"command": "ls", "wait_seconds": 0}, 0),
+        ({"command": "ls", "background": False}, {"command": "ls"}, 0),
+        ({"command": "ls", "workspaceId": "w"}, {"command": "ls", "workspace": "w"}, 0),
+        ({"command": "ls", "cmd": "ls"}, {"command": "ls"}, 0),
+        ({"command": "ls", "comand": "x"}, {"command": "ls", "comand": "x"}, 0),
+    ],
+)
+def test_what_a_command_is_given(given: dict[str, Any], meant: dict[str, Any], notes: int) -> None:
+    found, said = taken(given, EXEC)
+    assert (found, len(said)) == (meant, notes)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"command": "ls", "cmd": "rm -r x"},
+        {"cwd": "a", "workdir": "b"},
+        {"workdir": "a", "working_directory": "b"},
+        {"timeout_seconds": 5, "timeout_ms": 100},
+        {"wait_seconds": 30, "run_in_background": True},
+        {"timeout": "soon"},
+    ],
+)
+def test_what_could_mean_two_things_is_refused(given: dict[str, Any], order: int) -> None:
+    with pytest.raises(InvalidInput):
+        taken(dict(list(given.items())[::order]), EXEC)
+
+
+def test_files_are_written_by_any_name() -> None:
+    assert taken({"filePath": "a", "content": "x", "workspace": "w"}, WRITE)[0] == {
+        "path": "a",
+        "text": "x",
+        "workspace": "w",
+    }
+    # Where nothing can say that it was left out, it is unknown.
+    assert taken({"path": "a", "description": "d"}, WRITE, can_note=False) == ({"path": "a", "description": "d"}, [])
+
+
+def test_no_alias_is_a_parameter_of_another_meaning_or_in_a_schema() -> None:
+    aliases = {name for names in ALIASES.values() for name in names} | {*TIMEOUTS, *BACKGROUND, *IGNORED}
+    for operation in operations_of("workspace-full"):
+        names = [p.name for p in offered(operation)]
+        for name in names:
+            assert taken({name: "x"}, names)[0] == {name: "x"}, "our own names always mean themselves"
+    assert not aliases & {"command", "cwd", "text", "path", "workspace", "timeout_seconds", "wait_seconds"}
+
+
+@given(st.dictionaries(st.sampled_from([*EXEC, "cmd", "workdir", "x", "timeout", "description"]), st.integers(1, 9)))
+def test_nothing_is_lost_in_silence(arguments: dict[str, Any]) -> None:
+    try:
+        found, notes = taken(arguments, EXEC)
+    except InvalidInput:
+        return
+    assert len(found) + len(notes) >= len(set(arguments.values())) - 1
+    for name in EXEC:
+        if name in arguments:
+            assert found[name] == arguments[name]
