@@ -132,7 +132,7 @@ def _interception(secrets: Secrets) -> Interception | None:
 
 
 _PUBLIC_NAME = re.compile(
-    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|test|invalid|onion)$)"
+    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|invalid|onion)$)"
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+(?:[a-z][a-z0-9-]*[a-z0-9])",
     re.I,
 )
