@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
@@ -315,7 +316,7 @@ class Command:
         self.output.close()
 
     async def cancel(
-        self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS, *, first: Literal[INT, TERM] = "INT"
+        self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS, *, first: Literal["INT", "TERM"] = "INT"
     ) -> None:
         """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart.
 
