@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
@@ -320,13 +321,19 @@ class Command:
         self.leave()
         self.output.close()
 
-    async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
-        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart."""
+    async def cancel(
+        self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS, *, first: Literal["INT", "TERM"] = "INT"
+    ) -> None:
+        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart.
+
+        With `first="TERM"` without the INT, as a service manager does it.
+        """
         await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
+        gentle = ("INT", "TERM") if first == "INT" else ("TERM",)
+        for signal, patience in (*((name, grace_seconds) for name in gentle), ("KILL", 10.0)):
             await self.signal(guest, signal, sweep=True)
             await self.wait_ended(patience)
             if not self.running:
