@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,6 +19,7 @@ const (
 type egressQueue struct {
 	lock     sync.Mutex
 	open     bool
+	led      bool
 	port     int
 	patience time.Duration
 	waiting  []*guestConn  // oldest first
@@ -59,6 +61,11 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 		go q.take(listener)
 		if second, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil { // where there is IPv6
 			go q.take(second)
+		}
+	}
+	if a.init && a.seedDevice == "" { // elsewhere the kernel has no such table, and the variables have to do
+		if err := q.lead(); err != nil {
+			log.Printf("no way out but by the proxy's variables: %s", err)
 		}
 	}
 	writeJSON(w, 200, map[string]bool{"open": true})

@@ -251,3 +251,54 @@ def test_a_refusal_is_in_the_answer_of_the_command(pyro: Pyro) -> None:
     logs = pyro.logs_workspace(ws, handle=said.handle)
     assert logs.refused == said.refused
     assert not pyro.exec_workspace(ws, "true").refused
+
+
+def test_programs_without_proxy_variables_find_their_way_out_by_name(pyro: Pyro) -> None:
+    """`sudo`, `su -`, sockets, Java, and whatever else reads no variable: names lead to the one policy."""
+    host = index_host()
+    ws = pyro.create_workspace(network_policy="egress", allow_domains=[host], name="led").id
+    curl = "env -i curl -sS -m 20 -o /dev/null -w '%{http_code}'"
+    python = (
+        "import http.client,socket,ssl\n"
+        f"c=http.client.HTTPSConnection('{host}',timeout=20);c.request('GET','/');print(c.getresponse().status<500)\n"
+        f"s=ssl.create_default_context().wrap_socket(socket.create_connection(('{host}',443),20),server_hostname='{host}')\n"
+        f"print(any(v=='{host}' or v.startswith('*.') for k,v in s.getpeercert()['subjectAltName']))\n"
+    )
+
+    def works(where: str) -> None:
+        for command in (
+            f"{curl} https://{host}/ | grep -q '^[234]'",
+            f"su nobody -s /bin/sh -c \"{curl} https://{host}/\" | grep -q '^[234]'",
+            f"getent hosts {host} | grep -q '^127\\.6[45]\\.'",
+        ):
+            done = pyro.exec_workspace(where, command, timeout_seconds=45, wait_seconds=50)
+            assert done.exit_code == 0, (command, done)
+        said = pyro.exec_workspace(where, ["python3", "-c", python], timeout_seconds=45, wait_seconds=50)
+        assert said.stdout == "True\nTrue\n", said
+
+    works(ws)
+    told = {(details(e)["host"], details(e)["port"], details(e)["verdict"]) for e in connections(pyro, ws, 4)}
+    assert told == {(host, 443, "allowed")}
+    said = pyro.exec_workspace(ws, f"{curl} https://b.test/; {curl} http://www.b.test:8080/", timeout_seconds=45)
+    assert [(r.host, r.port, r.why) for r in said.refused] == [
+        ("b.test", 443, "not_allowed"),
+        ("www.b.test", 8080, "not_allowed"),
+    ], said
+    assert said.stdout == "000000", said
+    # What leads nowhere fails at once, and what is inside stays inside.
+    said = pyro.exec_workspace(
+        ws,
+        f"{curl} http://1.2.3.4/; {curl} http://10.0.0.1/; {curl} http://x.internal/; {curl} http://127.65.7.7/; "
+        "python3 -m http.server 8011 --bind 0.0.0.0 >/dev/null 2>&1 & "
+        f"for a in 127.0.0.1 0.0.0.0 127.0.0.2 localhost $(hostname); do "
+        f"{curl} --retry 9 --retry-connrefused http://$a:8011/ 2>/dev/null; done; kill %1; "
+        "exec 3<>/dev/tcp/127.0.0.1/3129; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
+        timeout_seconds=30,
+        wait_seconds=40,
+    )
+    assert said.stdout == "000" * 4 + "200" * 5, said
+    assert not said.refused
+    fork = pyro.fork_workspace(ws).workspaces[0].id
+    works(fork)
+    pyro.reset_workspace(ws)
+    works(ws)

@@ -13,7 +13,7 @@ from pyro_mcp.machines.protocol import MachineSpec
 RUNSC_SECONDS = 60.0
 """The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
 # host-uds: the guest may dial a socket of this side's (the daemon's, gvisor/channel.py) and make none.
-FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=open")
+FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=open", "--net-raw")
 
 
 class Runsc:
