@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """`python -m tests.fuzz --seconds 60 [--seed N] [--target NAME] [--keep] [--go]`: exit status 1 for any finding.
 
 Each parser runs in a process of its own, with its limits. A finding is written whole, to be put into the corpus.

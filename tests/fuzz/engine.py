@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Mutates a kept corpus, and keeps what reaches a new line of the code under test. Bounds each input's time and memory.
 
 Time is this process's own on the CPU (ITIMER_PROF), so a busy machine makes no finding; memory is the address space.

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The parsers behind sockets: real ones, with the other side's bytes written to them, then the end of the stream."""
 
 from __future__ import annotations
