@@ -153,6 +153,6 @@ def test_line_ends_that_git_converts_come_back_as_they_stood(
     assert b"sub/old.bat" not in expected
     assert tree(project) == expected
     landed = tree(tmp_path / "landed")
-    for name in (b"run.bat", b"new.bat", b"raw.bin"):
-        assert landed[name] == expected[name], name
+    for path in (b"run.bat", b"new.bat", b"raw.bin"):
+        assert landed[path] == expected[path], path
     assert landed.keys() == expected.keys()
