@@ -15,13 +15,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from pyro_mcp.client.wire import Outdated, Record, check_health
 from pyro_mcp.errors import DaemonUnavailable, from_record
 from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
 """How long a daemon may take to listen: adoption of many machines on a slow disk included."""
+
+Ask = Callable[[str, str], Iterable[Record]]
+"""Sends a request, by method and path, to the daemon that runs, whatever its version; starts none."""
 
 
 def accepts(locations: Locations) -> bool:
@@ -46,7 +50,7 @@ def start_daemon(locations: Locations) -> None:
             _spawn(locations, lock)
 
 
-def replace_daemon(locations: Locations) -> None:
+def replace_daemon(locations: Locations, ask: Ask) -> None:
     """Have an older daemon hand over: it leaves, its machines and their commands live on, and ours adopts them.
 
     Raises:
@@ -54,8 +58,8 @@ def replace_daemon(locations: Locations) -> None:
         PyroError: whatever stopped ours.
     """
     with _only_starter(locations) as lock:
-        if _outdated(locations):
-            _have_it_leave(locations)
+        if _outdated(ask):
+            _have_it_leave(locations, ask)
         if not accepts(locations):
             _spawn(locations, lock)
 
@@ -90,13 +94,10 @@ def _taken(lock: int, seconds: float) -> bool:
         time.sleep(0.02)  # flock knows no time-out, and an alarm is the caller's
 
 
-def _outdated(locations: Locations) -> bool:
+def _outdated(ask: Ask) -> bool:
     """Whether the daemon that runs, if any, is an older one; another caller may have replaced it."""
-    from pyro_mcp.client.sync import Transport
-    from pyro_mcp.client.wire import Outdated, check_health
-
     try:
-        for record in Transport(locations, start=None, any_version=True).request("GET", "/v1/health"):
+        for record in ask("GET", "/v1/health"):
             check_health(record)
     except Outdated:
         return True
@@ -105,11 +106,9 @@ def _outdated(locations: Locations) -> bool:
     return False
 
 
-def _have_it_leave(locations: Locations) -> None:
-    from pyro_mcp.client.sync import Transport
-
+def _have_it_leave(locations: Locations, ask: Ask) -> None:
     try:
-        for _ in Transport(locations, start=None, any_version=True).request("POST", "/v1/stop"):
+        for _ in ask("POST", "/v1/stop"):
             pass
     except DaemonUnavailable:
         pass  # it left before it could say so

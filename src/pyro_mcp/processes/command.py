@@ -12,13 +12,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
-from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -35,6 +36,10 @@ INPUT_PIECES = 16
 """Pieces of input, each at most one request, that wait for a command to read them."""
 INPUT_LEASE_SECONDS = 90.0
 """An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
+MAX_REFUSED = 16
+"""Refused connections that a command's result names."""
+SAID_REFUSED = 3
+"""And that its hint names."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
@@ -50,6 +55,8 @@ class Command:
         self.row = row
         self.number = number
         self.output = output
+        self.refused: list[RefusedConnection] = []
+        """What the workspace could not connect to while it ran; at most 16, and not kept."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -314,13 +321,19 @@ class Command:
         self.leave()
         self.output.close()
 
-    async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
-        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart."""
+    async def cancel(
+        self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS, *, first: Literal["INT", "TERM"] = "INT"
+    ) -> None:
+        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart.
+
+        With `first="TERM"` without the INT, as a service manager does it.
+        """
         await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
+        gentle = ("INT", "TERM") if first == "INT" else ("TERM",)
+        for signal, patience in (*((name, grace_seconds) for name in gentle), ("KILL", 10.0)):
             await self.signal(guest, signal, sweep=True)
             await self.wait_ended(patience)
             if not self.running:
@@ -337,6 +350,11 @@ class Command:
         except (NotFound, Conflict, GuestError, InvalidInput):
             return False  # it ended in between; the follower says how
         return True
+
+    def was_refused(self, connection: RefusedConnection) -> None:
+        """Hear of a connection that was refused or failed while it runs."""
+        if len(self.refused) < MAX_REFUSED and connection not in self.refused:
+            self.refused.append(connection)
 
     # -- reporting
 
@@ -377,8 +395,24 @@ class Command:
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
             cause=self.row.cause,
-            hint=self._hint(omitted),
+            refused=list(self.refused),
+            hint=" ".join(filter(None, (self._hint(omitted), self.refusals_hint()))),
         )
+
+    def refusals_hint(self) -> str:
+        """What was refused, in words, and what the user may do."""
+        said = []
+        for each in self.refused[:SAID_REFUSED]:
+            where = f"[{each.host}]" if ":" in each.host else each.host
+            if each.why == "not_allowed":
+                how = f"is not an allowed host; the user may allow it: {each.allow_with}"
+            elif each.why == "private":
+                how = "is no public host; a workspace cannot reach it"
+            else:
+                how = "could not be reached"
+            said.append(f"{where}:{each.port} {how}.")
+        more = len(self.refused) - len(said)
+        return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
