@@ -105,6 +105,8 @@ def test_calls_of_a_stopped_machine_end_with_a_clear_error_and_reset_and_delete_
 
 
 def _others(fresh: Installation, workspace: str) -> set[int]:
+    with Pyro() as pyro:  # an idle machine would be stopped already, and continued by the next call
+        pyro.exec_workspace(workspace, "setsid sleep 1000 > /dev/null 2>&1 < /dev/null &")
     """Processes of the installation's machines that are not this workspace's."""
     import sqlite3
 

@@ -35,8 +35,9 @@ MAX_LINK_BYTES = 4095
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
-_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError)
-"""What tarfile raises of numbers that are none, such as those of a sparse file's map."""
+_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
+"""What tarfile raises of numbers that are none, such as those of a sparse file's map, and of extended headers without
+end."""
 _NOT_WHOLE = {
     "PYRO.changing": ("is written all the time, so it could not be read whole", "file_changing"),
     "PYRO.unreadable": ("could not be read", "file_unreadable"),
