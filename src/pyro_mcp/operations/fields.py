@@ -39,18 +39,20 @@ Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
 StdinOpen = Annotated[bool, Field(description="Leave standard input open, to be fed piece by piece.")]
-TimeoutSeconds = Annotated[float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)]
+TimeoutSeconds = Annotated[
+    float, Field(description="Seconds until it is ended, max 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
+]
 WaitSeconds = Annotated[
     float,
     Field(
-        description="Wait so long for its end, 0 to 50.",
+        description="Seconds to wait for its end, 0 to 50.",
         ge=0,
         le=MAX_WAIT_SECONDS,
     ),
 ]
 MaxOutput = Annotated[
     int,
-    Field(description="Bytes of output to give, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
+    Field(description="Bytes of output to return, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
@@ -59,7 +61,7 @@ Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
 DISK_GIB_DEFAULT = 20
-DiskGib = Annotated[int, Field(description="What its files may take, 1 to 1024.", ge=1, le=1024)]
+DiskGib = Annotated[int, Field(description="Disk limit in GiB, 1 to 1024.", ge=1, le=1024)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]
