@@ -49,7 +49,7 @@ def test_long_output_keeps_head_and_tail_and_counts_the_rest(pyro: Pyro, workspa
     assert result.stdout_bytes == 1288895
     assert 1_280_000 < result.omitted_bytes < result.stdout_bytes
     assert str(result.omitted_bytes) in result.stdout
-    page = pyro.logs_workspace(workspace, handle=result.handle, offset=500_000, max_output_bytes=1000)
+    page = pyro.logs_workspace(workspace, handle=result.handle, offset=500_000, max_output_bytes=1000, raw=True)
     whole = "".join(f"{n}\n" for n in range(1, 200001))
     assert page.output == whole[500_000:501_000]
     assert page.next_offset == 501_000
@@ -152,3 +152,32 @@ def test_history_tells_what_was_done_by_which_face(pyro: Pyro, workspace: str) -
     assert events[1].summary == "echo remembered"
     assert {e.face for e in events} == {"sdk"}
     assert "missing.txt" in (events[2].error or "")
+
+
+BAR = r"""python3 -c 'import sys
+for n in range(1, 2001): sys.stdout.write("\r\x1b[32mdone %d/2000\x1b[0m" % n)
+print(); sys.stderr.write("\x1b]0;title\x07N\bNA\bA\n")'"""
+
+
+def test_the_answer_is_what_a_person_would_have_seen_and_the_log_keeps_the_bytes(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, BAR)
+    assert (result.stdout, result.stderr, result.omitted_bytes) == ("done 2000/2000\n", "NA\n", 0)
+    assert result.stdout_bytes > 40_000
+    logs = pyro.logs_workspace(workspace, handle=result.handle)
+    assert logs.output == "done 2000/2000\nNA\n"
+    assert logs.next_offset == logs.total_bytes == result.stdout_bytes + result.stderr_bytes
+    raw = pyro.logs_workspace(workspace, handle=result.handle, raw=True, max_output_bytes=1 << 20)
+    assert raw.output.count("\r") == 2000
+    assert len(raw.output.encode()) == logs.total_bytes
+    assert pyro.exec_workspace(workspace, BAR, raw=True).stdout.startswith("\r\x1b[32mdone 1/2000")
+    stream = pyro.stream_exec_workspace(workspace, BAR)
+    assert b"".join(piece.data for piece in stream).count(b"\r") == 2000
+    assert stream.result.stdout == "done 2000/2000\n"
+
+
+def test_a_secret_is_masked_also_where_escapes_stand_between_its_letters(pyro: Pyro, workspace: str) -> None:
+    line = r"""printf '%s\033[0m%s\n' "${KEY:0:9}" "${KEY:9}" """
+    result = pyro.exec_workspace(workspace, line, secret_env={"KEY": "correcthorsebattery"})
+    assert "correcthorsebattery" not in result.stdout
+    logs = pyro.logs_workspace(workspace, handle=result.handle)
+    assert "correcthorsebattery" not in logs.output

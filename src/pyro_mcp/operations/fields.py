@@ -52,6 +52,7 @@ MaxOutput = Annotated[
     int,
     Field(description="Bytes of output to give, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
+Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]

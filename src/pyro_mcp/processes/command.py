@@ -359,11 +359,11 @@ class Command:
             cause=self.row.cause,
         )
 
-    def result(self, workspace_id: str, bound: int) -> ExecResult:
-        """The outcome so far, its output within `bound` bytes shared by both streams."""
+    def result(self, workspace_id: str, bound: int, *, raw: bool = False) -> ExecResult:
+        """The outcome so far, its output within `bound` bytes shared by both streams. Reads and draws: in a thread."""
         error_share = min(self.output.stderr_bytes, max(bound // 2, bound - self.output.stdout_bytes))
-        stdout = self.output.excerpt(STDOUT, bound - error_share)
-        stderr = self.output.excerpt(STDERR, error_share)
+        stdout = self.output.excerpt(STDOUT, bound - error_share, raw=raw)
+        stderr = self.output.excerpt(STDERR, error_share, raw=raw)
         omitted = stdout.omitted_bytes + stderr.omitted_bytes
         return ExecResult(
             workspace=workspace_id,
