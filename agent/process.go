@@ -272,6 +272,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		code := status.ExitStatus()
 		record.ExitCode = &code
 	}
+	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
