@@ -119,7 +119,7 @@ class CommandHandlers:
             total_bytes=output.total_bytes,
             matches=matches,
             refused=list(command.refused),
-            hint=" ".join(filter(None, (_logs_hint(command, end), command.refusals_hint()))),
+            hint=" ".join(filter(None, (_logs_hint(command, end), command.output_held, command.refusals_hint()))),
         )
 
     async def run_in_vm(
