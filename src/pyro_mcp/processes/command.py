@@ -19,7 +19,7 @@ from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
-from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -36,12 +36,20 @@ INPUT_PIECES = 16
 """Pieces of input, each at most one request, that wait for a command to read them."""
 INPUT_LEASE_SECONDS = 90.0
 """An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
+MAX_REFUSED = 16
+"""Refused connections that a command's result names."""
+SAID_REFUSED = 3
+"""And that its hint names."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
 NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
+OUTPUT_HELD = (
+    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "such a process a file (`program > file 2>&1 &`), or run it as a service."
+)
 
 
 class Command:
@@ -51,6 +59,8 @@ class Command:
         self.row = row
         self.number = number
         self.output = output
+        self.refused: list[RefusedConnection] = []
+        """What the workspace could not connect to while it ran; at most 16, and not kept."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -59,6 +69,8 @@ class Command:
         self._stream: ProcessStream | None = None
         self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
+        self.output_held = ""
+        """Where it is so, that what it left behind still prints, in words; not known after this daemon."""
         self._redactor = redactor or NOTHING
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
@@ -271,6 +283,7 @@ class Command:
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         why = record.get("cause")
+        self.output_held = OUTPUT_HELD if record.get("output_held") is True else ""
         if isinstance(why, str) and why:
             self.row = replace(self.row, cause=self._redactor.text(plain(why)))
         if record.get("timed_out"):
@@ -345,6 +358,11 @@ class Command:
             return False  # it ended in between; the follower says how
         return True
 
+    def was_refused(self, connection: RefusedConnection) -> None:
+        """Hear of a connection that was refused or failed while it runs."""
+        if len(self.refused) < MAX_REFUSED and connection not in self.refused:
+            self.refused.append(connection)
+
     # -- reporting
 
     @property
@@ -384,8 +402,24 @@ class Command:
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
             cause=self.row.cause,
-            hint=self._hint(omitted),
+            refused=list(self.refused),
+            hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
         )
+
+    def refusals_hint(self) -> str:
+        """What was refused, in words, and what the user may do."""
+        said = []
+        for each in self.refused[:SAID_REFUSED]:
+            where = f"[{each.host}]" if ":" in each.host else each.host
+            if each.why == "not_allowed":
+                how = f"is not an allowed host; the user may allow it: {each.allow_with}"
+            elif each.why == "private":
+                how = "is no public host; a workspace cannot reach it"
+            else:
+                how = "could not be reached"
+            said.append(f"{where}:{each.port} {how}.")
+        more = len(self.refused) - len(said)
+        return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
