@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-python test-agent test-isolation test-faults soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
+.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -24,12 +24,22 @@ test-python: setup
 test-agent: setup
 	@cd agent && $(CURDIR)/scripts/go vet ./... && $(CURDIR)/scripts/go test ./...
 
+test-one: setup ## One test, file or folder: make test-one T=tests/unit/test_pattern.py; K= chooses by name.
+	@test -n "$(T)" || { echo "say which: make test-one T=tests/unit/test_pattern.py K=word" >&2; exit 2; }
+	@$(RUN) python -m pytest $(T) $(if $(K),-k '$(K)')
+
+check: lint ## lint and the unit tests: what to run before each commit.
+	@$(RUN) python -m pytest tests/unit -x -q
+
 test-isolation: setup ## Attempts to get out of a machine, on each engine that works here; prints the table.
 	@$(RUN) python -m pytest -q --isolation=whole tests/isolation tests/engine/test_boundary.py
 
 test-faults: setup ## Random operations with kill -9 of whatever takes part, and many create/delete cycles; STEPS=700 CYCLES=1000 SEED=.
 	@PYRO_FAULT_STEPS=$(or $(STEPS),700) PYRO_FAULT_CYCLES=$(or $(CYCLES),1000) PYRO_FAULT_SEED=$(SEED) \
 	  $(RUN) python -m pytest -s --timeout=7200 tests/faults tests/engine/test_this_machine_refuses.py -k "not short_soak"
+
+fuzz: setup ## Every parser of bytes from the other side, the agent's by Go's fuzzer; SECONDS=600 in all, SEED=.
+	@$(RUN) python -m tests.fuzz --go --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 soak: setup ## 50 workspaces, 200 commands at once, mixed work, for MINUTES=60; figures and what grew.
 	@$(RUN) python -m tests.faults.soak --minutes $(or $(MINUTES),60)
@@ -51,13 +61,19 @@ $(SMOKES:%=smoke-%): smoke-%: setup
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
 
-lint: setup ## ruff, mypy --strict, layers, gofmt.
+lint: setup ## ruff, mypy --strict, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
 	@$(RUN) lint-imports
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
 	@$(RUN) python -m pyro_mcp.reference --check
+	@$(MAKE) --no-print-directory package
+
+package: setup ## Build wheel and source archive into dist/, and check both as a package index does.
+	@rm -rf dist && PATH="$(CURDIR)/.tools/bin:$$PATH" $(RUN) python -m hatchling build >/dev/null
+	@$(RUN) twine --no-color check --strict dist/* >dist/checked.txt || { cat dist/checked.txt; exit 1; }
+	@rm dist/checked.txt && $(RUN) check-wheel-contents dist/*.whl
 
 format: setup ## Bring all code into the one format.
 	@$(RUN) ruff check --fix . || true

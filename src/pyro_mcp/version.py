@@ -1,6 +1,6 @@
 """The version of pyro, and of the protocol between its clients and its daemon."""
 
-VERSION = "0.1.0"
+VERSION = "4.0.0"
 PROTOCOL = 2
 """Counts the changes of it; a daemon of a higher one replaces the others."""
 SERVES = 1

@@ -105,6 +105,10 @@ def test_a_background_child_does_not_hold_the_command(pyro: Pyro, workspace: str
     result = pyro.exec_workspace(workspace, "sleep 30 & echo started", timeout_seconds=20)
     assert (result.status, result.stdout) == ("exited", "started\n")
     assert result.duration_seconds < 15
+    assert "holds its output open" in result.hint
+    assert "holds its output open" in pyro.logs_workspace(workspace, handle=result.handle).hint
+    # One that prints into a file holds nothing.
+    assert pyro.exec_workspace(workspace, "sleep 30 > log 2>&1 & echo started").hint == ""
 
 
 def test_output_is_streamed_while_the_command_runs(pyro: Pyro, workspace: str) -> None:

@@ -229,3 +229,25 @@ def test_the_most_that_the_user_allows_is_the_most(installation: Installation, p
 
     converse(installation, project, at_most_egress)
     converse(installation, project, everything, "--profile", "workspace-full", "--network", "egress+published-ports")
+
+
+def test_a_refusal_is_in_the_answer_of_the_command(pyro: Pyro) -> None:
+    ws = pyro.create_workspace(network_policy="egress", allow_domains=["example.com"], name="told").id
+    said = pyro.exec_workspace(
+        ws,
+        "for n in 1 2; do curl -sS -m 20 https://b.test/; done; curl -sS -m 20 --noproxy '' https://10.0.0.1/; "
+        "curl -v -m 20 https://b.test/ 2>&1 | grep -c 'not one of the allowed domains'; "
+        "python3 -m http.server 8010 --bind 0.0.0.0 >/dev/null 2>&1 & "
+        "curl -sS --retry 9 --retry-connrefused -o /dev/null http://0.0.0.0:8010/ 2>/dev/null && echo own; kill %1",
+        timeout_seconds=30,
+    )  # fmt: skip
+    allow = "pyro workspace update told --allow-domain b.test"
+    assert [(r.host, r.port, r.why, r.allow_with) for r in said.refused] == [
+        ("b.test", 443, "not_allowed", allow),
+        ("10.0.0.1", 443, "private", ""),
+    ]
+    assert allow in said.hint
+    assert said.stdout == "1\nown\n", said
+    logs = pyro.logs_workspace(ws, handle=said.handle)
+    assert logs.refused == said.refused
+    assert not pyro.exec_workspace(ws, "true").refused

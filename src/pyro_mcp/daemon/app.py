@@ -157,7 +157,7 @@ async def _body(receive: Receive) -> Any:
             break
     try:
         return json.loads(b"".join(parts) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested without end
         raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
 
 

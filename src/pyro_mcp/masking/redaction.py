@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyro_mcp import models
+from pyro_mcp.masking.progress import Progress
 from pyro_mcp.masking.spellings import Places, Spelling, spellings
 
 TELLING = 8
@@ -99,12 +100,12 @@ class Redactor:
             return [self.record(item) for item in value]
         return value
 
-    def held(self, data: bytes) -> int:
-        """How many bytes at the end of `data` may be the beginning of a value, all of it excluded."""
-        return self._places.begun(data)
+    def progress(self) -> Progress:
+        """Follows values through bytes that arrive piece by piece."""
+        return Progress(self._places)
 
     def telling(self, data: bytes) -> int:
-        """As `held`, of values of which the end of `data` would tell too much."""
+        """How many bytes at the end of `data` begin a value, all of it excluded, and would tell too much of it."""
         return self._places.begun(data, _telling)
 
 
@@ -121,6 +122,8 @@ class StreamRedactor:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
+        self._progress = redactor.progress()
+        self._begin = 0  # where `_raw` begins in the stream
         self._raw = b""
         self._masked = b""
         self._given = 0
@@ -141,8 +144,10 @@ class StreamRedactor:
             return data
         raw = self._raw + data
         masked = bytearray(self._masked + data)
-        self._redactor.mark(raw, masked)
-        decided = len(raw) - self._redactor.held(raw)
+        for begin, end in self._progress.feed(data):
+            masked[begin - self._begin : end - self._begin] = b"*" * (end - begin)
+        decided = self._progress.earliest - self._begin
+        self._begin += decided
         out = bytes(masked[self._given : max(decided, self._given)])
         self._given = max(0, self._given - decided)
         self._raw, self._masked = raw[decided:], bytes(masked[decided:])
@@ -150,7 +155,7 @@ class StreamRedactor:
 
     def flush(self) -> bytes:
         """What was held back and cannot wait: stars, for nobody knows yet what it is."""
-        return self._give(self._redactor.held(self._raw))
+        return self._give(len(self._raw))
 
     def release(self) -> bytes:
         """What is held, where somebody waits for it and it is too little to tell anything; nothing otherwise."""
@@ -166,8 +171,9 @@ class StreamRedactor:
     def end(self) -> bytes:
         """What was held back, after the last byte of the stream: it was no value after all."""
         out = self._give(0)
+        self._progress = self._redactor.progress()
         self._raw = self._masked = b""
-        self._given = 0
+        self._begin = self._given = 0
         return out
 
     def cut_off(self) -> bytes:

@@ -22,6 +22,8 @@ LINE_LENGTH = 8
 """Lines of a value of several lines that are at least this long are masked by themselves, too."""
 MIXED_LENGTH = 512
 """Characters of a value up to which each may be escaped in its own way; a longer one is known in the usual ways."""
+GOES_ON, IS_WHOLE = 1, 2
+"""What some bytes are of a place: the beginning of an alternative, all of one, or both."""
 HEAD = 4
 """Bytes of a whole writing by which it is looked for."""
 _AMBIGUOUS = re.compile(r"""[\\'"%&]{9}""")
@@ -42,6 +44,11 @@ class Spelling:
         self.shortest = sum(min(map(len, place)) for place in self.places)
         self.longest = sum(max(map(len, place)) for place in self.places)
         self.first = frozenset(alternative[0] for alternative in self.places[0])
+
+    @functools.cached_property
+    def ways(self) -> tuple[dict[bytes, int], ...]:
+        """Of each place every beginning of its alternatives: `GOES_ON`, `IS_WHOLE` or both."""
+        return tuple(map(_ways, self.places))
 
     def heads(self) -> Iterable[tuple[bytes, frozenset[int]]]:
         """How it may begin: by its first two places, and the bytes that may follow; none where anything does."""
@@ -111,6 +118,23 @@ class Places:
             if end >= 0:
                 yield begin, end
 
+    @functools.cached_property
+    def _by_first(self) -> dict[int, tuple[Spelling, ...]]:
+        found: dict[int, list[Spelling]] = {}
+        for form in self._forms:
+            for byte in form.first:
+                found.setdefault(byte, []).append(form)
+        return {byte: tuple(forms) for byte, forms in found.items()}
+
+    def by_first(self, byte: int) -> tuple[Spelling, ...]:
+        """The writings that may begin with a byte."""
+        return self._by_first.get(byte, ())
+
+    def next_beginning(self, data: bytes, at: int) -> int:
+        """Where a writing may next begin in `data`, at `at` or later; the end of `data` for nowhere."""
+        match = self._begun.search(data, at) if self._forms else None
+        return match.start() if match else len(data)
+
     def begun(self, data: bytes, enough: Callable[[Spelling], int] = lambda _: 0) -> int:
         """How many bytes at the end of `data` begin a writing and may go on as one: more than `enough` of it."""
         data = data[max(0, len(data) - self._longest + 1) :]
@@ -140,6 +164,16 @@ class _Node:
             ways.append(b"[" + re.escape(bytes(sorted(self.then))) + b"]")
         ways += [re.escape(bytes([b])) + node.pattern(cut, root=False) for b, node in sorted(self.children.items())]
         return ways[0] if len(ways) == 1 else b"(?:" + b"|".join(ways) + b")"
+
+
+@functools.lru_cache(maxsize=4096)
+def _ways(place: tuple[bytes, ...]) -> dict[bytes, int]:
+    ways: dict[bytes, int] = {}
+    for alternative in place:
+        for size in range(1, len(alternative)):
+            ways[alternative[:size]] = ways.get(alternative[:size], 0) | GOES_ON
+        ways[alternative] = ways.get(alternative, 0) | IS_WHOLE
+    return ways
 
 
 def spellings(value: str) -> list[Spelling]:

@@ -11,7 +11,7 @@ from pyro_mcp.models.base import (
     ServiceState,
     WorkspaceState,
 )
-from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RunResult
+from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
     ChangedFile,
     Diff,
@@ -76,6 +76,7 @@ __all__ = [
     "Pruned",
     "PublishedPort",
     "Record",
+    "RefusedConnection",
     "RunResult",
     "SearchResult",
     "SecretInfo",

@@ -9,6 +9,17 @@ from pydantic import Field
 from pyro_mcp.models.base import ExecStatus, Record
 
 
+class RefusedConnection(Record):
+    """A connection out that did not come about while a command ran."""
+
+    host: str
+    port: int
+    why: Literal["not_allowed", "private", "failed"]
+    """`not_allowed`: the user may allow it; `private`: nobody can; `failed`: the host does not answer."""
+    allow_with: str = ""
+    """The command that the user runs to allow it; empty where there is none."""
+
+
 class ExecResult(Record):
     """One command's outcome, or its state so far when it still runs.
 
@@ -30,6 +41,8 @@ class ExecResult(Record):
     duration_seconds: float = 0.0
     cause: str = ""
     """Why it ended, where the exit status alone does not say it: a limit with its figures, a signal, a time-out."""
+    refused: list[RefusedConnection] = Field(default_factory=list)
+    """Connections of the workspace that were refused or failed while it ran, each once, at most 16."""
     hint: str = ""
     """What to do next: how to wait on, read or cancel a command that still runs."""
 
@@ -71,4 +84,6 @@ class Logs(Record):
     next_offset: int = 0
     total_bytes: int = 0
     matches: int | None = None
+    refused: list[RefusedConnection] = Field(default_factory=list)
+    """As in the result of the command."""
     hint: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,6 +37,7 @@ from pyro_mcp.network.upstream import UpstreamProxy
 
 FIRST_BYTES_SECONDS = 30.0
 MAX_HEADER = 64 * 1024
+MAX_PHRASE = 200
 HOP_BY_HOP = frozenset({b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"te", b"upgrade"})
 """Headers that concern one connection only (RFC 9110, 7.6.1)."""
 
@@ -53,6 +55,8 @@ class EgressEvent:
     bytes_up: int = 0
     bytes_down: int = 0
     seconds: float = 0.0
+    rule: str = ""
+    """Of a refusal: `policy.Refused.rule`."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class EgressProxy:
 
     async def _checked(self, host: str, port: int, scheme: str) -> tuple[str, list[IPAddress], UpstreamProxy | None]:
         """The host's name, its addresses, and this machine's proxy if that leads there."""
+        with contextlib.suppress(ValueError):
+            # First: a list cannot open an address that nobody may reach, and no advice may say so.
+            self._check(ipaddress.ip_address(normalised(host)))
         name = self._policy.check_host(host)
         through = UpstreamProxy.for_host(scheme, name, port)
         try:
@@ -117,11 +124,11 @@ class EgressProxy:
         return await (through.tunnel(name, port) if through is not None else connect(name, port, addresses))
 
     def _refusal(self, host: str, refusal: Refused) -> str:
-        listed = bool(self._policy.allow_domains) and "allowed domains" in str(refusal)
+        listed = refusal.rule == "not_allowed"
         return refusal_text(host, str(refusal), self._how_to_allow(host) if listed and self._how_to_allow else "")
 
-    def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str) -> None:
-        self._on_event(EgressEvent(protocol, host, port, verdict, reason))
+    def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str, rule: str = "") -> None:
+        self._on_event(EgressEvent(protocol, host, port, verdict, reason, rule=rule))
 
     def _allowed(self, protocol: str, host: str, port: int, counts: dict[str, int], begun: float) -> None:
         seconds = round(time.monotonic() - begun, 3)
@@ -218,11 +225,11 @@ class EgressProxy:
         try:
             return await (open_it() if open_it is not None else self._open(host, port))
         except Refused as refusal:
-            self._event(protocol, host, port, "refused", str(refusal))
-            await _answer(guest, writer, 403, self._refusal(host, refusal))
+            self._event(protocol, host, port, "refused", str(refusal), refusal.rule)
+            await _answer(guest, writer, 403, self._refusal(host, refusal), f"pyro refused it: {refusal}")
         except Unreachable as failure:
             self._event(protocol, host, port, "failed", str(failure))
-            await _answer(guest, writer, 502, f"pyro: {failure}\n")
+            await _answer(guest, writer, 502, f"pyro: {failure}\n", f"pyro: {failure}")
         return None
 
     async def _forward(
@@ -302,7 +309,7 @@ class EgressProxy:
         try:
             upstream = await self._open(host, port)
         except Refused as refusal:
-            self._event("socks5", host, port, "refused", str(refusal))
+            self._event("socks5", host, port, "refused", str(refusal), refusal.rule)
             writer.write(_socks_reply(2))
             return
         except Unreachable as failure:
@@ -416,7 +423,14 @@ async def _send_response(
         await writer.drain()
 
 
-async def _answer(guest: h11.Connection, writer: asyncio.StreamWriter, status: int, text: str) -> None:
+def _phrase(text: str) -> bytes:
+    """A reason phrase: for a refused CONNECT, what many programs show of the answer (RFC 9112, 4)."""
+    return re.sub(r"[^ -~]+", "?", text)[:MAX_PHRASE].encode()
+
+
+async def _answer(
+    guest: h11.Connection, writer: asyncio.StreamWriter, status: int, text: str, reason: str = ""
+) -> None:
     if guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
         return
     body = text.encode()
@@ -425,7 +439,7 @@ async def _answer(guest: h11.Connection, writer: asyncio.StreamWriter, status: i
         ("Content-Length", str(len(body))),
         ("Connection", "close"),
     ]
-    response = guest.send(h11.Response(status_code=status, headers=headers)) or b""
+    response = guest.send(h11.Response(status_code=status, headers=headers, reason=_phrase(reason))) or b""
     writer.write(response + (guest.send(h11.Data(data=body)) or b"") + (guest.send(h11.EndOfMessage()) or b""))
     with contextlib.suppress(OSError):
         await writer.drain()

@@ -14,10 +14,14 @@ HOST_BUNDLES = (GUEST_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-b
 MAX_BUNDLE = 4 * 1024 * 1024
 
 
+OFFLINE = {"PIP_RETRIES": "0", "npm_config_fetch_retries": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+"""Variables where there is no way out: what tries again and again only makes the one who waits wait."""
+
+
 def environment(port: int) -> dict[str, str]:
     """Variables that curl, git, pip, uv, npm, wget, cargo, go and Node understand."""
     proxy = f"http://127.0.0.1:{port}"
-    direct = "localhost,127.0.0.1,::1"
+    direct = "localhost,.localhost,127.0.0.1,127.0.0.2,127.0.1.1,127.0.0.0/8,::1,[::1],0.0.0.0"
     return {
         "HTTP_PROXY": proxy,
         "HTTPS_PROXY": proxy,

@@ -12,13 +12,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
-from pyro_mcp.models import CommandRecord, ExecResult
+from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -35,12 +36,20 @@ INPUT_PIECES = 16
 """Pieces of input, each at most one request, that wait for a command to read them."""
 INPUT_LEASE_SECONDS = 90.0
 """An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
+MAX_REFUSED = 16
+"""Refused connections that a command's result names."""
+SAID_REFUSED = 3
+"""And that its hint names."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
 NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
+OUTPUT_HELD = (
+    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "such a process a file (`program > file 2>&1 &`), or run it as a service."
+)
 
 
 class Command:
@@ -50,6 +59,8 @@ class Command:
         self.row = row
         self.number = number
         self.output = output
+        self.refused: list[RefusedConnection] = []
+        """What the workspace could not connect to while it ran; at most 16, and not kept."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -58,6 +69,8 @@ class Command:
         self._stream: ProcessStream | None = None
         self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
+        self.output_held = ""
+        """Where it is so, that what it left behind still prints, in words; not known after this daemon."""
         self._redactor = redactor or NOTHING
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
@@ -270,6 +283,7 @@ class Command:
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         why = record.get("cause")
+        self.output_held = OUTPUT_HELD if record.get("output_held") is True else ""
         if isinstance(why, str) and why:
             self.row = replace(self.row, cause=self._redactor.text(plain(why)))
         if record.get("timed_out"):
@@ -314,13 +328,19 @@ class Command:
         self.leave()
         self.output.close()
 
-    async def cancel(self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS) -> None:
-        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart."""
+    async def cancel(
+        self, guest: Guest, grace_seconds: float = KILL_AFTER_SECONDS, *, first: Literal["INT", "TERM"] = "INT"
+    ) -> None:
+        """End it: INT to its process group, as Ctrl-C does, then TERM, then KILL, a grace apart.
+
+        With `first="TERM"` without the INT, as a service manager does it.
+        """
         await self.begun(BEGIN_SECONDS)
         if not self.running or self.row.process_id is None:
             return
         self._cancelled = True
-        for signal, patience in (("INT", grace_seconds), ("TERM", grace_seconds), ("KILL", 10.0)):
+        gentle = ("INT", "TERM") if first == "INT" else ("TERM",)
+        for signal, patience in (*((name, grace_seconds) for name in gentle), ("KILL", 10.0)):
             await self.signal(guest, signal, sweep=True)
             await self.wait_ended(patience)
             if not self.running:
@@ -337,6 +357,11 @@ class Command:
         except (NotFound, Conflict, GuestError, InvalidInput):
             return False  # it ended in between; the follower says how
         return True
+
+    def was_refused(self, connection: RefusedConnection) -> None:
+        """Hear of a connection that was refused or failed while it runs."""
+        if len(self.refused) < MAX_REFUSED and connection not in self.refused:
+            self.refused.append(connection)
 
     # -- reporting
 
@@ -377,8 +402,24 @@ class Command:
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
             cause=self.row.cause,
-            hint=self._hint(omitted),
+            refused=list(self.refused),
+            hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
         )
+
+    def refusals_hint(self) -> str:
+        """What was refused, in words, and what the user may do."""
+        said = []
+        for each in self.refused[:SAID_REFUSED]:
+            where = f"[{each.host}]" if ":" in each.host else each.host
+            if each.why == "not_allowed":
+                how = f"is not an allowed host; the user may allow it: {each.allow_with}"
+            elif each.why == "private":
+                how = "is no public host; a workspace cannot reach it"
+            else:
+                how = "could not be reached"
+            said.append(f"{where}:{each.port} {how}.")
+        more = len(self.refused) - len(said)
+        return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle

@@ -13,14 +13,15 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from pyro_mcp.errors import GuestUnreachable, PyroError
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.masking.substitution import Substitution
+from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
-from pyro_mcp.network.guest_environment import environment, files
+from pyro_mcp.network.guest_environment import OFFLINE, environment, files
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
@@ -30,6 +31,7 @@ PORT = 3128
 """The customary port of an HTTP proxy."""
 WAITING = 4
 """Streams that wait for the guest's next connections."""
+MAX_HOST = 253
 PAUSE_SECONDS = 0.05
 """After an agent did not answer: it is frozen for a snapshot, or about to go."""
 Note = Callable[[str, str, dict[str, Any]], None]
@@ -40,7 +42,7 @@ class Egress:
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT) if workspace.row.network_policy != "off" else {}
+        return environment(PORT) if workspace.row.network_policy != "off" else dict(OFFLINE)
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
@@ -63,6 +65,10 @@ class Egress:
                 summary += f", {event.bytes_up} bytes up, {event.bytes_down} down"
             else:
                 summary += f" ({event.reason})"
+            if event.verdict != "allowed":
+                refused = _refused(workspace, event)
+                for command in workspace.running_commands():
+                    command.was_refused(refused)
             # A value may stand in a host's name; the summary is masked where it is kept.
             note(outcome, summary, workspace.redactor.record(asdict(event)))
 
@@ -126,10 +132,23 @@ def _interception(secrets: Secrets) -> Interception | None:
 
 
 _PUBLIC_NAME = re.compile(
-    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|test|invalid|onion)$)"
+    r"(?=.{4,253}$)(?!.*\.(?:local|localhost|internal|lan|home\.arpa|invalid|onion)$)"
     r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+(?:[a-z][a-z0-9-]*[a-z0-9])",
     re.I,
 )
+
+
+def _refused(workspace: Workspace, event: EgressEvent) -> RefusedConnection:
+    host = workspace.redactor.text(event.host)[:MAX_HOST]
+    allow = _how_to_allow(workspace, host) if event.rule == "not_allowed" and host == event.host else ""
+    why: Literal["failed", "not_allowed", "private"] = "private"
+    if event.verdict == "failed":
+        why = "failed"
+    elif event.rule == "not_allowed":
+        why = "not_allowed"
+    return RefusedConnection(
+        host="".join(c if c.isprintable() else "?" for c in host), port=event.port, why=why, allow_with=allow
+    )
 
 
 def _how_to_allow(workspace: Workspace, host: str) -> str:

@@ -266,7 +266,7 @@ class Services:
         failure = f"not ready within {row.ready_timeout_seconds:g} s ({readiness})"
         await self._update(workspace, name, failure=failure)
         with contextlib.suppress(PyroError):
-            await command.cancel(workspace.guest)
+            await command.cancel(workspace.guest, first="TERM")
         await self._close_ports(workspace, name)
 
     async def _update(self, workspace: Workspace, name: str, **changes: Any) -> None:
@@ -292,7 +292,7 @@ class Services:
             self._end_probe(workspace, name)
             await self._update(workspace, name, stopped=True)
             await self._close_ports(workspace, name)
-            await command.cancel(workspace.guest, grace_seconds)
+            await command.cancel(workspace.guest, grace_seconds, first="TERM")
         return workspace.services[name]
 
     def _end_probe(self, workspace: Workspace, name: str) -> None:

@@ -122,7 +122,8 @@ class CommandHandlers:
             next_offset=end,
             total_bytes=output.total_bytes,
             matches=matches,
-            hint=_logs_hint(command, end),
+            refused=list(command.refused),
+            hint=" ".join(filter(None, (_logs_hint(command, end), command.output_held, command.refusals_hint()))),
         )
 
     async def run_in_vm(
@@ -190,7 +191,7 @@ class CommandHandlers:
         if running.running:
             hint = f"Still running. Wait on it with handle={running.row.handle!r}."
         else:
-            hint = ""
+            hint = running.refusals_hint()
             await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
         return models.RunResult(
             **result.model_dump(exclude={"hint"}),
