@@ -45,9 +45,9 @@ def test_every_arrow_of_the_drawing_is_an_import() -> None:
 def test_every_import_follows_the_arrows_down() -> None:
     """What is drawn leaves arrows out that others imply; so each import is an arrow, or a way along arrows."""
     drawn: dict[str, set[str]] = {}
-    for above, below in re.findall(r"^ *(\w+) --> (\w+)$", _drawing(), re.MULTILINE):
-        drawn.setdefault(above, set()).add(below)
-        drawn.setdefault(below, set())
+    for above, beneath in re.findall(r"^ *(\w+) --> (\w+)$", _drawing(), re.MULTILINE):
+        drawn.setdefault(above, set()).add(beneath)
+        drawn.setdefault(beneath, set())
 
     def below(room: str) -> set[str]:
         found: set[str] = set()
