@@ -5,11 +5,11 @@ Bounds are repeated in words, because some chat hosts drop `minimum`, `maximum` 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy
+from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy, Workspace
 
 MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
@@ -22,7 +22,10 @@ FILE_TEXT_CAP = 1024 * 1024
 RESULT_TEXT_DEFAULT = 10_000
 """Bytes of output in a result; about 10 kB is safe in all three hosts (shared/HOSTS.md)."""
 
-WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
+if TYPE_CHECKING:
+    WorkspaceRef = str | Workspace
+else:  # on the wire it is text; the client sends a `Workspace`'s id
+    WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
 EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
 Name = Annotated[
     str,
@@ -54,6 +57,7 @@ MaxOutput = Annotated[
     int,
     Field(description="Bytes of output to return, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
+Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
