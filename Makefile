@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
+.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,9 @@ test-isolation: setup ## Attempts to get out of a machine, on each engine that w
 test-faults: setup ## Random operations with kill -9 of whatever takes part, and many create/delete cycles; STEPS=700 CYCLES=1000 SEED=.
 	@PYRO_FAULT_STEPS=$(or $(STEPS),700) PYRO_FAULT_CYCLES=$(or $(CYCLES),1000) PYRO_FAULT_SEED=$(SEED) \
 	  $(RUN) python -m pytest -s --timeout=7200 tests/faults tests/engine/test_this_machine_refuses.py -k "not short_soak"
+
+fuzz: setup ## Every parser of bytes from the other side, the agent's by Go's fuzzer; SECONDS=600 in all, SEED=.
+	@$(RUN) python -m tests.fuzz --go --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED))
 
 soak: setup ## 50 workspaces, 200 commands at once, mixed work, for MINUTES=60; figures and what grew.
 	@$(RUN) python -m tests.faults.soak --minutes $(or $(MINUTES),60)

@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+const allTold = 200 * time.Millisecond // from the end of a namespace's processes to that of its first
+
 const fullBytes = 1 << 20 // a file system with less room than this is full
 
 var signalNames = map[syscall.Signal]string{
@@ -43,6 +45,21 @@ func (p *process) because(why string) {
 	defer p.lock.Unlock()
 	if p.reason == "" {
 		p.reason = why
+	}
+}
+
+// afterAll has a process say that it was ended with its whole namespace, whose end is told of a moment later.
+func (p *process) afterAll(status syscall.WaitStatus) {
+	p.lock.Lock()
+	asked := p.killed || p.timedOut || p.reason != "" || p.sent&(1<<syscall.SIGKILL) != 0
+	p.lock.Unlock()
+	if asked || p.door == nil || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		return
+	}
+	select {
+	case <-p.door.gone:
+		p.because("Process 1 of the machine was ended from inside, and with it everything that ran; files stay as they were, and the next command runs.")
+	case <-time.After(allTold):
 	}
 }
 

@@ -29,7 +29,8 @@ type door struct {
 	orders     *os.File
 	answers    *os.File
 	replies    chan answer
-	over       bool // its namespace is gone; it still tells of the ends in there
+	over       bool          // its namespace is gone; it still tells of the ends in there
+	gone       chan struct{} // closed with that
 }
 
 const (
@@ -73,7 +74,7 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 	if err := syscall.Pipe2(answers[:], syscall.O_CLOEXEC); err != nil {
 		return nil, err
 	}
-	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1)}
+	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1), gone: make(chan struct{})}
 	if limited {
 		d.limitPlace() // before the fork, which needs only the path
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type egressQueue struct {
 	led      bool
 	port     int
 	patience time.Duration
+	asking   atomic.Int32  // requests that wait for one
 	waiting  []*guestConn  // oldest first
 	changed  chan struct{} // holds a token when `waiting` may have something for a request that waits
 }
@@ -179,7 +181,9 @@ func (a *agent) acceptEgress(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	gone := r.Context().Done()
+	a.egress.asking.Add(1)
 	guest := a.egress.next(gone)
+	a.egress.asking.Add(-1)
 	if guest == nil {
 		a.egress.wake() // it may have been woken instead of another one
 		return nil

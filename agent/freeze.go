@@ -27,6 +27,7 @@ func (a *agent) serveForever() error {
 		}
 		server := &http.Server{Handler: a.routes(), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 30 * time.Second}
 		tracked := &trackingListener{Listener: listener, open: map[net.Conn]struct{}{}}
+		a.serving.Store(tracked)
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(tracked) }()
 		var asked net.Conn

@@ -26,7 +26,8 @@ func (a *agent) relieve(w http.ResponseWriter, r *http.Request) error {
 	}
 	all := processes()
 	largest, resident := largestProcess(all, a.processes.isOwn)
-	file, size := largestMemoryFile()
+	found := largestMemoryFile(all)
+	file, size := found.path, found.bytes
 	limit := "its limit"
 	if request.LimitBytes > 0 {
 		limit = fmt.Sprintf("its limit of %d MiB (%d MiB were used)", request.LimitBytes>>20, request.UsedBytes>>20)
@@ -38,7 +39,7 @@ func (a *agent) relieve(w http.ResponseWriter, r *http.Request) error {
 			a.processes.blame(pid, all, why)
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
-		os.Truncate(file, 0)
+		os.Truncate(found.reach, 0)
 		writeJSON(w, 200, map[string]any{"file": file, "file_bytes": size, "pids": ended, "why": why})
 		return nil
 	}
@@ -76,33 +77,66 @@ func largestProcess(all map[int]processStat, own func(int) bool) (largest int, r
 	return largest, resident
 }
 
-// largestMemoryFile gives the largest file of the file systems that live in memory.
-func largestMemoryFile() (largest string, bytes int64) {
-	seen := 0
-	for _, line := range strings.Split(readText("/proc/self/mounts"), "\n") {
-		fields := strings.Fields(line)
-		if len(fields) < 3 || fields[2] != "tmpfs" || onDisk[fields[1]] {
+// memoryFile is a file of a file system that lives in memory.
+type memoryFile struct {
+	path  string // as its mount namespace names it
+	reach string // as the agent reaches it
+	bytes int64
+}
+
+// largestMemoryFile gives the largest file of the file systems that live in memory, whoever mounted them: each mount
+// namespace is looked at through a process of it.
+func largestMemoryFile(all map[int]processStat) (largest memoryFile) {
+	seen, looked, devices := 0, map[string]bool{}, onDisk()
+	for pid := range all {
+		base := "/proc/" + strconv.Itoa(pid)
+		namespace, err := os.Readlink(base + "/ns/mnt")
+		if err != nil || looked[namespace] {
 			continue
 		}
-		filepath.WalkDir(fields[1], func(path string, entry os.DirEntry, err error) error {
-			if seen++; err != nil || seen > maxMemoryFiles {
-				return filepath.SkipDir
+		looked[namespace] = true
+		for _, line := range strings.Split(readText(base+"/mounts"), "\n") {
+			fields := strings.Fields(line)
+			if len(fields) < 3 || fields[2] != "tmpfs" {
+				continue
 			}
-			if !entry.Type().IsRegular() {
+			// A path on its own: what is mounted below it has a line of its own.
+			var mount syscall.Stat_t
+			root := base + "/root"
+			if syscall.Stat(root+fields[1], &mount) != nil || devices[mount.Dev] {
+				continue
+			}
+			devices[mount.Dev] = true // the same in the other namespaces
+			filepath.WalkDir(root+fields[1], func(path string, entry os.DirEntry, err error) error {
+				if seen++; err != nil || seen > maxMemoryFiles {
+					return filepath.SkipDir
+				}
+				var stat syscall.Stat_t
+				switch {
+				case syscall.Lstat(path, &stat) != nil:
+				case entry.IsDir() && stat.Dev != mount.Dev:
+					return filepath.SkipDir
+				case entry.Type().IsRegular() && stat.Blocks*512 > largest.bytes:
+					largest = memoryFile{strings.TrimPrefix(path, root), path, stat.Blocks * 512}
+				}
 				return nil
-			}
-			var stat syscall.Stat_t
-			if syscall.Lstat(path, &stat) == nil && stat.Blocks*512 > bytes {
-				largest, bytes = path, stat.Blocks*512
-			}
-			return nil
-		})
+			})
+		}
 	}
-	return largest, bytes
+	return largest
 }
 
 // onDisk are the tmpfs mounts whose pages are in a file of the host's disk (machines/gvisor/spec.py), or ours and small.
-var onDisk = map[string]bool{"/tmp": true, "/pyro/upper": true, cgroupMount: true}
+func onDisk() map[uint64]bool {
+	devices := map[uint64]bool{}
+	for _, place := range []string{"/tmp", "/pyro/upper", cgroupMount} {
+		var stat syscall.Stat_t
+		if syscall.Stat(place, &stat) == nil {
+			devices[stat.Dev] = true
+		}
+	}
+	return devices
+}
 
 // holders are the processes that have a file open.
 func holders(file string, all map[int]processStat) []int {

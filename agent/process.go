@@ -76,6 +76,7 @@ type exitRecord struct {
 	OutputBytes     uint64 `json:"output_bytes"`
 	DroppedBytes    uint64 `json:"dropped_bytes"`
 	DurationMS      int64  `json:"duration_ms"`
+	OutputHeld      bool   `json:"output_held,omitempty"` // a process that it left behind may still print; that is not kept
 	Cause           string `json:"cause,omitempty"` // why it ended, where the status alone does not say it
 }
 
@@ -263,6 +264,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	select {
 	case <-drained:
 	case <-time.After(drainTime):
+		record.OutputHeld = true
 	}
 	record.DurationMS = time.Since(p.started).Milliseconds()
 	if status.Signaled() {
@@ -272,6 +274,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		code := status.ExitStatus()
 		record.ExitCode = &code
 	}
+	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()

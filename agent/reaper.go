@@ -52,7 +52,10 @@ func (t *processTable) buried(pid int, status syscall.WaitStatus) {
 // afterDoor sees to a door whose namespace has ended, or which has itself. The caller holds the lock.
 func (t *processTable) afterDoor(d *door, pid int) {
 	if pid == d.first || pid == d.pid {
-		d.over = true
+		if !d.over {
+			d.over = true
+			close(d.gone)
+		}
 		if t.door == d {
 			t.door = nil
 		}

@@ -39,6 +39,7 @@ type agent struct {
 	applyLock  sync.Mutex
 	lower      atomic.Pointer[string]
 	freeze     chan net.Conn
+	serving    atomic.Pointer[trackingListener]
 }
 
 func newAgent(c config) *agent {
@@ -130,6 +131,7 @@ func (a *agent) routes() http.Handler {
 		})
 	}
 	add("GET /v1/health", a.health)
+	add("GET /v1/idle", a.showIdle)
 	add("POST /v1/setup", a.setup)
 	add("POST /v1/identify", a.identify)
 	add("POST /v1/freeze", a.startFreeze)

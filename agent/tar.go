@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,112 +17,6 @@ const (
 	maxTarEntries = 1_000_000
 	maxTarBytes   = 64 << 30
 )
-
-func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
-	name, err := cleanPath(r.URL.Query().Get("path"))
-	if err != nil {
-		return err
-	}
-	root, err := a.layer(r.URL.Query().Get("layer"))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if name, err = resolve(root, name, false); err != nil {
-		return err
-	}
-	info, err := root.Lstat(name)
-	if err != nil {
-		return fileError(err, name)
-	}
-	w.Header().Set("Content-Type", "application/x-tar")
-	w.Header().Set("Trailer", "Pyro-Skipped")
-	out := tar.NewWriter(w)
-	skipped := 0
-	// A file's own name, or names below a directory: what stands in the archive does not tell where it was.
-	base := path.Dir(name)
-	if info.IsDir() {
-		base = name
-	}
-	if err := addToTar(out, root, name, base, &skipped); err != nil {
-		panic(http.ErrAbortHandler) // an answer that breaks off cannot be taken for a whole one
-	}
-	out.Close()
-	w.Header().Set("Pyro-Skipped", strconv.Itoa(skipped))
-	return nil
-}
-
-func addToTar(out *tar.Writer, root *os.Root, name, base string, skipped *int) error {
-	info, err := root.Lstat(name)
-	if err != nil {
-		return nil // it went away in between
-	}
-	link := ""
-	switch kindOf(info.Mode()) {
-	case "other":
-		*skipped++
-		return nil
-	case "symlink":
-		if link, err = root.Readlink(name); err != nil {
-			return err
-		}
-	}
-	header, err := tar.FileInfoHeader(info, link)
-	if err != nil {
-		return err
-	}
-	header.Format = tar.FormatPAX
-	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
-	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
-	relative := strings.TrimPrefix(strings.TrimPrefix(name, base), "/")
-	if base == "." {
-		relative = name
-	}
-	if name == base {
-		relative = "."
-	}
-	header.Name = relative
-	if info.IsDir() {
-		header.Name += "/"
-	}
-	var file *os.File
-	if info.Mode().IsRegular() {
-		if file, _, err = openRegular(root, name); err != nil {
-			*skipped++
-			return nil
-		}
-		defer file.Close()
-	}
-	if err := out.WriteHeader(header); err != nil {
-		return err
-	}
-	if file != nil {
-		n, err := io.Copy(out, io.LimitReader(file, header.Size))
-		if err == nil && n < header.Size { // it shrank while it was read: fill up, the header is written
-			_, err = io.Copy(out, io.LimitReader(zeros{}, header.Size-n))
-		}
-		return err
-	}
-	if info.IsDir() {
-		names, err := readNames(root, name)
-		if err != nil {
-			return err
-		}
-		for _, child := range names {
-			if err := addToTar(out, root, path.Join(name, child), base, skipped); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
 
 type stagedEntry struct {
 	name, staged string

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Output, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
-from pyro_mcp.client.excerpts import HeadTail
+from pyro_mcp.client.excerpts import HeadTail, Watched
 from pyro_mcp.client.following import WAIT_SECONDS, duration_of, ended_record
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
@@ -135,7 +135,7 @@ class AsyncPyro:
 
     def stream_exec_workspace(
         self,
-        workspace: str,
+        workspace: str | Workspace,
         command: str | list[str],
         *,
         cwd: str = "/workspace",
@@ -162,6 +162,7 @@ class AsyncPyro:
             "timeout_seconds": timeout_seconds,
             "max_output_bytes": max_output_bytes,
         }
+        given = made_absolute(REGISTRY["exec_workspace"], given)
         validated(REGISTRY["exec_workspace"], given)
         return AsyncExecStream(self, given)
 
@@ -244,7 +245,8 @@ class AsyncExecStream:
 
     async def _follow(self) -> AsyncIterator[Output]:
         bound = int(self._arguments["max_output_bytes"])
-        streams = {"stdout": HeadTail(bound), "stderr": HeadTail(bound)}
+        raw = bool(self._arguments.get("raw"))
+        streams: dict[str, HeadTail] = {name: HeadTail(bound) if raw else Watched() for name in ("stdout", "stderr")}
         begun, seen = time.monotonic(), 0
         operation, arguments = REGISTRY["exec_workspace"], {**self._arguments, "wait_seconds": WAIT_SECONDS}
         first: dict[str, Any] | None = None

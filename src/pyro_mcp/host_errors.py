@@ -30,6 +30,12 @@ def of_this_machine(error: BaseException, state: Path) -> PyroError | None:
     return None
 
 
+def blamed_rightly(error: PyroError, state: Path) -> PyroError:
+    """The same error, unless it blames a path or a caller for descriptors or memory that the daemon did not get."""
+    found = of_this_machine(error, state)
+    return found if found is not None and found.code in ("out_of_descriptors", "out_of_memory") else error
+
+
 def _of(error: BaseException, state: Path) -> PyroError | None:
     if isinstance(error, sqlite3.Error):
         return _of_database(error, state)

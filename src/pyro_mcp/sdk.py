@@ -2,9 +2,10 @@
 
 >>> with Pyro() as pyro:
 ...     workspace = pyro.create_workspace("debian:12", seed_path=".")
-...     print(pyro.exec_workspace(workspace.id, "make test").exit_code)
+...     print(pyro.exec_workspace(workspace, "make test").exit_code)
 
-`Pyro` may be used from many threads. Bad arguments raise `InvalidInput` before anything is sent; every
+Wherever an operation takes a workspace, its id, its name or the `Workspace` itself will do. `Pyro` may be used
+from many threads. Bad arguments raise `InvalidInput` before anything is sent; every
 other failure is a `PyroError`, too. The daemon is started when it does not run.
 """
 
@@ -108,7 +109,7 @@ class Pyro(AllOperations):
     """`create_workspace` as a context manager, which deletes the workspace on exit, whatever happened inside.
 
     >>> with pyro.workspace("debian:12", seed_path=".") as workspace:
-    ...     pyro.exec_workspace(workspace.id, "make test")
+    ...     pyro.exec_workspace(workspace, "make test")
     """
 
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
@@ -125,7 +126,7 @@ class Pyro(AllOperations):
 
     def stream_exec_workspace(
         self,
-        workspace: str,
+        workspace: str | Workspace,
         command: str | list[str],
         *,
         cwd: str = "/workspace",
@@ -152,6 +153,7 @@ class Pyro(AllOperations):
             "timeout_seconds": timeout_seconds,
             "max_output_bytes": max_output_bytes,
         }
+        given = made_absolute(REGISTRY["exec_workspace"], given)
         validated(REGISTRY["exec_workspace"], given)
         return ExecStream(self, given)
 

@@ -49,7 +49,7 @@ def test_long_output_keeps_head_and_tail_and_counts_the_rest(pyro: Pyro, workspa
     assert result.stdout_bytes == 1288895
     assert 1_280_000 < result.omitted_bytes < result.stdout_bytes
     assert str(result.omitted_bytes) in result.stdout
-    page = pyro.logs_workspace(workspace, handle=result.handle, offset=500_000, max_output_bytes=1000)
+    page = pyro.logs_workspace(workspace, handle=result.handle, offset=500_000, max_output_bytes=1000, raw=True)
     whole = "".join(f"{n}\n" for n in range(1, 200001))
     assert page.output == whole[500_000:501_000]
     assert page.next_offset == 501_000
@@ -105,6 +105,10 @@ def test_a_background_child_does_not_hold_the_command(pyro: Pyro, workspace: str
     result = pyro.exec_workspace(workspace, "sleep 30 & echo started", timeout_seconds=20)
     assert (result.status, result.stdout) == ("exited", "started\n")
     assert result.duration_seconds < 15
+    assert "holds its output open" in result.hint
+    assert "holds its output open" in pyro.logs_workspace(workspace, handle=result.handle).hint
+    # One that prints into a file holds nothing.
+    assert pyro.exec_workspace(workspace, "sleep 30 > log 2>&1 & echo started").hint == ""
 
 
 def test_output_is_streamed_while_the_command_runs(pyro: Pyro, workspace: str) -> None:
@@ -152,3 +156,24 @@ def test_history_tells_what_was_done_by_which_face(pyro: Pyro, workspace: str) -
     assert events[1].summary == "echo remembered"
     assert {e.face for e in events} == {"sdk"}
     assert "missing.txt" in (events[2].error or "")
+
+
+BAR = r"""python3 -c 'import sys
+for n in range(1, 2001): sys.stdout.write("\r\x1b[32mdone %d/2000\x1b[0m" % n)
+print(flush=True); sys.stderr.write("\x1b]0;title\x07N\bNA\bA\n")'"""
+
+
+def test_the_answer_is_what_a_person_would_have_seen_and_the_log_keeps_the_bytes(pyro: Pyro, workspace: str) -> None:
+    result = pyro.exec_workspace(workspace, BAR)
+    assert (result.stdout, result.stderr, result.omitted_bytes) == ("done 2000/2000\n", "NA\n", 0)
+    assert result.stdout_bytes > 40_000
+    logs = pyro.logs_workspace(workspace, handle=result.handle)
+    assert logs.output == "done 2000/2000\nNA\n"
+    assert logs.next_offset == logs.total_bytes == result.stdout_bytes + result.stderr_bytes
+    raw = pyro.logs_workspace(workspace, handle=result.handle, raw=True, max_output_bytes=1 << 20)
+    assert raw.output.count("\r") == 2000
+    assert len(raw.output.encode()) == logs.total_bytes
+    assert pyro.exec_workspace(workspace, BAR, raw=True).stdout.startswith("\r\x1b[32mdone 1/2000")
+    stream = pyro.stream_exec_workspace(workspace, BAR)
+    assert b"".join(piece.data for piece in stream).count(b"\r") == 2000
+    assert stream.result.stdout == "done 2000/2000\n"

@@ -120,3 +120,39 @@ while True:
         assert any(full.startswith(content) for full in whole)
         assert set(git(project, "show", f"b{number}:swapped")) in ({97}, {98})
     assert outcomes
+
+
+@pytest.mark.parametrize("how", ["attributes", "autocrlf"])
+def test_line_ends_that_git_converts_come_back_as_they_stood(
+    pyro: Pyro, project: Path, tmp_path: Path, how: str
+) -> None:
+    if how == "attributes":
+        (project / ".gitattributes").write_bytes(b"*.bat text eol=crlf\n*.sh text eol=lf\n*.bin -text\n")
+    else:
+        git(project, "config", "core.autocrlf", "true")
+    for name, data in (("run.bat", b"one\r\ntwo\r\n"), ("raw.bin", b"a\r\n\0b\n"), ("sub/old.bat", b"x\r\n")):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_bytes(data)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "line ends")
+    assert git(project, "status", "--porcelain") == b""
+    ws = pyro.create_workspace(seed_path=str(project)).id
+    change = r"printf 'three\r\n' >> run.bat; printf 'n\r\n' > new.bat; rm sub/old.bat; printf 'c\r\n' >> raw.bin"
+    assert pyro.exec_workspace(ws, change).exit_code == 0
+    pyro.export_workspace(ws, output=str(tmp_path / "p"), patch=True)
+    assert pyro.land_workspace(ws, branch="work").files == 4
+    assert git(project, "show", "work:run.bat") == b"one\ntwo\nthree\n"  # as git would have committed it
+    git(project, "worktree", "add", "-q", str(tmp_path / "landed"), "work")
+    git(project, "apply", str(tmp_path / "p"))  # into the very tree that was the seed
+    expected = {
+        **tree(project),
+        b"run.bat": ("-", b"one\r\ntwo\r\nthree\r\n"),
+        b"new.bat": ("-", b"n\r\n"),
+        b"raw.bin": ("-", b"a\r\n\0b\nc\r\n"),
+    }
+    assert b"sub/old.bat" not in expected
+    assert tree(project) == expected
+    landed = tree(tmp_path / "landed")
+    for path in (b"run.bat", b"new.bat", b"raw.bin"):
+        assert landed[path] == expected[path], path
+    assert landed.keys() == expected.keys()

@@ -118,3 +118,34 @@ def test_names_in_any_bytes_and_modes_come_out_as_they_are(pyro: Pyro, workspace
         assert Path(os.fsdecode(out + b"/" + name)).read_bytes() == name
     assert os.stat(out + b"/-rf").st_mode & 0o777 == 0o751
     assert os.readlink(out + b"/l\xe9") == b"caf\xe9/\xff\xfe" and os.path.isdir(out + b"/caf\xe9/empty")
+
+
+def test_a_tree_that_is_written_meanwhile_comes_whole_or_is_refused_by_name(
+    pyro: Pyro, workspace: str, tmp_path: Path
+) -> None:
+    loop = """
+import os
+os.mkdir("/workspace/tree")
+letters = b"ab"
+while True:
+    for letter in letters:
+        for name, size in ((b"small", 300000), (b"large", 9 << 20)):
+            with open(b"/workspace/tree/" + name, "wb") as f: f.write(bytes([letter]) * size)
+        with open("/workspace/tree/log", "ab") as f: f.write(b"line\\n" * 1000)
+        open("/workspace/ready", "w").close()
+"""
+    pyro.start_service(workspace, "writer", ["python3", "-c", loop], ready_file="/workspace/ready")
+    for number in range(4):
+        output = tmp_path / f"out{number}"
+        try:
+            pyro.export_workspace(workspace, "/workspace/tree", output=str(output))
+        except Conflict as refused:
+            assert refused.code == "file_changing"
+            assert any(name in str(refused) for name in ("small", "large"))
+            assert not output.exists()
+            continue
+        for name, size in (("small", 300000), ("large", 9 << 20)):
+            content = (output / name).read_bytes()
+            # Opening for writing empties it: a prefix stood there at some moment.
+            assert content in (b"a" * len(content), b"b" * len(content)) and len(content) <= size
+        assert set((output / "log").read_bytes().split(b"\n")) == {b"line", b""}

@@ -94,7 +94,9 @@ def test_what_failed_is_told_with_its_reason(pyro: Pyro, workspace: str) -> None
     assert ended(pyro, workspace, 5)[-1].outcome == "ok"
 
 
-def test_each_face_is_told(installation: Installation, pyro: Pyro, project: Path, workspace: str) -> None:
+def test_each_face_is_told(installation: Installation, pyro: Pyro, project: Path) -> None:
+    # What a person seeds from a project's folder belongs to it, so that its server sees it.
+    workspace = pyro.create_workspace("debian:12", seed_path=str(project)).id
     pyro.exec_workspace(workspace, "true")
     subprocess.run(
         [sys.executable, "-m", "pyro_mcp", "workspace", "exec", workspace, "--", "true"],

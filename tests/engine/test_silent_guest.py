@@ -108,6 +108,8 @@ def _others(fresh: Installation, workspace: str) -> set[int]:
     """Processes of the installation's machines that are not this workspace's."""
     import sqlite3
 
+    with Pyro() as pyro:  # an idle machine would be stopped already, and continued by the next call
+        pyro.exec_workspace(workspace, "setsid sleep 1000 > /dev/null 2>&1 < /dev/null &")
     with sqlite3.connect(fresh.locations.database) as db:
         (machine,) = db.execute("SELECT machine_id FROM workspaces WHERE id = ?", (workspace,)).fetchone()
     mine = {p.pid for p in with_word_in_command_line(f"{fresh.machines}/{machine}/".encode())}

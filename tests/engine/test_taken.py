@@ -110,6 +110,20 @@ END
     assert len(pyro.diff_workspace(ws, summary=True, include_ignored=True).files) == 6 + 1506
 
 
+def test_a_tree_with_rules_says_itself_what_is_not_taken(pyro: Pyro, project: Path) -> None:
+    ws = pyro.create_workspace(seed_path=str(project)).id
+    make = "mkdir -p lib/__pycache__ .pytest_cache && echo 1 > lib/__pycache__/m.pyc && echo x > .pytest_cache/x"
+    pyro.exec_workspace(ws, f"{make} && echo '*' > .pytest_cache/.gitignore")
+    assert [file.path for file in pyro.diff_workspace(ws).files] == ["lib/__pycache__/m.pyc"]  # as git add -A
+    pyro.exec_workspace(ws, "rm .gitignore")
+    both = {file.path for file in pyro.diff_workspace(ws).files}
+    assert both == {".gitignore", "lib/__pycache__/m.pyc"}  # .git/info/exclude has a rule still
+    (project / ".git" / "info" / "exclude").write_text("# none\n")
+    shown = pyro.diff_workspace(ws)
+    assert [file.path for file in shown.files] == [".gitignore"]
+    assert ("lib/__pycache__/m.pyc", "made") in {(one.path, one.why) for one in shown.left_out}
+
+
 def test_only_ignored_changes_are_nothing_to_land_and_said(pyro: Pyro, project: Path) -> None:
     ws = pyro.create_workspace(seed_path=str(project)).id
     pyro.exec_workspace(ws, "echo x > x.log")

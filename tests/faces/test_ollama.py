@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from pyro_mcp.cli import ollama
+from pyro_mcp.cli.local_model import demo as ollama
+from pyro_mcp.cli.local_model import fence
+from pyro_mcp.cli.local_model import model as model_server
 from pyro_mcp.errors import InvalidInput, PyroError
 from pyro_mcp.sdk import Pyro
 from tests.scripted_model import (
@@ -64,7 +66,7 @@ def play(model: ScriptedModel, *words: str) -> int:
 
 def workspaces() -> list[str]:
     with Pyro() as pyro:
-        return [w.id for w in pyro.list_workspaces().workspaces if ollama.LABEL in w.labels]
+        return [w.id for w in pyro.list_workspaces().workspaces if fence.LABEL in w.labels]
 
 
 def failure(act: Callable[[], object]) -> PyroError:
@@ -239,7 +241,7 @@ def test_a_server_that_fails_ends_the_demo_and_nothing_is_left(
 
 
 def test_a_model_that_is_too_slow_ends_the_demo(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ollama, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(model_server, "ANSWER_SECONDS", 0.5)
     late = threading.Event()
 
     def slow(messages: Messages) -> Reply:
@@ -261,7 +263,9 @@ def test_a_demo_that_is_stopped_leaves_nothing(installation: Installation, work:
         leave.wait(30)
         return speaks("Too late.")
 
-    program = "import sys; from pyro_mcp.cli import ollama; sys.exit(ollama.run('pyro demo ollama', sys.argv[1:]))"
+    program = (
+        "import sys; from pyro_mcp.cli.local_model.demo import run; sys.exit(run('pyro demo ollama', sys.argv[1:]))"
+    )
     with ScriptedModel([CREATE, thinks]) as model:
         # A shell's background jobs begin with SIGINT ignored, which is inherited; here it is meant to be heard.
         command = ["env", "--default-signal=INT", sys.executable, "-c", program, "--url", model.url]
@@ -312,12 +316,12 @@ def test_no_models_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_every_form_of_ollama_host_is_understood(given: str, meant: str) -> None:
-    assert ollama.endpoint(given) == meant
+    assert model_server.endpoint(given) == meant
 
 
 @pytest.mark.parametrize("given", ["ftp://box", "http://box:many", "http://me:secret@box"])
 def test_what_is_no_server_is_refused(given: str) -> None:
-    assert isinstance(failure(lambda: ollama.endpoint(given)), InvalidInput)
+    assert isinstance(failure(lambda: model_server.endpoint(given)), InvalidInput)
 
 
 @pytest.mark.parametrize("words", [["x"], ["--max-turns", "0"], ["--modle", "m"]])

@@ -54,6 +54,8 @@ ID_LISTS = {
 def execute(operation: Operation, parsed: Parsed) -> int:
     """Carry out a parsed command line and give the exit status."""
     _refuse_impossible(operation, parsed)
+    if parsed.content_only and operation.result.__name__ in ("Logs", "ServiceLogs"):
+        parsed.arguments["raw"] = True
     with Pyro(face="cli", client="pyro") as pyro:
         if passes_output_on(operation):
             return _run_command(pyro, operation, parsed)

@@ -36,7 +36,7 @@ def extras() -> list[Extra]:
     # Each of these modules offers `run(prog, words, after) -> int`, and is imported only when it runs.
     found += [
         Extra(("demo",), "Show the whole story, end to end.", _module("demo")),
-        Extra(("demo", "ollama"), "Let a local model fix a bug with the tools.", _module("ollama")),
+        Extra(("demo", "ollama"), "Let a local model fix a bug with the tools.", _module("local_model.demo")),
         Extra(("host", "connect"), "Put pyro into a chat host's configuration.", _module("host")),
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),

@@ -290,7 +290,7 @@ def _json_list(text: str) -> list[Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, list) or not all(isinstance(member, dict) for member in value):
-        raise argparse.ArgumentTypeError("it is no JSON list of objects")
+        raise argparse.ArgumentTypeError("it is not a JSON list of objects")
     return value
 
 

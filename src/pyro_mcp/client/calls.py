@@ -6,6 +6,7 @@ import os
 from typing import Any, Literal
 from urllib.parse import quote
 
+from pyro_mcp.models import Workspace
 from pyro_mcp.operations import Operation
 
 Face = Literal["cli", "sdk", "mcp"]
@@ -14,10 +15,14 @@ Face = Literal["cli", "sdk", "mcp"]
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with paths of this machine absolute: the daemon has another working directory.
 
+    A `Workspace` stands for its id.
+
     `~` is the caller's home directory. Symbolic links are left as they are. PYRO_ENGINE is the caller's, too: the
     daemon may have been started by another one.
     """
     ready = dict(arguments)
+    if isinstance(ready.get("workspace"), Workspace):
+        ready["workspace"] = ready["workspace"].id
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
     for name in operation.host_paths:

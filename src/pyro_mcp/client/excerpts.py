@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from pyro_mcp.processes.output import Excerpt, excerpt
+from pyro_mcp.processes.output import SEEN_BYTES, Excerpt, excerpt, seen_excerpt
 
 
 class HeadTail:
@@ -36,6 +36,16 @@ class HeadTail:
             return excerpt(self.total_bytes, kept, b"")
         head, tail = bound // 3, bound - bound // 3
         return excerpt(self.total_bytes, bytes(self._head[:head]), kept[-tail:])
+
+
+class Watched(HeadTail):
+    """As a person would have seen it; enough is kept to tell what was drawn over."""
+
+    def __init__(self) -> None:
+        super().__init__(SEEN_BYTES)
+
+    def excerpt(self, bound: int) -> Excerpt:
+        return seen_excerpt(self.total_bytes, bytes(self._head), b"".join(self._tail), bound)
 
 
 def shares(stdout_bytes: int, stderr_bytes: int, bound: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pyro_mcp.client.answers import Event, Output, Result, Started
-from pyro_mcp.client.excerpts import HeadTail, shares
+from pyro_mcp.client.excerpts import HeadTail, Watched, shares
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.fields import RESULT_TEXT_DEFAULT
 
@@ -24,7 +24,8 @@ WAIT_SECONDS = 45.0
 def follow(events: Events, call: Call, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
     """Start a command by `exec_workspace` or `run_in_vm` and give its events until it has ended, then its `Result`."""
     bound = int(arguments.get("max_output_bytes") or RESULT_TEXT_DEFAULT)
-    streams = {"stdout": HeadTail(bound), "stderr": HeadTail(bound)}
+    raw = bool(arguments.get("raw"))
+    streams: dict[str, HeadTail] = {name: HeadTail(bound) if raw else Watched() for name in ("stdout", "stderr")}
     seen = 0
     begun = time.monotonic()
     record: dict[str, Any] = {}

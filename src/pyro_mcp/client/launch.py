@@ -6,6 +6,7 @@ end their servers. The starter waits for one line on a pipe: `ready`, or what we
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -14,12 +15,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 
+from pyro_mcp.client.wire import Outdated, Record, check_health
 from pyro_mcp.errors import DaemonUnavailable, from_record
 from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
 """How long a daemon may take to listen: adoption of many machines on a slow disk included."""
+
+Ask = Callable[[str, str], Iterable[Record]]
+"""Sends a request, by method and path, to the daemon that runs, whatever its version; starts none."""
 
 
 def accepts(locations: Locations) -> bool:
@@ -39,42 +45,59 @@ def start_daemon(locations: Locations) -> None:
         DaemonUnavailable: it did not start within 30 s.
         PyroError: whatever it said stopped it, such as a missing component.
     """
-    locations.prepare()
-    lock = os.open(locations.runtime / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one starter at a time; the others find it running
+    with _only_starter(locations) as lock:
         if not accepts(locations):
-            _spawn(locations)
-    finally:
-        os.close(lock)
+            _spawn(locations, lock)
 
 
-def replace_daemon(locations: Locations) -> None:
+def replace_daemon(locations: Locations, ask: Ask) -> None:
     """Have an older daemon hand over: it leaves, its machines and their commands live on, and ours adopts them.
 
     Raises:
         DaemonUnavailable: it did not leave within 30 s, or ours did not start.
         PyroError: whatever stopped ours.
     """
+    with _only_starter(locations) as lock:
+        if _outdated(ask):
+            _have_it_leave(locations, ask)
+        if not accepts(locations):
+            _spawn(locations, lock)
+
+
+@contextlib.contextmanager
+def _only_starter(locations: Locations) -> Iterator[int]:
+    """One starter at a time; the others find its daemon running. Gives the lock, which the daemon holds at first."""
     locations.prepare()
     lock = os.open(locations.runtime / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _outdated(locations):
-            _have_it_leave(locations)
-        if not accepts(locations):
-            _spawn(locations)
+        if not _taken(lock, START_SECONDS):
+            raise DaemonUnavailable(
+                f"Another pyro has been starting the daemon for {START_SECONDS:.0f} s.",
+                hint=f"Call again; its log says what it does: {locations.daemon_log}",
+                code="daemon_starts",
+            )
+        yield lock
     finally:
         os.close(lock)
 
 
-def _outdated(locations: Locations) -> bool:
-    """Whether the daemon that runs, if any, is an older one; another caller may have replaced it."""
-    from pyro_mcp.client.sync import Transport
-    from pyro_mcp.client.wire import Outdated, check_health
+def _taken(lock: int, seconds: float) -> bool:
+    """Whether the lock is ours within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+        time.sleep(0.02)  # flock knows no time-out, and an alarm is the caller's
 
+
+def _outdated(ask: Ask) -> bool:
+    """Whether the daemon that runs, if any, is an older one; another caller may have replaced it."""
     try:
-        for record in Transport(locations, start=None, any_version=True).request("GET", "/v1/health"):
+        for record in ask("GET", "/v1/health"):
             check_health(record)
     except Outdated:
         return True
@@ -83,35 +106,26 @@ def _outdated(locations: Locations) -> bool:
     return False
 
 
-def _have_it_leave(locations: Locations) -> None:
-    from pyro_mcp.client.sync import Transport
-
+def _have_it_leave(locations: Locations, ask: Ask) -> None:
     try:
-        for _ in Transport(locations, start=None, any_version=True).request("POST", "/v1/stop"):
+        for _ in ask("POST", "/v1/stop"):
             pass
     except DaemonUnavailable:
         pass  # it left before it could say so
     held = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + START_SECONDS
     try:
-        while True:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                pass
-            if time.monotonic() > deadline:
-                raise DaemonUnavailable(
-                    f"The daemon of an earlier pyro was asked to hand over and still runs after {START_SECONDS:.0f} s.",
-                    hint="`pyro daemon stop` ends it; machines live on.",
-                    code="daemon_stays",
-                )
-            time.sleep(0.02)  # flock knows no time-out, and an alarm is the caller's
+        if not _taken(held, START_SECONDS):
+            raise DaemonUnavailable(
+                f"The daemon of an earlier pyro was asked to hand over and still runs after {START_SECONDS:.0f} s.",
+                hint="`pyro daemon stop` ends it; machines live on.",
+                code="daemon_stays",
+            )
     finally:
         os.close(held)
 
 
-def _spawn(locations: Locations) -> None:
+def _spawn(locations: Locations, lock: int) -> None:
+    """The daemon keeps the lock with us, so that one whose starter is killed is waited for all the same."""
     ready_r, ready_w = os.pipe()
     try:
         log = os.open(locations.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -119,12 +133,12 @@ def _spawn(locations: Locations) -> None:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # the daemon itself says what is wrong with the place
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w)],
+            [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd="/",
-            pass_fds=(ready_w,),
+            pass_fds=(ready_w, lock),
             start_new_session=True,
         )
     finally:

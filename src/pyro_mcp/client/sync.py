@@ -35,7 +35,7 @@ def start_on_demand(locations: Locations) -> None:
 def replace_outdated(locations: Locations) -> None:
     from pyro_mcp.client.launch import replace_daemon
 
-    replace_daemon(locations)
+    replace_daemon(locations, Transport(locations, start=None, any_version=True).request)
 
 
 class _Connection:

@@ -15,13 +15,16 @@ from pyro_mcp.locations import Locations
 def main() -> int:
     parser = argparse.ArgumentParser(prog="pyro-daemon")
     parser.add_argument("--ready-fd", type=int, default=None)
-    ready_fd = parser.parse_args().ready_fd
-    if ready_fd is not None:
-        os.set_inheritable(ready_fd, False)
+    parser.add_argument("--launch-fd", type=int, default=None)
+    options = parser.parse_args()
+    ready_fd, launch_fd = options.ready_fd, options.launch_fd
+    for descriptor in (ready_fd, launch_fd):
+        if descriptor is not None:
+            os.set_inheritable(descriptor, False)
     try:
         from pyro_mcp.daemon.lifecycle import run
 
-        return run(Locations.of_this_user(), ready_fd)
+        return run(Locations.of_this_user(), ready_fd, launch_fd)
     except Exception as error:
         if ready_fd is not None:
             # Whoever waits for the daemon is told at once; the log has the whole story.

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
-from pyro_mcp.host_errors import of_this_machine
+from pyro_mcp.host_errors import blamed_rightly, of_this_machine
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
@@ -98,7 +98,7 @@ class App:
                 gone.cancel()
             record: dict[str, Any] = {"result": result.model_dump(mode="json")}
         except PyroError as error:
-            record = {"error": error.to_record()}
+            record = {"error": blamed_rightly(error, self._state).to_record()}
         except asyncio.CancelledError:
             return
         except Exception as problem:
@@ -157,7 +157,7 @@ async def _body(receive: Receive) -> Any:
             break
     try:
         return json.loads(b"".join(parts) or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested without end
         raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
 
 

@@ -60,16 +60,16 @@ LEAVE_SECONDS = 15
 LOG_BYTES = 2 * 1024 * 1024
 
 
-def run(locations: Locations, ready_fd: int | None = None) -> int:
-    """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status."""
+def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None = None) -> int:
+    """Be the daemon until there is nothing left to own, or until told to stop. Gives the exit status.
+
+    `launch_fd` is the starters' lock, closed when the daemon listens.
+    """
     try:
         locations.prepare()
         Reserve(locations.reserve).give_up_when_low()
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
+        _be_the_only_one(lock)
         for directory in (locations.machines, locations.microvms, locations.outputs):
             directory.mkdir(mode=0o700, exist_ok=True)
         enclosure.enter()
@@ -82,7 +82,7 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         for directory in (locations.machines, locations.environments, locations.agents):
             directory.mkdir(mode=0o700, exist_ok=True)
             shown.add(directory)
-        asyncio.run(_serve(locations, shown, ready_fd))
+        asyncio.run(_serve(locations, shown, ready_fd, launch_fd))
     except (PyroError, OSError) as problem:
         error = problem if isinstance(problem, PyroError) else of_this_machine(problem, locations.state)
         if error is None:
@@ -91,6 +91,23 @@ def run(locations: Locations, ready_fd: int | None = None) -> int:
         print(f"pyro daemon: {error}", file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def _be_the_only_one(lock: int) -> None:
+    """Wait until the daemon before us, which may be leaving, is gone."""
+
+    def too_long(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, LEAVE_SECONDS + 5)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    except TimeoutError:
+        raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _tell(ready_fd: int | None, line: str) -> None:
@@ -146,7 +163,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None) -> None:
+async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None, launch_fd: int | None) -> None:
     logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -230,6 +247,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
+    if launch_fd is not None:
+        os.close(launch_fd)
     await stop.wait()
 
     log.info("daemon %s leaves", os.getpid())

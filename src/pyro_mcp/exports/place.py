@@ -131,7 +131,7 @@ def opened(directory: Path, name: str) -> Iterator[Target]:
             try:
                 below = os.open(part, OPEN, dir_fd=at)
             except OSError as error:
-                raise _not_opened(walked, error) from None
+                raise _not_opened(directory if error.errno == errno.ENOENT else walked, error) from None
             os.close(at)
             at = below
         yield Target(at, name, directory / name)

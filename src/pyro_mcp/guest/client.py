@@ -262,7 +262,8 @@ class Guest:
         seconds: float | None = ANSWER_SECONDS,
         connection: Streams | None = None,
     ) -> AsyncIterator[tuple[_Exchange, Any]]:
-        patience = Patience(self._gate, seconds, asks=connection is None)
+        # What may rightly never come is no reason to ask: the question would keep an idle machine awake.
+        patience = Patience(self._gate, seconds, asks=connection is None and seconds is not None)
         with _broken():
             if connection is None:
                 connection = await patience.connected(self._connect)

@@ -69,7 +69,9 @@ class Fleet:
             await engine.finish_cleaning()
 
     async def close(self) -> None:
-        """End all spares."""
+        """End all spares, and leave the others running."""
         for pool in self._pools.values():
             await pool.close()
+        for engine in self._engines.values():
+            engine.leave()
         await self.finish_cleaning()

@@ -45,14 +45,19 @@ def runs(process: ProcessId) -> bool:
 
 
 def kill(process: ProcessId) -> None:
-    """SIGKILL through a pidfd, so that a reused pid cannot be hit; a process that is gone is fine."""
+    """End the process; one that is gone is fine."""
+    send(process, signal.SIGKILL)
+
+
+def send(process: ProcessId, number: signal.Signals) -> None:
+    """A signal through a pidfd, so that a reused pid cannot be hit; a process that is gone is fine."""
     try:
         fd = os.pidfd_open(process.pid)
     except OSError:
         return
     try:
         if runs(process):
-            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         pass
     finally:

@@ -113,6 +113,9 @@ class Engine(Protocol):
     def prune_templates(self, digests: set[str]) -> int:
         """Remove the templates of environments that are not among these; gives the bytes that were freed. Blocks."""
 
+    def leave(self) -> None:
+        """This daemon ends: machines run on without it."""
+
     async def finish_cleaning(self) -> None:
         """Wait until everything that was destroyed is removed."""
 

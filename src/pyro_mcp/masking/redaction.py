@@ -66,6 +66,12 @@ class Redactor:
             return result
         if isinstance(result, models.FileContent) and (result.truncated or result.offset or result.first_line):
             return result.model_copy(update={"content": self.part(result.content)})
+        if isinstance(result, models.ExecResult):
+            # What was masked as it came may be a value again once escapes between its letters are gone.
+            masked = {"stdout": self.text(result.stdout), "stderr": self.text(result.stderr)}
+            return result.model_copy(update=masked)
+        if isinstance(result, models.Logs | models.ServiceLogs):
+            return result.model_copy(update={"output": self.text(result.output)})
         if isinstance(result, models.FileList):
             entries = [
                 entry.model_copy(update={"path": self.text(entry.path), "link": entry.link and self.text(entry.link)})

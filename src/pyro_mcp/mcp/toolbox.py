@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.processes.seen import seen
 from pyro_mcp.visible import json_text, storable_record, visible_lines
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ WAIT_SECONDS = 45.0
 LINE_CHARACTERS = 120
 """Of a command's last line, in a word of progress."""
 LISTED_WORKSPACES = 100
-_STYLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 OnProgress = Callable[[Progress], None]
 
 
@@ -50,7 +49,7 @@ class Answer:
 
 def last_line(data: bytes) -> str:
     """The last line of some output that has anything to read, in brief."""
-    for line in reversed(_STYLE.sub("", data[-4096:].decode("utf-8", "replace")).splitlines()):
+    for line in reversed(seen(data[-4096:]).splitlines()):
         text = "".join(c for c in line if c.isprintable()).strip()
         if text:
             return text[:LINE_CHARACTERS]

@@ -23,8 +23,9 @@ class RefusedConnection(Record):
 class ExecResult(Record):
     """One command's outcome, or its state so far when it still runs.
 
-    `stdout` and `stderr` hold head and tail when they were too long; `omitted_bytes` counts what was left
-    out, and `workspace logs` with `handle` has the rest.
+    `stdout` and `stderr` are what a person would have seen (unless `raw`): progress bars in their last state, no
+    escapes. They hold head and tail when they were too long; `omitted_bytes` counts what was left out, and
+    `workspace logs` with `handle` has the rest. `stdout_bytes` and `stderr_bytes` count what was printed.
     """
 
     workspace: str
@@ -78,7 +79,7 @@ class Logs(Record):
     exit_code: int | None = None
     cause: str = ""
     output: str = ""
-    """Standard output and error as they came, from `offset`."""
+    """Standard output and error in their order, from `offset`, as a person would have seen them (unless `raw`)."""
     offset: int = 0
     next_offset: int = 0
     total_bytes: int = 0

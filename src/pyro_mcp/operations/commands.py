@@ -21,6 +21,7 @@ from pyro_mcp.operations.fields import (
     MaxOutput,
     MemMib,
     OneShotNetwork,
+    Raw,
     SecretEnv,
     Stdin,
     StdinOpen,
@@ -39,7 +40,7 @@ class CommandOperations(Operations):
         mcp="workspace_exec",
         profiles=CORE,
         positional=("workspace", "command"),
-        hidden=("env", "stdin", "stdin_open", "max_output_bytes"),
+        hidden=("env", "stdin", "stdin_open", "max_output_bytes", "raw"),
         streams=True,
     )
     def exec_workspace(
@@ -55,6 +56,7 @@ class CommandOperations(Operations):
         timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
         wait_seconds: WaitSeconds = DEFAULT_WAIT_SECONDS,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+        raw: Raw = False,
     ) -> ExecResult:
         """Run a command as root.
         If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
@@ -96,7 +98,7 @@ class CommandOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace",),
-        hidden=("limit", "max_output_bytes"),
+        hidden=("limit", "max_output_bytes", "raw"),
         streams=True,
     )
     def logs_workspace(
@@ -110,6 +112,7 @@ class CommandOperations(Operations):
         wait_seconds: WaitSeconds = 0,
         grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+        raw: Raw = False,
         limit: Annotated[int, Field(description="Commands to list, 1 to 1000.", ge=1, le=1000)] = 20,
     ) -> Logs:
         """List commands, or read the output of one by `handle`."""
@@ -119,7 +122,7 @@ class CommandOperations(Operations):
         mcp="vm_run",
         profiles=("vm-run", "workspace-core", "workspace-full"),
         positional=("environment", "command"),
-        hidden=("vcpu_count", "mem_mib", "env", "stdin", "stdin_open", "max_output_bytes"),
+        hidden=("vcpu_count", "mem_mib", "env", "stdin", "stdin_open", "max_output_bytes", "raw"),
         streams=True,
     )
     def run_in_vm(
@@ -137,5 +140,6 @@ class CommandOperations(Operations):
         timeout_seconds: Annotated[float, Field(description="End it after this, at most 3600.", gt=0, le=3600)] = 600,
         wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+        raw: Raw = False,
     ) -> RunResult:
         """Run a command in a fresh Linux machine that is gone afterwards."""

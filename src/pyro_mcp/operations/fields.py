@@ -5,11 +5,11 @@ Bounds are repeated in words, because some chat hosts drop `minimum`, `maximum` 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy
+from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy, Workspace
 
 MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
@@ -22,7 +22,10 @@ FILE_TEXT_CAP = 1024 * 1024
 RESULT_TEXT_DEFAULT = 10_000
 """Bytes of output in a result; about 10 kB is safe in all three hosts (shared/HOSTS.md)."""
 
-WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
+if TYPE_CHECKING:
+    WorkspaceRef = str | Workspace
+else:  # on the wire it is text; the client sends a `Workspace`'s id
+    WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
 EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
 Name = Annotated[
     str,
@@ -39,19 +42,22 @@ Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
 StdinOpen = Annotated[bool, Field(description="Leave standard input open, to be fed piece by piece.")]
-TimeoutSeconds = Annotated[float, Field(description="End it after this, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)]
+TimeoutSeconds = Annotated[
+    float, Field(description="Seconds until it is ended, max 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
+]
 WaitSeconds = Annotated[
     float,
     Field(
-        description="Wait so long for its end, 0 to 50.",
+        description="Seconds to wait for its end, 0 to 50.",
         ge=0,
         le=MAX_WAIT_SECONDS,
     ),
 ]
 MaxOutput = Annotated[
     int,
-    Field(description="Bytes of output to give, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
+    Field(description="Bytes of output to return, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
+Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
@@ -59,7 +65,7 @@ Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
 DISK_GIB_DEFAULT = 20
-DiskGib = Annotated[int, Field(description="What its files may take, 1 to 1024.", ge=1, le=1024)]
+DiskGib = Annotated[int, Field(description="Disk limit in GiB, 1 to 1024.", ge=1, le=1024)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]

@@ -15,6 +15,7 @@ from pyro_mcp.operations.fields import (
     Cwd,
     Env,
     MaxOutput,
+    Raw,
     SecretEnv,
     ServiceName,
     WorkspaceRef,
@@ -105,7 +106,7 @@ class ServiceOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace", "name"),
-        hidden=("max_output_bytes",),
+        hidden=("max_output_bytes", "raw"),
         streams=True,
     )
     def logs_service(
@@ -120,6 +121,7 @@ class ServiceOperations(Operations):
         grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
         wait_seconds: Annotated[float, Field(description="Wait so long for more, 0 to 50.", ge=0, le=50)] = 0,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
+        raw: Raw = False,
     ) -> ServiceLogs:
         """Read a service's output."""
 

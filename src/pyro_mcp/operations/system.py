@@ -16,7 +16,7 @@ class SystemOperations(Operations):
     def doctor(
         self,
         *,
-        fix: Annotated[bool, Field(description="Fetch what is missing and can be had without root.")] = False,
+        fix: Annotated[bool, Field(description="Fetch what is missing and needs no root.")] = False,
     ) -> Doctor:
         """Say which engines work on this machine and why, with components, environments and the daemon.
 
@@ -37,7 +37,7 @@ class SystemOperations(Operations):
         self,
         environment: EnvironmentName = "debian:12",
         *,
-        force: Annotated[bool, Field(description="Build it anew although it is installed.")] = False,
+        force: Annotated[bool, Field(description="Rebuild it even if it is installed.")] = False,
     ) -> Environment:
         """Build an environment from Debian's signed archive, unless it is installed.
 

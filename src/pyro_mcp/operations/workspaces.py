@@ -85,7 +85,7 @@ class WorkspaceOperations(Operations):
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
     def list_workspaces(
-        self, *, labels: Annotated[dict[str, str] | None, Field(description="Only those that have these.")] = None
+        self, *, labels: Annotated[dict[str, str] | None, Field(description="Only those with these labels.")] = None
     ) -> WorkspaceList:
         """List workspaces, last used first."""
 
@@ -117,11 +117,11 @@ class WorkspaceOperations(Operations):
         labels: Annotated[dict[str, str] | None, Field(description="To set.")] = None,
         clear_labels: Annotated[list[str] | None, Field(description="Keys to remove.")] = None,
         ttl_seconds: TtlSeconds = None,
-        clear_ttl: Annotated[bool, Field(description="Never delete it for being unused.")] = False,
+        clear_ttl: Annotated[bool, Field(description="Remove the idle limit.")] = False,
         lifetime_seconds: LifetimeSeconds = None,
-        clear_lifetime: Annotated[bool, Field(description="Remove the limit of its lifetime.")] = False,
+        clear_lifetime: Annotated[bool, Field(description="Remove the lifetime limit.")] = False,
         allow_domains: Annotated[
-            list[str] | None, Field(description="Further hosts that its egress may reach.", max_length=256)
+            list[str] | None, Field(description="More hosts that egress may reach.", max_length=256)
         ] = None,
     ) -> Workspace:
         """Change name or labels.
@@ -206,9 +206,9 @@ class WorkspaceOperations(Operations):
         workspace: WorkspaceRef,
         path: Annotated[str | None, Field(description="Inside; none with `patch`.", max_length=4096)] = None,
         *,
-        output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
+        output: Annotated[str, Field(description="Destination on the user's machine.", min_length=1, max_length=4096)],
         patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
-        overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace existing files; a backup is kept.")] = False,
         include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
         include_ignored: IncludeIgnored = False,
     ) -> Exported:
@@ -225,7 +225,7 @@ class WorkspaceOperations(Operations):
         self,
         workspace: WorkspaceRef,
         *,
-        branch: Annotated[str, Field(description="Branch to commit on; made when there is none.", min_length=1)],
+        branch: Annotated[str, Field(description="Branch to commit on; created if missing.", min_length=1)],
         repo: Annotated[
             str | None, Field(description="The git repository; by default the one it was seeded from.")
         ] = None,

@@ -257,6 +257,8 @@ class UnifiedParser:
             return name, name, ()
         if draft.has_plain:
             names = plain_candidates(draft.old_name, draft.new_name)
+            if not names:
+                raise self.fail(draft.line_number, "the file's name cannot be told from this header.")
             return names[0], names[0], names
         if draft.names:
             if "rename from" not in draft.fields and "copy from" not in draft.fields:

@@ -46,6 +46,10 @@ LAST_PAUSE_SECONDS = 2.0
 NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
+OUTPUT_HELD = (
+    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "such a process a file (`program > file 2>&1 &`), or run it as a service."
+)
 
 
 class Command:
@@ -65,6 +69,8 @@ class Command:
         self._stream: ProcessStream | None = None
         self._input: asyncio.Queue[tuple[bytes, bool]] | None = None
         self._cancelled = False
+        self.output_held = ""
+        """Where it is so, that what it left behind still prints, in words; not known after this daemon."""
         self._redactor = redactor or NOTHING
         self._unheard = False
         """The machine's agent did not answer when it was asked for this command last."""
@@ -277,6 +283,7 @@ class Command:
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         why = record.get("cause")
+        self.output_held = OUTPUT_HELD if record.get("output_held") is True else ""
         if isinstance(why, str) and why:
             self.row = replace(self.row, cause=self._redactor.text(plain(why)))
         if record.get("timed_out"):
@@ -377,11 +384,11 @@ class Command:
             cause=self.row.cause,
         )
 
-    def result(self, workspace_id: str, bound: int) -> ExecResult:
-        """The outcome so far, its output within `bound` bytes shared by both streams."""
+    def result(self, workspace_id: str, bound: int, *, raw: bool = False) -> ExecResult:
+        """The outcome so far, its output within `bound` bytes shared by both streams. Reads and draws: in a thread."""
         error_share = min(self.output.stderr_bytes, max(bound // 2, bound - self.output.stdout_bytes))
-        stdout = self.output.excerpt(STDOUT, bound - error_share)
-        stderr = self.output.excerpt(STDERR, error_share)
+        stdout = self.output.excerpt(STDOUT, bound - error_share, raw=raw)
+        stderr = self.output.excerpt(STDERR, error_share, raw=raw)
         omitted = stdout.omitted_bytes + stderr.omitted_bytes
         return ExecResult(
             workspace=workspace_id,
@@ -396,7 +403,7 @@ class Command:
             duration_seconds=self.duration_seconds,
             cause=self.row.cause,
             refused=list(self.refused),
-            hint=" ".join(filter(None, (self._hint(omitted), self.refusals_hint()))),
+            hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
         )
 
     def refusals_hint(self) -> str:

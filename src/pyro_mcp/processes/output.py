@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyro_mcp.processes.seen import seen
+
 log = logging.getLogger(__name__)
 OUTPUT_CAP = 64 * 1024 * 1024
 """Bytes of output kept for each command."""
@@ -35,6 +37,43 @@ def excerpt(data_bytes: int, head: bytes, tail: bytes) -> Excerpt:
     head_text = head.decode("utf-8", "ignore")
     tail_text = tail.decode("utf-8", "ignore")
     return Excerpt(f"{head_text}\n[… {omitted} bytes left out …]\n{tail_text}", omitted)
+
+
+SEEN_BYTES = 1024 * 1024
+"""Of a longer stream only its beginning, and three times as much of its end, is looked at; what lies between is left
+out as it came. Drawing costs some microseconds a step."""
+
+
+def seen_excerpt(data_bytes: int, head: bytes, tail: bytes, bound: int) -> Excerpt:
+    """Head and tail of a stream as a person would have seen it, within `bound` bytes.
+
+    Bytes that are left out are counted as they would be shown; those of the stream that are in neither `head` nor
+    `tail`, as they came.
+    """
+    missing = max(0, data_bytes - len(head) - len(tail))
+    if not missing:
+        whole = seen(head + tail)
+        first = last = whole.encode()
+        total = len(first)
+        if total <= bound:
+            return Excerpt(whole, 0)
+    else:
+        first, last = seen(head).encode(), seen(tail).encode()
+        total = len(first) + missing + len(last)
+    start = first[: bound // 3].decode("utf-8", "ignore")
+    end = last[max(0, len(last) - (bound - bound // 3)) :].decode("utf-8", "ignore")
+    omitted = total - len(start.encode()) - len(end.encode())
+    return Excerpt(f"{start}\n[… {omitted} bytes left out …]\n{end}", omitted)
+
+
+def _whole_characters(data: bytes) -> int:
+    """The length without the beginning of a character at the end (RFC 3629: at most three bytes)."""
+    for back in range(1, min(4, len(data))):
+        if data[-back] & 0xC0 == 0xC0:
+            return len(data) - back if back < len(data) else len(data)
+        if data[-back] & 0xC0 != 0x80:
+            break
+    return len(data)
 
 
 class OutputLog:
@@ -149,13 +188,35 @@ class OutputLog:
             (stream, data[low - begin : high - begin]) for stream, low, high in self._spans(begin, begin + len(data))
         ]
 
-    def excerpt(self, stream: int, bound: int) -> Excerpt:
-        """A stream's text within `bound` bytes: all of it, or its head and its tail (two thirds)."""
+    def seen_piece(self, begin: int, bound: int) -> tuple[str, int]:
+        """What a person would have seen from `begin` on within about `bound` bytes, and the offset to go on from.
+
+        It ends at the end of a line where it can, so that no sequence is cut in two.
+        """
+        data = self.read(begin, SEEN_BYTES)
+        size = min(len(data), bound)
+        while size < len(data) and len(seen(data[: min(size * 2, len(data))]).encode()) <= bound:
+            size = min(size * 2, len(data))
+        if begin + size < self.kept_bytes:
+            cut = max(data.rfind(b"\n", 0, size), data.rfind(b"\r", 0, size)) + 1
+            size = cut or _whole_characters(data[:size])
+        return seen(data[:size]), begin + size
+
+    def excerpt(self, stream: int, bound: int, *, raw: bool = False) -> Excerpt:
+        """A stream's text within `bound` bytes: all of it, or its head and its tail (two thirds).
+
+        As a person would have seen it, or `raw`.
+        """
         spans = [(low, high) for kind, low, high in self._spans() if kind == stream]
         kept = sum(high - low for low, high in spans)
         total = self.stdout_bytes if stream == STDOUT else self.stderr_bytes
         if total == 0:
             return Excerpt("", 0)
+        if not raw:
+            if kept <= 4 * SEEN_BYTES:
+                return seen_excerpt(total, self._collect(spans, kept), b"", bound)
+            first, last = self._collect(spans, SEEN_BYTES), self._collect(spans, 3 * SEEN_BYTES, from_end=True)
+            return seen_excerpt(total, first, last, bound)
         if total <= bound:
             return excerpt(total, self._collect(spans, total), b"")
         head = self._collect(spans, min(bound // 3, kept))

@@ -20,7 +20,7 @@ from typing import IO, Any, Literal, cast
 
 import zstandard
 
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
@@ -35,8 +35,14 @@ MAX_LINK_BYTES = 4095
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
-_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError)
-"""What tarfile raises of numbers that are none, such as those of a sparse file's map."""
+_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
+"""What tarfile raises of numbers that are none, such as those of a sparse file's map, and of extended headers without
+end."""
+_NOT_WHOLE = {
+    "PYRO.changing": ("is written all the time, so it could not be read whole", "file_changing"),
+    "PYRO.unreadable": ("could not be read", "file_unreadable"),
+}
+"""What the agent writes as the last member of a tree that it could not send whole; see agent/tarout.go."""
 _HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
 
 
@@ -59,6 +65,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
     Raises:
         InvalidInput: damaged, cut off, of another kind than its name says, over the bounds of this module,
             or with a member that leads outside or is no file, directory or link.
+        Conflict: it is a workspace's, which says that a file changed each time that it was read.
     """
     try:
         with archive.open("rb") as raw, _opened(raw, archive.name) as stream:
@@ -85,6 +92,16 @@ def _opened(raw: IO[bytes], name: str) -> IO[bytes]:
     if name.lower().endswith(("gz", ".tgz")):
         return cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb"))
     return raw
+
+
+def _refuse_what_is_not_whole(member: tarfile.TarInfo) -> None:
+    for record, (why, code) in _NOT_WHOLE.items():
+        if (name := member.pax_headers.get(record)) is not None:
+            raise Conflict(
+                f"{show(f'/workspace/{name}')} {why}; nothing was written.",
+                hint="Stop what writes it, and try again.",
+                code=code,
+            )
 
 
 def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
@@ -115,6 +132,7 @@ class _Extraction:
         for number, member in enumerate(self.tar):
             if number >= MAX_MEMBERS:
                 raise _bad(self.name, f"has more than {MAX_MEMBERS} members", "archive_too_large")
+            _refuse_what_is_not_whole(member)
             self.tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it has seen
             self.member(member)
             if self.progress and not number % 100:

@@ -104,6 +104,7 @@ async def export_path(
     relative = str(workspace_path(path))
     name = None if relative == "." else Path(relative).name
     await asyncio.to_thread(_check_whole, relative, to)
+    await asyncio.to_thread(_check_place, name or "workspace", to)
     info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     async with _staging(to.backups) as staging:
         archive, tree = staging / "stream.tar", staging / "tree"
@@ -197,6 +198,12 @@ def _check_whole(relative: str, to: Destination) -> None:
             hint="`pyro workspace land` commits the changes as a branch; `patch` exports them as a patch to apply.",
             code="output_in_project",
         )
+
+
+def _check_place(name: str, to: Destination) -> None:
+    """Before the guest is asked for anything: that there is a place to write to."""
+    with placing.opened(*placing.resolve(to.output, name)):
+        pass
 
 
 def _put(staged: Path, name: str, to: Destination) -> placing.Outcome:

@@ -1,4 +1,4 @@
-"""What of a workspace's changes is taken: what `git add -A` would take, and not what a tool plainly made.
+"""What of a workspace's changes is taken: what `git add -A` would take; without any ignore rule, not what a tool made.
 
 git itself judges, on this machine, over names only: in a scratch repository that holds nothing but the `.gitignore`
 files, so that no setting, hook, filter or attribute of the workspace is ever looked at. What stood in the seed is
@@ -83,6 +83,8 @@ async def sift(
         return Sifted(taken, _groups({c["path"]: c for c in changes}, why, set()))
     is_git = (seed or {}).get("kind") == "git"
     made = await _made(read, taken)
+    if made and await _has_rules(read, taken, made, seed if is_git else None):
+        made = set()  # who has rules has said what is not to be taken
     for change in taken:
         root = next((a for a in _ancestors(change["path"]) if a in made), None)
         if root is not None:
@@ -154,6 +156,28 @@ async def _made(read: Read, changes: Iterable[_CHANGED]) -> set[str]:
     return {one for one in found if before[one].kind == "absent"}
 
 
+async def _has_rules(read: Read, changes: Iterable[_CHANGED], made: set[str], seed: Mapping[str, Any] | None) -> bool:
+    """Whether any rule holds for the tree. What a tool wrote into its own directory (`*`) is about that one only."""
+    directories = {"", *(above for root in made for above in _ancestors(root))}
+    for change in changes:
+        above = _ancestors(change["path"])
+        if not made.intersection(above):
+            directories.update(above)
+    if len(directories) > MAX_DIRECTORIES:
+        raise _too_many()
+    states = await read([_join(directory, ".gitignore") for directory in sorted(directories)], "merged")
+    texts = [state.content for state in states.values() if state.kind == "file" and state.content]
+    git = shutil.which("git")
+    if seed and git:
+        rules = await asyncio.to_thread(_host_rules, git, Path(str(seed["source"])), _prefix(seed))
+        texts += [*rules.files.values(), rules.exclude]
+    return any(line.strip() and not line.startswith(b"#") for text in texts for line in text.splitlines())
+
+
+def _prefix(seed: Mapping[str, Any] | None) -> str:
+    return str((seed or {}).get("prefix") or "").strip("/")
+
+
 def _groups(changes: Mapping[str, _CHANGED], why: Mapping[str, tuple[str, str]], kept: set[str]) -> list[LeftOut]:
     counts: Counter[tuple[str, str]] = Counter()
     names: dict[tuple[str, str], str] = {}
@@ -179,7 +203,7 @@ def _ignored(paths: Sequence[str], texts: Mapping[str, bytes], seed: Mapping[str
     git = shutil.which("git")
     if git is None:
         return set()
-    prefix = str((seed or {}).get("prefix") or "").strip("/")
+    prefix = _prefix(seed)
     rules = _host_rules(git, Path(str(seed["source"])), prefix) if seed else _Rules()
     files = dict(rules.files) | {_join(prefix, name): text for name, text in texts.items()}
     if not files and not rules.exclude and not rules.excludes:

@@ -41,6 +41,7 @@ class CommandHandlers:
         timeout_seconds: float,
         wait_seconds: float,
         max_output_bytes: int,
+        raw: bool,
     ) -> models.ExecResult:
         started = await asyncio.shield(
             asyncio.ensure_future(
@@ -59,7 +60,7 @@ class CommandHandlers:
         )
         await call.started(started.row.handle, workspace.id)
         await wait_and_pass_on(call, started, wait_seconds)
-        return started.result(workspace.id, max_output_bytes)
+        return await asyncio.to_thread(started.result, workspace.id, max_output_bytes, raw=raw)
 
     async def feed_workspace_exec(
         self, call: Call, *, workspace: Workspace, handle: str, data: str, end: bool
@@ -87,6 +88,7 @@ class CommandHandlers:
         wait_seconds: float,
         grep: str | None,
         max_output_bytes: int,
+        raw: bool,
         limit: int,
     ) -> models.Logs:
         if handle is None:
@@ -103,6 +105,8 @@ class CommandHandlers:
         matches = None
         if grep is not None:
             text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
+        elif not raw:
+            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
         else:
             data = await asyncio.to_thread(output.read, begin, max_output_bytes)
             end = begin + len(data)
@@ -119,7 +123,7 @@ class CommandHandlers:
             total_bytes=output.total_bytes,
             matches=matches,
             refused=list(command.refused),
-            hint=" ".join(filter(None, (_logs_hint(command, end), command.refusals_hint()))),
+            hint=" ".join(filter(None, (_logs_hint(command, end), command.output_held, command.refusals_hint()))),
         )
 
     async def run_in_vm(
@@ -138,6 +142,7 @@ class CommandHandlers:
         timeout_seconds: float,
         wait_seconds: float,
         max_output_bytes: int,
+        raw: bool,
     ) -> models.RunResult:
         manager = self._context.manager
         if (command is None) == (handle is None):
@@ -182,7 +187,7 @@ class CommandHandlers:
             # Nobody is left who knows the handle.
             await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
             raise
-        result = running.result(workspace.id, max_output_bytes)
+        result = await asyncio.to_thread(running.result, workspace.id, max_output_bytes, raw=raw)
         if running.running:
             hint = f"Still running. Wait on it with handle={running.row.handle!r}."
         else:

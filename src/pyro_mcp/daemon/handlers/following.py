@@ -8,6 +8,7 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.pattern import Pattern
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import STDOUT
+from pyro_mcp.processes.seen import seen
 
 STREAM_CHUNK = 64 * 1024
 
@@ -51,7 +52,7 @@ def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple
         position += len(data)
         whole = (rest + data).split(b"\n")
         rest = whole.pop() if data else b""
-        texts = [raw.decode("utf-8", "replace") for raw in whole]
+        texts = [seen(raw) for raw in whole]
         for raw, line, found in zip(whole, texts, pattern.matches(texts), strict=True):
             if found:
                 matches += 1

@@ -75,6 +75,7 @@ class ServiceHandlers:
         grep: str | None,
         wait_seconds: float,
         max_output_bytes: int,
+        raw: bool,
     ) -> models.ServiceLogs:
         row = self._services.find(workspace, name)
         command = workspace.commands[row.handle]
@@ -96,6 +97,8 @@ class ServiceHandlers:
         matches = None
         if grep is not None:
             text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
+        elif not raw:
+            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
         else:
             data = await asyncio.to_thread(output.read, begin, max_output_bytes)
             end = begin + len(data)

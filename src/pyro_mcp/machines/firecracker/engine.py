@@ -331,6 +331,9 @@ class FirecrackerEngine:
         record = MachineRecord.read(directory)
         return [record.vmm, record.keeper] if record is not None and record.boot_id == self._boot_id else []
 
+    def leave(self) -> None:
+        """Machines run on by themselves."""
+
     async def finish_cleaning(self) -> None:
         await self._endings.finish()
 

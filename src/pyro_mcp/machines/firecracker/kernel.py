@@ -64,12 +64,20 @@ def dependencies(module: bytes) -> list[str]:
 
 
 def load_order(wanted: tuple[str, ...], modules: Mapping[str, bytes]) -> list[str]:
-    """The wanted modules, each after what it depends on; what is not a module here is built in."""
+    """The wanted modules, each after what it depends on; what is not a module here is built in.
+
+    Raises:
+        ValueError: modules that depend on each other, or a record that is no text.
+    """
     order: list[str] = []
+    begun: list[str] = []
 
     def add(name: str) -> None:
         if name not in modules or name in order:
             return
+        if name in begun:
+            raise ValueError(f"its module {name} depends on itself")
+        begun.append(name)
         for needed in dependencies(modules[name]):
             add(needed.replace("-", "_"))
         order.append(name)

@@ -34,6 +34,18 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 _RETRY_SECONDS = 0.1
 
 
+class _Watched(socket.socket):
+    """A socket that tells when it is closed, whichever protocol is on it by then."""
+
+    closed: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        super().close()
+        closed, self.closed = self.closed, None
+        if closed is not None:
+            closed()
+
+
 class Channel:
     """Connections from the agent of one machine, in the order in which they came.
 
@@ -42,6 +54,9 @@ class Channel:
         alive: says whether the machine may still dial.
     """
 
+    used: Callable[[], None] = staticmethod(lambda: None)
+    """Called before a connection is taken, and when one that was has ended."""
+
     def __init__(self, directory: Path, alive: Callable[[], bool] = lambda: True) -> None:
         self._directory = directory
         self.alive = alive
@@ -49,7 +64,7 @@ class Channel:
         """The one process of this machine that dials for its guest (SO_PEERCRED); None until it is known."""
         self._listener: socket.socket | None = None
         self._reading = False
-        self._waiting: deque[socket.socket] = deque()
+        self._waiting: deque[_Watched] = deque()
         self._wanted: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
@@ -120,21 +135,25 @@ class Channel:
                     asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._accept_more)
                 return
             connection.setblocking(False)
-            self._waiting.append(connection)
+            self._waiting.append(_Watched(fileno=connection.detach()))
         if len(self._waiting) >= WAITING:
             self._stop_accepting()
         self._wake()
 
     # -- taking
 
-    async def take(self, seconds: float) -> Streams:
-        """A connection that the agent dialled and nobody else has.
+    async def take(self, seconds: float, *, quietly: bool = False) -> Streams:
+        """A connection that the agent dialled and nobody else has. Taken `quietly`, it does not count as a use.
 
         Raises:
             GuestUnreachable: the machine is gone, or its agent did not dial within `seconds`.
         """
+        if not quietly:
+            self.used()
         found = await self._next(seconds)
         try:
+            if not quietly:
+                found.closed = self.used
             return await asyncio.open_unix_connection(sock=found)
         except BaseException:
             found.close()
@@ -145,7 +164,7 @@ class Channel:
         self._waiting.appendleft(await self._next(seconds))
         self._wake()
 
-    async def _next(self, seconds: float) -> socket.socket:
+    async def _next(self, seconds: float) -> _Watched:
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -158,7 +177,7 @@ class Channel:
         except TimeoutError:
             raise GuestUnreachable(f"The agent did not come within {seconds:.0f} s.") from None
 
-    def _first(self) -> socket.socket | None:
+    def _first(self) -> _Watched | None:
         """The oldest connection that is good: open, silent until it is spoken to, and of this very machine."""
         try:
             while self._waiting:

@@ -25,6 +25,7 @@ from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.channel import Channel
 from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state, sealed_files
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, RECORD, MachineRecord
+from pyro_mcp.machines.gvisor.rest import Rest
 from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
@@ -46,6 +47,7 @@ class GvisorEngine:
         self._machines = machines
         self._shown = shown
         self._channels: dict[str, Channel] = {}
+        self._rests: dict[str, Rest] = {}
         self._templates = cache / "templates"
         self._agents = Agents(agent, cache / "agents")
         self.limits = limits
@@ -60,6 +62,9 @@ class GvisorEngine:
         )
 
     def _clear(self, directory: Path) -> None:
+        rest = self._rests.pop(directory.name, None)
+        if rest is not None:
+            rest.close()
         channel = self._channels.pop(directory.name, None)
         if channel is not None:
             channel.close()
@@ -220,7 +225,12 @@ class GvisorEngine:
         channel = self._channels[spec.id]
         channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), gofer.pid
         await channel.answers(AGENT_SECONDS)
-        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
+        return self._machine(channel, directory, record)
+
+    def _machine(self, channel: Channel, directory: Path, record: MachineRecord) -> GvisorMachine:
+        machine = GvisorMachine(self._runsc, self._endings, channel, directory, record)
+        self._rests[record.id] = machine.rest
+        return machine
 
     async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id
@@ -240,7 +250,9 @@ class GvisorEngine:
         channel.alive, channel.dialler = (lambda: processes.runs(sandbox)), record.gofer.pid
         # Its agent looks for this, whatever an earlier daemon was in the middle of when it was killed.
         channel.listen()
-        return GvisorMachine(self._runsc, self._endings, channel, directory, record)
+        machine = self._machine(channel, directory, record)
+        machine.rest.go_on()
+        return machine
 
     async def destroy(self, machine_id: str) -> None:
         """Kill the machine now; its directory is removed behind the caller's back."""
@@ -249,6 +261,10 @@ class GvisorEngine:
     def _recorded(self, directory: Path) -> list[ProcessId]:
         record = MachineRecord.read(directory)
         return [record.sandbox, record.gofer] if record is not None and record.boot_id == self._boot_id else []
+
+    def leave(self) -> None:
+        for rest in self._rests.values():
+            rest.close()
 
     async def finish_cleaning(self) -> None:
         await self._endings.finish()

@@ -17,6 +17,7 @@ from pyro_mcp.machines.endings import Endings
 from pyro_mcp.machines.gvisor.channel import Channel
 from pyro_mcp.machines.gvisor.disk import Disk
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, MachineRecord
+from pyro_mcp.machines.gvisor.rest import Rest
 from pyro_mcp.machines.gvisor.runsc import Runsc
 
 AGENT_SECONDS = 20.0
@@ -39,6 +40,13 @@ class GvisorMachine:
         self._memory_fd_path: str | None = None
         self._disk = Disk(record.sandbox.pid, record.mem_mib << 20)
         self._frozen = asyncio.Lock()
+        self._quiet = Guest(lambda: channel.take(AGENT_SECONDS, quietly=True))
+        self.rest = Rest((record.sandbox, record.gofer), self._idle)
+        channel.used = self.rest.used
+        self.rest.used()
+
+    async def _idle(self) -> bool:
+        return (await self._quiet.call("GET", "/v1/idle")).record().flag("idle")
 
     @property
     def limits(self) -> str:
@@ -63,29 +71,33 @@ class GvisorMachine:
 
     async def snapshot(self, destination: Path) -> None:
         async with self._frozen:
-            partial = destination.with_name(destination.name + ".partial")
+            with self.rest.held():
+                await self._snapshot(destination)
+
+    async def _snapshot(self, destination: Path) -> None:
+        partial = destination.with_name(destination.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            self._disk.lift()  # the sentry writes the image, too
+            await self._freeze()
+            (partial / AGENT_NAME).write_text(f"{self.record.agent} {DIALS}")
+            await self._runsc.run(
+                self.directory,
+                "checkpoint",
+                "--leave-running",
+                "--compression=none",
+                f"--image-path={partial}",
+                self.id,
+            )
+            await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=False)
+        except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            try:
-                self._disk.lift()  # the sentry writes the image, too
-                await self._freeze()
-                (partial / AGENT_NAME).write_text(f"{self.record.agent} {DIALS}")
-                await self._runsc.run(
-                    self.directory,
-                    "checkpoint",
-                    "--leave-running",
-                    "--compression=none",
-                    f"--image-path={partial}",
-                    self.id,
-                )
-                await asyncio.to_thread(wholeness.seal, partial, sealed_files(partial), hashed=False)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-            finally:
-                self._disk.settle(again=True)
-                self._channel.listen()
-            os.replace(partial, destination)
+            raise
+        finally:
+            self._disk.settle(again=True)
+            self._channel.listen()
+        os.replace(partial, destination)
 
     async def _freeze(self) -> None:
         """Have the agent close all its connections, which a checkpoint would choke on, and wait until it has.
@@ -140,6 +152,7 @@ class GvisorMachine:
         return "the sandbox process ended" + (f": {tail}" if tail else "")
 
     async def destroy(self) -> None:
+        self.rest.close()
         await self._endings.destroy(self.id)
 
 

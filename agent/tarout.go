@@ -1,0 +1,296 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	// spoolBytes: a file of up to so many bytes is read whole before its header is written.
+	spoolBytes = 8 << 20
+	// streamAttempts: a larger one that changes is sent again, as a later member of the same name, so often.
+	streamAttempts = 3
+	// What a last member says in place of being one: the tree could not be read whole, because of this name.
+	changingRecord   = "PYRO.changing"
+	unreadableRecord = "PYRO.unreadable"
+)
+
+// notWhole is why a tree cannot be sent: the name, and which of the records tells it.
+type notWhole struct{ record, name string }
+
+func (e *notWhole) Error() string { return e.record + " " + e.name }
+
+func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
+	name, err := cleanPath(r.URL.Query().Get("path"))
+	if err != nil {
+		return err
+	}
+	root, err := a.layer(r.URL.Query().Get("layer"))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if name, err = resolve(root, name, false); err != nil {
+		return err
+	}
+	info, err := root.Lstat(name)
+	if err != nil {
+		return fileError(err, name)
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	// A file's own name, or names below a directory: what stands in the archive does not tell where it was.
+	base := path.Dir(name)
+	if info.IsDir() {
+		base = name
+	}
+	out := &treeWriter{Writer: tar.NewWriter(w), root: root, base: base}
+	if err := out.whole(name); err != nil {
+		panic(http.ErrAbortHandler) // an answer that breaks off cannot be taken for a whole one
+	}
+	return nil
+}
+
+type treeWriter struct {
+	*tar.Writer
+	root *os.Root
+	base string
+}
+
+// whole sends the tree, or says in its last member why it is not whole. An error is one of the connection.
+func (t *treeWriter) whole(name string) error {
+	there, err := t.add(name)
+	if err == nil && !there {
+		err = &notWhole{changingRecord, name}
+	}
+	var refused *notWhole
+	if errors.As(err, &refused) {
+		records := map[string]string{refused.record: refused.name}
+		err = t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, PAXRecords: records, Format: tar.FormatPAX})
+	}
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// add tells whether the name was there; devices, sockets and pipes are not sent.
+func (t *treeWriter) add(name string) (bool, error) {
+	for range readAttempts {
+		info, err := t.root.Lstat(name)
+		if gone(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, &notWhole{unreadableRecord, name}
+		}
+		var there bool
+		switch kindOf(info.Mode()) {
+		case "other":
+			return true, nil
+		case "symlink":
+			there, err = t.addLink(name, info)
+		case "dir":
+			there, err = t.addDirectory(name, info)
+		default:
+			there, err = t.addFile(name)
+		}
+		if there || err != nil {
+			return there, err
+		} // else it went away, or became something else: look again
+	}
+	return false, &notWhole{changingRecord, name}
+}
+
+func (t *treeWriter) addLink(name string, info fs.FileInfo) (bool, error) {
+	target, err := t.root.Readlink(name)
+	if err != nil {
+		return false, nil
+	}
+	return true, t.header(name, info, target)
+}
+
+func (t *treeWriter) addDirectory(name string, info fs.FileInfo) (bool, error) {
+	names, err := readNames(t.root, name)
+	if gone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, &notWhole{unreadableRecord, name}
+	}
+	if err := t.header(name, info, ""); err != nil {
+		return false, err
+	}
+	seen := map[string]bool{}
+	for range readAttempts {
+		missed := ""
+		for _, child := range names {
+			if seen[child] {
+				continue
+			}
+			if seen[child], err = t.add(path.Join(name, child)); err != nil {
+				return false, err
+			}
+			if !seen[child] {
+				missed = child
+			}
+		}
+		if missed == "" {
+			return true, nil
+		}
+		// What went away may have got another name here, which the list from before does not have.
+		if names, err = readNames(t.root, name); err != nil {
+			return true, nil // the directory went away with it
+		}
+		if !slices.ContainsFunc(names, func(child string) bool { return !seen[child] }) {
+			return true, nil
+		}
+	}
+	return false, &notWhole{changingRecord, name}
+}
+
+// addFile sends a file as it stood at one moment, or refuses it by name.
+func (t *treeWriter) addFile(name string) (bool, error) {
+	streamed := 0
+	for range readAttempts {
+		sent, there, err := t.tryFile(name, &streamed)
+		if sent || err != nil {
+			return sent, err
+		}
+		if !there {
+			if streamed > 0 { // what was sent of it cannot be taken back
+				break
+			}
+			return false, nil
+		}
+		if streamed >= streamAttempts {
+			break
+		}
+	}
+	return false, &notWhole{changingRecord, name}
+}
+
+func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err error) {
+	file, info, err := openRegular(t.root, name)
+	if err != nil {
+		var own *apiError
+		if gone(err) || errors.As(err, &own) {
+			return false, false, nil
+		}
+		return false, true, &notWhole{unreadableRecord, name}
+	}
+	defer file.Close()
+	named, err := t.root.Lstat(name)
+	if err != nil || !os.SameFile(named, info) {
+		// Another file has the name by now, or a link that was followed.
+		return false, err == nil && named.Mode().IsRegular(), nil
+	}
+	size, sum := info.Size(), sha256.New()
+	source := &quiet{reader: io.TeeReader(io.LimitReader(file, size), sum)}
+	if size <= spoolBytes {
+		content, _ := io.ReadAll(source)
+		if int64(len(content)) < size || !stood(file, info, sum.Sum(nil)) {
+			return false, true, source.failed(name)
+		}
+		if err := t.header(name, info, ""); err != nil {
+			return false, true, err
+		}
+		_, err = t.Write(content)
+		return err == nil, true, err
+	}
+	*streamed++
+	if err := t.header(name, info, ""); err != nil {
+		return false, true, err
+	}
+	n, err := io.Copy(t, source)
+	if err == nil && n < size {
+		// The header is written: fill up. Another member of this name follows, or the refusal.
+		if _, err = io.Copy(t, io.LimitReader(zeros{}, size-n)); err == nil {
+			err = source.failed(name)
+		}
+		return false, true, err
+	}
+	return err == nil && stood(file, info, sum.Sum(nil)), true, err
+}
+
+// stood tells that what was read stood in the file at one moment: nobody wrote, or what was written left these
+// bytes alone, as one who appends does (they are read again).
+func stood(file *os.File, before fs.FileInfo, sum []byte) bool {
+	after, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	if untouched(before, after) && time.Since(after.ModTime()).Abs() > clockTick {
+		return true
+	}
+	again := sha256.New()
+	n, err := io.Copy(again, io.NewSectionReader(file, 0, before.Size()))
+	return err == nil && n == before.Size() && bytes.Equal(again.Sum(nil), sum)
+}
+
+// clockTick: two writes within the clock of a file system may leave one time. Linux ticks at 100 Hz or faster.
+const clockTick = 20 * time.Millisecond
+
+func (t *treeWriter) header(name string, info fs.FileInfo, link string) error {
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	header.Format = tar.FormatPAX
+	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
+	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
+	header.Name = strings.TrimPrefix(strings.TrimPrefix(name, t.base), "/")
+	if t.base == "." {
+		header.Name = name
+	}
+	if name == t.base {
+		header.Name = "."
+	}
+	if info.IsDir() {
+		header.Name += "/"
+	}
+	return t.WriteHeader(header)
+}
+
+// gone: the name is not there any more, or what it was in is no directory any more.
+func gone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// quiet ends where its reader fails, so that an error of copying is one of writing.
+type quiet struct {
+	reader io.Reader
+	err    error
+}
+
+func (q *quiet) Read(p []byte) (int, error) {
+	n, err := q.reader.Read(p)
+	if err != nil && err != io.EOF {
+		q.err, err = err, io.EOF
+	}
+	return n, err
+}
+
+func (q *quiet) failed(name string) error {
+	if q.err != nil {
+		return &notWhole{unreadableRecord, name}
+	}
+	return nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,1 @@
+"""`pyro demo ollama`: a local model, the fence around it, and the demo that they play."""
