@@ -77,7 +77,7 @@ type exitRecord struct {
 	DroppedBytes    uint64 `json:"dropped_bytes"`
 	DurationMS      int64  `json:"duration_ms"`
 	OutputHeld      bool   `json:"output_held,omitempty"` // a process that it left behind may still print; that is not kept
-	Cause           string `json:"cause,omitempty"` // why it ended, where the status alone does not say it
+	Cause           string `json:"cause,omitempty"`       // why it ended, where the status alone does not say it
 }
 
 type processRecord struct {
