@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -203,6 +206,42 @@ func (a *agent) acceptEgress(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// dialGuest connects to what listens on a port of the guest's loopback: many servers listen on ::1 alone, which is what
+// `localhost` means first.
+func dialGuest(port int64) (net.Conn, error) {
+	text := strconv.FormatInt(port, 10)
+	conn, refused := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", text), 10*time.Second)
+	if refused == nil {
+		return conn, nil
+	}
+	for _, address := range append([]string{"::1"}, listeners(port)...) {
+		if conn, err := net.DialTimeout("tcp", net.JoinHostPort(address, text), 10*time.Second); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, refused
+}
+
+// listeners are the other IPv4 addresses on which something listens at a port, from /proc/net/tcp (proc_net_tcp.txt).
+func listeners(port int64) []string {
+	const listening = "0A"
+	var found []string
+	content, _ := os.ReadFile("/proc/net/tcp")
+	for _, line := range strings.Split(string(content), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 4 || fields[3] != listening {
+			continue
+		}
+		address, number, _ := strings.Cut(fields[1], ":")
+		raw, err := hex.DecodeString(address)
+		if at, bad := strconv.ParseInt(number, 16, 32); err != nil || bad != nil || at != port || len(raw) != 4 {
+			continue
+		}
+		found = append(found, net.IPv4(raw[3], raw[2], raw[1], raw[0]).String())
+	}
+	return found
+}
+
 func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	port, err := numberOf(r, "port", 0, 1, 65535)
 	if err != nil {
@@ -214,7 +253,7 @@ func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	if err := wantUpgrade(r); err != nil {
 		return err
 	}
-	guest, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)), 10*time.Second)
+	guest, err := dialGuest(port)
 	if err != nil {
 		return fail(502, "connection_refused", "Nothing answers on port %d of the guest: %s.", port, err)
 	}

@@ -134,8 +134,12 @@ func (t *processTable) killAll() {
 }
 
 func (t *processTable) start(request *startRequest) (*process, error) {
+	argv, script, err := longCommand(request.Argv, request.TTY != nil)
+	if err != nil {
+		return nil, err
+	}
 	size := 0
-	for _, argument := range request.Argv {
+	for _, argument := range argv {
 		size += len(argument) + 1
 	}
 	if len(request.Argv) == 0 || request.Argv[0] == "" {
@@ -182,8 +186,12 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if err != nil {
 		return nil, spawnError(request, err)
 	}
+	shownArgv := request.Argv
+	if script != "" {
+		shownArgv = []string{argv[0], "-c", script[:1024]}
+	}
 	p := &process{
-		label: request.Label, argv: request.Argv, started: time.Now(), output: newRing(request.OutputLimit),
+		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit),
 		reaped: make(chan syscall.WaitStatus, 1), ended: make(chan struct{}),
 	}
 	var files childFiles
@@ -195,11 +203,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if script != "" {
+		text, err := scriptPipe(script)
+		if err != nil {
+			files.closeAll()
+			return nil, noPipes(p, err)
+		}
+		files.child = append(files.child, text) // descriptor 3
+	}
 	attributes := &syscall.ProcAttr{
 		Dir: request.Cwd, Env: environment, Files: files.fds(),
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: request.TTY != nil},
 	}
-	argv := p.argv
 	if p.watcher != nil {
 		argv = append([]string{"terminal", inTerminal, program}, argv...)
 		program = "/proc/self/exe"

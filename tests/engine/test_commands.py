@@ -177,3 +177,21 @@ def test_the_answer_is_what_a_person_would_have_seen_and_the_log_keeps_the_bytes
     stream = pyro.stream_exec_workspace(workspace, BAR)
     assert b"".join(piece.data for piece in stream).count(b"\r") == 2000
     assert stream.result.stdout == "done 2000/2000\n"
+
+
+def test_a_command_line_of_any_length(pyro: Pyro, workspace: str) -> None:
+    line = "data " * 30
+    body = "".join(f"{i} {line}\n" for i in range(30_000))
+    assert len(body) > 4 * 1024 * 1024
+    long = f'cat > big <<\'END\'\n{body}END\nwc -l < big; echo "$0"; read x; echo "in: $x"; false; exit 7'
+    done = pyro.exec_workspace(workspace, long, stdin="given\n", wait_seconds=50)
+    assert (done.exit_code, done.stdout) == (7, "30000\n/bin/bash\nin: given\n"), done
+    padded = ":" + " " * 200_000 + "\n"
+    kept = pyro.exec_workspace(
+        workspace, padded + "set -e; trap 'echo out' EXIT; ls /dev/fd | wc -l; false; echo never"
+    )
+    plain = pyro.exec_workspace(workspace, "set -e; trap 'echo out' EXIT; ls /dev/fd | wc -l; false; echo never")
+    assert (kept.exit_code, kept.stdout) == (plain.exit_code, plain.stdout)
+    with pytest.raises(InvalidInput, match="131071"):
+        pyro.exec_workspace(workspace, ["echo", "x" * 200_000])
+    assert pyro.exec_workspace(workspace, ["echo", "x" * 131_071]).exit_code == 0

@@ -292,3 +292,19 @@ def test_logs_are_followed_until_the_service_ends(pyro: Pyro, workspace: str) ->
             follower.wait()
             assert follower.stdout is not None
             follower.stdout.close()
+
+
+def test_a_port_that_another_process_holds_is_said(pyro: Pyro, workspace: str) -> None:
+    other = pyro.exec_workspace(workspace, "exec python3 -m http.server 8010", wait_seconds=0)
+    wait_until(lambda: pyro.exec_workspace(workspace, "exec 3<>/dev/tcp/127.0.0.1/8010").exit_code == 0)
+    with pytest.raises(Conflict) as caught:
+        pyro.start_service(workspace, "web", "python3 -m http.server 8010", ready_tcp=8010)
+    assert caught.value.code == "port_in_use" and "8010" in caught.value.message
+    pyro.cancel_workspace_exec(workspace, other.handle)
+    assert pyro.start_service(workspace, "web", "exec python3 -m http.server 8010", ready_tcp=8010).state == "running"
+
+
+@pytest.mark.parametrize("address", ["::1", "127.0.0.2", "0.0.0.0", "::"])
+def test_a_server_is_ready_wherever_it_listens(pyro: Pyro, workspace: str, address: str) -> None:
+    command = f"exec python3 -m http.server 8020 --bind {address}"
+    assert pyro.start_service(workspace, "web", command, ready_http="8020").state == "running"

@@ -16,7 +16,7 @@ from pyro_mcp.daemon.handlers.services import ServiceHandlers
 from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
 from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
-from pyro_mcp.errors import GuestUnreachable, HostError, MachineLost, PyroError
+from pyro_mcp.errors import EngineError, GuestUnreachable, HostError, MachineLost, NotFound, PyroError
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.operations import Operation
 from pyro_mcp.workspaces.workspace import Workspace
@@ -92,8 +92,15 @@ class Dispatcher:
         outcome, said = "ok", None
         try:
             return workspace.redactor.result(await handler(call, **arguments))
-        except GuestUnreachable as error:
+        except (GuestUnreachable, EngineError) as error:
+            _masked(error, workspace.redactor)
             outcome, said = "error", error.message
+            if workspace.doomed:
+                raise NotFound(
+                    f"Workspace {workspace.id} was deleted meanwhile.", hint="Make a new one.", code="workspace_gone"
+                ) from error
+            if not isinstance(error, GuestUnreachable):
+                raise
             if workspace.machine is not None and not workspace.machine.alive():
                 cause = workspace.row.cause or "its processes ended during the operation"
                 raise MachineLost(
@@ -102,9 +109,7 @@ class Dispatcher:
                 ) from error
             raise
         except PyroError as error:
-            error.message = workspace.redactor.text(error.message)
-            error.hint = workspace.redactor.text(error.hint)
-            error.details = workspace.redactor.record(error.details)
+            _masked(error, workspace.redactor)
             outcome, said = "error", error.message
             raise
         except asyncio.CancelledError:
@@ -123,6 +128,14 @@ class Dispatcher:
                 workspace.notify_event()
 
             registry.spawn(end())
+
+
+def _masked(error: PyroError, redactor: Redactor) -> PyroError:
+    """An error without the secrets of its workspace."""
+    error.message = redactor.text(error.message)
+    error.hint = redactor.text(error.hint)
+    error.details = redactor.record(error.details)
+    return error
 
 
 SHOWN = (

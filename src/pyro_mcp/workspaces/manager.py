@@ -221,6 +221,7 @@ class WorkspaceManager:
 
     async def delete(self, workspace: Workspace, cause: str = "it was deleted") -> None:
         """Remove the workspace. Its name is free at once; processes and files go behind the caller's back."""
+        workspace.doomed = True
         if workspace.lock.held_alone and workspace.machine is not None:
             # A snapshot is being taken, perhaps of a machine that never lets it: nobody will want it.
             await workspace.machine.destroy()

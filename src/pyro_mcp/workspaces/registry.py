@@ -214,7 +214,7 @@ class Registry:
         row = CommandRow(
             handle=f"{workspace.id.removeprefix('ws-')}-{number}",
             workspace_id=workspace.id,
-            command=[workspace.redactor.text(word) for word in argv],
+            command=[_kept(workspace.redactor.text(word)) for word in argv],
             status="running",
             started_at=now(),
             kind=kind,
@@ -235,3 +235,11 @@ class Registry:
     async def close(self) -> None:
         """Wait for what was begun without anybody waiting."""
         await asyncio.gather(*self._background, return_exceptions=True)
+
+
+KEPT_CHARACTERS = 64 * 1024
+"""Of each word of a command line, in its record: a script of megabytes need not be shown again."""
+
+
+def _kept(word: str) -> str:
+    return word if len(word) <= KEPT_CHARACTERS else f"{word[:KEPT_CHARACTERS]}…"

@@ -174,6 +174,7 @@ class Services:
             raise Conflict(f"Service {name!r} is being started by another call.", code="service_exists")
         self._starting.add(place)
         try:
+            await _refuse_taken_port(workspace, readiness)
             return await self._start(workspace, name, readiness, ready_timeout_seconds, publications, start)
         finally:
             self._starting.discard(place)
@@ -419,6 +420,28 @@ def _hint(state: str, row: ServiceRow) -> str:
         return "The last lines of its output are in log_tail; the rest is in service_logs."
     problems = [port["problem"] for port in row.published if port.get("problem")]
     return " ".join(problems)
+
+
+async def _refuse_taken_port(workspace: Workspace, readiness: Readiness) -> None:
+    """A port on which something answers already would make the service ready at once, and fail when it binds.
+
+    Raises:
+        Conflict: something listens there.
+    """
+    port = readiness.tcp if readiness.http is None else _address(readiness.http)[0]
+    if port is None:
+        return
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await workspace.guest.open_stream("/v1/connect", {"port": port})
+    except (PyroError, TimeoutError, OSError, EOFError):
+        return
+    writer.close()
+    raise Conflict(
+        f"Port {port} is taken: another process in the workspace listens there already, so the service could not.",
+        hint=f"End that process (`ss -ltnp` or `fuser {port}/tcp` names it), or choose another port.",
+        code="port_in_use",
+    )
 
 
 async def _ready(workspace: Workspace, readiness: Readiness) -> bool:

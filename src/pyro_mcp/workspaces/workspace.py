@@ -45,6 +45,8 @@ class Workspace:
         """Readiness checks under way, by the service's name."""
         self.terminals: dict[str, Screen] = {}
         """What the screens of shells show, by handle; made when first asked for."""
+        self.doomed = False
+        """It is being deleted, which ends what others do with it."""
         self._event_kept = asyncio.Event()
         self._isolation = isolation
 
