@@ -18,8 +18,8 @@ import (
 const (
 	redirectPort  = 3129
 	ownAddress    = "127.64.0.1" // of `fakeNet`, and not 127.0.0.1: resolvers that look whether there is any IPv4 see it
-	soOriginalDst = 80 // SO_ORIGINAL_DST of include/uapi/linux/netfilter_ipv4.h
-	iptSetReplace = 64 // IPT_SO_SET_REPLACE of include/uapi/linux/netfilter_ipv4/ip_tables.h
+	soOriginalDst = 80           // SO_ORIGINAL_DST of include/uapi/linux/netfilter_ipv4.h
+	iptSetReplace = 64           // IPT_SO_SET_REPLACE of include/uapi/linux/netfilter_ipv4/ip_tables.h
 	maxAnswerHead = 16 << 10
 )
 
@@ -74,9 +74,9 @@ func (q *egressQueue) takeLed(listener net.Listener, names *fakeNames) {
 // ledConn asks the proxy in its program's place, and keeps the answer for itself.
 type ledConn struct {
 	net.Conn // not the TCP one: its ReadFrom would go past `Write`
-	ask    []byte
-	answer []byte
-	open   bool
+	ask      []byte
+	answer   []byte
+	open     bool
 }
 
 func (c *ledConn) Read(into []byte) (int, error) {
