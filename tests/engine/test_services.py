@@ -146,8 +146,9 @@ def test_logs_by_tail_offset_and_pattern(pyro: Pyro, workspace: str) -> None:
     assert pyro.logs_service(workspace, "log").output.startswith("801\n")
     page = pyro.logs_service(workspace, "log", offset=0, max_output_bytes=200)
     assert page.output.startswith("1\n2\n")
-    assert page.next_offset == 200
-    assert "offset=200" in page.hint
+    assert page.output.endswith("\n69\n"), "a page ends with a line where it can"
+    assert page.next_offset == 198
+    assert "offset=198" in page.hint
     found = pyro.logs_service(workspace, "log", grep="^9.9$")
     assert (found.matches, found.output.split()) == (10, [f"9{n}9" for n in range(10)])
     with pytest.raises(InvalidInput, match="regular expression"):
