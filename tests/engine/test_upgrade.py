@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 
 from pyro_mcp import version
 from pyro_mcp.client import wire
+from pyro_mcp.environments import catalog
 from pyro_mcp.errors import Conflict, PyroError
 from pyro_mcp.sdk import Pyro
 from pyro_mcp.store.schema import SCHEMA_VERSION
@@ -48,6 +50,8 @@ def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if archive.returncode != 0:
         pytest.skip(f"commit {BEFORE} is not in this clone's history: {archive.stderr.decode().strip()}")
     subprocess.run(["tar", "-x", "-C", str(place)], input=archive.stdout, check=True)
+    # The same environments, or each release would build its own again, over that of the other.
+    shutil.copy(str(catalog.__file__), place / "src" / "pyro_mcp" / "environments" / "catalog.py")
     agent = place / "src" / "pyro_mcp" / "_bin" / "pyro-agent"
     agent.parent.mkdir()
     flags = ["-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", str(agent), "."]
