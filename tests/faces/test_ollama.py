@@ -168,7 +168,7 @@ def test_malformed_calls_go_back_as_errors_and_the_model_recovers(installation: 
             wants("workspace_exec", '{"workspace": "' + here, "a"),
             wants("workspace_exec", '["ls"]', "b"),
             wants("workspace_exce", {}, "c"),
-            wants("workspace_exec", {"workspace": here, "cmd": "ls"}, "d"),
+            wants("workspace_exec", {"workspace": here, "comand": "ls"}, "d"),
             wants("workspace_exec", {"workspace": here, "command": "\ud800"}, "e"),
             nameless,
         )
@@ -178,7 +178,7 @@ def test_malformed_calls_go_back_as_errors_and_the_model_recovers(installation: 
     assert "are not a JSON object" in seen[1] and "[bad_arguments]" in seen[1]
     assert "are not a JSON object" in seen[2]
     assert "Did you mean 'workspace_exec'?" in seen[3]
-    assert "has no parameter 'cmd'" in seen[4]
+    assert "has no parameter 'comand'" in seen[4]
     assert seen[5]  # a lone surrogate: whatever it gives, the conversation goes on
     assert "[unknown_tool]" in seen[6]
     assert workspaces() == []
