@@ -18,7 +18,7 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", nargs="*", default=["lab.inside.core"], help="module and arguments to run in there")
-    parser.add_argument("--seconds", type=float, default=1200, help="the longest it may take")
+    parser.add_argument("--seconds", type=float, default=2000, help="the longest it may take")
     arguments = parser.parse_args()
     # Ended by timeout(1), say: QEMU and the disk with this checkout are to go, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
