@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -229,6 +230,41 @@ def test_what_fails_half_way_is_taken_back(world: World, monkeypatch: pytest.Mon
         world.export("tree", world.here / "tree", overwrite=True)
     assert snapshot(world.here) == before
     assert not list(world.backups.directory.iterdir())
+
+
+def test_what_cannot_be_taken_back_stays_in_the_backup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.staged / "tree").mkdir()
+    (world.here / "tree").mkdir()
+    for name in ("a", "z"):
+        (world.staged / "tree" / name).write_text("new\n")
+        (world.here / "tree" / name).write_text(f"old {name}\n")
+    real = copies.copy_tree
+
+    def full(source: Path, directory: int, name: str) -> None:
+        if source.name == "z":
+            shutil.move(world.here / "tree", world.here / "moved")
+            raise OSError(28, "No space left on device")
+        real(source, directory, name)
+
+    monkeypatch.setattr("pyro_mcp.exports.place.copy_tree", full)
+    with pytest.raises(EngineError):
+        world.export("tree", world.here / "tree", overwrite=True)
+    (kept,) = world.backups.directory.glob("*/files/a")
+    assert kept.read_text() == "old a\n"
+
+
+def test_a_large_tree_holds_few_descriptors(world: World) -> None:
+    (world.staged / "tree").mkdir()
+    (world.here / "tree").mkdir()
+    for number in range(400):
+        (world.staged / "tree" / f"f{number}").write_text("x")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, len(os.listdir("/proc/self/fd")) + 100), hard))
+    try:
+        world.export("tree", world.here / "tree")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(list((world.here / "tree").iterdir())) == 400
 
 
 def test_a_name_that_appears_in_the_meantime_is_not_touched(world: World) -> None:

@@ -300,7 +300,6 @@ class _Work:
         self._number = 0
         self._stage = -1
         self._undo: list[Callable[[], None]] = []
-        self._held: list[int] = []
         try:
             os.mkdir(self._stage_name, 0o700, dir_fd=target.directory)
             self._stage = os.open(self._stage_name, OPEN, dir_fd=target.directory)
@@ -318,7 +317,7 @@ class _Work:
             if step.there:
                 self._replace(step, staged, directory, name)
             else:
-                self._put(staged, directory, name, step.kind)
+                self._put(step, staged, directory, name)
 
     @contextmanager
     def _parent(self, below: str) -> Iterator[tuple[int, str]]:
@@ -341,33 +340,43 @@ class _Work:
         copy_tree(step.source, self._stage, name)
         return name
 
-    def _put(self, staged: str, directory: int, name: str, kind: str) -> None:
+    def _put(self, step: _Step, staged: str, directory: int, name: str) -> None:
         """Where nothing was; what came there in the meantime is not touched."""
         info = os.stat(staged, dir_fd=self._stage, follow_symlinks=False)
-        _rename_new(self._stage, staged, directory, name, kind)
-        self._did(directory, lambda at: _remove_if(at, name, info))
+        _rename_new(self._stage, staged, directory, name, step.kind)
+        self._did(step, lambda at: _remove_if(at, name, info))
 
     def _replace(self, step: _Step, staged: str, directory: int, name: str) -> None:
         self._keeper.save(step.below or self._target.name, directory, name)
         kept = f"{staged}.old"
         link_or_copy(directory, name, self._stage, kept)
         os.rename(staged, name, src_dir_fd=self._stage, dst_dir_fd=directory)
-        self._did(directory, lambda at: os.rename(kept, name, src_dir_fd=self._stage, dst_dir_fd=at))
+        self._did(step, lambda at: os.rename(kept, name, src_dir_fd=self._stage, dst_dir_fd=at))
 
-    def _did(self, directory: int, undo: Callable[[int], None]) -> None:
-        held = os.dup(directory)
-        self._held.append(held)
-        self._undo.append(lambda: undo(held))
+    def _did(self, step: _Step, undo: Callable[[int], None]) -> None:
+        """Remember how a step is taken back; its directory is found anew then, so that a large tree holds none open."""
+
+        def run() -> None:
+            with self._parent(step.below) as (directory, _):
+                undo(directory)
+
+        self._undo.append(run)
 
     def take_back(self) -> None:
+        """Undo the steps, newest first. Where one cannot be undone, the backup of what was replaced stays."""
+        whole = True
         while self._undo:
-            with suppress(OSError):
+            try:
                 self._undo.pop()()
-        self._keeper.drop()
+            except OSError:
+                whole = False
+        if whole:
+            self._keeper.drop()
+        else:
+            self._keeper.keep()
 
     def close(self) -> None:
-        for descriptor in [*self._held, self._stage]:
-            os.close(descriptor)
+        os.close(self._stage)
         with suppress(OSError):
             shutil.rmtree(self._stage_name, dir_fd=self._target.directory)
 
