@@ -39,8 +39,12 @@ _MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError, Recur
 """What tarfile raises of numbers that are none, such as those of a sparse file's map, and of extended headers without
 end."""
 _NOT_WHOLE = {
-    "PYRO.changing": ("is written all the time, so it could not be read whole", "file_changing"),
-    "PYRO.unreadable": ("could not be read", "file_unreadable"),
+    "PYRO.changing": (
+        "is written all the time, so it could not be read whole",
+        "file_changing",
+        "Stop what writes it, and try again.",
+    ),
+    "PYRO.unreadable": ("could not be read", "file_unreadable", "Look at it in the workspace, or export without it."),
 }
 """What the agent writes as the last member of a tree that it could not send whole; see agent/tarout.go."""
 _HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
@@ -95,11 +99,11 @@ def _opened(raw: IO[bytes], name: str) -> IO[bytes]:
 
 
 def _refuse_what_is_not_whole(member: tarfile.TarInfo) -> None:
-    for record, (why, code) in _NOT_WHOLE.items():
+    for record, (why, code, hint) in _NOT_WHOLE.items():
         if (name := member.pax_headers.get(record)) is not None:
             raise Conflict(
                 f"{show(f'/workspace/{name}')} {why}; nothing was written.",
-                hint="Stop what writes it, and try again.",
+                hint=hint,
                 code=code,
             )
 
