@@ -170,6 +170,7 @@ class AsyncPyro:
     list_environments = _twin(AllOperations.list_environments)
     inspect_environment = _twin(AllOperations.inspect_environment)
     pull_environment = _twin(AllOperations.pull_environment)
+    remove_environment = _twin(AllOperations.remove_environment)
     prune_environments = _twin(AllOperations.prune_environments)
     run_in_vm = _twin(AllOperations.run_in_vm)
     create_workspace = _twin(AllOperations.create_workspace)

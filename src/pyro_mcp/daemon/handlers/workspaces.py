@@ -97,6 +97,7 @@ class WorkspaceHandlers:
         if seed_path is not None:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         root = await context.environments.require(call, environment)
+        plan = replace(plan, environment=root.name)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
