@@ -51,6 +51,8 @@ class Operation:
     """Parameters that are paths of the user's machine: made absolute by the caller, guarded by the MCP server."""
     cli_defaults: dict[str, Any] = field(default_factory=dict)
     """Where the command line's default differs from the SDK's."""
+    mcp_defaults: dict[str, Any] = field(default_factory=dict)
+    """Where the tool's default differs from the SDK's."""
 
     @functools.cached_property
     def summary(self) -> str:
@@ -109,6 +111,7 @@ def operation(
     streams: bool = False,
     host_paths: tuple[str, ...] = (),
     cli_defaults: dict[str, Any] | None = None,
+    mcp_defaults: dict[str, Any] | None = None,
 ) -> Callable[[F], F]:
     """Define the operation that the decorated method describes; see `Operation` for the words."""
 
@@ -128,6 +131,7 @@ def operation(
             streams=streams,
             host_paths=host_paths,
             cli_defaults=cli_defaults or {},
+            mcp_defaults=mcp_defaults or {},
         )
         if op.name in REGISTRY:
             raise RuntimeError(f"operation {op.name} is defined twice")

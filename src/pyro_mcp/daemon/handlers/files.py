@@ -7,7 +7,7 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, editing, files, searching
+from pyro_mcp.workspaces import changes, editing, files, reading, searching
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -22,29 +22,12 @@ class FileHandlers:
             return await files.list_files(workspace.guest, workspace.id, path, recursive, limit)
 
     async def read_workspace_file(
-        self,
-        call: Call,
-        *,
-        workspace: Workspace,
-        path: str,
-        first_line: int | None,
-        last_line: int | None,
-        offset: int | None,
-        grep: str | None,
-        max_bytes: int,
+        self, call: Call, *, workspace: Workspace, path: str | None, paths: list[str] | None, **wanted: Any
     ) -> models.FileContent:
         async with workspace.lock.shared():
-            found = await files.read_file(
-                workspace.guest,
-                workspace.id,
-                path,
-                first_line=first_line,
-                last_line=last_line,
-                offset=offset,
-                grep=grep,
-                max_bytes=max_bytes,
+            return await reading.read(
+                workspace.guest, workspace.id, workspace.redactor, path, paths, reading.Wanted(**wanted)
             )
-        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def search_workspace(
         self,
@@ -81,10 +64,10 @@ class FileHandlers:
         return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def write_workspace_file(
-        self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None
+        self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None, encoding: str | None
     ) -> models.FileWritten:
         async with workspace.lock.shared():
-            return await files.write_file(workspace.guest, workspace.id, path, text, executable)
+            return await files.write_file(workspace.guest, workspace.id, path, text, executable, encoding)
 
     async def edit_workspace_file(
         self,
