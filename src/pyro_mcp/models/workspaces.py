@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record, WorkspaceState
+from pyro_mcp.models.base import Record
 from pyro_mcp.models.files import LeftOut
+from pyro_mcp.vocabulary import WorkspaceState
 
 
 class SeedInfo(Record):

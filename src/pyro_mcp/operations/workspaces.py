@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     DISK_GIB_DEFAULT,
     AllowDomains,
@@ -26,6 +24,9 @@ from pyro_mcp.operations.fields import (
     VcpuCount,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 

@@ -22,12 +22,23 @@ class FileHandlers:
             return await files.list_files(workspace.guest, workspace.id, path, recursive, limit)
 
     async def read_workspace_file(
-        self, call: Call, *, workspace: Workspace, path: str | None, paths: list[str] | None, **wanted: Any
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str | None,
+        paths: list[str] | None,
+        offset: int | None,
+        limit: int | None,
+        number_lines: bool,
+        grep: str | None,
+        byte_offset: int | None,
+        encoding: str | None,
+        max_bytes: int,
     ) -> models.FileContent:
+        wanted = reading.Wanted(offset, limit, byte_offset, grep, number_lines, encoding, max_bytes)
         async with workspace.lock.shared():
-            return await reading.read(
-                workspace.guest, workspace.id, workspace.redactor, path, paths, reading.Wanted(**wanted)
-            )
+            return await reading.read(workspace.guest, workspace.id, workspace.redactor, path, paths, wanted)
 
     async def search_workspace(
         self,

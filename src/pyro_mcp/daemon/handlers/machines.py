@@ -56,9 +56,17 @@ class MachineHandlers:
         )
 
     async def read_workspace_disk(
-        self, call: Call, *, workspace: Workspace, path: str, **wanted: Any
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str,
+        offset: int | None,
+        limit: int | None,
+        byte_offset: int | None,
+        max_bytes: int,
     ) -> models.FileContent:
-        asked = reading.Wanted(**wanted)
+        asked = reading.Wanted(offset, limit, byte_offset, max_bytes=max_bytes)
         return await self._machines.offline(
             workspace, lambda guest: reading.read(guest, workspace.id, workspace.redactor, path, None, asked)
         )
