@@ -218,7 +218,8 @@ class WorkspaceOperations(Operations):
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
         """
 
     @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
