@@ -66,6 +66,8 @@ class Operation(Plain):
     """Parameters that are paths of the user's machine: made absolute by the caller, guarded by the MCP server."""
     cli_defaults: Mapping[str, Any] = types.MappingProxyType({})
     """Where the command line's default differs from the SDK's."""
+    mcp_defaults: Mapping[str, Any] = types.MappingProxyType({})
+    """Where the tool's default differs from the SDK's."""
 
     @functools.cached_property
     def summary(self) -> str:
@@ -159,6 +161,7 @@ def operation(
     streams: bool = False,
     host_paths: tuple[str, ...] = (),
     cli_defaults: dict[str, Any] | None = None,
+    mcp_defaults: dict[str, Any] | None = None,
 ) -> Callable[[F], F]:
     """Define the operation that the decorated method describes; see `Operation` for the words."""
 
@@ -178,6 +181,7 @@ def operation(
             streams=streams,
             host_paths=host_paths,
             cli_defaults=cli_defaults or {},
+            mcp_defaults=mcp_defaults or {},
         )
         if op.name in REGISTRY:
             raise RuntimeError(f"operation {op.name} is defined twice")
