@@ -249,10 +249,11 @@ def test_a_call_s_name_and_arguments_can_be_ones() -> None:
     taken = call({"name": "workspace_list", "arguments": '{"labels": {"a": "b"}}'})
     assert taken["params"]["arguments"] == {"labels": {"a": "b"}}
     assert "arguments" not in call({"name": "workspace_list"})["params"]
+    odds: list[Any] = [[], 5, "no", "[1]", "5", '{"a": NaN}', '{"a":']
     for params, word in (
         ({}, "`name`"),
         ({"name": 5}, "`name`"),
-        *(({"name": "x", "arguments": odd}, "`arguments`") for odd in ([], 5, "no", "[1]", "5", '{"a": NaN}', '{"a":')),
+        *(({"name": "x", "arguments": odd}, "`arguments`") for odd in odds),
         ({"name": "x", "arguments": "[" * 1000}, "`arguments`"),
         ({"name": "x", "arguments": '{"a": "\\ud800"}'}, "`arguments`"),
     ):
