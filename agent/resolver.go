@@ -14,14 +14,14 @@ import (
 // a connection that was open to one. Whether the name exists is seen when something connects.
 const (
 	typeA, typePTR, typeAAAA, typeANY = 1, 12, 28, 255
-	noSuchName              = 3
-	firstFake               = 16
-	maxNames                = 1 << 16
-	nameTTL                 = 60
-	maxQuery                = 4096
-	maxNameClients          = 64
-	maxNameTelling          = 64
-	maxLocalNames           = 256
+	noSuchName                        = 3
+	firstFake                         = 16
+	maxNames                          = 1 << 16
+	nameTTL                           = 60
+	maxQuery                          = 4096
+	maxNameClients                    = 64
+	maxNameTelling                    = 64
+	maxLocalNames                     = 256
 )
 
 var (

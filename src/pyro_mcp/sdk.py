@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, cast
+from typing import Any, Concatenate, ParamSpec, cast
 
-from pyro_mcp.client.answers import Event, Output, Progress, Result, Started, understand
-from pyro_mcp.client.calls import Face, headers, made_absolute
-from pyro_mcp.client.sync import Transport
-from pyro_mcp.client.wire import operation_path, went_away
+from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.client.calls import made_absolute
+from pyro_mcp.client.connection import Connection
+from pyro_mcp.client.wire import went_away
 from pyro_mcp.errors import NotFound
-from pyro_mcp.locations import Locations
 from pyro_mcp.models import ExecResult, Workspace
 from pyro_mcp.operations import REGISTRY, AllOperations, Operation
 from pyro_mcp.operations.fields import DEFAULT_TIMEOUT_SECONDS, RESULT_TEXT_DEFAULT
@@ -48,7 +46,7 @@ def _temporary(
     return cast("Callable[Concatenate[Pyro, P], AbstractContextManager[Workspace]]", workspace)
 
 
-class Pyro(AllOperations):
+class Pyro(Connection, AllOperations):
     """A connection to this user's daemon.
 
     Args:
@@ -57,53 +55,10 @@ class Pyro(AllOperations):
         transport: carries the calls; by default a new `Transport` to `locations`.
     """
 
-    def __init__(
-        self,
-        *,
-        on_event: Callable[[Event], None] | None = None,
-        locations: Locations | None = None,
-        transport: Transport | None = None,
-        face: Face = "sdk",
-        client: str = "",
-    ) -> None:
-        self._on_event = on_event
-        self._face: Face = face
-        self._client = client
-        self._transport = transport or Transport(locations or Locations.of_this_user())
-
-    def close(self) -> None:
-        """Close the connections; the daemon and the workspaces live on."""
-        self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
         return operation.result.model_validate(self.call(operation, arguments, on_event=self._on_event), extra="ignore")
-
-    def call(
-        self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
-    ) -> dict[str, Any]:
-        """Carry out an operation with plain arguments, and give its plain result."""
-        fields = headers(self._face, self._client, on_event is not None)
-        path = operation_path(operation.name)
-        result: dict[str, Any] | None = None
-        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            said = understand(line)
-            if isinstance(said, Result):
-                result = said.record
-            elif said is not None and on_event is not None:
-                on_event(said)
-        if result is None:
-            raise went_away()
-        return result
 
     workspace = _temporary(AllOperations.create_workspace)
     """`create_workspace` as a context manager, which deletes the workspace on exit, whatever happened inside.
@@ -111,18 +66,6 @@ class Pyro(AllOperations):
     >>> with pyro.workspace("debian:12", seed_path=".") as workspace:
     ...     pyro.exec_workspace(workspace, "make test")
     """
-
-    def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
-        """Carry out an operation, giving its events as they come and the `Result` last."""
-        fields = headers(self._face, self._client, True)
-        path = operation_path(operation.name)
-        last: Event | Result | None = None
-        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            last = understand(line)
-            if last is not None:
-                yield last
-        if not isinstance(last, Result):
-            raise went_away()
 
     def stream_exec_workspace(
         self,

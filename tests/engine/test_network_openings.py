@@ -190,7 +190,8 @@ def test_one_port_of_this_machine_and_nothing_else_of_it(pyro: Pyro) -> None:
 
 
 def test_one_address_of_the_network_around(pyro: Pyro) -> None:
-    ws = pyro.create_workspace(network_policy="egress", allow_domains=["none"], allow_addresses=["10.255.255.254:9"]).id
+    ws = pyro.create_workspace(name="lan", network_policy="egress", allow_domains=["none"]).id
+    assert pyro_command("workspace", "update", "lan", "--allow-address", "10.255.255.254:9").returncode == 0
     said = pyro.exec_workspace(
         ws,
         "for u in 10.255.255.254:9 10.255.255.254:10 10.255.255.253:9; do curl -sS -m 20 http://$u/; done; "

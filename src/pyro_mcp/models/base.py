@@ -6,18 +6,7 @@ Models are built on first use (`defer_build`), which keeps the command line quic
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
-
-NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
-WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
-ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
-ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
-EngineName = Literal["auto", "firecracker", "gvisor"]
 
 
 class Record(BaseModel):
