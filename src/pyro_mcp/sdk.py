@@ -1,12 +1,13 @@
 """The Python face: `Pyro`, whose methods are the operations.
 
->>> with Pyro() as pyro:
-...     workspace = pyro.create_workspace("debian:12", seed_path=".")
-...     print(pyro.exec_workspace(workspace, "make test").exit_code)
+>>> with Pyro() as pyro, pyro.workspace("debian:12", seed_path=".") as workspace:
+...     print(workspace.run("make test").exit_code)
+...     print(workspace.diff().patch)
 
-Wherever an operation takes a workspace, its id, its name or the `Workspace` itself will do. `Pyro` may be used
-from many threads. Bad arguments raise `InvalidInput` before anything is sent; every
-other failure is a `PyroError`, too. The daemon is started when it does not run.
+Every operation is a method of `Pyro`. Those on a workspace are methods of `Workspace`, too, by shorter names; where an
+operation takes a workspace, its id, its name or the `Workspace` itself will do. `Pyro` may be used from many threads.
+Bad arguments raise `InvalidInput` before anything is sent; every other failure is a `PyroError`, too. The daemon is
+started when it does not run.
 """
 
 from __future__ import annotations
@@ -14,41 +15,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, cast
+from typing import Any, Self
 
+from pyro_mcp import deriving
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
+from pyro_mcp.handles import RESULTS, Workspace, connected
 from pyro_mcp.locations import Locations
-from pyro_mcp.models import ExecResult, Workspace
-from pyro_mcp.operations import REGISTRY, AllOperations, Operation
-from pyro_mcp.operations.fields import DEFAULT_TIMEOUT_SECONDS, RESULT_TEXT_DEFAULT
+from pyro_mcp.methods import PyroMethods, WorkspaceMethods
+from pyro_mcp.models import ExecResult
+from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
 
 __all__ = ["Event", "ExecStream", "Output", "Progress", "Pyro", "Started"]
 
 
-P = ParamSpec("P")
-
-
-def _temporary(
-    create: Callable[Concatenate[Any, P], Workspace],
-) -> Callable[Concatenate[Pyro, P], AbstractContextManager[Workspace]]:
-    @contextmanager
-    def workspace(self: Pyro, *args: P.args, **kwargs: P.kwargs) -> Iterator[Workspace]:
-        created = create(self, *args, **kwargs)
-        try:
-            yield created
-        finally:
-            with suppress(NotFound):  # it may have been deleted inside, or have expired
-                self.delete_workspace(created.id)
-
-    return cast("Callable[Concatenate[Pyro, P], AbstractContextManager[Workspace]]", workspace)
-
-
-class Pyro(AllOperations):
+class Pyro(PyroMethods):
     """A connection to this user's daemon.
 
     Args:
@@ -86,7 +71,9 @@ class Pyro(AllOperations):
     def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
-        return operation.result.model_validate(self.call(operation, arguments, on_event=self._on_event), extra="ignore")
+        record = self.call(operation, arguments, on_event=self._on_event)
+        shape = RESULTS.get(operation.result, operation.result)
+        return connected(shape.model_validate(record, extra="ignore"), self)
 
     def call(
         self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
@@ -105,13 +92,6 @@ class Pyro(AllOperations):
             raise went_away()
         return result
 
-    workspace = _temporary(AllOperations.create_workspace)
-    """`create_workspace` as a context manager, which deletes the workspace on exit, whatever happened inside.
-
-    >>> with pyro.workspace("debian:12", seed_path=".") as workspace:
-    ...     pyro.exec_workspace(workspace, "make test")
-    """
-
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
         """Carry out an operation, giving its events as they come and the `Result` last."""
         fields = headers(self._face, self._client, True)
@@ -124,38 +104,18 @@ class Pyro(AllOperations):
         if not isinstance(last, Result):
             raise went_away()
 
-    def stream_exec_workspace(
-        self,
-        workspace: str | Workspace,
-        command: str | list[str],
-        *,
-        cwd: str = "/workspace",
-        env: dict[str, str] | None = None,
-        secret_env: dict[str, str] | None = None,
-        stdin: str | None = None,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        max_output_bytes: int = RESULT_TEXT_DEFAULT,
-    ) -> ExecStream:
-        """Run a command and iterate over its output while it runs, however long it takes.
+    def _stream(self, arguments: dict[str, Any]) -> ExecStream:
+        operation = REGISTRY["exec_workspace"]
+        return ExecStream(self, validated(operation, made_absolute(operation, arguments)))
 
-        >>> stream = pyro.stream_exec_workspace("w", "make")
-        >>> for piece in stream:
-        ...     sys.stdout.buffer.write(piece.data)
-        >>> stream.result.exit_code
-        """
-        given: dict[str, Any] = {
-            "workspace": workspace,
-            "command": command,
-            "cwd": cwd,
-            "env": env,
-            "secret_env": secret_env,
-            "stdin": stdin,
-            "timeout_seconds": timeout_seconds,
-            "max_output_bytes": max_output_bytes,
-        }
-        given = made_absolute(REGISTRY["exec_workspace"], given)
-        validated(REGISTRY["exec_workspace"], given)
-        return ExecStream(self, given)
+    @contextmanager
+    def _temporary(self, *args: Any, **kwargs: Any) -> Iterator[Workspace]:
+        created = self.create_workspace(*args, **kwargs)
+        try:
+            yield created
+        finally:
+            with suppress(NotFound):  # it may have been deleted inside, or have expired
+                created.delete()
 
 
 class ExecStream:
@@ -192,3 +152,11 @@ class ExecStream:
         """End the command; from another thread, too. The iteration then comes to its end."""
         if self.handle is not None:
             self._pyro.cancel_workspace_exec(self._arguments["workspace"], self.handle)
+
+
+deriving.fill(
+    PyroMethods,
+    {**RESULTS, deriving.Stream: ExecStream, deriving.Temporary: AbstractContextManager[Workspace]},
+    deriving.of_client(asynchronous=False),
+)
+deriving.fill(WorkspaceMethods, {**RESULTS, deriving.Stream: ExecStream}, deriving.of_workspace(asynchronous=False))
