@@ -1303,7 +1303,8 @@ class PyroMethods:
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -2416,7 +2417,8 @@ class WorkspaceMethods:
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
 
         Args:
             path: Inside; none with `patch`. At most 4096 characters.
@@ -3808,7 +3810,8 @@ class AsyncPyroMethods:
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4921,7 +4924,8 @@ class AsyncWorkspaceMethods:
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
 
         Args:
             path: Inside; none with `patch`. At most 4096 characters.

@@ -12,19 +12,17 @@ started when it does not run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pyro_mcp import deriving
-from pyro_mcp.client.answers import Event, Output, Progress, Result, Started, understand
-from pyro_mcp.client.calls import Face, headers, made_absolute
-from pyro_mcp.client.sync import Transport
-from pyro_mcp.client.wire import operation_path, went_away
+from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.client.calls import made_absolute
+from pyro_mcp.client.connection import Connection
+from pyro_mcp.client.wire import went_away
 from pyro_mcp.errors import NotFound
 from pyro_mcp.handles import RESULTS, Workspace, connected
-from pyro_mcp.locations import Locations
 from pyro_mcp.methods import PyroMethods, WorkspaceMethods
 from pyro_mcp.models import ExecResult
 from pyro_mcp.operations import REGISTRY, Operation
@@ -33,7 +31,7 @@ from pyro_mcp.operations.validation import validated
 __all__ = ["Event", "ExecStream", "Output", "Progress", "Pyro", "Started"]
 
 
-class Pyro(PyroMethods):
+class Pyro(Connection, PyroMethods):
     """A connection to this user's daemon.
 
     Args:
@@ -42,67 +40,12 @@ class Pyro(PyroMethods):
         transport: carries the calls; by default a new `Transport` to `locations`.
     """
 
-    def __init__(
-        self,
-        *,
-        on_event: Callable[[Event], None] | None = None,
-        locations: Locations | None = None,
-        transport: Transport | None = None,
-        face: Face = "sdk",
-        client: str = "",
-    ) -> None:
-        self._on_event = on_event
-        self._face: Face = face
-        self._client = client
-        self._transport = transport or Transport(locations or Locations.of_this_user())
-
-    def close(self) -> None:
-        """Close the connections; the daemon and the workspaces live on."""
-        self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
         arguments = made_absolute(operation, arguments)
         validated(operation, arguments)
         record = self.call(operation, arguments, on_event=self._on_event)
         shape = RESULTS.get(operation.result, operation.result)
         return connected(shape.model_validate(record, extra="ignore"), self)
-
-    def call(
-        self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
-    ) -> dict[str, Any]:
-        """Carry out an operation with plain arguments, and give its plain result."""
-        fields = headers(self._face, self._client, on_event is not None)
-        path = operation_path(operation.name)
-        result: dict[str, Any] | None = None
-        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            said = understand(line)
-            if isinstance(said, Result):
-                result = said.record
-            elif said is not None and on_event is not None:
-                on_event(said)
-        if result is None:
-            raise went_away()
-        return result
-
-    def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
-        """Carry out an operation, giving its events as they come and the `Result` last."""
-        fields = headers(self._face, self._client, True)
-        path = operation_path(operation.name)
-        last: Event | Result | None = None
-        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            last = understand(line)
-            if last is not None:
-                yield last
-        if not isinstance(last, Result):
-            raise went_away()
 
     def _stream(self, arguments: dict[str, Any]) -> ExecStream:
         operation = REGISTRY["exec_workspace"]

@@ -7,14 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, usage_error
+from pyro_mcp.plain import Plain
 
 
-@dataclass(frozen=True)
-class Extra:
+class Extra(Plain):
     """A command outside the registry. `run` gets the program's name, its words, and what follows `--`."""
 
     words: tuple[str, ...]

@@ -5,11 +5,13 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    import datetime
 
 Fields = dict[str, Any]
 
@@ -80,6 +82,8 @@ def ago(moment: str | None, now: datetime.datetime | None = None) -> str:
     """A time relative to now: `12 s ago`, `in 3 min`."""
     if not moment:
         return "-"
+    import datetime
+
     try:
         then = datetime.datetime.fromisoformat(moment)
     except ValueError:

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_mcp.models.base import (
-    NAME_PATTERN,
-    EngineName,
-    ExecStatus,
-    NetworkPolicy,
-    Record,
-    ServiceState,
-    WorkspaceState,
-)
+from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
     ChangedFile,
@@ -41,6 +33,14 @@ from pyro_mcp.models.workspaces import (
     Synced,
     Workspace,
     WorkspaceList,
+)
+from pyro_mcp.vocabulary import (
+    NAME_PATTERN,
+    EngineName,
+    ExecStatus,
+    NetworkPolicy,
+    ServiceState,
+    WorkspaceState,
 )
 
 __all__ = [

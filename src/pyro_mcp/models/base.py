@@ -7,18 +7,9 @@ Models are built on first use (`defer_build`), which keeps the command line quic
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
-
-NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
-WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
-ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
-ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
-EngineName = Literal["auto", "firecracker", "gvisor"]
 
 
 def iso(moment: datetime) -> str:

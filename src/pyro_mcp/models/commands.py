@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import ExecStatus, Moment, Record
+from pyro_mcp.models.base import Moment, Record
+from pyro_mcp.vocabulary import ExecStatus
 
 
 class RefusedConnection(Record):

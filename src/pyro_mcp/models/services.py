@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Moment, Record, ServiceState
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.workspaces import PublishedPort
+from pyro_mcp.vocabulary import ServiceState
 
 
 class Service(Record):

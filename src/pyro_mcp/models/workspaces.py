@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Moment, Record, WorkspaceState
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.files import LeftOut
+from pyro_mcp.vocabulary import WorkspaceState
 
 
 class SeedInfo(Record):
@@ -161,9 +162,9 @@ class Exported(Record):
     empty_directories: list[str] = Field(default_factory=list)
     """Of a patch: new directories without a file, which it cannot carry."""
     left_out_files: int = 0
-    """Of a patch: changed files that are not in it; `left_out` has their largest groups."""
+    """Ignored and tool-made files that are not in it; `left_out` has their largest groups."""
     left_out: list[str] = Field(default_factory=list)
-    """At most 100 git repositories, or parts of them, that were not brought out; of a patch, groups of files."""
+    """At most 100 git repositories, or parts of them, that were not brought out, and groups of ignored files."""
     replaced: list[str] = Field(default_factory=list)
     """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
     backup: str | None = None

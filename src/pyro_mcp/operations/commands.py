@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_WAIT_SECONDS,
@@ -30,6 +28,9 @@ from pyro_mcp.operations.fields import (
     WaitSeconds,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 

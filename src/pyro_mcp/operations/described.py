@@ -23,10 +23,11 @@ _ROWS_ONLY = ("status_workspace", "update_workspace", "delete_workspace", "histo
 def signature(operation: Operation, *, of_workspace: bool = False, without: tuple[str, ...] = ()) -> inspect.Signature:
     """The signature with plain types; `of_workspace`: the method of `Workspace`, which needs no `workspace`."""
     kept = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    for p in operation.signature.parameters.values():
-        if p.name in without or (of_workspace and p.name == "workspace"):
+    for p in operation.plain_signature.parameters.values():
+        if p.name == "self" or p.name in without or (of_workspace and p.name == "workspace"):
             continue
-        kept.append(p.replace(annotation=str | Workspace if p.name == "workspace" else plain(p.annotation)))
+        kind = str | Workspace if p.name == "workspace" else plain(operation.takes[p.name].annotation)
+        kept.append(p.replace(annotation=kind))
     return inspect.Signature(kept, return_annotation=operation.result)
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
-
-from pyro_mcp.models import NAME_PATTERN, EngineName, NetworkPolicy, Workspace
+from pyro_mcp.operations.field import Field
+from pyro_mcp.vocabulary import NAME_PATTERN, EngineName, NetworkPolicy
 
 MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
@@ -23,6 +22,8 @@ RESULT_TEXT_DEFAULT = 10_000
 """Bytes of output in a result; about 10 kB is safe in all three hosts (shared/HOSTS.md)."""
 
 if TYPE_CHECKING:
+    from pyro_mcp.models import Workspace
+
     WorkspaceRef = str | Workspace
 else:  # on the wire it is text; the client sends a `Workspace`'s id
     WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]

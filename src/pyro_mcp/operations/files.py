@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
-
-from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     FILE_READ_DEFAULT,
     FILE_TEXT_CAP,
@@ -16,6 +14,9 @@ from pyro_mcp.operations.fields import (
     Path,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import (
-    Exported,
-    FileContent,
-    FileList,
-    Forked,
-    Snapshot,
-    SnapshotDeleted,
-    SnapshotList,
-    Workspace,
-)
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, Path, SnapshotName, WorkspaceRef
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import (
+        Exported,
+        FileContent,
+        FileList,
+        Forked,
+        Snapshot,
+        SnapshotDeleted,
+        SnapshotList,
+        Workspace,
+    )
 
 FULL: tuple[Profile, ...] = ("workspace-full",)
 

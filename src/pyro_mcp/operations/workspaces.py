@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     DISK_GIB_DEFAULT,
     AllowDomains,
@@ -26,6 +24,9 @@ from pyro_mcp.operations.fields import (
     VcpuCount,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Deleted, Exported, History, Landed, Synced, Workspace, WorkspaceList
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
@@ -217,7 +218,8 @@ class WorkspaceOperations(Operations):
         Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
         names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
         are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here.
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
         """
 
     @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)

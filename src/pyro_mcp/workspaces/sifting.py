@@ -50,6 +50,8 @@ class Sifted:
 
     changes: list[_CHANGED]
     left_out: list[LeftOut] = field(default_factory=list)
+    omitted: frozenset[str] = frozenset()
+    """The paths of what is ignored or was made by a tool, one by one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ async def sift(
         elif known is None and path in ignored:
             why[path] = ("", "ignored")
     kept = [c for c in taken if c["path"] not in why]
-    return Sifted(kept, _groups({c["path"]: c for c in changes}, why, {a for c in kept for a in _ancestors(c["path"])}))
+    groups = _groups({c["path"]: c for c in changes}, why, {a for c in kept for a in _ancestors(c["path"])})
+    return Sifted(kept, groups, frozenset(path for path, (_, reason) in why.items() if reason in ("ignored", "made")))
 
 
 def _join(directory: str, name: str) -> str:

@@ -237,7 +237,14 @@ class WorkspaceHandlers:
                     workspace.guest, workspace.id, workspace.row.seed, to, workspace.redactor, include_ignored
                 )
             return await exporting.export_path(
-                workspace.guest, workspace.id, path, to, workspace.redactor, include_git=include_git
+                workspace.guest,
+                workspace.id,
+                path,
+                to,
+                workspace.redactor,
+                seed=workspace.row.seed,
+                include_git=include_git,
+                include_ignored=include_ignored,
             )
 
     async def land_workspace(
