@@ -245,27 +245,33 @@ class PyroMethods:
     def read_workspace_file(
         self,
         workspace: str | WorkspaceRecord,
-        path: str,
+        path: str | None = None,
         *,
-        first_line: int | None = None,
-        last_line: int | None = None,
+        paths: list[str] | None = None,
         offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
         grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read a text file, or a part of it.
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            first_line: From 1 on.
-            last_line: Inclusive.
-            offset: First byte, instead of lines.
-            grep: Only lines that match this regex. At most 1000 characters.
-            max_bytes: At most 1048576.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -324,6 +330,7 @@ class PyroMethods:
         text: str,
         *,
         executable: bool | None = None,
+        encoding: str | None = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories.
 
@@ -332,6 +339,7 @@ class PyroMethods:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
 
         Returns:
             FileWritten:
@@ -593,6 +601,8 @@ class PyroMethods:
         path: str,
         *,
         offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
         """Read a text file of a stopped workspace.
@@ -600,11 +610,13 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            offset: First byte.
-            max_bytes: At most 1048576.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -1606,26 +1618,32 @@ class WorkspaceMethods:
 
     def read(
         self,
-        path: str,
+        path: str | None = None,
         *,
-        first_line: int | None = None,
-        last_line: int | None = None,
+        paths: list[str] | None = None,
         offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
         grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read a text file, or a part of it.
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            first_line: From 1 on.
-            last_line: Inclusive.
-            offset: First byte, instead of lines.
-            grep: Only lines that match this regex. At most 1000 characters.
-            max_bytes: At most 1048576.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -1681,6 +1699,7 @@ class WorkspaceMethods:
         text: str,
         *,
         executable: bool | None = None,
+        encoding: str | None = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories.
 
@@ -1688,6 +1707,7 @@ class WorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
 
         Returns:
             FileWritten:
@@ -1922,17 +1942,21 @@ class WorkspaceMethods:
         path: str,
         *,
         offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
         """Read a text file of a stopped workspace.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            offset: First byte.
-            max_bytes: At most 1048576.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -2752,27 +2776,33 @@ class AsyncPyroMethods:
     async def read_workspace_file(
         self,
         workspace: str | WorkspaceRecord,
-        path: str,
+        path: str | None = None,
         *,
-        first_line: int | None = None,
-        last_line: int | None = None,
+        paths: list[str] | None = None,
         offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
         grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read a text file, or a part of it.
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            first_line: From 1 on.
-            last_line: Inclusive.
-            offset: First byte, instead of lines.
-            grep: Only lines that match this regex. At most 1000 characters.
-            max_bytes: At most 1048576.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -2831,6 +2861,7 @@ class AsyncPyroMethods:
         text: str,
         *,
         executable: bool | None = None,
+        encoding: str | None = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories.
 
@@ -2839,6 +2870,7 @@ class AsyncPyroMethods:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
 
         Returns:
             FileWritten:
@@ -3100,6 +3132,8 @@ class AsyncPyroMethods:
         path: str,
         *,
         offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
         """Read a text file of a stopped workspace.
@@ -3107,11 +3141,13 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            offset: First byte.
-            max_bytes: At most 1048576.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -4113,26 +4149,32 @@ class AsyncWorkspaceMethods:
 
     async def read(
         self,
-        path: str,
+        path: str | None = None,
         *,
-        first_line: int | None = None,
-        last_line: int | None = None,
+        paths: list[str] | None = None,
         offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
         grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read a text file, or a part of it.
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            first_line: From 1 on.
-            last_line: Inclusive.
-            offset: First byte, instead of lines.
-            grep: Only lines that match this regex. At most 1000 characters.
-            max_bytes: At most 1048576.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -4188,6 +4230,7 @@ class AsyncWorkspaceMethods:
         text: str,
         *,
         executable: bool | None = None,
+        encoding: str | None = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories.
 
@@ -4195,6 +4238,7 @@ class AsyncWorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
 
         Returns:
             FileWritten:
@@ -4429,17 +4473,21 @@ class AsyncWorkspaceMethods:
         path: str,
         *,
         offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
         """Read a text file of a stopped workspace.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            offset: First byte.
-            max_bytes: At most 1048576.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
 
         Returns:
-            FileContent: A text file, or a part of one.
+            FileContent: What was read: one file, or several in `files`.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.

@@ -112,6 +112,8 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
         text = "".join(f"{found}\n" for found in _ids(kind, record))
     elif parsed.content_only:
         text = record[CONTENT[kind]]
+        if kind == "FileContent":
+            text += "".join(file["content"] for file in record["files"])
         if record.get("hint"):
             _note(record["hint"])
     else:

@@ -38,7 +38,6 @@ def tool(operation: Operation) -> Schema:
         "name": operation.mcp,
         "description": operation.summary,
         "inputSchema": input_schema(operation),
-        "outputSchema": output_schema(operation.result),
         "annotations": {
             "readOnlyHint": operation.read_only,
             "destructiveHint": operation.destructive,
@@ -46,11 +45,16 @@ def tool(operation: Operation) -> Schema:
             "openWorldHint": operation.open_world,
         },
     }
+    if operation.name not in SHOWS_PICTURES:
+        made["outputSchema"] = output_schema(operation.result)
     if any(p.name == "max_bytes" for p in offered(operation)):
         made["_meta"] = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARACTERS}
     return made
 
 
+SHOWS_PICTURES = ("read_workspace_file", "read_workspace_disk")
+"""Tools that promise no structured content: Codex does not show a picture that it stands beside, and the official
+client libraries refuse a result without what was promised."""
 MAX_RESULT_CHARACTERS = 200_000
 """What Claude Code passes on whole of a result whose size the model itself asked for (`max_bytes`); by default it
 keeps results of more than 25,000 tokens from the model."""

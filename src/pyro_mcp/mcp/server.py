@@ -152,8 +152,9 @@ class _Handlers:
 
 
 def shaped(answer: Answer) -> types.CallToolResult:
+    pictures = [types.ImageContent(data=data, mime_type=kind) for kind, data in answer.pictures]
     return types.CallToolResult(
-        content=[types.TextContent(text=answer.text)],
+        content=[types.TextContent(text=answer.text), *pictures],
         structured_content=answer.structured,
         is_error=answer.is_error,
     )

@@ -66,6 +66,8 @@ class Operation(Plain):
     """Parameters that are paths of the user's machine: made absolute by the caller, guarded by the MCP server."""
     cli_defaults: Mapping[str, Any] = types.MappingProxyType({})
     """Where the command line's default differs from the SDK's."""
+    mcp_defaults: Mapping[str, Any] = types.MappingProxyType({})
+    """Where the tool's default differs from the SDK's."""
     method: str = ""
     """The method's name on `Workspace`, where it is not the operation's name without `workspace`."""
     raises: Mapping[str, str] = types.MappingProxyType({})
@@ -170,6 +172,7 @@ def operation(
     streams: bool = False,
     host_paths: tuple[str, ...] = (),
     cli_defaults: dict[str, Any] | None = None,
+    mcp_defaults: dict[str, Any] | None = None,
     method: str = "",
     raises: dict[str, str] | None = None,
 ) -> Callable[[F], F]:
@@ -191,6 +194,7 @@ def operation(
             streams=streams,
             host_paths=host_paths,
             cli_defaults=cli_defaults or {},
+            mcp_defaults=mcp_defaults or {},
             method=method,
             raises=raises or {},
         )

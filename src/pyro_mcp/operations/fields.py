@@ -61,6 +61,19 @@ MaxOutput = Annotated[
 Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
+OptionalPath = Annotated[str | None, Field(description="Below /workspace.", max_length=4096)]
+Lines = Annotated[int | None, Field(description="First line, from 1; negative: from the end.", ge=-(2**40), le=2**40)]
+LineCount = Annotated[int | None, Field(description="How many lines.", ge=1, le=2**40)]
+ByteOffset = Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)]
+ReadBytes = Annotated[
+    int,
+    Field(
+        description="Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.", ge=1, le=FILE_TEXT_CAP
+    ),
+]
+Encoding = Annotated[
+    str | None, Field(description="When it is not UTF-8, such as windows-1252.", min_length=1, max_length=32)
+]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
