@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.vocabulary import ExecStatus
 
 
@@ -65,7 +65,7 @@ class CommandRecord(Record):
     command: list[str]
     status: ExecStatus
     exit_code: int | None = None
-    started_at: str
+    started_at: Moment
     duration_seconds: float | None = None
     output_bytes: int = 0
     kind: Literal["exec", "shell", "service"] = "exec"

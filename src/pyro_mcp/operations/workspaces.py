@@ -158,7 +158,6 @@ class WorkspaceOperations(Operations):
     def reset_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         snapshot: Annotated[str | None, Field(description="Instead of the baseline.", max_length=64)] = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes."""
@@ -187,6 +186,7 @@ class WorkspaceOperations(Operations):
     @operation(
         cli="workspace sync push",
         mcp="workspace_sync_push",
+        method="push",
         profiles=CORE,
         open_world=True,
         idempotent=True,
@@ -239,8 +239,8 @@ class WorkspaceOperations(Operations):
     def land_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         branch: Annotated[str, Field(description="Branch to commit on; created if missing.", min_length=1)],
+        *,
         repo: Annotated[
             str | None, Field(description="The git repository; by default the one it was seeded from.")
         ] = None,
