@@ -61,10 +61,11 @@ $(SMOKES:%=smoke-%): smoke-%: setup
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
 
-lint: setup ## ruff, mypy --strict, layers, gofmt, the package's own checks.
+lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+	@$(RUN) basedpyright --level error examples tests/user_script.py
 	@$(RUN) lint-imports
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
 	@$(RUN) python -m pyro_mcp.reference --check
@@ -83,7 +84,7 @@ format: setup ## Bring all code into the one format.
 bench: setup ## The cost of each operation, as ratios against baselines of the same run.
 	@$(RUN) python -m benchmarks.run
 
-reference: setup ## Write docs/public-contract.md from the operations.
+reference: setup ## Write docs/public-contract.md and the type stubs from the operations.
 	@$(RUN) python -m pyro_mcp.reference
 
 lab: setup ## Real Firecracker in an emulated computer: the engine's own test and the core of the engine suite.

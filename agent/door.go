@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -29,8 +30,11 @@ type door struct {
 	orders     *os.File
 	answers    *os.File
 	replies    chan answer
+	turn       chan struct{} // holds a token while no order is under way
 	over       bool          // its namespace is gone; it still tells of the ends in there
 	gone       chan struct{} // closed with that
+	dead       chan struct{} // closed when it has ended itself, or is about to
+	dying      sync.Once
 }
 
 const (
@@ -51,7 +55,8 @@ type order struct {
 	files                                 [4]int32
 	count, terminal                       int32
 	failed, where                         int32 // errno, and at which step
-	ready, _                              int32 // the first process stands
+	ready                                 int32 // the first process stands
+	void                                  int32 // nobody waits for it any more; its files may be others by now
 }
 
 // answer is one record of the door's: kind 0 is the reply to an order, 1 the end of a process.
@@ -74,7 +79,7 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 	if err := syscall.Pipe2(answers[:], syscall.O_CLOEXEC); err != nil {
 		return nil, err
 	}
-	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1), gone: make(chan struct{})}
+	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1), turn: make(chan struct{}, 1), gone: make(chan struct{}), dead: make(chan struct{})}
 	if limited {
 		d.limitPlace() // before the fork, which needs only the path
 	}
@@ -98,14 +103,16 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 	}
 	go d.listen(ended)
 	d.orders.Write([]byte{0}) // the first process
-	reply, err := d.reply()
+	reply, err := d.reply(time.After(doorPatience))
+	if err == nil && d.order.failed != 0 {
+		err = fmt.Errorf("a namespace for commands: step %d: %w", d.order.where, syscall.Errno(d.order.failed))
+	}
 	if err != nil {
+		d.close()
 		return nil, err
 	}
-	if d.order.failed != 0 {
-		return nil, fmt.Errorf("a namespace for commands: step %d: %w", d.order.where, syscall.Errno(d.order.failed))
-	}
 	d.first = int(reply.pid)
+	d.turn <- struct{}{}
 	return d, nil
 }
 
@@ -122,6 +129,7 @@ func (d *door) limitPlace() {
 	}
 }
 
+// listen never waits for anybody: an end may come before the answer that whoever would take it waits for.
 func (d *door) listen(ended func(int, syscall.WaitStatus)) {
 	var record [answerSize]byte
 	for {
@@ -130,24 +138,48 @@ func (d *door) listen(ended func(int, syscall.WaitStatus)) {
 		}
 		a := answer{int32(binary.NativeEndian.Uint32(record[:])), int32(binary.NativeEndian.Uint32(record[4:])), int32(binary.NativeEndian.Uint32(record[8:]))}
 		if a.kind == 0 {
-			d.replies <- a
+			d.replies <- a // there is room: one order at a time, and each has one answer
 		} else {
-			ended(int(a.pid), syscall.WaitStatus(a.status))
+			go ended(int(a.pid), syscall.WaitStatus(a.status))
 		}
 	}
 }
 
-func (d *door) reply() (answer, error) {
+func (d *door) reply(late <-chan time.Time) (answer, error) {
 	select {
 	case a := <-d.replies:
 		return a, nil
-	case <-time.After(doorPatience):
+	case <-d.dead:
+		return answer{}, fmt.Errorf("the one who starts processes has ended")
+	case <-late:
 		return answer{}, fmt.Errorf("no process could be started in %v", doorPatience)
 	}
 }
 
-// spawn starts a program. The caller sees to it that there is one order at a time.
+// giveUp makes an order void whose answer did not come in time. The next one waits until this one was answered: its
+// answer is no other's.
+func (d *door) giveUp() {
+	atomic.StoreInt32(&d.order.void, 1)
+	go func() {
+		if a, err := d.reply(nil); err == nil {
+			if a.pid > 0 {
+				syscall.Kill(int(a.pid), syscall.SIGKILL)
+			}
+			d.turn <- struct{}{}
+		}
+	}()
+}
+
+// spawn starts a program. One order is under way at a time.
 func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool) (int, error) {
+	late := time.After(doorPatience)
+	select {
+	case <-d.turn:
+	case <-d.dead:
+		return 0, fmt.Errorf("the one who starts processes has ended")
+	case <-late:
+		return 0, fmt.Errorf("no process could be started in %v", doorPatience)
+	}
 	at := int(unsafe.Sizeof(order{}))
 	place := func(text string) uintptr {
 		begin := at
@@ -179,17 +211,24 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	if _, err := d.orders.Write([]byte{1}); err != nil {
 		return 0, err
 	}
-	reply, err := d.reply()
+	reply, err := d.reply(late)
 	if err != nil {
+		d.giveUp()
 		return 0, err
 	}
-	if o.failed != 0 {
-		return 0, syscall.Errno(o.failed)
+	failed := syscall.Errno(o.failed)
+	d.turn <- struct{}{}
+	if failed != 0 {
+		return 0, failed
 	}
 	return int(reply.pid), nil
 }
 
+// die has whoever waits for an answer hear that none comes.
+func (d *door) die() { d.dying.Do(func() { close(d.dead) }) }
+
 func (d *door) close() {
+	d.die()
 	syscall.Kill(d.pid, syscall.SIGKILL)
 	d.orders.Close()
 	d.answers.Close()
@@ -381,6 +420,10 @@ func become(o *order) {
 		syscall.RawSyscall(syscall.SYS_IOCTL, 0, uintptr(syscall.TIOCSCTTY), 1)
 	}
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+	if atomic.LoadInt32(&o.void) != 0 { // looked at after the files were taken: they were still the right ones
+		o.failed, o.where = int32(syscall.ETIMEDOUT), 4
+		leave()
+	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.program, o.argv, o.environment)
 	o.failed, o.where = int32(errno), 3
 	leave()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -38,5 +39,37 @@ func TestBehindTheDoorNothingOfTheAgentIsSeenAndItOutlivesTheNamespace(t *testin
 	}
 	if status, answer := c.call("POST", "/v1/processes", `{"argv":["true"],"cwd":"/no/such"}`); !strings.Contains(answer, "cwd_missing") {
 		t.Errorf("%d %s", status, answer)
+	}
+}
+
+// Ends are told on the same way as the answers to orders, and one may come before the answer that somebody waits for.
+func TestCommandsThatEndWhileOthersBeginBehindTheDoorGetTheirOwnEnds(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("namespaces need root")
+	}
+	c := startAgent(t, "--behind-door")
+	const atOnce, each = 12, 40
+	failed := make(chan string, atOnce)
+	for worker := range atOnce {
+		go func() {
+			for i := range each {
+				number := worker*each + i
+				got := c.run(shell(fmt.Sprintf("echo %d; exit %d", number, number%100)))
+				if string(got.out) != fmt.Sprintf("%d\n", number) || got.exit == nil || got.exit.ExitCode == nil || *got.exit.ExitCode != number%100 {
+					failed <- fmt.Sprintf("command %d: %q %+v", number, got.out, got.exit)
+					return
+				}
+				if status, _ := c.call("GET", "/v1/health", ""); status != 200 {
+					failed <- fmt.Sprintf("health: %d", status)
+					return
+				}
+			}
+			failed <- ""
+		}()
+	}
+	for range atOnce {
+		if why := <-failed; why != "" {
+			t.Fatal(why)
+		}
 	}
 }

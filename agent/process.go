@@ -91,6 +91,7 @@ type processRecord struct {
 }
 
 type processTable struct {
+	forking  sync.Mutex // one fork at a time; taken before `lock`
 	lock     sync.Mutex
 	byPID    map[int]*process
 	byID     map[string]*process

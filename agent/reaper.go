@@ -17,15 +17,11 @@ func (t *processTable) reap() {
 	for range signals {
 		for {
 			var status syscall.WaitStatus
-			// The lock makes a child that ends at once wait until it stands in the table.
-			t.lock.Lock()
 			pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
 			if pid <= 0 || err != nil {
-				t.lock.Unlock()
 				break
 			}
-			t.lock.Unlock()
-			t.buried(pid, status)
+			go t.buried(pid, status) // it may have to wait until a fork came back
 		}
 	}
 }
@@ -34,6 +30,14 @@ func (t *processTable) reap() {
 // kernel has ended all that was in there, and the next command gets a new one.
 func (t *processTable) buried(pid int, status syscall.WaitStatus) {
 	t.lock.Lock()
+	if t.byPID[pid] == nil && (t.door == nil || pid != t.door.pid && pid != t.door.first) {
+		t.lock.Unlock()
+		// It may have ended before it stood in the table. Only this one waits for that: the answer to an order comes,
+		// and the end of the door is told of, while a fork is under way.
+		t.forking.Lock()
+		t.lock.Lock()
+		t.forking.Unlock()
+	}
 	p := t.byPID[pid]
 	delete(t.byPID, pid)
 	d := t.door
@@ -51,6 +55,9 @@ func (t *processTable) buried(pid int, status syscall.WaitStatus) {
 
 // afterDoor sees to a door whose namespace has ended, or which has itself. The caller holds the lock.
 func (t *processTable) afterDoor(d *door, pid int) {
+	if pid == d.pid {
+		d.die()
+	}
 	if pid == d.first || pid == d.pid {
 		if !d.over {
 			d.over = true
@@ -90,45 +97,54 @@ func (t *processTable) isOwn(pid int) bool {
 
 // closeIn makes commands live behind a door from now on.
 func (t *processTable) closeIn(limited bool) error {
-	t.lock.Lock()
-	defer t.lock.Unlock()
+	t.forking.Lock()
+	defer t.forking.Unlock()
 	t.behind, t.limited = true, limited
-	return t.openDoor()
+	_, err := t.openDoor()
+	return err
 }
 
-func (t *processTable) openDoor() error {
-	if t.door != nil {
-		return nil
+// openDoor gives the door, a new one where there is none. The caller holds `forking`.
+func (t *processTable) openDoor() (*door, error) {
+	t.lock.Lock()
+	d := t.door
+	t.lock.Unlock()
+	if d != nil {
+		return d, nil
 	}
 	d, err := openDoor(t.buried, t.limited)
 	if err != nil {
-		return fail(500, "spawn_failed", "%s.", err)
+		return nil, fail(500, "spawn_failed", "%s.", err)
 	}
+	t.lock.Lock()
 	t.door = d
-	return nil
+	t.lock.Unlock()
+	return d, nil
 }
 
-// fork starts a program and puts it into the table.
+// fork starts a program and puts it into the table. It may take long where the guest starves; who only looks at the
+// table does not wait for it.
 func (t *processTable) fork(p *process, program string, argv []string, attributes *syscall.ProcAttr) error {
-	t.lock.Lock()
-	defer t.lock.Unlock()
-	if len(t.byPID) >= maxLive {
+	t.forking.Lock()
+	defer t.forking.Unlock()
+	if t.running() >= maxLive {
 		return fail(429, "too_many_processes", "%d processes run already.", maxLive)
 	}
 	pid, err := 0, error(nil)
 	if t.behind {
-		if err := t.openDoor(); err != nil {
+		if p.door, err = t.openDoor(); err != nil {
 			return err
 		}
-		pid, err = t.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty)
+		pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty)
 	} else {
 		pid, err = syscall.ForkExec(program, argv, attributes)
 	}
 	if err != nil {
 		return err
 	}
+	t.lock.Lock()
+	defer t.lock.Unlock()
 	t.next++
-	p.door = t.door
 	p.pid, p.id = pid, "p"+strconv.Itoa(t.next)
 	t.byPID[pid], t.byID[p.id] = p, p
 	return nil

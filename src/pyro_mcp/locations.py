@@ -11,28 +11,58 @@ Directories are made with mode 0700. A runtime directory in /tmp that belongs to
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import NotPermitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOCKET_PATH_LIMIT = 107
 """sun_path holds 108 bytes with the closing NUL (unix(7))."""
 
 
-@dataclass(frozen=True)
 class Locations:
-    """The directories of one user's pyro."""
+    """The directories of one user's pyro.
 
-    runtime: Path
-    state: Path
-    cache: Path
+    `pathlib` is imported when the first path is asked for: the command line needs none but the socket's name.
+    """
+
+    def __init__(self, runtime: str | Path, state: str | Path, cache: str | Path) -> None:
+        self._roots = (os.fspath(runtime), os.fspath(state), os.fspath(cache))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Locations) and self._roots == other._roots
+
+    def __hash__(self) -> int:
+        return hash(self._roots)
+
+    def __repr__(self) -> str:
+        return "Locations({!r}, {!r}, {!r})".format(*self._roots)
+
+    @functools.cached_property
+    def runtime(self) -> Path:
+        return _path(self._roots[0])
+
+    @functools.cached_property
+    def state(self) -> Path:
+        return _path(self._roots[1])
+
+    @functools.cached_property
+    def cache(self) -> Path:
+        return _path(self._roots[2])
+
+    @property
+    def socket_name(self) -> str:
+        """The socket's path as text."""
+        return os.path.join(self._roots[0], "daemon.sock")
 
     @property
     def socket(self) -> Path:
-        return self.runtime / "daemon.sock"
+        return _path(self.socket_name)
 
     @property
     def daemon_lock(self) -> Path:
@@ -102,16 +132,16 @@ class Locations:
         """The locations that the environment names."""
         home = os.environ.get("PYRO_HOME")
         if home:
-            base = Path(home).absolute()
-            return cls(base / "run", base / "state", base / "cache")
-        user_home = Path(os.path.expanduser("~"))
+            base = os.path.join(os.getcwd(), home) if not os.path.isabs(home) else home
+            return cls(os.path.join(base, "run"), os.path.join(base, "state"), os.path.join(base, "cache"))
+        user_home = os.path.expanduser("~")
         runtime = os.environ.get("XDG_RUNTIME_DIR")
-        state = os.environ.get("XDG_STATE_HOME") or user_home / ".local" / "state"
-        cache = os.environ.get("XDG_CACHE_HOME") or user_home / ".cache"
+        state = os.environ.get("XDG_STATE_HOME") or os.path.join(user_home, ".local", "state")
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(user_home, ".cache")
         return cls(
-            Path(runtime) / "pyro" if runtime and os.path.isdir(runtime) else Path(f"/tmp/pyro-{os.getuid()}"),
-            Path(state) / "pyro",
-            Path(cache) / "pyro",
+            os.path.join(runtime, "pyro") if runtime and os.path.isdir(runtime) else f"/tmp/pyro-{os.getuid()}",
+            os.path.join(state, "pyro"),
+            os.path.join(cache, "pyro"),
         )
 
     def prepare(self) -> None:
@@ -133,3 +163,9 @@ class Locations:
                 hint="Set PYRO_HOME to a shorter path.",
                 code="socket_path_too_long",
             )
+
+
+def _path(name: str) -> Path:
+    from pathlib import Path
+
+    return Path(name)

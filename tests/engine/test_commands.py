@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_long_output_keeps_head_and_tail_and_counts_the_rest(pyro: Pyro, workspa
     assert page.next_offset == 501_000
     assert page.total_bytes == len(whole)
     assert pyro.logs_workspace(workspace, handle=result.handle, grep="^1999..$").matches == 100
+
+
+def test_commands_that_end_while_others_begin_each_get_their_own_output_and_status(pyro: Pyro, workspace: str) -> None:
+    def one(number: int) -> tuple[str, int | None]:
+        said = pyro.exec_workspace(workspace, f"echo {number}; sleep 0.0{number % 7}; exit {number % 100}")
+        return said.stdout, said.exit_code
+
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(one, range(60)))
+    assert found == [(f"{number}\n", number % 100) for number in range(60)]
 
 
 def test_a_command_that_outlives_the_wait_comes_back_as_running(pyro: Pyro, workspace: str) -> None:

@@ -149,3 +149,37 @@ while True:
             # Opening for writing empties it: a prefix stood there at some moment.
             assert content in (b"a" * len(content), b"b" * len(content)) and len(content) <= size
         assert set((output / "log").read_bytes().split(b"\n")) == {b"line", b""}
+
+
+def test_what_git_ignores_and_tools_made_stays_out_unless_it_was_meant(pyro: Pyro, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=seed, check=True)
+    (seed / ".gitignore").write_text("dist/\n*.log\n!keep.log\n")
+    (seed / "tracked.py").write_text("1\n")
+    subprocess.run(["git", "add", "-A"], cwd=seed, check=True)
+    for number, path in enumerate((str(seed), None)):
+        ws = pyro.create_workspace("debian:12", seed_path=path).id
+        pyro.exec_workspace(
+            ws,
+            "mkdir -p sub dist/inner node_modules/m; echo 1 > dist/inner/a; echo 1 > node_modules/m/i.js; "
+            "ln -s /etc sub/x.log; echo 1 > sub/x.log2; echo 1 > keep.log; mkdir empty; mkfifo sub/f.log",
+        )
+        out = tmp_path / f"out{number}"
+        done = pyro.export_workspace(ws, "/workspace", output=str(out))
+        found = {str(p.relative_to(out)) for p in out.rglob("*") if ".git" not in p.parts}
+        if path:
+            taken = "tracked.py sub sub/x.log2 keep.log empty node_modules node_modules/m node_modules/m/i.js"
+            assert found == {".gitignore", *taken.split()}
+            assert done.left_out_files == 2 and "dist/inner/a" in done.left_out
+        else:
+            assert "node_modules" not in found and {"dist/inner/a", "sub/x.log", "sub/x.log2"} <= found
+            assert done.left_out == ["node_modules/m/i.js"]
+        assert "include_ignored" in done.hint
+        for name in ("dist", "node_modules", "dist/inner"):
+            meant = pyro.export_workspace(ws, name, output=str(tmp_path / f"{name.replace('/', '-')}{number}"))
+            assert meant.files == 1 and not meant.left_out
+        everything = pyro.export_workspace(
+            ws, "/workspace", output=str(tmp_path / f"all{number}"), include_ignored=True
+        )
+        assert everything.files == done.files + done.left_out_files and os.path.isdir(tmp_path / f"all{number}/dist")

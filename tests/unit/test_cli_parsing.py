@@ -118,9 +118,11 @@ def test_every_command_has_help_with_each_option(op: Operation, capsys: pytest.C
     assert run([*op.cli, "--help"]) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: pyro {' '.join(op.cli)}")
-    for p in op.signature.parameters.values():
+    for p in op.takes.values():
         if p.name not in op.positional:
-            assert "--" + p.name.replace("_", "-").removesuffix("s") in text
+            one = p.name.replace("_", "-").removesuffix("es" if p.name.endswith("sses") else "s")
+            assert f"--{one}" in text
+            assert f"--{one}e " not in text, "one address, no addresse"
 
 
 def test_usage_errors_exit_with_2_and_json_stays_one_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,8 +136,12 @@ def test_usage_errors_exit_with_2_and_json_stays_one_object(capsys: pytest.Captu
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    heavy = ("mcp", "mcp_types", "starlette", "rich", "asyncio", "http.client")
-    code = f"import sys, pyro_mcp.cli.execute; print([m for m in {heavy} if m in sys.modules])"
+    heavy = ["mcp", "mcp_types", "starlette", "rich", "asyncio", "http.client", "pydantic", "h11", "dataclasses"]
+    heavy += ["inspect", "pathlib", "urllib.parse", "subprocess", "shutil", "datetime", "difflib", "textwrap"]
+    code = (
+        "import sys; before = set(sys.modules); import pyro_mcp.cli.app, pyro_mcp.cli.execute, pyro_mcp.cli.render; "
+        f"print([m for m in {heavy} if m in sys.modules and m not in before])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout.strip() == "[]"
 

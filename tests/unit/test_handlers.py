@@ -16,7 +16,7 @@ def test_an_operation_has_one_handler_with_its_parameters(name: str) -> None:
     assert len(handlers) == 1
     taken = list(inspect.signature(handlers[0]).parameters)
     assert taken[:2] == ["self", "call"]
-    assert taken[2:] == list(REGISTRY[name].signature.parameters)
+    assert taken[2:] == list(REGISTRY[name].takes)
 
 
 def test_no_handler_is_without_an_operation() -> None:

@@ -19,7 +19,7 @@ from pyro_mcp.exports.backups import Backups
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor
-from pyro_mcp.workspaces import changes, exporting, files
+from pyro_mcp.workspaces import changes, exporting, files, reading
 
 Work = Callable[[Guest], Awaitable[Any]]
 SECONDS = 30
@@ -65,8 +65,7 @@ def response(body: bytes, headers: dict[str, str] | None = None, status: int = 2
 
 
 def read(guest: Guest, **given: Any) -> Awaitable[Any]:
-    asked: dict[str, Any] = {"first_line": None, "last_line": None, "offset": None, "grep": None, "max_bytes": 100}
-    return files.read_file(guest, "ws", "a", **{**asked, **given})
+    return reading.read(guest, "ws", Redactor(()), "a", None, reading.Wanted(**{"max_bytes": 100, **given}))
 
 
 def export(guest: Guest, place: Path) -> Awaitable[Any]:

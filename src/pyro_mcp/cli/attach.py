@@ -20,9 +20,9 @@ from typing import Any
 
 from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result
+from pyro_mcp.client.connection import Connection
 from pyro_mcp.errors import Conflict, PyroError
 from pyro_mcp.operations import REGISTRY
-from pyro_mcp.sdk import Pyro
 
 DETACH = b"\x1d"
 """Ctrl-], as telnet has it: no editor or shell wants it."""
@@ -46,11 +46,11 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
             "Attaching needs a terminal.", hint="Programs use `pyro workspace shell read` and `shell write`."
         )
     workspace, shell = rest
-    with Pyro(face="cli", client="attach") as pyro:
+    with Connection(face="cli", client="attach") as pyro:
         return _Session(pyro, workspace, shell).run()
 
 
-def run_in_terminal(pyro: Pyro, arguments: dict[str, Any]) -> int:
+def run_in_terminal(pyro: Connection, arguments: dict[str, Any]) -> int:
     """Run a command with this terminal as its own, until it ends; gives its exit status.
 
     When this program goes, the terminal is hung up, as at the end of a login.
@@ -77,12 +77,12 @@ def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = Non
         raise usage_error("Give the workspace alone.", hint=f"A command runs with `pyro exec`; see `{prog} --help`.")
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise usage_error("A terminal is needed on standard input and output.", hint="Programs use `pyro exec`.")
-    with Pyro(face="cli", client="sh") as pyro:
+    with Connection(face="cli", client="sh") as pyro:
         workspace = rest[0] if rest else _only_one(pyro)
         return run_in_terminal(pyro, {"workspace": workspace})
 
 
-def _only_one(pyro: Pyro) -> str:
+def _only_one(pyro: Connection) -> str:
     found = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
     if len(found) != 1:
         names = ", ".join(str(w["name"] or w["id"]) for w in found[:8])
@@ -94,7 +94,7 @@ def _only_one(pyro: Pyro) -> str:
 
 
 class _Session:
-    def __init__(self, pyro: Pyro, workspace: str, shell: str, *, quiet: bool = False) -> None:
+    def __init__(self, pyro: Connection, workspace: str, shell: str, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._pyro = pyro
         self._place = {"workspace": workspace, "shell": shell}

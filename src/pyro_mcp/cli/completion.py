@@ -112,15 +112,15 @@ def _names(operation: Operation, rest: list[str]) -> list[str]:
 
 def _asked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """An operation's answer from a daemon that runs; nothing where none does."""
+    from pyro_mcp.client.connection import Connection
     from pyro_mcp.client.launch import accepts
     from pyro_mcp.errors import PyroError
     from pyro_mcp.locations import Locations
-    from pyro_mcp.sdk import Pyro
 
     if not accepts(Locations.of_this_user()):
         return {}
     try:
-        with Pyro(face="cli", client="completion") as pyro:
+        with Connection(face="cli", client="completion") as pyro:
             return dict(pyro.call(REGISTRY[name], arguments))
     except PyroError:
         return {}

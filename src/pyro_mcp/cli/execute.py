@@ -17,9 +17,9 @@ from typing import Any
 from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.client.connection import Connection
 from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
-from pyro_mcp.sdk import Pyro
 from pyro_mcp.visible import visible, visible_lines
 
 CONTENT = {
@@ -54,9 +54,9 @@ ID_LISTS = {
 def execute(operation: Operation, parsed: Parsed) -> int:
     """Carry out a parsed command line and give the exit status."""
     _refuse_impossible(operation, parsed)
-    if parsed.content_only and operation.result.__name__ in ("Logs", "ServiceLogs"):
+    if parsed.content_only and operation.result_name in ("Logs", "ServiceLogs"):
         parsed.arguments["raw"] = True
-    with Pyro(face="cli", client="pyro") as pyro:
+    with Connection(face="cli", client="pyro") as pyro:
         if passes_output_on(operation):
             return _run_command(pyro, operation, parsed)
         if parsed.follow:
@@ -94,7 +94,7 @@ def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
 
 def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
     """Before anything is done: the result must have what the flags ask for."""
-    kind = operation.result.__name__
+    kind = operation.result_name
     if parsed.id_only and kind not in IDS and kind not in ID_LISTS:
         raise usage_error("This result has no id.", hint="Leave --id-only out.")
     if parsed.content_only and kind not in CONTENT and not passes_output_on(operation):
@@ -105,13 +105,15 @@ def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
 
 def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -> None:
     """Print a result the way the flags ask."""
-    kind = operation.result.__name__
+    kind = operation.result_name
     if parsed.json:
         text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
     elif parsed.content_only:
         text = record[CONTENT[kind]]
+        if kind == "FileContent":
+            text += "".join(file["content"] for file in record["files"])
         if record.get("hint"):
             _note(record["hint"])
     else:
@@ -143,11 +145,11 @@ def _write(stream: Any, data: bytes) -> None:
 # -- following
 
 
-def follow(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
+def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     """Print what there is and what comes, until it ends or Ctrl-C; with --json one object a line."""
     arguments = dict(parsed.arguments)
     arguments["wait_seconds"] = FOLLOW_SECONDS
-    kind = operation.result.__name__
+    kind = operation.result_name
     if kind == "Logs" and "handle" not in arguments:
         raise usage_error("--follow needs --handle: the output is that of one command.")
     while True:
@@ -186,7 +188,7 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 # -- exec and run
 
 
-def _run_command(pyro: Pyro, operation: Operation, parsed: Parsed) -> int:
+def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments = dict(parsed.arguments)
     if _wants_terminal(operation, arguments, parsed):
         from pyro_mcp.cli.attach import run_in_terminal
@@ -233,7 +235,7 @@ def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Par
 
 
 def _pieces(
-    pyro: Pyro, operation: Operation, arguments: dict[str, Any], leave_running: bool
+    pyro: Connection, operation: Operation, arguments: dict[str, Any], leave_running: bool
 ) -> Iterator[Event | Result]:
     if leave_running or COMMAND not in arguments:
         return pyro.events(operation, arguments)
@@ -275,7 +277,7 @@ def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:
 class _Interrupt:
     """Ctrl-C while a command runs: the first cancels the command, the second leaves at once."""
 
-    def __init__(self, pyro: Pyro, workspace: str | None) -> None:
+    def __init__(self, pyro: Connection, workspace: str | None) -> None:
         self._pyro = pyro
         self._workspace = workspace
         self._handle: str | None = None

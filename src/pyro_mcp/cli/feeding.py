@@ -8,9 +8,9 @@ import select
 import stat
 import threading
 
+from pyro_mcp.client.connection import Connection
 from pyro_mcp.errors import PyroError
 from pyro_mcp.operations import REGISTRY
-from pyro_mcp.sdk import Pyro
 
 PIECE = 64 * 1024
 ALIVE_SECONDS = 20.0
@@ -29,7 +29,7 @@ def is_given(descriptor: int) -> bool:
 class Feeder(threading.Thread):
     """Reads standard input until its end and hands each piece over. Ends with the program."""
 
-    def __init__(self, pyro: Pyro, workspace: str, handle: str) -> None:
+    def __init__(self, pyro: Connection, workspace: str, handle: str) -> None:
         super().__init__(daemon=True, name="stdin")
         self._pyro = pyro
         self._place = {"workspace": workspace, "handle": handle}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -92,6 +91,8 @@ def group_page(path: tuple[str, ...], table: Mapping[tuple[str, ...], Command]) 
     """The commands below some words, each with its summary."""
     if not path:
         return start_page()
+    import textwrap
+
     prog = " ".join(("pyro", *path))
     chosen = {known: command for known, command in table.items() if known[: len(path)] == path}
     names = {known: " ".join(known[len(path) :]) for known in chosen}

@@ -12,13 +12,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pyro_mcp.cli.words import nearest_option, number, our_option
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 from pyro_mcp.operations.parameters import Parameter, parameters
+from pyro_mcp.plain import Plain
 
 TEXT_OPTIONS = frozenset({("write_workspace_file", "text"), ("apply_workspace_patch", "patch")})
 FOLLOWED = frozenset({"logs_workspace", "history_workspace", "logs_service"})
@@ -33,8 +33,7 @@ def usage_error(message: str, hint: str = "") -> InvalidInput:
     return InvalidInput(message, hint=hint, code="bad_usage")
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(Plain):
     """What a command line asks for."""
 
     arguments: dict[str, Any]
@@ -48,7 +47,12 @@ class Parser(argparse.ArgumentParser):
     """argparse that raises instead of exiting, and knows no abbreviations."""
 
     def __init__(self, **words: Any) -> None:
+        self._help = bool(words.get("add_help", True))
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        """argparse asks for one with each option, and looks at the terminal for it, which is slow to import."""
+        return super()._get_formatter() if self._help else argparse.HelpFormatter(self.prog, width=80)
 
     def error(self, message: str) -> NoReturn:
         raise usage_error(message[:1].upper() + message[1:] + ".", hint=f"See `{self.prog} --help`.")
@@ -118,7 +122,9 @@ def singular(parameter: Parameter) -> str:
     """Options that may be repeated are named for one of them: `labels` is `--label`."""
     name = parameter.name
     repeated = parameter.kind == "dict" or (parameter.kind == "list" and not parameter.of_objects)
-    return name[:-1] if repeated and name.endswith("s") else name
+    if not repeated or not name.endswith("s"):
+        return name
+    return name[:-2] if name.endswith("sses") else name[:-1]  # addresses
 
 
 def takes_command(operation: Operation) -> bool:
@@ -132,7 +138,8 @@ def passes_output_on(operation: Operation) -> bool:
 
 def option_parser(operation: Operation, prog: str, *, with_positionals: bool = False) -> Parser:
     """The parser of one command's options; with its positionals only to print the help."""
-    parser = Parser(prog=prog, description=_description(operation), add_help=with_positionals)
+    said = _description(operation) if with_positionals else None
+    parser = Parser(prog=prog, description=said, add_help=with_positionals)
     for p in parameters(operation):
         if p.name in operation.positional:
             if with_positionals:

@@ -5,11 +5,13 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.visible import visible, visible_lines
+
+if TYPE_CHECKING:
+    import datetime
 
 Fields = dict[str, Any]
 
@@ -80,6 +82,8 @@ def ago(moment: str | None, now: datetime.datetime | None = None) -> str:
     """A time relative to now: `12 s ago`, `in 3 min`."""
     if not moment:
         return "-"
+    import datetime
+
     try:
         then = datetime.datetime.fromisoformat(moment)
     except ValueError:
@@ -275,6 +279,17 @@ def _file_list(record: Fields) -> str:
 
 
 def _file_content(record: Fields) -> str:
+    if not record.get("files"):
+        return _file_read(record)
+    return "\n".join(f"==> {file['path']} <==\n{_file_read(file)}" for file in record["files"])
+
+
+def _file_read(record: Fields) -> str:
+    if record.get("error"):
+        return f"({record['error']})\n"
+    if record.get("media_type"):
+        sides = f"{record['width']} by {record['height']} pixels"
+        return f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this machine.\n"
     return _with_hint(str(record["content"]), record)
 
 

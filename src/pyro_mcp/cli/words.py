@@ -5,7 +5,6 @@ The long forms are the commands; what stands here leads to them and is nothing o
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -167,6 +166,8 @@ def nearest_command(word: str, below: Iterable[str]) -> str | None:
     begins = [choice for choice in choices if len(word) > 1 and choice.startswith(word)]
     if len(begins) == 1:
         return begins[0]
+    import difflib
+
     near = difflib.get_close_matches(word, choices, 1, 0.7)
     return near[0] if near else None
 
@@ -185,5 +186,7 @@ def nearest_option(word: str, known: Iterable[str]) -> str | None:
     ]
     if len(begins) == 1 and len(word) > 3:
         return begins[0]
+    import difflib
+
     near = difflib.get_close_matches(word, names, 1, 0.7)
     return near[0] if near else None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyro_mcp.client.wire import Record, went_away
 from pyro_mcp.errors import from_record
+from pyro_mcp.plain import Plain
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(Plain):
     """How far a long operation has come."""
 
     text: str
@@ -19,16 +18,14 @@ class Progress:
     """0 to 1, or None where the end is not known."""
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Plain):
     """Bytes that a command printed, as they came."""
 
     stream: Literal["stdout", "stderr"]
     data: bytes
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(Plain):
     """A command runs; this is its handle."""
 
     handle: str
@@ -38,8 +35,7 @@ class Started:
 Event = Progress | Output | Started
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(Plain):
     """The last line of an answer that went well."""
 
     record: dict[str, Any]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Any, Literal
-from urllib.parse import quote
 
-from pyro_mcp.models import Workspace
 from pyro_mcp.operations import Operation
 from pyro_mcp.paths import absolute_image
 
@@ -22,8 +20,12 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
     daemon may have been started by another one.
     """
     ready = dict(arguments)
-    if isinstance(ready.get("workspace"), Workspace):
-        ready["workspace"] = ready["workspace"].id
+    given = ready.get("workspace")
+    if given is not None and not isinstance(given, str):
+        from pyro_mcp.models import Workspace
+
+        if isinstance(given, Workspace):
+            ready["workspace"] = given.id
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
     if isinstance(environment := ready.get("environment"), str):
@@ -45,6 +47,8 @@ def headers(face: Face, client: str, events: bool, outputs: bool = True, project
     if client:
         fields["Pyro-Client"] = client
     if project is not None:
+        from urllib.parse import quote
+
         fields["Pyro-Project"] = quote(os.fsencode(project))
     if events:
         fields["Pyro-Events"] = "all" if outputs else "no-output"

@@ -177,7 +177,7 @@ class Transport:
         raise cannot_replace("of several versions, one after another")
 
     def _open(self) -> _Connection:
-        path = str(self._locations.socket)
+        path = self._locations.socket_name
         try:
             return _Connection(path)
         except (FileNotFoundError, ConnectionRefusedError):

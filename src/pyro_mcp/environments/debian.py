@@ -22,6 +22,7 @@ from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.catalog import Definition
 from pyro_mcp.errors import Cancelled, ComponentMissing, EngineError
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
+from pyro_mcp.models.base import iso
 
 Progress = Callable[[str, float | None], None]
 PHASES = (
@@ -212,7 +213,7 @@ def _finish(definition: Definition, staged: Path) -> Manifest:
         name=definition.name,
         digest=digest,
         recipe=definition.recipe,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created_at=iso(datetime.now(UTC)),
         size_bytes=_size(root),
         contents=contents,
     )

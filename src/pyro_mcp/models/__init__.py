@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_mcp.models.base import (
-    NAME_PATTERN,
-    EngineName,
-    ExecStatus,
-    NetworkPolicy,
-    Record,
-    ServiceState,
-    WorkspaceState,
-)
+from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
     ChangedFile,
@@ -19,6 +11,7 @@ from pyro_mcp.models.files import (
     FileEdited,
     FileEntry,
     FileList,
+    FileRead,
     FileWritten,
     HunkPlaced,
     LeftOut,
@@ -42,6 +35,14 @@ from pyro_mcp.models.workspaces import (
     Workspace,
     WorkspaceList,
 )
+from pyro_mcp.vocabulary import (
+    NAME_PATTERN,
+    EngineName,
+    ExecStatus,
+    NetworkPolicy,
+    ServiceState,
+    WorkspaceState,
+)
 
 __all__ = [
     "NAME_PATTERN",
@@ -62,6 +63,7 @@ __all__ = [
     "FileEdited",
     "FileEntry",
     "FileList",
+    "FileRead",
     "FileWritten",
     "Forked",
     "History",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyro_mcp.models.base import ExecStatus, Record
+from pyro_mcp.models.base import Record
+from pyro_mcp.vocabulary import ExecStatus
 
 
 class Shell(Record):

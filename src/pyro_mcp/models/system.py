@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 
 
 class HostCheck(Record):
@@ -52,7 +52,7 @@ class Environment(Record):
     installed: bool
     size_bytes: int | None = None
     digest: str | None = None
-    created_at: str | None = None
+    created_at: Moment | None = None
     default: bool = False
     packages: list[str] = Field(default_factory=list)
     """The packages asked for; `inspect` lists all that are in it, with versions, in `contents`."""

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record, WorkspaceState
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.files import LeftOut
+from pyro_mcp.vocabulary import WorkspaceState
 
 
 class SeedInfo(Record):
@@ -56,9 +57,9 @@ class Workspace(Record):
     mem_mib: int
     disk_gib: int = 20
     labels: dict[str, str] = Field(default_factory=dict)
-    created_at: str
-    last_activity_at: str
-    expires_at: str | None = None
+    created_at: Moment
+    last_activity_at: Moment
+    expires_at: Moment | None = None
     expires_because: str = ""
     """Which limit that is: unused for so long, or its lifetime."""
     ttl_seconds: int | None = None
@@ -72,7 +73,11 @@ class Workspace(Record):
     """Those that are open."""
     published_ports: list[PublishedPort] = Field(default_factory=list)
     allow_domains: list[str] = Field(default_factory=list)
-    """The only hosts that egress reaches; empty: all public ones."""
+    """The only hosts that egress reaches; empty: all public ones; `none` alone: no public one."""
+    allow_host_ports: list[str] = Field(default_factory=list)
+    """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
+    allow_addresses: list[str] = Field(default_factory=list)
+    """Addresses of this machine's network that it reaches."""
     secrets: list[SecretInfo] = Field(default_factory=list)
     forked_from: str | None = None
     isolation: str = ""
@@ -98,7 +103,7 @@ class HistoryEvent(Record):
     """One operation on a workspace."""
 
     sequence: int
-    at: str
+    at: Moment
     face: str
     """cli, sdk or mcp; `guest` for its network connections, `daemon` for what pyro did by itself."""
     operation: str
@@ -161,9 +166,9 @@ class Exported(Record):
     empty_directories: list[str] = Field(default_factory=list)
     """Of a patch: new directories without a file, which it cannot carry."""
     left_out_files: int = 0
-    """Of a patch: changed files that are not in it; `left_out` has their largest groups."""
+    """Ignored and tool-made files that are not in it; `left_out` has their largest groups."""
     left_out: list[str] = Field(default_factory=list)
-    """At most 100 git repositories, or parts of them, that were not brought out; of a patch, groups of files."""
+    """At most 100 git repositories, or parts of them, that were not brought out, and groups of ignored files."""
     replaced: list[str] = Field(default_factory=list)
     """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
     backup: str | None = None

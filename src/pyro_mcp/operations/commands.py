@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_WAIT_SECONDS,
@@ -30,6 +28,9 @@ from pyro_mcp.operations.fields import (
     WaitSeconds,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
@@ -62,7 +63,7 @@ class CommandOperations(Operations):
         If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
         """
 
-    @operation(cli="workspace feed", positional=("workspace", "handle"))
+    @operation(cli="workspace feed", method="feed", positional=("workspace", "handle"))
     def feed_workspace_exec(
         self,
         workspace: WorkspaceRef,
@@ -80,6 +81,7 @@ class CommandOperations(Operations):
     @operation(
         cli="workspace cancel",
         mcp="workspace_cancel",
+        method="cancel",
         profiles=CORE,
         idempotent=True,
         positional=("workspace", "handle"),
@@ -104,8 +106,8 @@ class CommandOperations(Operations):
     def logs_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         handle: Annotated[str | None, Field(description="Of one command.", max_length=64)] = None,
+        *,
         offset: Annotated[
             int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
         ] = None,

@@ -6,22 +6,19 @@ parameter, and need them quickly: this reads the annotations directly and builds
 
 from __future__ import annotations
 
-import inspect
 import types
 import typing
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic.fields import FieldInfo
-
-from pyro_mcp.operations._base import Operation
+from pyro_mcp.operations._base import Operation, Taken
+from pyro_mcp.operations.field import Field
+from pyro_mcp.plain import Plain
 
 Kind = Literal["string", "integer", "number", "boolean", "list", "dict"]
 _KINDS: dict[Any, Kind] = {str: "string", int: "integer", float: "number", bool: "boolean", list: "list", dict: "dict"}
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Plain):
     """One parameter. Bounds that do not hold are None."""
 
     name: str
@@ -55,30 +52,29 @@ _known: dict[str, tuple[Parameter, ...]] = {}
 def parameters(operation: Operation) -> tuple[Parameter, ...]:
     """The parameters of an operation, in the order of its signature."""
     if operation.name not in _known:
-        _known[operation.name] = tuple(_parameter(p) for p in operation.signature.parameters.values())
+        _known[operation.name] = tuple(_parameter(p) for p in operation.takes.values())
     return _known[operation.name]
 
 
-def _parameter(p: inspect.Parameter) -> Parameter:
+def _parameter(p: Taken) -> Parameter:
     bases: list[Any] = []
-    fields: list[FieldInfo] = []
+    fields: list[Field] = []
     _collect(p.annotation, bases, fields)
     bounds: dict[str, Any] = {}
     description = ""
-    for info in fields:
-        description = info.description or description
-        for item in info.metadata:
-            for ours, theirs in (
-                ("minimum", "ge"),
-                ("above", "gt"),
-                ("maximum", "le"),
-                ("min_length", "min_length"),
-                ("max_length", "max_length"),
-                ("pattern", "pattern"),
-            ):
-                value = getattr(item, theirs, None)
-                if value is not None:
-                    bounds[ours] = value
+    for said in fields:
+        description = said.description or description
+        for ours, theirs in (
+            ("minimum", "ge"),
+            ("above", "gt"),
+            ("maximum", "le"),
+            ("min_length", "min_length"),
+            ("max_length", "max_length"),
+            ("pattern", "pattern"),
+        ):
+            value = getattr(said, theirs)
+            if value is not None:
+                bounds[ours] = value
     nullable = type(None) in bases
     real = [base for base in bases if base is not type(None)]
     choices: tuple[str, ...] = ()
@@ -87,13 +83,12 @@ def _parameter(p: inspect.Parameter) -> Parameter:
         kind: Kind = "string"
     else:
         kind = _KINDS[typing.get_origin(real[0]) or real[0]]
-    required = p.default is inspect.Parameter.empty
     return Parameter(
         name=p.name,
         kind=kind,
         description=description,
-        required=required,
-        default=None if required else p.default,
+        required=p.required,
+        default=p.default,
         nullable=nullable,
         of_objects=kind == "list" and any(typing.get_origin(m) is dict for m in typing.get_args(real[0])),
         or_list=kind == "string" and any(typing.get_origin(base) is list for base in real[1:]),
@@ -102,12 +97,12 @@ def _parameter(p: inspect.Parameter) -> Parameter:
     )
 
 
-def _collect(annotation: Any, bases: list[Any], fields: list[FieldInfo]) -> None:
+def _collect(annotation: Any, bases: list[Any], fields: list[Field]) -> None:
     """Take unions and `Annotated` apart: the types in them, and what `Field` says about them."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         inner, *extras = typing.get_args(annotation)
-        fields.extend(extra for extra in extras if isinstance(extra, FieldInfo))
+        fields.extend(extra for extra in extras if isinstance(extra, Field))
         _collect(inner, bases, fields)
     elif origin in (typing.Union, types.UnionType):
         for member in typing.get_args(annotation):

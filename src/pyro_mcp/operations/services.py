@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import Service, ServiceList, ServiceLogs
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     MAX_WAIT_SECONDS,
     RESULT_TEXT_DEFAULT,
@@ -20,6 +18,9 @@ from pyro_mcp.operations.fields import (
     ServiceName,
     WorkspaceRef,
 )
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Service, ServiceList, ServiceLogs
 
 FULL: tuple[Profile, ...] = ("workspace-full",)
 WAIT = MAX_WAIT_SECONDS - 5

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
-
-from pyro_mcp.models import Shell, ShellOutput
 from pyro_mcp.operations._base import Operations, Profile, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import Command, Cwd, Env, SecretEnv, WorkspaceRef
 from pyro_mcp.operations.fields import Shell as ShellRef
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Shell, ShellOutput
 
 FULL: tuple[Profile, ...] = ("workspace-full",)
 Rows = Annotated[int, Field(description="1 to 500.", ge=1, le=500)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from pyro_mcp.models import Doctor, Environment, EnvironmentList, Pruned
 from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import EnvironmentName
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import Doctor, Environment, EnvironmentList, Pruned
 
 
 class SystemOperations(Operations):

@@ -22,7 +22,7 @@ def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
     """
     if not isinstance(arguments, dict):
         raise InvalidInput(f"The arguments of {operation.name} must be an object.", code="invalid_arguments")
-    known = list(operation.signature.parameters)
+    known = list(operation.takes)
     for name in arguments:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -260,6 +260,42 @@ async def changed_entries(
         hint="Stop what writes it, and try again.",
         code="file_changing",
     )
+
+
+@dataclass(frozen=True)
+class Omitted:
+    """What an export of a directory leaves out."""
+
+    paths: frozenset[str] = frozenset()
+    left_out: Sequence[models.LeftOut] = ()
+    unjudged: bool = False
+    """There were too many changes to judge; nothing is left out."""
+
+
+_PROBE = ".pyro-probe-7c1f2e5a90b4"
+"""A name that only a rule for all of a directory matches."""
+
+
+async def omitted(guest: Guest, seed: Mapping[str, Any] | None, below: str) -> Omitted:
+    """What is ignored or was made by a tool below a directory; nothing where that directory itself is: it was meant.
+
+    Raises:
+        InvalidInput: the ignore rules are too many, or git does not come to an end with them.
+    """
+    listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
+    if listing["truncated"]:
+        return Omitted(unjudged=True)
+    probe = {
+        "path": _PROBE if below == "." else f"{below}/{_PROBE}",
+        "old": None,
+        "new": {"kind": "file", "mode": 0o644, "size": 0, "link": None},
+    }
+    changes = [c for c in listing["changes"] if _is_below(c["path"], below)]
+    sifted = await sift(functools.partial(read_states, guest), [*changes, probe], seed, False)
+    if probe["path"] in sifted.omitted:
+        return Omitted()
+    left_out = [one for one in sifted.left_out if one.why in ("ignored", "made")]
+    return Omitted(sifted.omitted, left_out)
 
 
 def _read(record: dict[str, Any] | None) -> bool:

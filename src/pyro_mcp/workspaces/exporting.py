@@ -98,7 +98,15 @@ def _refuse_secret_names(staged: Path, redactor: Redactor) -> None:
 
 
 async def export_path(
-    guest: Guest, workspace_id: str, path: str, to: Destination, redactor: Redactor, *, include_git: bool = False
+    guest: Guest,
+    workspace_id: str,
+    path: str,
+    to: Destination,
+    redactor: Redactor,
+    *,
+    seed: Mapping[str, Any] | None = None,
+    include_git: bool = False,
+    include_ignored: bool = True,
 ) -> models.Exported:
     """Write a file or tree of the workspace to this machine; see `operations.workspaces.export_workspace`."""
     relative = str(workspace_path(path))
@@ -106,6 +114,10 @@ async def export_path(
     await asyncio.to_thread(_check_whole, relative, to)
     await asyncio.to_thread(_check_place, name or "workspace", to)
     info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
+    is_directory = info.text("kind") == "dir"
+    omitted = changes.Omitted()
+    if is_directory and not include_ignored and ".git" not in relative.lower().split("/"):
+        omitted = await changes.omitted(guest, seed, relative)
     async with _staging(to.backups) as staging:
         archive, tree = staging / "stream.tar", staging / "tree"
         tree.mkdir()
@@ -115,7 +127,6 @@ async def export_path(
                     await asyncio.to_thread(file.write, chunk)
         await asyncio.to_thread(archives.extract, archive, tree)
         await asyncio.to_thread(archive.unlink)
-        is_directory = info.text("kind") == "dir"
         staged = tree if is_directory else tree / Path(relative).name
         if not os.path.lexists(staged):
             raise InvalidInput(
@@ -126,6 +137,7 @@ async def export_path(
         if is_directory:
             staged.chmod(info.whole("mode") & 0o777 | 0o700)
             left = await asyncio.to_thread(_without_git, staged, relative, include_git)
+            await asyncio.to_thread(_leave_out, staged, relative, omitted.paths)
         if redactor:
             await asyncio.to_thread(_refuse_secret_names, tree, redactor)
             await asyncio.to_thread(_redact, staged, redactor)
@@ -138,11 +150,35 @@ async def export_path(
         kind="directory" if is_directory else "file",
         files=files,
         bytes=size,
-        left_out=[*left.repositories, *left.parts][:NAMED],
+        left_out=[*left.repositories, *left.parts, *(group.path for group in omitted.left_out)][:NAMED],
+        left_out_files=sum(group.files for group in omitted.left_out),
         replaced=outcome.replaced[:NAMED],
         backup=str(outcome.backup) if outcome.backup else None,
-        hint=_hint(left, outcome),
+        hint=" ".join(filter(None, (_hint(left, outcome), told(omitted.left_out), _UNJUDGED * omitted.unjudged))),
     )
+
+
+_UNJUDGED = "More changed than can be judged by the ignore rules: ignored and tool-made files are there, too."
+
+
+def _leave_out(staged: Path, relative: str, paths: frozenset[str]) -> None:
+    """Remove files by their names in the workspace, and the directories that this leaves empty. Follows no link."""
+    above = "" if relative == "." else f"{relative}/"
+    emptied: set[str] = set()
+    for directory, names, files in os.walk(staged, topdown=False) if paths else ():
+        within = os.path.relpath(directory, staged)
+        inside = above if within == "." else f"{above}{within}/"
+        for name in [*names, *files]:
+            place = os.path.join(directory, name)
+            if os.path.isdir(place) and not os.path.islink(place):
+                if place not in emptied and inside + name not in paths:
+                    continue
+                with contextlib.suppress(OSError):  # something that is taken is in there
+                    os.rmdir(place)
+                    emptied.add(directory)
+            elif inside + name in paths:
+                os.unlink(place)
+                emptied.add(directory)
 
 
 def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:

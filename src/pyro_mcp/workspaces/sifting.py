@@ -50,6 +50,8 @@ class Sifted:
 
     changes: list[_CHANGED]
     left_out: list[LeftOut] = field(default_factory=list)
+    omitted: frozenset[str] = frozenset()
+    """The paths of what is ignored or was made by a tool, one by one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ async def sift(
         elif known is None and path in ignored:
             why[path] = ("", "ignored")
     kept = [c for c in taken if c["path"] not in why]
-    return Sifted(kept, _groups({c["path"]: c for c in changes}, why, {a for c in kept for a in _ancestors(c["path"])}))
+    groups = _groups({c["path"]: c for c in changes}, why, {a for c in kept for a in _ancestors(c["path"])})
+    return Sifted(kept, groups, frozenset(path for path, (_, reason) in why.items() if reason in ("ignored", "made")))
 
 
 def _join(directory: str, name: str) -> str:
@@ -319,7 +322,7 @@ def told(left_out: Sequence[LeftOut]) -> str:
         return ""
     parts = []
     for one in left_out[:3]:
-        many = f"{one.files:,} files in " if one.path.endswith("/") else ""
+        many = f"{one.files:,} {'file' if one.files == 1 else 'files'} in " if one.path.endswith("/") else ""
         parts.append(f"{many}{one.path} ({_WORDS[one.why]})")
     more = sum(one.files for one in left_out[3:])
     text = ", ".join(parts) + (f" and {more:,} more files" if more else "")

@@ -67,6 +67,8 @@ class Channel:
         self._waiting: deque[_Watched] = deque()
         self._wanted: deque[asyncio.Future[None]] = deque()
         self._closed = False
+        self.awaited = 0
+        """How many wait for a connection, those who take it quietly aside: the machine must run to dial."""
 
     # -- listening
 
@@ -148,9 +150,15 @@ class Channel:
         Raises:
             GuestUnreachable: the machine is gone, or its agent did not dial within `seconds`.
         """
-        if not quietly:
+        if quietly:
+            found = await self._next(seconds)
+        else:
             self.used()
-        found = await self._next(seconds)
+            self.awaited += 1
+            try:
+                found = await self._next(seconds)
+            finally:
+                self.awaited -= 1
         try:
             if not quietly:
                 found.closed = self.used

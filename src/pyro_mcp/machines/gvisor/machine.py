@@ -46,7 +46,8 @@ class GvisorMachine:
         self.rest.used()
 
     async def _idle(self) -> bool:
-        return (await self._quiet.call("GET", "/v1/idle")).record().flag("idle")
+        idle = (await self._quiet.call("GET", "/v1/idle")).record().flag("idle")
+        return idle and not self._channel.awaited  # the agent cannot know who waits for it to dial
 
     @property
     def limits(self) -> str:

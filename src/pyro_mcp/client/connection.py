@@ -1,0 +1,82 @@
+"""The blocking client without models: an operation, plain arguments, a plain result.
+
+The command line is this and no more, so that it starts quickly; `Pyro` adds the methods and the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from pyro_mcp.client.answers import Event, Result, understand
+from pyro_mcp.client.calls import Face, headers, made_absolute
+from pyro_mcp.client.sync import Transport
+from pyro_mcp.client.wire import operation_path, went_away
+from pyro_mcp.locations import Locations
+from pyro_mcp.operations import Operation
+
+
+class Connection:
+    """A connection to this user's daemon. May be used from many threads.
+
+    Args:
+        on_event: called with `Progress`, `Started` and `Output` while operations run, in the calling thread.
+        locations: where the daemon's socket is; by default where the environment says.
+        transport: carries the calls; by default a new `Transport` to `locations`.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        locations: Locations | None = None,
+        transport: Transport | None = None,
+        face: Face = "sdk",
+        client: str = "",
+    ) -> None:
+        self._on_event = on_event
+        self._face: Face = face
+        self._client = client
+        self._transport = transport or Transport(locations or Locations.of_this_user())
+
+    def close(self) -> None:
+        """Close the connections; the daemon and the workspaces live on."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(
+        self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
+    ) -> dict[str, Any]:
+        """Carry out an operation with plain arguments, and give its plain result."""
+        fields = headers(self._face, self._client, on_event is not None)
+        path = operation_path(operation.name)
+        result: dict[str, Any] | None = None
+        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
+            said = understand(line)
+            if isinstance(said, Result):
+                result = said.record
+            elif said is not None and on_event is not None:
+                on_event(said)
+        if result is None:
+            raise went_away()
+        return result
+
+    def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
+        """Carry out an operation, giving its events as they come and the `Result` last."""
+        fields = headers(self._face, self._client, True)
+        path = operation_path(operation.name)
+        last: Event | Result | None = None
+        for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
+            last = understand(line)
+            if last is not None:
+                yield last
+        if not isinstance(last, Result):
+            raise went_away()

@@ -1,0 +1,17 @@
+"""Words with a fixed set of values, and the shape of names: what operations and records are made of.
+
+Nothing is imported but `typing`: the command line loads this at each start.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
+
+NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
+WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
+ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
+ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
+EngineName = Literal["auto", "firecracker", "gvisor"]
