@@ -1086,6 +1086,8 @@ class PyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1108,8 +1110,12 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -1179,11 +1185,15 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1195,7 +1205,12 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1425,6 +1440,8 @@ class PyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1444,8 +1461,12 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -2317,11 +2338,15 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -2332,7 +2357,12 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3617,6 +3647,8 @@ class AsyncPyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -3639,8 +3671,12 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -3710,11 +3746,15 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3726,7 +3766,12 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3956,6 +4001,8 @@ class AsyncPyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -3975,8 +4022,12 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -4848,11 +4899,15 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -4863,7 +4918,12 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -90,7 +90,22 @@ Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,
-    Field(description="Egress reaches only these: exact names, or *.suffix. None: every public host.", max_length=256),
+    Field(
+        description="Egress reaches only these: exact names, or *.suffix. Not given: every public host; none: no "
+        "public one.",
+        max_length=256,
+    ),
+]
+AllowHostPorts = Annotated[
+    list[str] | None,
+    Field(
+        description="PORT or PORT:NAME: one loopback port of this machine, inside host.pyro.internal:PORT.",
+        max_length=64,
+    ),
+]
+AllowAddresses = Annotated[
+    list[str] | None,
+    Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
 ]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secret.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]

@@ -42,6 +42,10 @@ class WorkspaceRow:
     """Seconds after its creation at which it is deleted."""
     allow_domains: list[str] = field(default_factory=list)
     """The only hosts that egress reaches; empty: every public one."""
+    allow_host_ports: list[str] = field(default_factory=list)
+    """`network.grants.HostPort`s, as text."""
+    allow_addresses: list[str] = field(default_factory=list)
+    """`network.grants.LanAddress`es, as text."""
     forked_from: str | None = None
     project: str | None = None
     """The folder, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without
