@@ -30,6 +30,8 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
         ready["engine"] = os.environ["PYRO_ENGINE"]
     if isinstance(environment := ready.get("environment"), str):
         ready["environment"] = absolute_image(environment)
+    if operation.name == "export_environment" and isinstance(output := ready.get("output"), str) and output:
+        ready["output"] = absolute_image(output if output.startswith("oci:") else f"oci:{output}")
     for name in operation.host_paths:
         value = ready.get(name)
         if isinstance(value, str) and value:
