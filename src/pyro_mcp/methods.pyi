@@ -190,7 +190,7 @@ class PyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             command: Shell command line, run by bash.
             handle: Wait on this run instead. At most 64 characters.
             env: Environment variables.
@@ -1019,7 +1019,7 @@ class PyroMethods:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
 
         Returns:
             Environment: A root file system by name.
@@ -1036,17 +1036,36 @@ class PyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Build an environment from Debian's signed archive, unless it is installed.
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
 
-        A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
-        do the work once.
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             force: Rebuild it even if it is installed.
 
         Returns:
             Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -1086,6 +1105,8 @@ class PyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1098,7 +1119,7 @@ class PyroMethods:
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1108,8 +1129,12 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -1179,11 +1204,15 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1195,7 +1224,12 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1425,6 +1459,8 @@ class PyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1434,7 +1470,7 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1444,8 +1480,12 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -2317,11 +2357,15 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -2332,7 +2376,12 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2721,7 +2770,7 @@ class AsyncPyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             command: Shell command line, run by bash.
             handle: Wait on this run instead. At most 64 characters.
             env: Environment variables.
@@ -3550,7 +3599,7 @@ class AsyncPyroMethods:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
 
         Returns:
             Environment: A root file system by name.
@@ -3567,17 +3616,36 @@ class AsyncPyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Build an environment from Debian's signed archive, unless it is installed.
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
 
-        A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
-        do the work once.
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             force: Rebuild it even if it is installed.
 
         Returns:
             Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -3617,6 +3685,8 @@ class AsyncPyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -3629,7 +3699,7 @@ class AsyncPyroMethods:
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -3639,8 +3709,12 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -3710,11 +3784,15 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3726,7 +3804,12 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3956,6 +4039,8 @@ class AsyncPyroMethods:
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -3965,7 +4050,7 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -3975,8 +4060,12 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. None: every public host. At
-                most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
+                host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
                 entries.
             secret_files: Name to the file that holds the value. At most 64 entries.
@@ -4848,11 +4937,15 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -4863,7 +4956,12 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -110,6 +110,21 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="Workspaces reach only these hosts: exact names, or *.suffix. Repeatable.",
     )
     parser.add_argument(
+        "--allow-host-port",
+        metavar="PORT[:NAME]",
+        action="append",
+        default=[],
+        help="A port of this machine's loopback that workspaces with egress reach, as host.pyro.internal:PORT. "
+        "Repeatable.",
+    )
+    parser.add_argument(
+        "--allow-address",
+        metavar="ADDRESS[:PORT]",
+        action="append",
+        default=[],
+        help="An address of this machine's network that workspaces with egress reach. Repeatable.",
+    )
+    parser.add_argument(
         "--secret",
         action=SecretValue,
         dest="secrets",
@@ -163,6 +178,8 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         found.allow_path,
         found.network,
         allow_domains=found.allow_domain,
+        allow_host_ports=found.allow_host_port,
+        allow_addresses=found.allow_address,
         secrets=found.secrets,
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,

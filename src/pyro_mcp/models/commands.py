@@ -15,8 +15,10 @@ class RefusedConnection(Record):
 
     host: str
     port: int
-    why: Literal["not_allowed", "private", "failed"]
-    """`not_allowed`: the user may allow it; `private`: nobody can; `failed`: the host does not answer."""
+    """0 where only its name was asked for."""
+    why: Literal["off", "not_allowed", "private", "failed"]
+    """`off`: the network is; `not_allowed`: the user may allow it; `private`: no public host; `failed`: it does not
+    answer."""
     allow_with: str = ""
     """The command that the user runs to allow it; empty where there is none."""
 

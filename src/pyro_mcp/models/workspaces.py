@@ -73,7 +73,11 @@ class Workspace(Record):
     """Those that are open."""
     published_ports: list[PublishedPort] = Field(default_factory=list)
     allow_domains: list[str] = Field(default_factory=list)
-    """The only hosts that egress reaches; empty: all public ones."""
+    """The only hosts that egress reaches; empty: all public ones; `none` alone: no public one."""
+    allow_host_ports: list[str] = Field(default_factory=list)
+    """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
+    allow_addresses: list[str] = Field(default_factory=list)
+    """Addresses of this machine's network that it reaches."""
     secrets: list[SecretInfo] = Field(default_factory=list)
     forked_from: str | None = None
     isolation: str = ""

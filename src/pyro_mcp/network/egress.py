@@ -21,6 +21,7 @@ import h11
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
 from pyro_mcp.network.relay import CHUNK, join
@@ -30,6 +31,7 @@ from pyro_mcp.network.resolve import (
     Unreachable,
     checked_addresses,
     connect,
+    own_addresses,
     strict_check,
     system_resolver,
 )
@@ -71,7 +73,7 @@ class Interception:
 class EgressProxy:
     """Serves guest connections by one policy; `on_event` gets each connection's end.
 
-    `how_to_allow` tells, for a host that was refused by the list of allowed domains, what the user may do.
+    `how_to_allow` tells, for a host, a port and the rule that refused them, what the user may do.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class EgressProxy:
         resolver: Resolver = system_resolver,
         check: AddressCheck = strict_check,
         interception: Interception | None = None,
-        how_to_allow: Callable[[str], str] | None = None,
+        how_to_allow: Callable[[str, int, str], str] | None = None,
+        grants: Grants = Grants(),  # noqa: B008 - frozen
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._policy = policy
@@ -91,6 +94,7 @@ class EgressProxy:
         self._check = check
         self._interception = interception
         self._how_to_allow = how_to_allow
+        self._grants = grants
         self._upstream_tls = upstream_tls
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,6 +111,10 @@ class EgressProxy:
 
     async def _checked(self, host: str, port: int, scheme: str) -> tuple[str, list[IPAddress], UpstreamProxy | None]:
         """The host's name, its addresses, and this machine's proxy if that leads there."""
+        if not self._policy.off:
+            granted = self._grants.target(normalised(host), port, own_addresses())
+            if granted is not None:
+                return normalised(host), granted, None
         with contextlib.suppress(ValueError):
             # First: a list cannot open an address that nobody may reach, and no advice may say so.
             self._check(ipaddress.ip_address(normalised(host)))
@@ -123,9 +131,9 @@ class EgressProxy:
         name, addresses, through = await self._checked(host, port, "https")
         return await (through.tunnel(name, port) if through is not None else connect(name, port, addresses))
 
-    def _refusal(self, host: str, refusal: Refused) -> str:
-        listed = refusal.rule == "not_allowed"
-        return refusal_text(host, str(refusal), self._how_to_allow(host) if listed and self._how_to_allow else "")
+    def _refusal(self, host: str, port: int, refusal: Refused) -> str:
+        how = self._how_to_allow(host, port, refusal.rule) if self._how_to_allow else ""
+        return refusal_text(host, str(refusal), how)
 
     def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str, rule: str = "") -> None:
         self._on_event(EgressEvent(protocol, host, port, verdict, reason, rule=rule))
@@ -145,6 +153,9 @@ class EgressProxy:
                 request = await _next(guest, reader)
                 if not isinstance(request, h11.Request):
                     return
+                if request.method == b"RESOLVE":
+                    await self._unresolved(request.target.decode("latin-1"), guest, writer)
+                    return
                 if request.method == b"CONNECT":
                     await self._tunnel(request, guest, reader, writer)
                     return
@@ -156,6 +167,15 @@ class EgressProxy:
                 return
             except h11.LocalProtocolError:
                 return
+
+    async def _unresolved(self, host: str, guest: h11.Connection, writer: asyncio.StreamWriter) -> None:
+        """The machine's agent tells of a name that it gave no address for; the port is not known yet, and 0."""
+        try:
+            self._policy.check_host(host)
+            raise Refused(f"{host} is no public name")
+        except Refused as refusal:
+            self._event("name", host, 0, "refused", str(refusal), refusal.rule)
+            await _answer(guest, writer, 403, self._refusal(host, 0, refusal))
 
     async def _tunnel(
         self, request: h11.Request, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -226,7 +246,7 @@ class EgressProxy:
             return await (open_it() if open_it is not None else self._open(host, port))
         except Refused as refusal:
             self._event(protocol, host, port, "refused", str(refusal), refusal.rule)
-            await _answer(guest, writer, 403, self._refusal(host, refusal), f"pyro refused it: {refusal}")
+            await _answer(guest, writer, 403, self._refusal(host, port, refusal), f"pyro refused it: {refusal}")
         except Unreachable as failure:
             self._event(protocol, host, port, "failed", str(failure))
             await _answer(guest, writer, 502, f"pyro: {failure}\n", f"pyro: {failure}")

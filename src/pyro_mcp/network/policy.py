@@ -48,10 +48,15 @@ _SPECIAL = tuple(
 for public names."""
 
 
+NOTHING = "none"
+"""In a list of domains: no public host."""
+
+
 class Refused(Exception):
     """A connection that the policy does not allow; the text says which rule.
 
-    `rule` is `private` (no user can allow it), `not_allowed` (the user may), or `no_host` (nothing that has a host).
+    `rule` is `private` (no user can allow it), `not_allowed` (the user may), `host_port` (the user may, for a port of
+    this machine), `off` (the user may open the network), or `no_host` (nothing that has a host).
     """
 
     def __init__(self, text: str, rule: str = "private") -> None:
@@ -63,10 +68,13 @@ class Refused(Exception):
 class EgressPolicy:
     """What a workspace may reach: public hosts, all of them or those on a list.
 
-    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself.
+    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself. `NOTHING`
+    alone on it is no public host at all.
     """
 
     allow_domains: tuple[str, ...] = ()
+    off: bool = False
+    """Not even these."""
 
     def check_host(self, host: str) -> str:
         """The host's name in one spelling.
@@ -77,6 +85,8 @@ class EgressPolicy:
         name = normalised(host)
         if name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".home.arpa")):
             raise Refused(f"{name} is a name of the local network")
+        if self.off:
+            raise Refused("the network of this workspace is off", "off")
         if not self.allow_domains:
             return name
         for pattern in self.allow_domains:

@@ -192,6 +192,8 @@ class Workspace:
             shells=self._running("shell"),
             published_ports=self.published_ports(),
             allow_domains=row.allow_domains,
+            allow_host_ports=row.allow_host_ports,
+            allow_addresses=row.allow_addresses,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,
