@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
+.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,12 @@ format: setup ## Bring all code into the one format.
 
 bench: setup ## The cost of each operation, as ratios against baselines of the same run.
 	@$(RUN) python -m benchmarks.run
+
+docs: setup ## The guides and the SDK reference as pages that need no network, in build/site; a broken link fails.
+	@$(UV) sync --frozen --no-install-project --inexact --quiet --group docs
+	@$(RUN) python scripts/pages.py
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@echo "build/site/README.html"
 
 reference: setup ## Write docs/public-contract.md and the type stubs from the operations.
 	@$(RUN) python -m pyro_mcp.reference

@@ -30,7 +30,7 @@ class AsyncPyro(AsyncPyroMethods):
     """A connection to this user's daemon, for one event loop.
 
     >>> async with AsyncPyro() as pyro:
-    ...     workspace = await pyro.create_workspace("debian:12")
+    ...     print((await pyro.doctor()).ok)
     """
 
     def __init__(

@@ -41,9 +41,8 @@ class _Handle(models.Workspace):
 class Workspace(WorkspaceMethods, _Handle):
     """A workspace, as measured when the call was answered, with every operation on it as a method.
 
-    >>> workspace = pyro.create_workspace("debian:12", seed_path=".")
-    >>> workspace.exec("make test").exit_code
-    >>> workspace.diff().patch
+    >>> with pyro.workspace("debian:12", seed_path=".") as workspace:
+    ...     print(workspace.exec("make test").exit_code, workspace.diff().patch)
 
     The fields are those of that moment; `status()` gives a new record.
     """
@@ -52,8 +51,8 @@ class Workspace(WorkspaceMethods, _Handle):
 class AsyncWorkspace(AsyncWorkspaceMethods, _Handle):
     """A workspace, as measured when the call was answered, with every operation on it as a coroutine.
 
-    >>> workspace = await pyro.create_workspace("debian:12", seed_path=".")
-    >>> (await workspace.exec("make test")).exit_code
+    >>> async with AsyncPyro() as pyro, pyro.workspace("debian:12", seed_path=".") as workspace:
+    ...     print((await workspace.exec("make test")).exit_code)
 
     The fields are those of that moment; `status()` gives a new record.
     """

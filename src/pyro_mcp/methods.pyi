@@ -190,7 +190,7 @@ class PyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             command: Shell command line, run by bash.
             handle: Wait on this run instead. At most 64 characters.
             env: Environment variables.
@@ -1019,7 +1019,7 @@ class PyroMethods:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
 
         Returns:
             Environment: A root file system by name.
@@ -1036,17 +1036,36 @@ class PyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Build an environment from Debian's signed archive, unless it is installed.
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
 
-        A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
-        do the work once.
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             force: Rebuild it even if it is installed.
 
         Returns:
             Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -1100,7 +1119,7 @@ class PyroMethods:
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1452,7 +1471,7 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -2753,7 +2772,7 @@ class AsyncPyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             command: Shell command line, run by bash.
             handle: Wait on this run instead. At most 64 characters.
             env: Environment variables.
@@ -3582,7 +3601,7 @@ class AsyncPyroMethods:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
 
         Returns:
             Environment: A root file system by name.
@@ -3599,17 +3618,36 @@ class AsyncPyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Build an environment from Debian's signed archive, unless it is installed.
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
 
-        A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
-        do the work once.
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             force: Rebuild it even if it is installed.
 
         Returns:
             Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -3663,7 +3701,7 @@ class AsyncPyroMethods:
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4015,7 +4053,7 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12.
+            environment: Such as debian:12, or an image: node:22.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.

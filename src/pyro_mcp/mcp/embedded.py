@@ -30,8 +30,9 @@ def create_server(
 ) -> Server[Any]:
     """An MCP server with pyro's tools, as `pyro mcp serve` runs it, from the official MCP library.
 
+    >>> from mcp.server.stdio import stdio_server
     >>> server = create_server()
-    >>> async with mcp.server.stdio.stdio_server() as (reader, writer):
+    >>> async with stdio_server() as (reader, writer):
     ...     await server.run(reader, writer, server.create_initialization_options())
 
     The working directory (or `CLAUDE_PROJECT_DIR`) is the project: workspaces start from it, and files leave to it.

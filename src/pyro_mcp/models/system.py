@@ -58,6 +58,14 @@ class Environment(Record):
     """The packages asked for; `inspect` lists all that are in it, with versions, in `contents`."""
     contents: dict[str, str] | None = None
     source: str = ""
+    notes: list[str] = Field(default_factory=list)
+    """Of an image: what it lacks, and what of it has no meaning here."""
+    env: dict[str, str] | None = None
+    """Variables that it gives every command; `inspect` says them."""
+    user: str = ""
+    """Who the image says its program is; commands run as root unless told otherwise."""
+    workdir: str = ""
+    """Where the image says its program runs; commands run in /workspace unless told otherwise."""
 
 
 class EnvironmentList(Record):

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     WorkspaceRef = str | Workspace
 else:  # on the wire it is text; the client sends a `Workspace`'s id
     WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
-EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
+EnvironmentName = Annotated[
+    str, Field(description="Such as debian:12, or an image: node:22.", min_length=1, max_length=512)
+]
 Name = Annotated[
     str,
     Field(

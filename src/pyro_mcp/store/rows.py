@@ -53,6 +53,8 @@ class WorkspaceRow:
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
     disk_gib: int = 20
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """Of its environment; see `machines.protocol.RootTree`."""
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 

@@ -66,6 +66,7 @@ class WorkspaceManager:
             machine_id=None,
             environment=plan.environment,
             environment_digest=root.digest,
+            runtime=root.runtime,
             engine=plan.engine,
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,

@@ -31,8 +31,16 @@ from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
 log = logging.getLogger(__name__)
+BASH = "/bin/bash"
 Note = Callable[[str, str, dict[str, Any]], None]
 """Outcome, summary and details of a connection."""
+
+
+def image_variables(row: WorkspaceRow) -> dict[str, str]:
+    """The variables that a workspace's image gives every command, and a SHELL that is there."""
+    shell = row.runtime.get("shell", BASH)
+    there = {"SHELL": shell} if isinstance(shell, str) and shell != BASH else {}
+    return there | {str(name): str(value) for name, value in row.runtime.get("env", {}).items()}
 
 
 class Network(Protocol):
@@ -106,7 +114,7 @@ class Occupancy:
             "machine_id": hashlib.sha256(f"pyro {workspace.id}".encode()).hexdigest()[:32],
             "entropy": base64.b64encode(os.urandom(256)).decode(),
             "time_unix_ns": time.time_ns(),
-            "env": self._network.environment(workspace),
+            "env": {**image_variables(workspace.row), **self._network.environment(workspace)},
             "files": await self._network.files(workspace),
         }
 

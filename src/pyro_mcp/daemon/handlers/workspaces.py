@@ -13,6 +13,8 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.files import changes
+from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
 from pyro_mcp.network.grants import HostPort, LanAddress
 from pyro_mcp.network.policy import NOTHING, Refused, normalised
@@ -24,12 +26,11 @@ from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.workspaces import changes, exporting, transfer
+from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
-from pyro_mcp.workspaces.sifting import told
 from pyro_mcp.workspaces.workspace import Workspace
 
 LANDINGS_KEPT = 20
@@ -106,6 +107,7 @@ class WorkspaceHandlers:
         if seed_path is not None:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         root = await context.environments.require(call, environment)
+        plan = replace(plan, environment=root.name)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
