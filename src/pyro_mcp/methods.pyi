@@ -1181,8 +1181,9 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
-                host; none: no public one. At most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
@@ -1532,8 +1533,9 @@ class PyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
-                host; none: no public one. At most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
@@ -3838,8 +3840,9 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
-                host; none: no public one. At most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
@@ -4189,8 +4192,9 @@ class AsyncPyroMethods:
             disk_gib: Disk limit in GiB, 1 to 1024.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix. Not given: every public
-                host; none: no public one. At most 256 entries.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64

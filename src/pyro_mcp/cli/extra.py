@@ -43,6 +43,10 @@ def extras() -> list[Extra]:
         Extra(("sh",), "Open a terminal in a workspace.", _module("attach", "run_shell")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
+        Extra(
+            ("workspace", "ssh-config"), "Print how ssh and editors reach a workspace.", _module("ssh", "print_config")
+        ),
+        Extra(("__ssh",), "ssh's way into a workspace.", _module("ssh", "proxy")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
     ]
     return found

@@ -204,6 +204,9 @@ def _finish(definition: Definition, staged: Path) -> Manifest:
     # PEP 668 keeps pip from a system that a person depends on; nobody depends on a disposable machine.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
+    # Keys that every machine would share prove nothing.
+    for key in root.glob("etc/ssh/ssh_host_*"):
+        key.unlink()
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     (root / "var/cache/apt/archives/partial").mkdir(parents=True)
     contents = _contents(root)

@@ -7,6 +7,8 @@ import socket
 import unicodedata
 from dataclasses import dataclass
 
+from pyro_mcp.network.rules import Rule, split
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 METADATA = frozenset(
     ipaddress.ip_address(text)
@@ -68,8 +70,8 @@ class Refused(Exception):
 class EgressPolicy:
     """What a workspace may reach: public hosts, all of them or those on a list.
 
-    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself. `NOTHING`
-    alone on it is no public host at all.
+    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself. After a
+    colon may stand what may be asked of it (`network.rules`). `NOTHING` alone on it is no public host at all.
     """
 
     allow_domains: tuple[str, ...] = ()
@@ -89,11 +91,27 @@ class EgressPolicy:
             raise Refused("the network of this workspace is off", "off")
         if not self.allow_domains:
             return name
-        for pattern in self.allow_domains:
-            wanted = pattern.lower().rstrip(".")
-            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
-                return name
+        if self._matching(name):
+            return name
         raise Refused(f"{name} is not one of the allowed domains", "not_allowed")
+
+    def rules(self, host: str) -> list[Rule] | None:
+        """What may be asked of an allowed host; None for everything.
+
+        Raises:
+            Refused: not a host name.
+        """
+        found = [rule for _, rule in self._matching(normalised(host))]
+        return [Rule.parse(rule) for rule in found] if found and all(found) else None
+
+    def _matching(self, name: str) -> list[tuple[str, str]]:
+        matching = []
+        for pattern in self.allow_domains:
+            host, rule = split(pattern)
+            wanted = host.lower().rstrip(".")
+            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
+                matching.append((wanted, rule))
+        return matching
 
 
 def normalised(host: str) -> str:

@@ -93,7 +93,8 @@ OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: 
 AllowDomains = Annotated[
     list[str] | None,
     Field(
-        description="Egress reaches only these: exact names, or *.suffix. Not given: every public host; none: no "
+        description="Egress reaches only these: exact names, or *.suffix, after which may stand what may be asked, "
+        "such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every public host; none: no "
         "public one.",
         max_length=256,
     ),

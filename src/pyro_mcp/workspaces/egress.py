@@ -25,7 +25,7 @@ from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.grants import HOST, Grants
-from pyro_mcp.network.guest_environment import OFFLINE, environment, files
+from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_configuration
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
@@ -54,7 +54,10 @@ class Egress:
         """Configuration files, for programs that read no variables."""
         if workspace.row.network_policy == "off":
             return {}
-        return await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
+        found = await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
+        return found | git_configuration(
+            {s.host: s.placeholder for s in reversed(workspace.secrets.by_name.values()) if s.host and s.placeholder}
+        )
 
     async def open(self, workspace: Workspace, machine: Machine) -> None:
         """Have the agent listen for the guest's connections, or fail its names at once where the network is off."""
@@ -66,7 +69,7 @@ class Egress:
 
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled or the machine is gone."""
-        interception = await asyncio.to_thread(_interception, workspace.secrets)
+        known, interception = workspace.secrets, await asyncio.to_thread(_interception, workspace.secrets)
         heard = _Heard()
 
         def on_event(event: EgressEvent) -> None:
@@ -87,6 +90,9 @@ class Egress:
 
         def proxy() -> EgressProxy:
             # Made anew for each connection: what the user allows meanwhile holds at once.
+            nonlocal known, interception
+            if workspace.secrets is not known:
+                known, interception = workspace.secrets, _interception(workspace.secrets)
             return EgressProxy(
                 EgressPolicy(tuple(workspace.row.allow_domains), off=workspace.row.network_policy == "off"),
                 on_event=on_event,
@@ -174,6 +180,7 @@ _WHY: dict[str, Literal["off", "not_allowed", "private"]] = {
     "off": "off",
     "not_allowed": "not_allowed",
     "host_port": "not_allowed",
+    "rule": "not_allowed",
 }
 
 
@@ -184,7 +191,7 @@ def _grants(workspace: Workspace) -> Grants:
 def _refused(workspace: Workspace, event: EgressEvent) -> RefusedConnection:
     host = workspace.redactor.text(event.host)[:MAX_HOST]
     allow = how_to_allow(workspace, host, event.port, event.rule) if host == event.host else ""
-    why: Literal["off", "failed", "not_allowed", "private"] = _WHY.get(event.rule, "private")
+    why: Literal["off", "failed", "not_allowed", "private"] = _WHY.get(event.rule.partition(" ")[0], "private")
     if event.verdict == "failed":
         why = "failed"
     return RefusedConnection(
@@ -200,6 +207,9 @@ def how_to_allow(workspace: Workspace, host: str, port: int, rule: str) -> str:
     update = f"pyro workspace update {shlex.quote(row.name or workspace.id)}"
     if rule == "host_port" and 0 < port < 65536:
         return f"{update} --allow-host-port {port}"
+    kind, _, asked = rule.partition(" ")
+    if kind == "rule":
+        return f"{update} --allow-domain {shlex.quote(f'{host}:{asked}')}" if asked else ""
     # An address, or a name of this network: its advice would open another thing than a domain.
     if rule not in ("off", "not_allowed") or host == HOST or not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
         return ""

@@ -13,12 +13,14 @@ from typing import Any
 from pyro_mcp.errors import HostError, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.network.rules import split
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
+from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.plan import Plan
@@ -118,6 +120,7 @@ class WorkspaceManager:
         try:
             if _network_of(changed) != _network_of(workspace.row):
                 async with workspace.lock.exclusive():
+                    await self._authorise(workspace, changed)
                     await self._occupancy.change_network(workspace, _network_of(changed))
             await self._registry.change(
                 workspace,
@@ -133,6 +136,14 @@ class WorkspaceManager:
         if old is not None and old != name:
             self._registry.release_name(old, workspace.row.project)
         self._registry.times_changed.set()
+
+    async def _authorise(self, workspace: Workspace, changed: WorkspaceRow) -> None:
+        """Hosts with rules are looked into, which takes an authority that the machine trusts."""
+        if workspace.secrets.authority or not any(split(each)[1] for each in changed.allow_domains):
+            return
+        secrets = replace(workspace.secrets, authority=await asyncio.to_thread(new_authority, "rules"))
+        await asyncio.to_thread(self._vault.write, workspace.id, secrets)
+        workspace.secrets = secrets
 
     async def _begin_anew(self, workspace: Workspace) -> None:
         row = workspace.row

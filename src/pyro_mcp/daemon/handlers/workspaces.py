@@ -18,6 +18,7 @@ from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
 from pyro_mcp.network.grants import HostPort, LanAddress
 from pyro_mcp.network.policy import NOTHING, Refused, normalised
+from pyro_mcp.network.rules import Rule, split
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
@@ -69,7 +70,8 @@ class WorkspaceHandlers:
                 hint="Give network_policy egress with them.",
                 code="network_off",
             )
-        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts)
+        domains = checked_domains(allow_domains or [])
+        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains)
         if kept.authority and network_policy == "off":
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
@@ -95,7 +97,7 @@ class WorkspaceHandlers:
             disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
-            allow_domains=checked_domains(allow_domains or []),
+            allow_domains=domains,
             allow_host_ports=grants["allow_host_ports"],
             allow_addresses=grants["allow_addresses"],
             secrets=kept,
@@ -310,10 +312,12 @@ def _project_of(seed_path: str | None) -> str | None:
     return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 
-def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:
+def _secrets(
+    literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None, domains: list[str]
+) -> Secrets:
     found = collect(literal, files, hosts)
-    bound = any(secret.host is not None for secret in found.values())
-    return Secrets(found, new_authority("secrets") if bound else b"")
+    inspected = any(secret.host is not None for secret in found.values()) or any(split(each)[1] for each in domains)
+    return Secrets(found, new_authority("secrets") if inspected else b"")
 
 
 def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
@@ -409,20 +413,23 @@ def checked_domains(patterns: list[str]) -> list[str]:
     """
     checked = []
     for pattern in patterns:
-        name = pattern.strip().lower().rstrip(".")
+        host, rule = split(pattern.strip())
+        name = host.lower().rstrip(".")
         try:
             spelled = normalised(name.removeprefix("*."))
-        except Refused:
+            rule = f":{Rule.parse(rule)}" if rule or host != pattern.strip() else ""
+        except (Refused, ValueError):
             spelled = ""
         if name == NOTHING and len(patterns) > 1:
             spelled = ""
         if not spelled or "*" in spelled:
             raise InvalidInput(
                 f"{pattern!r} is no domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com.",
+                hint="Give an exact name such as example.com, or a suffix such as *.example.com; after it may stand "
+                "what may be asked of it, such as example.com:GET or example.com:GET,POST/below/here.",
                 code="bad_domain",
             )
-        checked.append(f"*.{spelled}" if name.startswith("*.") else spelled)
+        checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)
     return checked
 
 
