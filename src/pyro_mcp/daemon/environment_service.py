@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.daemon.call import Call
-from pyro_mcp.environments import debian, names
+from pyro_mcp.environments import debian, names, worker
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
 from pyro_mcp.environments.names import Saved, Wanted
-from pyro_mcp.environments.oci import worker
 from pyro_mcp.environments.oci.layer import MAX_BYTES
 from pyro_mcp.environments.oci.layers import LayerStore
 from pyro_mcp.environments.oci.reference import Reference

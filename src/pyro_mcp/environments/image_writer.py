@@ -1,4 +1,4 @@
-"""Writes an environment as an OCI layout of one layer, which other tools load. Blocks; see `oci.worker`."""
+"""Writes an environment as an OCI layout of one layer, which other tools load. Blocks; see `worker`."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def export(manifest: Manifest, output: str, cache: EnvironmentCache, cancel: thr
 def _work(order: dict[str, Any], progress: Callable[[str, float | None], None], cancel: threading.Event) -> Manifest:
     name = order["name"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pyro_mcp.environments.oci.worker"],
+        [sys.executable, "-m", "pyro_mcp.environments.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
