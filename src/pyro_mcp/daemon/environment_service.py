@@ -9,6 +9,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_mcp.daemon.call import Call
@@ -22,9 +23,11 @@ from pyro_mcp.environments.oci.reference import Reference
 from pyro_mcp.errors import Conflict, InvalidInput, NotFound, NotPermitted, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.locations import Locations
+from pyro_mcp.machines.components import mmdebstrap
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
+from pyro_mcp.packages import install_command
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -129,6 +132,8 @@ class EnvironmentService:
     ) -> Manifest:
         """Build or fetch it. For a worker thread."""
         if isinstance(wanted, Definition):
+            if mmdebstrap() is None:
+                return self._image_for(wanted, progress, cancel)
             return debian.build(wanted, self.cache, progress, cancel, force)
         if isinstance(wanted, Saved):
             manifest = self.cache.current(wanted.name)
@@ -145,6 +150,18 @@ class EnvironmentService:
             if error.code in ("image_not_found", "registry_login", "registry_unreachable"):
                 error.hint += names.own_near(wanted.name.rpartition("/")[2])
             raise
+
+    def _image_for(
+        self, wanted: Definition, progress: Callable[[str, float | None], None], cancel: threading.Event
+    ) -> Manifest:
+        """The image that stands in for one of pyro's own, on a machine that cannot build it."""
+        try:
+            manifest = worker.pull(wanted.image, self.cache, progress, cancel)
+        except PyroError as error:
+            error.hint += f" Or have it built here: {install_command('mmdebstrap')}"
+            raise
+        self.cache.point(wanted.name, manifest.digest)
+        return replace(manifest, name=wanted.name)
 
     async def _watch(self, call: Call, wanted: Wanted, pull: _Pull) -> Manifest:
         assert pull.task is not None
@@ -177,7 +194,7 @@ class EnvironmentService:
             packages=sorted(own.packages) if own else [],
             contents=manifest.contents if manifest and contents else None,
             source=_source(wanted, manifest),
-            notes=manifest.notes if manifest else [],
+            notes=[*_stand_in(own, manifest), *manifest.notes] if manifest else [],
             env=dict(runtime.get("env", {})) if contents else None,
             user=str(runtime.get("user", "")),
             workdir=str(runtime.get("workdir", "")),
@@ -283,7 +300,17 @@ async def _spool(guest: Guest, archive: Path) -> None:
                 await asyncio.to_thread(file.write, piece)
 
 
+def _stand_in(own: Definition | None, manifest: Manifest) -> list[str]:
+    if own is None or not manifest.stands_in:
+        return []
+    missing = [package for package in own.packages if package not in manifest.contents]
+    lacks = f", without {', '.join(missing)} (apt-get install brings them in)" if missing else ""
+    return [f"{own.image} stands in for it, because this machine has no mmdebstrap{lacks}."]
+
+
 def _source(wanted: Wanted, manifest: Manifest | None) -> str:
+    if isinstance(wanted, Definition) and manifest is not None and manifest.stands_in:
+        return f"image {manifest.source}"
     if isinstance(wanted, Definition):
         return f"Debian's signed archive, suite {wanted.suite}, by mmdebstrap"
     if isinstance(wanted, Saved):

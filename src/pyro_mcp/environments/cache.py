@@ -57,6 +57,11 @@ class Manifest:
     notes: list[str] = field(default_factory=list)
     """What a person should know of it, in words."""
 
+    @property
+    def stands_in(self) -> bool:
+        """An image, which under the name of one of pyro's own stands in for it (`catalog.Definition.image`)."""
+        return self.recipe.startswith("oci-")
+
 
 class EnvironmentCache:
     """The directory of environments. Methods block; call them from a worker thread."""
@@ -126,7 +131,9 @@ class EnvironmentCache:
     def installed(self, definition: Definition) -> Manifest | None:
         """The current build of this definition; one by an older recipe does not count."""
         manifest = self.current(definition.name)
-        return manifest if manifest is not None and manifest.recipe == definition.recipe else None
+        if manifest is None or (manifest.recipe != definition.recipe and not manifest.stands_in):
+            return None
+        return manifest
 
     def names(self) -> dict[str, str]:
         """Every name that means a build, with the build's digest."""

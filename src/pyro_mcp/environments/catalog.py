@@ -76,6 +76,8 @@ class Definition:
     description: str
     suite: str
     packages: tuple[str, ...]
+    image: str
+    """The official image that stands in for it where there is no mmdebstrap: the nearest, without some packages."""
 
     @property
     def slug(self) -> str:
@@ -97,14 +99,28 @@ CATALOG = {
             "Debian 12 with what a coding agent expects: git, curl, Python with venv and pip, a C toolchain.",
             "bookworm",
             _AGENT,
+            "docker.io/library/python:3.11-bookworm",
         ),
-        Definition("debian:13", "The same as debian:12, of Debian 13.", "trixie", _AGENT),
-        Definition("debian:12-base", "Debian 12, minimal, with CA certificates.", "bookworm", _BASE),
+        Definition(
+            "debian:13",
+            "The same as debian:12, of Debian 13.",
+            "trixie",
+            _AGENT,
+            "docker.io/library/python:3.13-trixie",
+        ),
+        Definition(
+            "debian:12-base",
+            "Debian 12, minimal, with CA certificates.",
+            "bookworm",
+            _BASE,
+            "docker.io/library/debian:bookworm",
+        ),
         Definition(
             "debian:12-build",
             "debian:12 with CMake, Ninja, autotools, gdb and development headers.",
             "bookworm",
             _BUILD,
+            "docker.io/library/python:3.11-bookworm",
         ),
     )
 }

@@ -21,8 +21,10 @@ from pathlib import Path
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.catalog import Definition
 from pyro_mcp.errors import Cancelled, ComponentMissing, EngineError
+from pyro_mcp.machines.components import mmdebstrap as find_mmdebstrap
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
 from pyro_mcp.models.base import iso
+from pyro_mcp.packages import install_command
 
 Progress = Callable[[str, float | None], None]
 PHASES = (
@@ -59,11 +61,11 @@ def mmdebstrap() -> str:
     Raises:
         ComponentMissing: it is not on this machine.
     """
-    found = shutil.which("mmdebstrap", path=os.environ.get("PATH", "") + ":/usr/bin")
+    found = find_mmdebstrap()
     if found is None:
         raise ComponentMissing(
             "mmdebstrap is not on this machine; pyro builds environments with it.",
-            hint="Install it once: sudo apt-get install mmdebstrap",
+            hint=f"Install it once: {install_command('mmdebstrap')}",
             code="mmdebstrap_missing",
         )
     return found

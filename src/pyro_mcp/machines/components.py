@@ -13,12 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing
+from pyro_mcp.machines.debian_package import NoPackage, fetch_file
 from pyro_mcp.models import Component
-from pyro_mcp.packages import install_command
 
 RUNSC_VERSION = "20240729"
 RUNSC_SHA256 = {"x86_64": "ce52e04038baa76d6069afae5fc1bee60c153bbf0276f2c3c25506553526f38f"}
 """The binary in Debian 13's package runsc 0.0~20240729.0-4+b7; measured in shared/DESIGN.md."""
+RUNSC_PACKAGE = "pool/main/g/golang-gvisor-gvisor/runsc_0.0~20240729.0-4%2Bb7_amd64.deb"
+"""That package, below a Debian mirror."""
 OLDEST_RUNSC = 20240101
 """Older ones lack systrap as it is needed here, or the disk-backed tmpfs that /workspace uses."""
 
@@ -119,34 +121,29 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
     """Take runsc from Debian 13's signed archive, pinned by its hash. Runs inside the enclosure.
 
     Raises:
-        ComponentMissing: no mmdebstrap, no way to the archive, or not the pinned binary.
+        ComponentMissing: none for this architecture, no way to the archive, or not the pinned binary.
     """
     target = fetched_runsc(cache)
     if target.exists():
         return target
     expected = RUNSC_SHA256.get(os.uname().machine)
     tool = mmdebstrap()
-    if expected is None or tool is None:
-        what = f"no runsc is pinned for {os.uname().machine}" if tool else "mmdebstrap is missing"
+    if expected is None:
         raise ComponentMissing(
-            f"runsc cannot be fetched: {what}.",
-            hint=f"Install mmdebstrap ({install_command('mmdebstrap')}), or set PYRO_RUNSC to a runsc of yours.",
+            f"runsc cannot be fetched: no runsc is pinned for {os.uname().machine}.",
+            hint="Set PYRO_RUNSC to a runsc of yours.",
             code="runsc_missing",
         )
     progress("fetching runsc from Debian's archive", None)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="runsc-", dir=target.parent) as work:
-        archive = Path(work) / "runsc.tar"
-        problem = extract_package(tool, archive, "trixie", "--include=runsc")
-        if problem is not None:
+        content, problem = _runsc_of_debian(tool, Path(work))
+        if problem:
             raise ComponentMissing(
                 f"runsc could not be fetched from Debian's archive: {problem}",
                 hint="Check this machine's way to a Debian mirror, or set PYRO_RUNSC to a runsc of yours.",
                 code="runsc_fetch_failed",
             )
-        with tarfile.open(archive) as tar:
-            member = tar.extractfile("./usr/bin/runsc")
-            content = member.read() if member is not None else b""
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise ComponentMissing(
@@ -159,3 +156,19 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
         partial.chmod(0o755)
         os.replace(partial, target)
     return target
+
+
+def _runsc_of_debian(tool: str | None, work: Path) -> tuple[bytes, str]:
+    """The program, or why it cannot be had; where there is no mmdebstrap, out of the package itself."""
+    if tool is None:
+        try:
+            return fetch_file(RUNSC_PACKAGE, "usr/bin/runsc"), ""
+        except NoPackage as error:
+            return b"", str(error)
+    archive = work / "runsc.tar"
+    problem = extract_package(tool, archive, "trixie", "--include=runsc")
+    if problem is not None:
+        return b"", problem
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("./usr/bin/runsc")
+        return member.read() if member is not None else b"", ""

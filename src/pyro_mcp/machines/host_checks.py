@@ -24,7 +24,7 @@ ROOM_BYTES = 3 * 1024**3
 def find_tools() -> list[Component]:
     """Programs of the system that pyro calls."""
     wanted = (
-        ("mmdebstrap", "builds environments"),
+        ("mmdebstrap", "builds environments (without it, they come as images of Docker Hub)"),
         ("tar", "copies seeds"),
         ("git", "seeds git work trees"),
         ("zstd", "reads .tar.zst seeds"),
