@@ -22,12 +22,11 @@ import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
+from pyro_mcp.seeds import bounds
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
-MAX_MEMBERS = 1_000_000
-"""Entries in one archive."""
-MAX_BYTES = 32 * 1024**3
-"""Unpacked content of one archive."""
+MAX_MEMBERS = bounds.MAX_FILES
+MAX_BYTES = bounds.MAX_BYTES
 MAX_HEADER_BYTES = 1024 * 1024
 """One extended header (long name, pax records); real ones have a few KiB."""
 MAX_LINK_BYTES = 4095
