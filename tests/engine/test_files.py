@@ -35,13 +35,43 @@ def test_text_is_written_and_read_in_parts(pyro: Pyro, workspace: str) -> None:
     assert (written.action, written.path, written.mode) == ("created", "/workspace/deep/er/file.txt", "0644")
     whole = pyro.read_workspace_file(workspace, "/workspace/deep/er/file.txt")
     assert (whole.content, whole.total_lines, whole.truncated) == (text, 100, False)
-    part = pyro.read_workspace_file(workspace, "deep/er/file.txt", first_line=10, last_line=12)
+    part = pyro.read_workspace_file(workspace, "deep/er/file.txt", offset=10, limit=3)
     assert part.content == "line 10\nline 11\nline 12\n"
     found = pyro.read_workspace_file(workspace, "deep/er/file.txt", grep=r"line 9\d")
     assert found.content.splitlines()[0] == "90:line 90"
     cut = pyro.read_workspace_file(workspace, "deep/er/file.txt", max_bytes=10)
-    assert (cut.content, cut.truncated) == ("line 1\nlin", True)
-    assert pyro.read_workspace_file(workspace, "deep/er/file.txt", offset=7, max_bytes=6).content == "line 2"
+    assert (cut.content, cut.truncated, cut.hint) == ("line 1\n", True, "Lines 1 to 1 of 100; go on with offset=2.")
+    cut = pyro.read_workspace_file(workspace, "deep/er/file.txt", byte_offset=7, max_bytes=6)
+    assert (cut.content, cut.hint) == ("line 2", "779 bytes follow; go on with byte_offset=13.")
+
+
+def test_several_files_are_read_in_one_call_each_with_its_own_fault(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(
+        workspace, "seq 3 > a; printf 'caf\\351\\n' > l; mkdir d; touch d/x; seq 5000 > long; seq 9 > z"
+    )
+    read = pyro.read_workspace_file(workspace, paths=["a", "none", "l", "d", "long", "z"], max_bytes=2000)
+    said = {file.path.rsplit("/")[-1]: file for file in read.files}
+    assert [f.content for f in (said["a"], said["d"])] == ["1\n2\n3\n", "x\n"]
+    assert "none" in said["none"].error
+    assert "windows-1252" in said["l"].error
+    assert (said["long"].truncated, said["long"].total_lines) == (True, 5000)
+    assert len("".join(f.content for f in read.files)) <= 2000
+    latin = pyro.read_workspace_file(workspace, "l", encoding="latin-1")
+    assert (latin.content, latin.encoding) == ("caf\u00e9\n", "iso8859-1")
+    pyro.write_workspace_file(workspace, "l", "caf\u00e9s\n", encoding="latin-1")
+    assert pyro.exec_workspace(workspace, "od -An -c l").stdout.split() == ["c", "a", "f", "351", "s", "\\n"]
+    tail = pyro.read_workspace_file(workspace, "long", offset=-2, number_lines=True)
+    assert tail.content == "  4999\t4999\n  5000\t5000\n"
+    assert (tail.first_line, tail.last_line, tail.total_lines) == (4999, 5000, 5000)
+
+
+def test_a_large_file_is_read_from_its_start_and_onwards(pyro: Pyro, workspace: str) -> None:
+    pyro.exec_workspace(workspace, "yes 'a line of text, as there are many' | head -c 20000000 > big")
+    begin = pyro.read_workspace_file(workspace, "big", max_bytes=1000)
+    assert (begin.truncated, begin.total_lines, begin.size) == (True, None, 20_000_000)
+    further = pyro.read_workspace_file(workspace, "big", byte_offset=len(begin.content), max_bytes=80)
+    assert further.content.startswith("a line of text, as there are many\na")
+    assert begin.hint.endswith(f"byte_offset={len(begin.content)}.")
 
 
 def test_a_mode_is_kept_when_a_file_is_written_again(pyro: Pyro, seeded: str) -> None:
@@ -64,8 +94,7 @@ def test_binary_files_and_things_that_are_not_files_are_refused(pyro: Pyro, work
         pyro.read_workspace_file(workspace, "big", grep="x")
     with pytest.raises(NotFound):
         pyro.read_workspace_file(workspace, "missing")
-    with pytest.raises(PyroError, match="directory"):
-        pyro.read_workspace_file(workspace, ".")
+    assert pyro.read_workspace_file(workspace, ".").content == "big\nout -> /etc/passwd\npipe\nzero.bin\n"
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../etc/passwd", "a/../../etc/passwd", "out/passwd", "out"])

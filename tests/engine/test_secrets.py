@@ -205,7 +205,7 @@ def test_nothing_that_leaves_a_workspace_or_stays_on_this_machine_holds_a_value(
         note(pyro.exec_workspace(ws, ["echo", "y" * padding, LINES, f"--token={VALUE}"]))
     note(pyro.read_workspace_file(ws, "d/new.txt"))
     note(pyro.read_workspace_file(ws, "d/new.txt", grep="tok|a"))
-    note(pyro.read_workspace_file(ws, "d/key", first_line=2, last_line=3))
+    note(pyro.read_workspace_file(ws, "d/key", offset=2, limit=2))
     note(pyro.diff_workspace(ws))
     note(pyro.write_workspace_file(ws, "written.txt", f"x {VALUE}\n"))
     note(pyro.list_workspace_files(ws, recursive=True))
@@ -290,12 +290,12 @@ def test_parts_of_files_and_names_of_files_show_no_value_either(pyro: Pyro) -> N
     assert pyro.exec_workspace(ws, command, secret_env={"T": "TOKEN"}).exit_code == 0
     for at in range(len(value) + 2):
         parts = (
-            pyro.read_workspace_file(ws, "f", offset=5 + at).content,
-            pyro.read_workspace_file(ws, "f", offset=0, max_bytes=5 + at).content,
+            pyro.read_workspace_file(ws, "f", byte_offset=5 + at).content,
+            pyro.read_workspace_file(ws, "f", byte_offset=0, max_bytes=5 + at).content,
         )
         for part in parts:
             assert sum(part.count(value[n : n + 5]) for n in range(len(value) - 4)) == 0, (at, part)
-    assert pyro.read_workspace_file(ws, "f", offset=5 + len(value)).content == " bbbb\n"
+    assert pyro.read_workspace_file(ws, "f", byte_offset=5 + len(value)).content == " bbbb\n"
     names = pyro.list_workspace_files(ws, recursive=True)
     stars = "*" * len(value)
     assert {entry.path for entry in names.entries} == {"f", "l", "d", f"d/{stars}", f"d/{stars}/x-{stars}"}

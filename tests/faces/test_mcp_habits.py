@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from pathlib import Path
 
 from mcp import ClientSession
+from mcp_types import ImageContent, TextContent
 
 from pyro_mcp.sdk import Pyro
 from tests.faces.test_mcp import call, converse, refused
 from tests.support import Installation
+from tests.unit.test_reading import png
 
 
 def test_a_model_with_the_habits_of_its_host_is_understood(
@@ -33,6 +37,27 @@ def test_a_model_with_the_habits_of_its_host_is_understood(
             assert "NUL" in await refused(session, "workspace_create", seed_path=text)
             assert "NUL" in await refused(session, "workspace_export", workspace=ws, path="src", output=text)
             assert "NUL" in await refused(session, "workspace_exec", workspace=ws, command="ls", cwd=text)
+        many = "".join(f'"{n}"\\\n' for n in range(1, 4000))
+        await call(session, "workspace_file_write", workspace=ws, path="many", content=many)
+        shown = await session.call_tool("workspace_file_read", {"workspace": ws, "file_path": "many", "offset": 3000})
+        assert isinstance(shown.content[0], TextContent)
+        text = shown.content[0].text
+        assert shown.structured_content == json.loads(text)
+        assert len(text) < 12_000 and json.loads(text)["content"].startswith('"3000"\\\n"3001"')
+        view = await call(session, "workspace_file_read", workspace=ws, path="many", view_range=[2, 3])
+        assert view["content"] == '"2"\\\n"3"\\\n'
+        both = await call(session, "workspace_file_read", workspace=ws, path=["src/a.txt", "src"])
+        assert [file["content"] for file in both["files"]] == ["x\n", "a.txt\n"]
+        picture = base64.b64encode(png(3, 4)).decode()
+        await call(session, "workspace_exec", workspace=ws, command=f"echo {picture} | base64 -d > p.png")
+        shown = await session.call_tool("workspace_file_read", {"workspace": ws, "path": "p.png"})
+        assert shown.structured_content is None and not shown.is_error
+        assert isinstance(shown.content[0], TextContent) and isinstance(shown.content[1], ImageContent)
+        assert json.loads(shown.content[0].text)["width"] == 3
+        assert shown.content[1].mime_type == "image/png"
+        assert shown.content[1].data == picture
+        await call(session, "workspace_exec", workspace=ws, command="head -c 40 p.png > cut.png")
+        assert "damaged" in await refused(session, "workspace_file_read", workspace=ws, path="cut.png")
         await call(session, "workspace_delete", workspace=ws)
 
     converse(installation, project, story)

@@ -44,7 +44,7 @@ def command(line: str | list[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
         ("service show w web", "workspace service status", {"workspace": "w", "name": "web"}),
         ("env ls", "env list", {}),
         ("env inspect debian:12", "env inspect", {"environment": "debian:12"}),
-        ("cat w f", "workspace file read", {"workspace": "w", "path": "f"}),
+        ("cat w f", "workspace file read", {"workspace": "w", "path": "f", "max_bytes": 1 << 20}),
         ("new --mem 2g --cpus 2", "workspace create", {"mem_mib": 2048, "vcpu_count": 2}),
         ("new --mem-mib=512m --ttl 2h", "workspace create", {"mem_mib": 512, "ttl_seconds": 7200}),
         ("exec w --timeout 30m ls", "workspace exec", {"workspace": "w", "timeout_seconds": 1800.0, "command": "ls"}),

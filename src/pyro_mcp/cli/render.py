@@ -231,7 +231,11 @@ def _logs(record: Fields) -> str:
 def _command(argv: list[str]) -> str:
     import shlex
 
-    text = argv[2] if len(argv) == 3 and argv[:2] == ["/bin/bash", "-c"] else shlex.join(argv)
+    text = (
+        argv[2]
+        if len(argv) == 3 and argv[0].startswith("/") and argv[0].endswith("sh") and argv[1] == "-c"
+        else shlex.join(argv)
+    )
     text = " ".join(text.split())
     return text if len(text) <= 100 else text[:99] + "…"
 
@@ -275,6 +279,17 @@ def _file_list(record: Fields) -> str:
 
 
 def _file_content(record: Fields) -> str:
+    if not record.get("files"):
+        return _file_read(record)
+    return "\n".join(f"==> {file['path']} <==\n{_file_read(file)}" for file in record["files"])
+
+
+def _file_read(record: Fields) -> str:
+    if record.get("error"):
+        return f"({record['error']})\n"
+    if record.get("media_type"):
+        sides = f"{record['width']} by {record['height']} pixels"
+        return f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this machine.\n"
     return _with_hint(str(record["content"]), record)
 
 

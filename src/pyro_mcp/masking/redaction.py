@@ -7,12 +7,13 @@ program that wants to can always spell a value in a way that nobody recognises.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from pyro_mcp import models
 from pyro_mcp.masking.progress import Progress
 from pyro_mcp.masking.spellings import Places, Spelling, spellings
 
+F = TypeVar("F", bound=models.FileRead)
 TELLING = 8
 """So many bytes of a value, or a quarter of a shorter one, may be shown where one is cut off; more is masked."""
 RELEASED = 1
@@ -64,8 +65,9 @@ class Redactor:
         """An operation's result with names of files masked, and with what is a part of a file or patch."""
         if not self:
             return result
-        if isinstance(result, models.FileContent) and (result.truncated or result.offset or result.first_line):
-            return result.model_copy(update={"content": self.part(result.content)})
+        if isinstance(result, models.FileContent):  # by lines, it was masked before it was cut
+            several = [self._file(file) for file in result.files]
+            return self._file(result).model_copy(update={"files": several})
         if isinstance(result, models.ExecResult):
             # What was masked as it came may be a value again once escapes between its letters are gone.
             masked = {"stdout": self.text(result.stdout), "stderr": self.text(result.stderr)}
@@ -89,6 +91,9 @@ class Redactor:
             empty = [self.text(path) for path in result.empty_directories]
             return result.model_copy(update={"files": files, "patch": patch, "empty_directories": empty})
         return result
+
+    def _file(self, file: F) -> F:
+        return file.model_copy(update={"content": self.part(file.content)}) if file.byte_offset is not None else file
 
     def record(self, value: Any) -> Any:
         """A JSON-compatible value with every text in it masked."""

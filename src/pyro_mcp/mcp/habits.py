@@ -28,6 +28,13 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "output": ("output_path", "destination"),
 }
 """Our name to those of others. An alias counts only where its parameter is offered and it is none itself."""
+LINE_ALIASES: dict[str, tuple[str, ...]] = {
+    "offset": ("first_line", "start_line", "line_start", "from_line", "line"),
+    "limit": ("max_lines", "line_count", "num_lines", "lines"),
+    "paths": ("file_paths", "files"),
+}
+"""Where `offset` and `limit` count lines; elsewhere they are bytes, or members of a list."""
+LAST_LINES = ("last_line", "end_line", "line_end", "to_line")
 TIMEOUTS = ("timeout", "timeout_ms", "timeout_s", "timeout_sec", "timeout_secs")
 BACKGROUND = ("run_in_background", "background", "is_background")
 IGNORED = frozenset({"description", "explanation", "justification", "reason", "login"})
@@ -36,6 +43,7 @@ MILLISECONDS_FROM = 1000
 """A bare `timeout` from here on counts milliseconds, as in Claude Code and OpenCode; below, seconds."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OURS = {theirs: ours for ours, names in ALIASES.items() for theirs in names}
+_OURS_OF_LINES = {theirs: ours for ours, names in LINE_ALIASES.items() for theirs in names}
 
 
 def taken(
@@ -66,6 +74,9 @@ def taken(
             )
         found[name] = value
 
+    ours = _OURS
+    if "byte_offset" in names:
+        arguments, ours = _lines_meant(arguments), {**_OURS, **_OURS_OF_LINES}
     for said, value in arguments.items():
         snake = _CAMEL.sub("_", said).lower() if said not in names else said
         if snake in names:
@@ -73,8 +84,8 @@ def taken(
                 found[said] = value
             else:
                 give(snake, value, said)
-        elif _OURS.get(snake) in names:
-            give(_OURS[snake], value, said)
+        elif ours.get(snake) in names:
+            give(ours[snake], value, said)
         elif snake in TIMEOUTS and "timeout_seconds" in names:
             seconds = _seconds(snake, value)
             give("timeout_seconds", seconds, said)
@@ -90,6 +101,30 @@ def taken(
     if isinstance(found.get("command"), str):
         found["command"] = _as_list(found["command"])
     return found, notes
+
+
+def _lines_meant(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Ranges of lines as offset and limit: a last line, or a pair `view_range` (-1: the end); a list under `path`."""
+    meant = {_CAMEL.sub("_", name).lower(): value for name, value in arguments.items()}
+    view = meant.get("view_range")
+    if isinstance(view, list) and len(view) == 2 and all(type(line) is int for line in view):
+        del meant["view_range"]
+        meant |= {"offset": view[0]} | ({"end_line": view[1]} if view[1] != -1 else {})
+    for name in LAST_LINES:
+        last = meant.get(name)
+        if type(last) is not int or "limit" in meant:
+            continue
+        first = next((meant[n] for n in ("offset", *LINE_ALIASES["offset"]) if type(meant.get(n)) is int), 1)
+        if last < first:
+            raise InvalidInput(
+                f"Line {last} comes before line {first}.", hint="Swap them, or give offset and limit.", code="bad_range"
+            )
+        del meant[name]
+        meant["limit"] = last - max(1, first) + 1
+    for name in ("path", *ALIASES["path"]):
+        if isinstance(meant.get(name), list):
+            meant["paths"] = meant.pop(name)
+    return meant
 
 
 def _seconds(name: str, value: Any) -> float | None:

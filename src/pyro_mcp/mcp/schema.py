@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -37,7 +38,6 @@ def tool(operation: Operation) -> Schema:
         "name": operation.mcp,
         "description": operation.summary,
         "inputSchema": input_schema(operation),
-        "outputSchema": output_schema(operation.result),
         "annotations": {
             "readOnlyHint": operation.read_only,
             "destructiveHint": operation.destructive,
@@ -45,11 +45,16 @@ def tool(operation: Operation) -> Schema:
             "openWorldHint": operation.open_world,
         },
     }
+    if operation.name not in SHOWS_PICTURES:
+        made["outputSchema"] = output_schema(operation.result)
     if any(p.name == "max_bytes" for p in offered(operation)):
         made["_meta"] = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARACTERS}
     return made
 
 
+SHOWS_PICTURES = ("read_workspace_file", "read_workspace_disk")
+"""Tools that promise no structured content: Codex does not show a picture that it stands beside, and the official
+client libraries refuse a result without what was promised."""
 MAX_RESULT_CHARACTERS = 200_000
 """What Claude Code passes on whole of a result whose size the model itself asked for (`max_bytes`); by default it
 keeps results of more than 25,000 tokens from the model."""
@@ -95,6 +100,8 @@ def _nullable(hint: Any) -> bool:
 
 def _shape(hint: Any) -> Schema:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint is datetime:
+        return {"type": "string"}
     if origin in (typing.Union, types.UnionType):
         return _shape(next(member for member in inside if member is not type(None)))
     if origin is Literal:

@@ -31,7 +31,7 @@ QUIET_SECONDS = 0.5
 Interrupted = Callable[[Any], bool]
 
 
-def create_server(
+def server_of(
     toolbox: Toolbox,
     catalogue: Catalogue,
     *,
@@ -152,8 +152,9 @@ class _Handlers:
 
 
 def shaped(answer: Answer) -> types.CallToolResult:
+    pictures = [types.ImageContent(data=data, mime_type=kind) for kind, data in answer.pictures]
     return types.CallToolResult(
-        content=[types.TextContent(text=answer.text)],
+        content=[types.TextContent(text=answer.text), *pictures],
         structured_content=answer.structured,
         is_error=answer.is_error,
     )

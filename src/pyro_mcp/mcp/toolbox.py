@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from pyro_mcp.errors import InternalError, InvalidInput, PyroError
 from pyro_mcp.locations import Locations
 from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
-from pyro_mcp.mcp.schema import offered, operations_of, tool, without_empty
+from pyro_mcp.mcp.schema import offered, operations_of, output_schema, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.processes.seen import seen
@@ -45,6 +45,8 @@ class Answer:
     text: str
     structured: dict[str, Any] | None = None
     is_error: bool = False
+    pictures: tuple[tuple[str, str], ...] = ()
+    """Media type and base64. Never beside structured content, which Codex shows instead."""
 
 
 def last_line(data: bytes) -> str:
@@ -67,7 +69,14 @@ def _noted(answer: Answer, notes: list[str]) -> Answer:
         return answer
     hint = " ".join(filter(None, (answer.structured.get("hint"), f"({'; '.join(notes)})")))
     structured = {**answer.structured, "hint": hint}
-    return Answer(json_text(structured), structured)
+    return replace(answer, text=json_text(structured), structured=structured)
+
+
+def _pictures(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Takes the pictures out of what was read: they go beside the text."""
+    for file in (record, *record.get("files", [])):
+        if isinstance(file, dict) and file.get("media_type") and "data" in file:
+            yield file["media_type"], file.pop("data")
 
 
 class Toolbox:
@@ -79,7 +88,7 @@ class Toolbox:
         self._pyro = pyro
         self._operations = {str(op.mcp): op for op in operations_of(profile)}
         self.tools = [tool(op) for op in self._operations.values()]
-        self._schemas = {t["name"]: t["outputSchema"] for t in self.tools}
+        self._schemas = {name: output_schema(op.result) for name, op in self._operations.items()}
         self._left: set[asyncio.Task[Any]] = set()
         self.leaving = False
         """The host is going: calls that are cancelled now are not what it wants ended."""
@@ -188,6 +197,7 @@ class Toolbox:
                     code="unknown_parameter",
                 )
         given = {name: value for name, value in arguments.items() if value is not None}
+        given = {**operation.mcp_defaults, **given}
         try:
             checked = validated(operation, given)
         except InvalidInput as error:
@@ -246,7 +256,8 @@ class Toolbox:
 
     def _answer(self, operation: Operation, record: dict[str, Any]) -> Answer:
         structured = storable_record(without_empty(record, self._schemas[str(operation.mcp)]))
-        return Answer(json_text(structured), structured)
+        pictures = tuple(_pictures(structured))
+        return Answer(json_text(structured), None if pictures else structured, pictures=pictures)
 
     def _not_yet(
         self, operation: Operation, arguments: dict[str, Any], work: asyncio.Task[Any], handle: str | None

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 
 
 class FileEntry(Record):
@@ -15,7 +15,7 @@ class FileEntry(Record):
     size: int
     mode: str
     """Permission bits, octal, such as `0644`."""
-    modified_at: str
+    modified_at: Moment
     link: str | None = None
 
 
@@ -27,21 +27,41 @@ class FileList(Record):
     hint: str = ""
 
 
-class FileContent(Record):
-    """A text file, or a part of one."""
+class FileRead(Record):
+    """A file, or a part of one; a directory's names; or a picture."""
 
-    workspace: str
-    path: str
-    content: str
-    size: int
-    """Of the whole file."""
-    mode: str
+    path: str = ""
+    kind: Literal["file", "directory", "image"] = "file"
+    content: str = ""
+    """Text; of a directory, a name a line, with `/` behind directories."""
+    size: int = 0
+    """Bytes of the whole file."""
+    mode: str = ""
+    encoding: str = ""
+    """That `content` was read in."""
     first_line: int | None = None
     last_line: int | None = None
     total_lines: int | None = None
-    offset: int | None = None
+    """Unknown of a file over 16 MiB."""
+    byte_offset: int | None = None
+    """Where `content` begins, when it was read by bytes."""
+    media_type: str = ""
+    """Of a picture, such as `image/png`."""
+    data: str = ""
+    """A picture's bytes, in base64."""
+    width: int | None = None
+    height: int | None = None
     truncated: bool = False
     hint: str = ""
+    error: str = ""
+    """Why this one of several could not be read."""
+
+
+class FileContent(FileRead):
+    """What was read: one file, or several in `files`."""
+
+    workspace: str
+    files: list[FileRead] = Field(default_factory=list)
 
 
 class FileWritten(Record):

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     WorkspaceRef = str | Workspace
 else:  # on the wire it is text; the client sends a `Workspace`'s id
     WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
-EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
+EnvironmentName = Annotated[
+    str, Field(description="Such as debian:12, or an image: node:22.", min_length=1, max_length=512)
+]
 Name = Annotated[
     str,
     Field(
@@ -61,6 +63,19 @@ MaxOutput = Annotated[
 Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
+OptionalPath = Annotated[str | None, Field(description="Below /workspace.", max_length=4096)]
+Lines = Annotated[int | None, Field(description="First line, from 1; negative: from the end.", ge=-(2**40), le=2**40)]
+LineCount = Annotated[int | None, Field(description="How many lines.", ge=1, le=2**40)]
+ByteOffset = Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)]
+ReadBytes = Annotated[
+    int,
+    Field(
+        description="Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.", ge=1, le=FILE_TEXT_CAP
+    ),
+]
+Encoding = Annotated[
+    str | None, Field(description="When it is not UTF-8, such as windows-1252.", min_length=1, max_length=32)
+]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
@@ -77,7 +92,23 @@ Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,
-    Field(description="Egress reaches only these: exact names, or *.suffix. None: every public host.", max_length=256),
+    Field(
+        description="Egress reaches only these: exact names, or *.suffix, after which may stand what may be asked, "
+        "such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every public host; none: no "
+        "public one.",
+        max_length=256,
+    ),
+]
+AllowHostPorts = Annotated[
+    list[str] | None,
+    Field(
+        description="PORT or PORT:NAME: one loopback port of this machine, inside host.pyro.internal:PORT.",
+        max_length=64,
+    ),
+]
+AllowAddresses = Annotated[
+    list[str] | None,
+    Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
 ]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secret.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]

@@ -10,8 +10,14 @@ from pyro_mcp.operations.fields import (
     FILE_READ_DEFAULT,
     FILE_TEXT_CAP,
     RESULT_TEXT_DEFAULT,
+    ByteOffset,
+    Encoding,
     IncludeIgnored,
+    LineCount,
+    Lines,
+    OptionalPath,
     Path,
+    ReadBytes,
     WorkspaceRef,
 )
 
@@ -43,26 +49,34 @@ class FileOperations(Operations):
     @operation(
         cli="workspace file read",
         mcp="workspace_file_read",
+        method="read",
         profiles=CORE,
         read_only=True,
         idempotent=True,
         positional=("workspace", "path"),
+        mcp_defaults={"max_bytes": RESULT_TEXT_DEFAULT},
+        cli_defaults={"max_bytes": FILE_TEXT_CAP},
     )
     def read_workspace_file(
         self,
         workspace: WorkspaceRef,
-        path: Path,
+        path: OptionalPath = None,
         *,
-        first_line: Annotated[int | None, Field(description="From 1 on.", ge=1)] = None,
-        last_line: Annotated[int | None, Field(description="Inclusive.", ge=1)] = None,
-        offset: Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)] = None,
+        paths: Annotated[
+            list[str] | None, Field(description="Several files in one call, at most 20.", max_length=20)
+        ] = None,
+        offset: Lines = None,
+        limit: LineCount = None,
+        number_lines: Annotated[bool, Field(description="Put the number before each line, as `cat -n`.")] = False,
         grep: Annotated[
             str | None,
-            Field(description="Only lines that match this regex.", max_length=1000),
+            Field(description="Only lines that match this regex, as number:line.", max_length=1000),
         ] = None,
-        max_bytes: Annotated[int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)] = FILE_READ_DEFAULT,
+        byte_offset: ByteOffset = None,
+        encoding: Encoding = None,
+        max_bytes: ReadBytes = FILE_READ_DEFAULT,
     ) -> FileContent:
-        """Read a text file, or a part of it."""
+        """Read text files or parts of them; a directory gives its names, a picture is shown."""
 
     @operation(
         cli="workspace search",
@@ -100,6 +114,7 @@ class FileOperations(Operations):
     @operation(
         cli="workspace file write",
         mcp="workspace_file_write",
+        method="write",
         profiles=CORE,
         idempotent=True,
         positional=("workspace", "path"),
@@ -111,10 +126,13 @@ class FileOperations(Operations):
         text: Annotated[str, Field(description="At most 1 MiB.", max_length=FILE_TEXT_CAP)],
         *,
         executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
+        encoding: Encoding = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories."""
 
-    @operation(cli="workspace edit", mcp="workspace_edit", profiles=CORE, positional=("workspace", "path"))
+    @operation(
+        cli="workspace edit", mcp="workspace_edit", method="edit", profiles=CORE, positional=("workspace", "path")
+    )
     def edit_workspace_file(
         self,
         workspace: WorkspaceRef,
@@ -158,8 +176,8 @@ class FileOperations(Operations):
     def diff_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         path: Annotated[str | None, Field(description="Only below it.", max_length=4096)] = None,
+        *,
         summary: Annotated[bool, Field(description="Only the files' names.")] = False,
         max_bytes: Annotated[
             int, Field(description="Of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)

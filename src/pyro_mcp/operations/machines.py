@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
-from pyro_mcp.operations.fields import FILE_READ_DEFAULT, FILE_TEXT_CAP, Path, SnapshotName, WorkspaceRef
+from pyro_mcp.operations.fields import (
+    FILE_READ_DEFAULT,
+    FILE_TEXT_CAP,
+    RESULT_TEXT_DEFAULT,
+    ByteOffset,
+    LineCount,
+    Lines,
+    Path,
+    ReadBytes,
+    SnapshotName,
+    WorkspaceRef,
+)
 
 if TYPE_CHECKING:
     from pyro_mcp.models import (
@@ -27,6 +38,7 @@ class MachineOperations(Operations):
     @operation(
         cli="workspace snapshot create",
         mcp="snapshot_create",
+        method="snapshot",
         profiles=FULL,
         positional=("workspace", "name"),
     )
@@ -67,8 +79,8 @@ class MachineOperations(Operations):
     def fork_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         count: Annotated[int, Field(description="1 to 16.", ge=1, le=16)] = 1,
+        *,
         snapshot: Annotated[str | None, Field(description="From this one, not from now.", max_length=64)] = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.
@@ -110,14 +122,18 @@ class MachineOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace", "path"),
+        mcp_defaults={"max_bytes": RESULT_TEXT_DEFAULT},
+        cli_defaults={"max_bytes": FILE_TEXT_CAP},
     )
     def read_workspace_disk(
         self,
         workspace: WorkspaceRef,
         path: Path,
         *,
-        offset: Annotated[int | None, Field(description="First byte.", ge=0)] = None,
-        max_bytes: Annotated[int, Field(description="At most 1048576.", ge=1, le=FILE_TEXT_CAP)] = FILE_READ_DEFAULT,
+        offset: Lines = None,
+        limit: LineCount = None,
+        byte_offset: ByteOffset = None,
+        max_bytes: ReadBytes = FILE_READ_DEFAULT,
     ) -> FileContent:
         """Read a text file of a stopped workspace."""
 

@@ -48,7 +48,7 @@ class CommandHandlers:
                 launch(
                     self._context.occupancy,
                     workspace,
-                    argv_of(command),
+                    argv_of(command, workspace.row.runtime),
                     cwd=cwd,
                     env=env,
                     secret_env=secret_env,
@@ -151,10 +151,11 @@ class CommandHandlers:
             workspace, running = self._one_shot(handle, call.scope)
         else:
             assert command is not None
-            argv = argv_of(command)
+            argv_of(command, {})  # an empty one is refused before anything is fetched
             root = await self._context.environments.require(call, environment)
+            argv = argv_of(command, root.runtime)
             plan = Plan(
-                environment=environment,
+                environment=root.name,
                 engine=await self._context.engines.choose(call, "auto"),
                 name=None,
                 labels={},

@@ -7,7 +7,7 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, editing, files, searching
+from pyro_mcp.files import changes, editing, listing, reading, searching
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -19,32 +19,26 @@ class FileHandlers:
         self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
     ) -> models.FileList:
         async with workspace.lock.shared():
-            return await files.list_files(workspace.guest, workspace.id, path, recursive, limit)
+            return await listing.list_files(workspace.guest, workspace.id, path, recursive, limit)
 
     async def read_workspace_file(
         self,
         call: Call,
         *,
         workspace: Workspace,
-        path: str,
-        first_line: int | None,
-        last_line: int | None,
+        path: str | None,
+        paths: list[str] | None,
         offset: int | None,
+        limit: int | None,
+        number_lines: bool,
         grep: str | None,
+        byte_offset: int | None,
+        encoding: str | None,
         max_bytes: int,
     ) -> models.FileContent:
+        wanted = reading.Wanted(offset, limit, byte_offset, grep, number_lines, encoding, max_bytes)
         async with workspace.lock.shared():
-            found = await files.read_file(
-                workspace.guest,
-                workspace.id,
-                path,
-                first_line=first_line,
-                last_line=last_line,
-                offset=offset,
-                grep=grep,
-                max_bytes=max_bytes,
-            )
-        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
+            return await reading.read(workspace.guest, workspace.id, workspace.redactor, path, paths, wanted)
 
     async def search_workspace(
         self,
@@ -81,10 +75,10 @@ class FileHandlers:
         return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def write_workspace_file(
-        self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None
+        self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None, encoding: str | None
     ) -> models.FileWritten:
         async with workspace.lock.shared():
-            return await files.write_file(workspace.guest, workspace.id, path, text, executable)
+            return await listing.write_file(workspace.guest, workspace.id, path, text, executable, encoding)
 
     async def edit_workspace_file(
         self,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import exporting, files
+from pyro_mcp.files import listing, reading
+from pyro_mcp.workspaces import exporting
 from pyro_mcp.workspaces.workspace import Workspace
 
 T = TypeVar("T")
@@ -52,26 +53,24 @@ class MachineHandlers:
         self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
     ) -> models.FileList:
         return await self._machines.offline(
-            workspace, lambda guest: files.list_files(guest, workspace.id, path, recursive, limit)
+            workspace, lambda guest: listing.list_files(guest, workspace.id, path, recursive, limit)
         )
 
     async def read_workspace_disk(
-        self, call: Call, *, workspace: Workspace, path: str, offset: int | None, max_bytes: int
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        path: str,
+        offset: int | None,
+        limit: int | None,
+        byte_offset: int | None,
+        max_bytes: int,
     ) -> models.FileContent:
-        found = await self._machines.offline(
-            workspace,
-            lambda guest: files.read_file(
-                guest,
-                workspace.id,
-                path,
-                first_line=None,
-                last_line=None,
-                offset=offset,
-                grep=None,
-                max_bytes=max_bytes,
-            ),
+        asked = reading.Wanted(offset, limit, byte_offset, max_bytes=max_bytes)
+        return await self._machines.offline(
+            workspace, lambda guest: reading.read(guest, workspace.id, workspace.redactor, path, None, asked)
         )
-        return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def export_workspace_disk(
         self, call: Call, *, workspace: Workspace, path: str, output: str, overwrite: bool
