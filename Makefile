@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all reference clean
+.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -61,10 +61,11 @@ $(SMOKES:%=smoke-%): smoke-%: setup
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
 
-lint: setup ## ruff, mypy --strict, layers, gofmt, the package's own checks.
+lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+	@$(RUN) basedpyright --level error examples tests/user_script.py
 	@$(RUN) lint-imports
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
 	@$(RUN) python -m pyro_mcp.reference --check
@@ -83,7 +84,13 @@ format: setup ## Bring all code into the one format.
 bench: setup ## The cost of each operation, as ratios against baselines of the same run.
 	@$(RUN) python -m benchmarks.run
 
-reference: setup ## Write docs/public-contract.md from the operations.
+docs: setup ## The guides and the SDK reference as pages that need no network, in build/site; a broken link fails.
+	@$(UV) sync --frozen --no-install-project --inexact --quiet --group docs
+	@$(RUN) python scripts/pages.py
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --quiet
+	@echo "build/site/README.html"
+
+reference: setup ## Write docs/public-contract.md and the type stubs from the operations.
 	@$(RUN) python -m pyro_mcp.reference
 
 lab: setup ## Real Firecracker in an emulated computer: the engine's own test and the core of the engine suite.

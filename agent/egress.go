@@ -25,6 +25,8 @@ type egressQueue struct {
 	open     bool
 	led      bool
 	port     int
+	proxies  []net.Listener
+	names    *fakeNames
 	patience time.Duration
 	asking   atomic.Int32  // requests that wait for one
 	waiting  []*guestConn  // oldest first
@@ -40,19 +42,40 @@ func newEgressQueue() *egressQueue {
 	return &egressQueue{patience: egressPatience, changed: make(chan struct{}, 1)}
 }
 
+// openEgress says what the network is from now on: `off`, where names fail at once and the host hears of them, or a
+// proxy on `port` and the names that lead to it. It is said anew after each restore, and when the user changes it.
 func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 	var request struct {
-		Port int `json:"port"`
+		Port  int      `json:"port"`
+		Off   bool     `json:"off"`
+		Local []string `json:"local"`
 	}
 	if err := decode(r.Body, &request); err != nil {
 		return err
 	}
-	if request.Port < 1 || request.Port > 65535 {
+	if !request.Off && (request.Port < 1 || request.Port > 65535) {
 		return fail(400, "bad_request", "A port is a number from 1 to 65535.")
+	}
+	if len(request.Local) > maxLocalNames {
+		return fail(400, "bad_request", "At most %d names of the local network.", maxLocalNames)
 	}
 	q := a.egress
 	q.lock.Lock()
 	defer q.lock.Unlock()
+	if q.names == nil {
+		q.names = newFakeNames(q.tell)
+	}
+	q.names.permit(request.Off, request.Local)
+	if request.Off {
+		q.closeProxy()
+		if a.init {
+			if err := q.serveNames(); err != nil {
+				log.Printf("names are not answered: %s", err)
+			}
+		}
+		writeJSON(w, 200, map[string]bool{"open": false})
+		return nil
+	}
 	if q.open && q.port != request.Port {
 		return fail(409, "already_open", "Egress listens on port %d already.", q.port)
 	}
@@ -62,9 +85,10 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return fail(409, "port_in_use", "Port %d of the guest is in use: %s.", request.Port, err)
 		}
-		q.open, q.port = true, request.Port
+		q.open, q.port, q.proxies = true, request.Port, []net.Listener{listener}
 		go q.take(listener)
 		if second, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil { // where there is IPv6
+			q.proxies = append(q.proxies, second)
 			go q.take(second)
 		}
 	}
@@ -75,6 +99,13 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, 200, map[string]bool{"open": true})
 	return nil
+}
+
+func (q *egressQueue) closeProxy() {
+	for _, listener := range q.proxies {
+		listener.Close()
+	}
+	q.open, q.proxies = false, nil
 }
 
 func (q *egressQueue) take(listener net.Listener) {

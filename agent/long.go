@@ -17,6 +17,9 @@ const (
 // is the caller's, $0 is the shell, and there is nothing that a script file would have.
 const readScript = `eval "exec 3<&-; $(</dev/fd/3)"`
 
+// readScriptPlainly is the same for a shell that is no bash, with cat.
+const readScriptPlainly = `eval "exec 3<&-; $(cat <&3)"`
+
 // longCommand takes a command line out of an argv that is too long for the kernel: `bash -c TEXT` reads it from a
 // descriptor. Gives the argv to run, and the text, empty where none was taken out.
 func longCommand(argv []string, terminal bool) ([]string, string, error) {
@@ -24,11 +27,12 @@ func longCommand(argv []string, terminal bool) ([]string, string, error) {
 		if len(argument) <= longestArgument {
 			continue
 		}
-		if !terminal && i == 2 && len(argv) == 3 && path.Base(argv[0]) == "bash" && argv[1] == "-c" {
+		reader := map[string]string{"bash": readScript, "sh": readScriptPlainly}[path.Base(argv[0])]
+		if !terminal && i == 2 && len(argv) == 3 && reader != "" && argv[1] == "-c" {
 			if len(argument) > longestScript {
 				return nil, "", fail(413, "too_large", "The command has %d bytes; %d is the most.", len(argument), longestScript)
 			}
-			return []string{argv[0], "-c", readScript}, argument, nil
+			return []string{argv[0], "-c", reader}, argument, nil
 		}
 		return nil, "", fail(413, "too_large", "Argument %d has %d bytes; the kernel takes at most %d. Give it through standard input or a file.", i, len(argument), longestArgument)
 	}

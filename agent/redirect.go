@@ -21,6 +21,7 @@ const (
 	soOriginalDst = 80           // SO_ORIGINAL_DST of include/uapi/linux/netfilter_ipv4.h
 	iptSetReplace = 64           // IPT_SO_SET_REPLACE of include/uapi/linux/netfilter_ipv4/ip_tables.h
 	maxAnswerHead = 16 << 10
+	tellPatience  = time.Second
 )
 
 // lead takes what leaves by TCP, where the kernel can do so; it is nil where it does. After a restore the kernel's part
@@ -39,14 +40,13 @@ func (q *egressQueue) lead() error {
 	if err != nil {
 		return err
 	}
-	names, err := serveNames()
-	if err != nil {
+	if err := q.serveNames(); err != nil {
 		listener.Close()
 		return err
 	}
-	go q.takeLed(listener, names)
+	go q.takeLed(listener, q.names)
 	q.led = true
-	return pointResolver()
+	return nil
 }
 
 func (q *egressQueue) takeLed(listener net.Listener, names *fakeNames) {
@@ -66,8 +66,27 @@ func (q *egressQueue) takeLed(listener net.Listener, names *fakeNames) {
 			reset(conn)
 			continue
 		}
-		target := net.JoinHostPort(name, strconv.Itoa(port))
-		q.put(&ledConn{Conn: conn, ask: []byte("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n")})
+		q.put(&ledConn{Conn: conn, ask: askFor("CONNECT", net.JoinHostPort(name, strconv.Itoa(port)))})
+	}
+}
+
+func askFor(method, target string) []byte {
+	return []byte(method + " " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n")
+}
+
+// tell has the host know of a name that leads nowhere, before the program that asked does: so it stands in the answer
+// of the command. Where nobody listens, the program does not wait long.
+func (q *egressQueue) tell(name string) {
+	patience := tellPatience
+	if q.asking.Load() == 0 {
+		patience = tellPatience / 10 // a request may be on its way
+	}
+	mine, theirs := net.Pipe()
+	defer mine.Close()
+	mine.SetDeadline(time.Now().Add(patience))
+	q.put(theirs)
+	if _, err := mine.Write(askFor("RESOLVE", name)); err == nil {
+		mine.Read(make([]byte, 1)) // the answer's first byte: it has been heard
 	}
 }
 
@@ -266,9 +285,15 @@ func setNAT() error {
 
 // pointResolver has every program ask this machine's own server; a resolver without its order of sources gets one.
 func pointResolver() error {
-	const resolv = "/etc/resolv.conf"
+	const (
+		resolv = "/etc/resolv.conf"
+		text   = "# pyro: names are answered in this machine, connections decided outside it\nnameserver 127.0.0.1\noptions timeout:2 attempts:2\n"
+	)
+	if info, err := os.Lstat(resolv); err == nil && info.Mode().IsRegular() && readText(resolv) == text {
+		return nil
+	}
 	os.Remove(resolv) // often a symbolic link to what does not run here
-	if err := os.WriteFile(resolv, []byte("# pyro: names are answered in this machine, connections decided outside it\nnameserver 127.0.0.1\noptions timeout:2 attempts:2\n"), 0o644); err != nil {
+	if err := os.WriteFile(resolv, []byte(text), 0o644); err != nil {
 		return err
 	}
 	if _, err := os.Stat("/etc/nsswitch.conf"); os.IsNotExist(err) {

@@ -13,13 +13,15 @@ import (
 // connection to `redirectPort`. It is one of the loopback: a restored kernel has no other, and would not come up with
 // a connection that was open to one. Whether the name exists is seen when something connects.
 const (
-	typeA, typePTR, typeANY = 1, 12, 255
-	noSuchName              = 3
-	firstFake               = 16
-	maxNames                = 1 << 16
-	nameTTL                 = 60
-	maxQuery                = 4096
-	maxNameClients          = 64
+	typeA, typePTR, typeAAAA, typeANY = 1, 12, 28, 255
+	noSuchName                        = 3
+	firstFake                         = 16
+	maxNames                          = 1 << 16
+	nameTTL                           = 60
+	maxQuery                          = 4096
+	maxNameClients                    = 64
+	maxNameTelling                    = 64
+	maxLocalNames                     = 256
 )
 
 var (
@@ -32,10 +34,48 @@ func inFakeNet(ip net.IP) bool { return fakeNet.Contains(ip) }
 
 // fakeNames keeps the last `maxNames` names that were asked for.
 type fakeNames struct {
-	lock   sync.Mutex
-	byName map[string]uint32
-	names  []string
-	next   uint32
+	lock    sync.Mutex
+	byName  map[string]uint32
+	names   []string
+	next    uint32
+	off     bool
+	local   map[string]bool // names of the local network that the user let in
+	tell    func(name string)
+	telling chan struct{}
+	serving bool // by the queue's lock
+}
+
+func newFakeNames(tell func(string)) *fakeNames {
+	return &fakeNames{byName: map[string]uint32{}, tell: tell, telling: make(chan struct{}, maxNameTelling)}
+}
+
+// permit says which names lead somewhere from now on.
+func (f *fakeNames) permit(off bool, local []string) {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	f.off, f.local = off, map[string]bool{}
+	for _, name := range local {
+		f.local[name] = true
+	}
+}
+
+func (f *fakeNames) leadsOut(name string) bool {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	return !f.off && (f.local[name] || resolvable(name))
+}
+
+// heard is called for a name that leads nowhere, and returns when the host knows.
+func (f *fakeNames) heard(name string, kind uint16) {
+	if f.tell == nil || !sayable(name) || kind != typeA && kind != typeAAAA && kind != typeANY {
+		return
+	}
+	select {
+	case f.telling <- struct{}{}:
+		f.tell(name)
+		<-f.telling
+	default: // a flood: the answer does not wait
+	}
 }
 
 func (f *fakeNames) address(name string) net.IP {
@@ -68,44 +108,59 @@ func (f *fakeNames) name(ip net.IP) string {
 	return f.names[at]
 }
 
-func serveNames() (*fakeNames, error) {
+// serveNames has names answered, and every program ask here. The caller has the queue's lock.
+func (q *egressQueue) serveNames() error {
+	if q.names.serving {
+		return nil
+	}
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:53")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	listener, err := net.Listen("tcp4", "127.0.0.1:53")
 	if err != nil {
 		packets.Close()
-		return nil, err
+		return err
 	}
-	names := &fakeNames{byName: map[string]uint32{}}
-	go func() {
-		buffer := make([]byte, maxQuery)
-		for {
-			n, from, err := packets.ReadFrom(buffer)
-			if err != nil {
-				time.Sleep(time.Millisecond)
-				continue
-			}
-			if answer := names.answer(buffer[:n]); answer != nil {
+	q.names.serving = true
+	go q.names.answerPackets(packets)
+	go q.names.answerStreams(listener)
+	return pointResolver()
+}
+
+func (f *fakeNames) answerPackets(packets net.PacketConn) {
+	buffer := make([]byte, maxQuery)
+	for {
+		n, from, err := packets.ReadFrom(buffer)
+		if err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		answer, lost, kind := f.answer(buffer[:n])
+		switch {
+		case lost != "" && len(f.telling) < maxNameTelling:
+			go func() {
+				f.heard(lost, kind)
 				packets.WriteTo(answer, from)
-			}
+			}()
+		case answer != nil:
+			packets.WriteTo(answer, from)
 		}
-	}()
-	go func() {
-		slots := make(chan struct{}, maxNameClients)
-		for {
-			slots <- struct{}{}
-			conn, err := listener.Accept()
-			if err != nil {
-				<-slots
-				time.Sleep(10 * time.Millisecond)
-				continue
-			}
-			go func() { defer func() { <-slots }(); names.serve(conn) }()
+	}
+}
+
+func (f *fakeNames) answerStreams(listener net.Listener) {
+	slots := make(chan struct{}, maxNameClients)
+	for {
+		slots <- struct{}{}
+		conn, err := listener.Accept()
+		if err != nil {
+			<-slots
+			time.Sleep(10 * time.Millisecond)
+			continue
 		}
-	}()
-	return names, nil
+		go func() { defer func() { <-slots }(); f.serve(conn) }()
+	}
 }
 
 func (f *fakeNames) serve(conn net.Conn) {
@@ -120,9 +175,12 @@ func (f *fakeNames) serve(conn net.Conn) {
 		if _, err := io.ReadFull(conn, query); err != nil {
 			return
 		}
-		answer := f.answer(query)
+		answer, lost, kind := f.answer(query)
 		if answer == nil {
 			return
+		}
+		if lost != "" {
+			f.heard(lost, kind)
 		}
 		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
 			return
@@ -130,14 +188,14 @@ func (f *fakeNames) serve(conn net.Conn) {
 	}
 }
 
-// answer gives the reply to one query (RFC 1035, 4); nil for what is none.
-func (f *fakeNames) answer(query []byte) []byte {
+// answer gives the reply to one query (RFC 1035, 4), nil for what is none, and a name that leads nowhere.
+func (f *fakeNames) answer(query []byte) (answer []byte, lost string, asked uint16) {
 	if len(query) < 12 || query[2]&0x80 != 0 || binary.BigEndian.Uint16(query[4:]) != 1 {
-		return nil
+		return nil, "", 0
 	}
 	name, end := questionName(query, 12)
 	if end < 0 || end+4 > len(query) {
-		return nil
+		return nil, "", 0
 	}
 	kind := binary.BigEndian.Uint16(query[end:])
 	question := query[12 : end+4]
@@ -159,12 +217,12 @@ func (f *fakeNames) answer(query []byte) []byte {
 		} else {
 			code = noSuchName
 		}
-	case !resolvable(name):
-		code = noSuchName
+	case !f.leadsOut(name):
+		code, lost, asked = noSuchName, name, kind
 	case kind == typeA || kind == typeANY:
 		data, kind = f.address(name), typeA
 	}
-	answer := append([]byte{query[0], query[1], 0x80 | query[2]&0x79, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
+	answer = append([]byte{query[0], query[1], 0x80 | query[2]&0x79, 0x80 | code, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
 	if data != nil {
 		answer[7] = 1
 		answer = append(answer, 0xc0, 12)
@@ -174,7 +232,7 @@ func (f *fakeNames) answer(query []byte) []byte {
 		answer = binary.BigEndian.AppendUint16(answer, uint16(len(data)))
 		answer = append(answer, data...)
 	}
-	return answer
+	return answer, lost, asked
 }
 
 // resolvable is what may be a public host's name: with a dot, in characters that a CONNECT can carry.
@@ -187,12 +245,17 @@ func resolvable(name string) bool {
 			return false
 		}
 	}
+	return sayable(name)
+}
+
+// sayable is what can stand in a request.
+func sayable(name string) bool {
 	for _, c := range []byte(name) {
 		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
 			return false
 		}
 	}
-	return true
+	return name != "" && len(name) <= 253
 }
 
 func (f *fakeNames) reverse(name string) string {

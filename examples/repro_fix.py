@@ -17,18 +17,14 @@ def main() -> int:
         print(f'usage: {sys.argv[0]} DIRECTORY "TEST COMMAND" PATCH', file=sys.stderr)
         return 2
     directory, test, patch = sys.argv[1:]
-    with Pyro() as pyro:
-        workspace = pyro.create_workspace(seed_path=directory).id
-        try:
-            before = pyro.stream_exec_workspace(workspace, test).result
-            print(f"before the patch: exit status {before.exit_code}")
-            pyro.apply_workspace_patch(workspace, Path(patch).read_text())
-            after = pyro.stream_exec_workspace(workspace, test).result
-            print(f"after the patch: exit status {after.exit_code}")
-            print(pyro.diff_workspace(workspace).patch, end="")
-            return 0 if before.exit_code != 0 and after.exit_code == 0 else 1
-        finally:
-            pyro.delete_workspace(workspace)
+    with Pyro() as pyro, pyro.workspace(seed_path=directory) as workspace:
+        before = workspace.run(test)
+        print(f"before the patch: exit status {before.exit_code}")
+        workspace.apply_patch(Path(patch).read_text())
+        after = workspace.run(test)
+        print(f"after the patch: exit status {after.exit_code}")
+        print(workspace.diff().patch, end="")
+        return 0 if before.exit_code != 0 and after.exit_code == 0 else 1
 
 
 if __name__ == "__main__":

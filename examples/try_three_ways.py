@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from pyro_mcp.aio import AsyncPyro
-from pyro_mcp.models import Diff, ExecResult
+from pyro_mcp import AsyncPyro, AsyncWorkspace, Diff, ExecResult
 
 
 async def main() -> int:
@@ -19,18 +18,18 @@ async def main() -> int:
         return 2
     directory, *commands = sys.argv[1:]
     async with AsyncPyro() as pyro, pyro.workspace(seed_path=directory) as origin:
-        forks = (await pyro.fork_workspace(origin.id, count=len(commands))).workspaces
+        forks = await origin.fork(len(commands))
         try:
 
-            async def attempt(workspace: str, command: str) -> tuple[ExecResult, Diff]:
-                result = await pyro.stream_exec_workspace(workspace, command).result()
-                return result, await pyro.diff_workspace(workspace)
+            async def attempt(workspace: AsyncWorkspace, command: str) -> tuple[ExecResult, Diff]:
+                result = await workspace.run(command)
+                return result, await workspace.diff()
 
             tries = await asyncio.gather(
-                *(attempt(fork.id, command) for fork, command in zip(forks, commands, strict=True))
+                *(attempt(fork, command) for fork, command in zip(forks, commands, strict=True))
             )
         finally:
-            await asyncio.gather(*(pyro.delete_workspace(fork.id) for fork in forks))
+            await asyncio.gather(*(fork.delete() for fork in forks))
     for command, (result, diff) in zip(commands, tries, strict=True):
         changed = ", ".join(file.path for file in diff.files) or "nothing"
         print(f"{command}: exit status {result.exit_code}, changed {changed}")

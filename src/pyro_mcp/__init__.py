@@ -1,7 +1,7 @@
 """pyro: the disposable workspace for chat-based coding agents.
 
-`Pyro`, the errors and the result models are found here. They are loaded when first asked for, so that
-`import pyro_mcp` costs next to nothing.
+`Pyro` and `AsyncPyro`, the workspaces and other results that they give, the errors, and `create_server` are found here.
+They are loaded when first asked for, so that `import pyro_mcp` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pyro_mcp.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from pyro_mcp.aio import AsyncPyro
+    from pyro_mcp.aio import AsyncExecStream, AsyncPyro
+    from pyro_mcp.client.answers import Event, Output, Progress, Started
     from pyro_mcp.errors import (
         Cancelled,
         ComponentMissing,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         PyroError,
         Unsupported,
     )
+    from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
+    from pyro_mcp.mcp.embedded import create_server
     from pyro_mcp.models import (
         NAME_PATTERN,
         ChangedFile,
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
         FileList,
         FileRead,
         FileWritten,
-        Forked,
         History,
         HistoryEvent,
         HostCheck,
@@ -79,15 +81,17 @@ if TYPE_CHECKING:
         SnapshotDeleted,
         SnapshotList,
         Synced,
-        Workspace,
-        WorkspaceList,
         WorkspaceState,
     )
-    from pyro_mcp.sdk import Pyro
+    from pyro_mcp.sdk import ExecStream, Pyro
 
 __all__ = [
     "NAME_PATTERN",
+    "AsyncExecStream",
+    "AsyncForked",
     "AsyncPyro",
+    "AsyncWorkspace",
+    "AsyncWorkspaceList",
     "Cancelled",
     "ChangedFile",
     "CommandRecord",
@@ -103,8 +107,10 @@ __all__ = [
     "EngineStatus",
     "Environment",
     "EnvironmentList",
+    "Event",
     "ExecResult",
     "ExecStatus",
+    "ExecStream",
     "Exported",
     "FileContent",
     "FileEdited",
@@ -129,8 +135,10 @@ __all__ = [
     "NetworkPolicy",
     "NotFound",
     "NotPermitted",
+    "Output",
     "PatchApplied",
     "PatchMismatch",
+    "Progress",
     "Pruned",
     "PublishedPort",
     "Pyro",
@@ -150,21 +158,37 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "Started",
     "Synced",
     "Unsupported",
     "Workspace",
     "WorkspaceList",
     "WorkspaceState",
     "__version__",
+    "create_server",
 ]
 
-_HOMES = {"AsyncPyro": "pyro_mcp.aio", "Pyro": "pyro_mcp.sdk"}
+_HANDLES = ("AsyncForked", "AsyncWorkspace", "AsyncWorkspaceList", "Forked", "Workspace", "WorkspaceList")
+_HOMES = {
+    "AsyncExecStream": "pyro_mcp.aio",
+    "AsyncPyro": "pyro_mcp.aio",
+    "ExecStream": "pyro_mcp.sdk",
+    "Pyro": "pyro_mcp.sdk",
+    "create_server": "pyro_mcp.mcp.embedded",
+    **dict.fromkeys(("Event", "Output", "Progress", "Started"), "pyro_mcp.client.answers"),
+}
+"""Where names live that are neither errors nor records."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
         import importlib
 
+        if name in _HANDLES:
+            # With the client that gives them, which is what puts the methods in.
+            client = "pyro_mcp.aio" if name.startswith("Async") else "pyro_mcp.sdk"
+            importlib.import_module(client)
+            return getattr(importlib.import_module("pyro_mcp.handles"), name)
         for home in [_HOMES[name]] if name in _HOMES else ["pyro_mcp.errors", "pyro_mcp.models"]:
             module = importlib.import_module(home)
             if hasattr(module, name):

@@ -1,20 +1,16 @@
-"""`AsyncPyro`: the operations as coroutines, with the same names, parameters and results as `Pyro`'s.
-
-Each line below takes one definition and gives its asynchronous twin; type checkers see the whole signature.
-A test holds that none is missing.
-"""
+"""`AsyncPyro`: the operations as coroutines, with the same names, parameters and results as `Pyro`'s."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import Any, Self
 
+from pyro_mcp import deriving
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Output, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
@@ -22,59 +18,19 @@ from pyro_mcp.client.excerpts import HeadTail, Watched
 from pyro_mcp.client.following import WAIT_SECONDS, duration_of, ended_record
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
+from pyro_mcp.handles import ASYNC_RESULTS, AsyncWorkspace, connected
 from pyro_mcp.locations import Locations
-from pyro_mcp.models import ExecResult, Workspace
-from pyro_mcp.operations import REGISTRY, AllOperations, Operation
-from pyro_mcp.operations.fields import DEFAULT_TIMEOUT_SECONDS, RESULT_TEXT_DEFAULT
+from pyro_mcp.methods import AsyncPyroMethods, AsyncWorkspaceMethods
+from pyro_mcp.models import ExecResult
+from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
 
-P = ParamSpec("P")
-R = TypeVar("R")
 
-
-def _twin(
-    definition: Callable[Concatenate[Any, P], R],
-) -> Callable[Concatenate[AsyncPyro, P], Coroutine[Any, Any, R]]:
-    operation: Operation = definition.operation  # type: ignore[attr-defined]
-    signature = inspect.signature(operation.function)
-
-    @functools.wraps(definition)
-    async def call(self: AsyncPyro, *args: P.args, **kwargs: P.kwargs) -> R:
-        arguments = dict(signature.bind(self, *args, **kwargs).arguments)
-        del arguments["self"]
-        arguments = made_absolute(operation, arguments)
-        validated(operation, arguments)
-        record = await self.call(operation, arguments, on_event=self._on_event)
-        return operation.result.model_validate(record, extra="ignore")  # type: ignore[return-value]
-
-    return cast("Callable[Concatenate[AsyncPyro, P], Coroutine[Any, Any, R]]", call)
-
-
-def _temporary(
-    create: Callable[Concatenate[AsyncPyro, P], Coroutine[Any, Any, Workspace]],
-) -> Callable[Concatenate[AsyncPyro, P], AbstractAsyncContextManager[Workspace]]:
-    @asynccontextmanager
-    async def workspace(self: AsyncPyro, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Workspace]:
-        created = await create(self, *args, **kwargs)
-        try:
-            yield created
-        finally:
-            # Shielded: a cancelled task, too, leaves no workspace behind.
-            await asyncio.shield(asyncio.ensure_future(_gone(self, created.id)))
-
-    return cast("Callable[Concatenate[AsyncPyro, P], AbstractAsyncContextManager[Workspace]]", workspace)
-
-
-async def _gone(pyro: AsyncPyro, workspace_id: str) -> None:
-    with suppress(NotFound):  # it may have been deleted inside, or have expired
-        await pyro.delete_workspace(workspace_id)
-
-
-class AsyncPyro:
+class AsyncPyro(AsyncPyroMethods):
     """A connection to this user's daemon, for one event loop.
 
     >>> async with AsyncPyro() as pyro:
-    ...     workspace = await pyro.create_workspace("debian:12")
+    ...     print((await pyro.doctor()).ok)
     """
 
     def __init__(
@@ -133,88 +89,30 @@ class AsyncPyro:
             raise went_away()
         return result
 
-    def stream_exec_workspace(
-        self,
-        workspace: str | Workspace,
-        command: str | list[str],
-        *,
-        cwd: str = "/workspace",
-        env: dict[str, str] | None = None,
-        secret_env: dict[str, str] | None = None,
-        stdin: str | None = None,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-        max_output_bytes: int = RESULT_TEXT_DEFAULT,
-    ) -> AsyncExecStream:
-        """Run a command and iterate over its output while it runs, however long it takes.
+    async def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
+        arguments = made_absolute(operation, arguments)
+        validated(operation, arguments)
+        record = await self.call(operation, arguments, on_event=self._on_event)
+        shape = ASYNC_RESULTS.get(operation.result, operation.result)
+        return connected(shape.model_validate(record, extra="ignore"), self)
 
-        >>> stream = pyro.stream_exec_workspace("w", "make")
-        >>> async for piece in stream:
-        ...     sys.stdout.buffer.write(piece.data)
-        >>> (await stream.result()).exit_code
-        """
-        given: dict[str, Any] = {
-            "workspace": workspace,
-            "command": command,
-            "cwd": cwd,
-            "env": env,
-            "secret_env": secret_env,
-            "stdin": stdin,
-            "timeout_seconds": timeout_seconds,
-            "max_output_bytes": max_output_bytes,
-        }
-        given = made_absolute(REGISTRY["exec_workspace"], given)
-        validated(REGISTRY["exec_workspace"], given)
-        return AsyncExecStream(self, given)
+    def _stream(self, arguments: dict[str, Any]) -> AsyncExecStream:
+        operation = REGISTRY["exec_workspace"]
+        return AsyncExecStream(self, validated(operation, made_absolute(operation, arguments)))
 
-    doctor = _twin(AllOperations.doctor)
-    list_environments = _twin(AllOperations.list_environments)
-    inspect_environment = _twin(AllOperations.inspect_environment)
-    pull_environment = _twin(AllOperations.pull_environment)
-    prune_environments = _twin(AllOperations.prune_environments)
-    run_in_vm = _twin(AllOperations.run_in_vm)
-    create_workspace = _twin(AllOperations.create_workspace)
-    list_workspaces = _twin(AllOperations.list_workspaces)
-    status_workspace = _twin(AllOperations.status_workspace)
-    update_workspace = _twin(AllOperations.update_workspace)
-    delete_workspace = _twin(AllOperations.delete_workspace)
-    reset_workspace = _twin(AllOperations.reset_workspace)
-    history_workspace = _twin(AllOperations.history_workspace)
-    push_workspace_sync = _twin(AllOperations.push_workspace_sync)
-    export_workspace = _twin(AllOperations.export_workspace)
-    exec_workspace = _twin(AllOperations.exec_workspace)
-    feed_workspace_exec = _twin(AllOperations.feed_workspace_exec)
-    cancel_workspace_exec = _twin(AllOperations.cancel_workspace_exec)
-    logs_workspace = _twin(AllOperations.logs_workspace)
-    list_workspace_files = _twin(AllOperations.list_workspace_files)
-    read_workspace_file = _twin(AllOperations.read_workspace_file)
-    edit_workspace_file = _twin(AllOperations.edit_workspace_file)
-    search_workspace = _twin(AllOperations.search_workspace)
-    write_workspace_file = _twin(AllOperations.write_workspace_file)
-    apply_workspace_patch = _twin(AllOperations.apply_workspace_patch)
-    diff_workspace = _twin(AllOperations.diff_workspace)
-    create_snapshot = _twin(AllOperations.create_snapshot)
-    list_snapshots = _twin(AllOperations.list_snapshots)
-    delete_snapshot = _twin(AllOperations.delete_snapshot)
-    fork_workspace = _twin(AllOperations.fork_workspace)
-    stop_workspace = _twin(AllOperations.stop_workspace)
-    start_workspace = _twin(AllOperations.start_workspace)
-    list_workspace_disk = _twin(AllOperations.list_workspace_disk)
-    read_workspace_disk = _twin(AllOperations.read_workspace_disk)
-    export_workspace_disk = _twin(AllOperations.export_workspace_disk)
-    open_shell = _twin(AllOperations.open_shell)
-    read_shell = _twin(AllOperations.read_shell)
-    write_shell = _twin(AllOperations.write_shell)
-    signal_shell = _twin(AllOperations.signal_shell)
-    resize_shell = _twin(AllOperations.resize_shell)
-    close_shell = _twin(AllOperations.close_shell)
-    start_service = _twin(AllOperations.start_service)
-    list_services = _twin(AllOperations.list_services)
-    status_service = _twin(AllOperations.status_service)
-    logs_service = _twin(AllOperations.logs_service)
-    stop_service = _twin(AllOperations.stop_service)
-    land_workspace = _twin(AllOperations.land_workspace)
-    workspace = _temporary(create_workspace)
-    """`create_workspace` as an asynchronous context manager, which deletes the workspace on exit."""
+    @asynccontextmanager
+    async def _temporary(self, *args: Any, **kwargs: Any) -> AsyncIterator[AsyncWorkspace]:
+        created = await self.create_workspace(*args, **kwargs)
+        try:
+            yield created
+        finally:
+            # Shielded: a cancelled task, too, leaves no workspace behind.
+            await asyncio.shield(asyncio.ensure_future(_gone(created)))
+
+
+async def _gone(workspace: AsyncWorkspace) -> None:
+    with suppress(NotFound):  # it may have been deleted inside, or have expired
+        await workspace.delete()
 
 
 class AsyncExecStream:
@@ -281,3 +179,17 @@ class AsyncExecStream:
 
 def _end(said: asyncio.Queue[Event | None], work: asyncio.Future[Any]) -> None:
     said.put_nowait(None)
+
+
+deriving.fill(
+    AsyncPyroMethods,
+    {
+        **ASYNC_RESULTS,
+        deriving.Stream: AsyncExecStream,
+        deriving.Temporary: AbstractAsyncContextManager[AsyncWorkspace],
+    },
+    deriving.of_client(asynchronous=True),
+)
+deriving.fill(
+    AsyncWorkspaceMethods, {**ASYNC_RESULTS, deriving.Stream: AsyncExecStream}, deriving.of_workspace(asynchronous=True)
+)

@@ -17,6 +17,9 @@ MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255
 """NAME_MAX of Linux (include/uapi/linux/limits.h)."""
 
+IMAGE_FILES = ("oci", "oci-archive", "docker-archive")
+"""References to images that name a file or directory of this machine: KIND:PATH[:TAG]."""
+
 _HINT = "Give a path relative to /workspace, such as `src/app.py`, or one that begins with /workspace/."
 
 
@@ -49,6 +52,15 @@ def workspace_path(text: str) -> PurePosixPath:
         )
     check_parts(parts, shown)
     return PurePosixPath(*parts) if parts else PurePosixPath(".")
+
+
+def absolute_image(reference: str) -> str:
+    """The same reference to an image with a path made absolute, for the side that knows the working directory."""
+    kind, colon, rest = reference.partition(":")
+    if not colon or kind not in IMAGE_FILES:
+        return reference
+    path, colon, tag = rest.partition(":")
+    return f"{kind}:{os.path.abspath(os.path.expanduser(path))}{colon}{tag}"
 
 
 def check_parts(parts: list[str], shown: str) -> None:

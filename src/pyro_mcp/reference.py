@@ -1,7 +1,6 @@
-"""Writes `docs/public-contract.md` from the operations: `python -m pyro_mcp.reference [--check]`.
+"""Writes what derives from the operations: `docs/public-contract.md`, and `methods.pyi` for type checkers.
 
-What stands there is what command line, SDK and MCP server are made of, so it cannot differ from them.
-`--check` fails when the page is not what would be written.
+`python -m pyro_mcp.reference [--check]`: with `--check` it fails when one is not what would be written.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.mcp.schema import operations_of
 from pyro_mcp.operations import Operation, Profile
 from pyro_mcp.operations.parameters import Parameter, parameters
+from pyro_mcp.stubs import STUB, stub
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "public-contract.md"
 PROFILES: tuple[Profile, ...] = ("vm-run", "workspace-core", "workspace-full")
@@ -135,18 +135,17 @@ def _errors() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Write the page, or with `--check` compare it."""
-    text = page()
-    if argv == ["--check"]:
-        if not PAGE.exists() or PAGE.read_text() != text:
-            print(f"{PAGE} is out of date; write it with: python -m pyro_mcp.reference", file=sys.stderr)
-            return 1
-        return 0
-    if argv:
+    """Write both, or with `--check` compare them."""
+    if argv not in ([], ["--check"]):
         print("usage: python -m pyro_mcp.reference [--check]", file=sys.stderr)
         return 2
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(text)
+    for path, text in ((PAGE, page()), (STUB, stub())):
+        if not argv:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            print(f"{path} is out of date; write it with: python -m pyro_mcp.reference", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -297,7 +297,7 @@ def test_programs_without_proxy_variables_find_their_way_out_by_name(pyro: Pyro)
         wait_seconds=40,
     )
     assert said.stdout == "000" * 4 + "200" * 5, said
-    assert not said.refused
+    assert [(r.host, r.why, r.allow_with) for r in said.refused] == [("x.internal", "private", "")]
     fork = pyro.fork_workspace(ws).workspaces[0].id
     works(fork)
     pyro.reset_workspace(ws)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import struct
 import tarfile
 import tempfile
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import zstandard
 
-from pyro_mcp.errors import GuestError, InvalidInput
+from pyro_mcp.environments.oci import layer
+from pyro_mcp.environments.oci import manifest as manifests
+from pyro_mcp.environments.oci.reference import parse
+from pyro_mcp.errors import GuestError, InvalidInput, Unsupported
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.said import Said, parsed, whole_header
 from pyro_mcp.machines.firecracker.kernel import dependencies, extract_vmlinux, load_order
@@ -140,6 +144,70 @@ def _archive_seeds() -> Iterator[bytes]:
     yield b"\2" + zstandard.compress(plain[0])
 
 
+# -- images from a registry
+
+
+def _layer(data: bytes) -> None:
+    """Whatever a layer holds, it makes files, directories and links in its own place, and nothing anywhere else."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
+        into = Path(place, "into")
+        into.mkdir()
+        Path(place, "victim").write_text("untouched")
+        try:
+            notes = layer.unpack(io.BytesIO(data), len(data), str(into), "sha256:" + "0" * 64)
+        except InvalidInput:
+            notes = None  # it never is what that digest says, so the checks below are those of what was unpacked
+        except OSError as error:
+            if error.errno != errno.EFBIG:  # our own limit on the size of a file
+                raise
+        assert notes is None
+        assert sorted(os.listdir(place)) == ["into", "victim"]
+        assert Path(place, "victim").read_text() == "untouched" and Path(place, "victim").stat().st_nlink == 1
+        for found in into.rglob("*"):
+            assert found.is_symlink() or found.is_file() or found.is_dir(), found
+
+
+def _layer_seeds() -> Iterator[bytes]:
+    import gzip
+
+    plain = [data[1:] for data in _archive_seeds() if data[:1] == b"\0"]
+    plain += [
+        _tar(_member("d/.wh.x"), _member("d/.wh..wh..opq"), _member("e/.wh..wh.aufs"), _member(".wh.")),
+        _tar(
+            _member("l", tarfile.SYMTYPE, link="/"), _member("l/x", size=3), _member("h", tarfile.LNKTYPE, link="/l/y")
+        ),
+        _tar(_member("x", size=3, SCHILY_xattr_user_a="b", SCHILY_xattr_security_capability="c")),
+    ]
+    yield from plain
+    yield gzip.compress(plain[0], mtime=0) + gzip.compress(plain[1], mtime=0) + b"\0" * 9
+    yield zstandard.compress(plain[0])
+
+
+def _image_record(data: bytes) -> None:
+    """An index, a manifest or a configuration; each is tried as each."""
+    for read in (manifests.choose, manifests.read_manifest, lambda d: manifests.read_config(d, 1)):
+        try:
+            read(data)
+        except (InvalidInput, Unsupported):
+            continue
+    try:
+        found = parse(data.decode("utf-8", "surrogateescape"))
+    except (InvalidInput, Unsupported):
+        return
+    assert parse(found.name) == found and "\n" not in found.name and ".." not in found.repository.split("/")
+
+
+def _image_record_seeds() -> Iterator[bytes]:
+    blob = {"digest": "sha256:" + "0" * 64, "size": 3, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    yield json.dumps({"manifests": [{**blob, "platform": {"os": "linux", "architecture": "amd64"}}]}).encode()
+    yield json.dumps({"schemaVersion": 2, "config": blob, "layers": [blob, {**blob, "urls": ["x"]}]}).encode()
+    yield json.dumps(
+        {"os": "linux", "config": {"Env": ["A=b", "="], "Cmd": ["x"]}, "rootfs": {"diff_ids": ["0"]}}
+    ).encode()
+    yield b"ghcr.io/a/b:c@sha256:" + b"0" * 64
+    yield b"docker-archive:/a/b.tar:c:d"
+
+
 # -- patches from a model
 
 
@@ -224,6 +292,8 @@ TARGETS = (
     Target("guest-frames", _frames, _frame_seeds, ()),
     Target("guest-answers", _answers, _answer_seeds, (GuestError,)),
     Target("archives", _archive, _archive_seeds, (InvalidInput,)),
+    Target("image-layers", _layer, _layer_seeds, ()),
+    Target("image-records", _image_record, _image_record_seeds, ()),
     Target("patches", _patch, _patch_seeds, (InvalidInput,)),
     Target("mcp-lines", _line, _line_seeds, ()),
     Target("kernel-lz4", _lz4, _lz4_seeds, (ValueError,)),

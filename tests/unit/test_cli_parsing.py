@@ -120,7 +120,9 @@ def test_every_command_has_help_with_each_option(op: Operation, capsys: pytest.C
     assert text.startswith(f"usage: pyro {' '.join(op.cli)}")
     for p in op.takes.values():
         if p.name not in op.positional:
-            assert "--" + p.name.replace("_", "-").removesuffix("s") in text
+            one = p.name.replace("_", "-").removesuffix("es" if p.name.endswith("sses") else "s")
+            assert f"--{one}" in text
+            assert f"--{one}e " not in text, "one address, no addresse"
 
 
 def test_usage_errors_exit_with_2_and_json_stays_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch, PyroError
+from pyro_mcp.files.editing import wanted
 from pyro_mcp.patches.edit import Edit, apply_edits
-from pyro_mcp.workspaces.editing import wanted
 
 FILE = b"def f():\n    return 1\n\n\ndef g():\n    return 1\n"
 

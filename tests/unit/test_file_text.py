@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.workspaces.reading import as_text
+from pyro_mcp.files.reading import as_text
 
 
 @given(st.one_of(st.binary(max_size=200), st.text(max_size=80).map(lambda t: t.encode("utf-8", "ignore"))))

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from pyro_mcp.errors import GuestError, PyroError
 from pyro_mcp.exports.backups import Backups
+from pyro_mcp.files import changes, listing, reading
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor
-from pyro_mcp.workspaces import changes, exporting, files, reading
+from pyro_mcp.workspaces import exporting
 
 Work = Callable[[Guest], Awaitable[Any]]
 SECONDS = 30
@@ -74,10 +75,10 @@ def export(guest: Guest, place: Path) -> Awaitable[Any]:
 
 
 WORKS: dict[str, Work] = {
-    "list": lambda guest: files.list_files(guest, "ws", ".", True, 10),
+    "list": lambda guest: listing.list_files(guest, "ws", ".", True, 10),
     "read": read,
     "grep": lambda guest: read(guest, grep="x"),
-    "write": lambda guest: files.write_file(guest, "ws", "a", "text", True),
+    "write": lambda guest: listing.write_file(guest, "ws", "a", "text", True),
     "diff": lambda guest: changes.diff(guest, "ws", None, None, summary=False, max_bytes=1000, include_ignored=False),
     "states": lambda guest: changes.read_states(guest, ["a", "b"]),
     "patch": lambda guest: changes.apply_patch(guest, "ws", "--- a/a\n+++ b/a\n@@ -1 +1 @@\n-x\n+y\n"),
@@ -215,6 +216,6 @@ def test_an_export_of_lies_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_no_other_code_reads_an_answer_unchecked() -> None:
     """`Answer.json` is for those who catch damage as a whole; all others go through `Answer.record`."""
-    rooms = [p for p in Path(files.__file__).parents[1].rglob("*.py") if "guest" not in p.parts]
+    rooms = [p for p in Path(listing.__file__).parents[1].rglob("*.py") if "guest" not in p.parts]
     raw = [p.name for p in rooms if "answer.json()" in p.read_text() or ")).json()" in p.read_text()]
     assert set(raw) <= {"searching.py", "watchdog.py"}

@@ -240,3 +240,25 @@ def test_the_deepest_that_passes_is_read_by_the_library() -> None:
     assert isinstance(judged(DEEP % (b"[" + inside + b"]")), Refusal)
     strings = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": '[{"' * 500}})
     assert isinstance(judged(strings.encode()), dict), "brackets within texts do not count"
+
+
+def test_a_call_s_name_and_arguments_can_be_ones() -> None:
+    def call(params: Any) -> Any:
+        return judged(json.dumps({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": params}).encode())
+
+    taken = call({"name": "workspace_list", "arguments": '{"labels": {"a": "b"}}'})
+    assert taken["params"]["arguments"] == {"labels": {"a": "b"}}
+    assert "arguments" not in call({"name": "workspace_list"})["params"]
+    odds: list[Any] = [[], 5, "no", "[1]", "5", '{"a": NaN}', '{"a":']
+    for params, word in (
+        ({}, "`name`"),
+        ({"name": 5}, "`name`"),
+        *(({"name": "x", "arguments": odd}, "`arguments`") for odd in odds),
+        ({"name": "x", "arguments": "[" * 1000}, "`arguments`"),
+        ({"name": "x", "arguments": '{"a": "\\ud800"}'}, "`arguments`"),
+    ):
+        refused = call(params)
+        if isinstance(refused, Refusal):
+            assert (refused.code, refused.id) == (-32602, 3) and word in refused.message
+        else:
+            raise AssertionError(params)

@@ -29,7 +29,7 @@ from pyro_mcp.mcp.prompts import PROMPTS, prompts_of, rendered
 from pyro_mcp.mcp.resources import diff_address, located, shown, templates_of
 from pyro_mcp.mcp.roots import folder
 from pyro_mcp.mcp.schema import operations_of, tool
-from pyro_mcp.mcp.server import create_server
+from pyro_mcp.mcp.server import server_of
 from pyro_mcp.mcp.toolbox import Toolbox, last_line
 from pyro_mcp.operations import REGISTRY, Profile
 from pyro_mcp.operations.validation import validated
@@ -156,7 +156,7 @@ async def connected(
     pyro = AsyncPyro(transport=AsyncTransport(locations, start=None))
     allowed = access or Access(None)
     toolbox = Toolbox("workspace-core", allowed, pyro)
-    server = create_server(toolbox, Catalogue.of("workspace-core", allowed), roots=roots)
+    server = server_of(toolbox, Catalogue.of("workspace-core", allowed), roots=roots)
     async with asyncio.timeout(20), Client(server, **client) as connection:
         yield connection, toolbox
     await pyro.close()

@@ -25,7 +25,7 @@ from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.instructions import MAX_CHARACTERS, instructions
 from pyro_mcp.mcp.opening import ACKNOWLEDGED, HANDSHAKE_VERSIONS, STATELESS_VERSION, Opening
 from pyro_mcp.mcp.schema import SHOWS_PICTURES, operations_of, output_schema, tool, without_empty
-from pyro_mcp.mcp.server import create_server
+from pyro_mcp.mcp.server import server_of
 from pyro_mcp.mcp.toolbox import Answer, Toolbox
 from pyro_mcp.models import ExecResult
 from pyro_mcp.operations import REGISTRY, Profile
@@ -344,7 +344,7 @@ def library_says(profile: Profile, messages: list[dict[str, Any]], wanted: int) 
     async def main() -> None:
         # No call is made, so that no daemon is needed.
         toolbox = Toolbox(profile, access, AsyncPyro(transport=AsyncTransport(Locations.of_this_user(), start=None)))
-        server = create_server(toolbox, Catalogue.of(profile, access))
+        server = server_of(toolbox, Catalogue.of(profile, access))
         async with stdio_server(anyio.wrap_file(host), anyio.wrap_file(host)) as (reading, writing):
             await server.run(reading, writing, server.create_initialization_options())
 

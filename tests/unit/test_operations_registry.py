@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
 import re
 from pathlib import Path
 
 import pytest
 
-from pyro_mcp import reference
+import pyro_mcp
+from pyro_mcp import models, reference
 from pyro_mcp.aio import AsyncPyro
-from pyro_mcp.operations import REGISTRY, AllOperations, Operation
+from pyro_mcp.handles import AsyncWorkspace, Workspace
+from pyro_mcp.operations import REGISTRY, Operation
+from pyro_mcp.operations.described import raised
 from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.sdk import Pyro
+from pyro_mcp.stubs import STUB, stub
 
 OPERATIONS = [pytest.param(op, id=op.name) for op in REGISTRY.values()]
 
@@ -52,9 +58,42 @@ def test_names_are_used_once() -> None:
 
 
 def test_both_clients_have_every_operation() -> None:
-    for name in REGISTRY:
-        assert getattr(Pyro, name) is getattr(AllOperations, name)
-        assert getattr(AsyncPyro, name).operation is REGISTRY[name]
+    for name, op in REGISTRY.items():
+        assert getattr(Pyro, name).operation is op
+        assert getattr(AsyncPyro, name).operation is op
+        assert inspect.iscoroutinefunction(getattr(AsyncPyro, name))
+        assert not inspect.iscoroutinefunction(getattr(Pyro, name))
+
+
+def test_workspaces_have_every_operation_on_a_workspace() -> None:
+    methods = [op.workspace_method for op in REGISTRY.values() if op.takes_workspace]
+    assert len(set(methods)) == len(methods)
+    assert not set(methods) & set(models.Workspace.model_fields), "a field would hide the method"
+    for op in REGISTRY.values():
+        if op.takes_workspace:
+            for kind in (Workspace, AsyncWorkspace):
+                assert getattr(kind, op.workspace_method).operation is op
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_help_says_types_arguments_results_and_errors(op: Operation) -> None:
+    shown: list[tuple[type, str]] = [(Pyro, op.name)]
+    shown += [(Workspace, op.workspace_method)] if op.takes_workspace else []
+    for owner, name in shown:
+        text = pydoc.plain(pydoc.render_doc(getattr(owner, name)))
+        assert "Annotated" not in text and "FieldInfo" not in text
+        args = text.partition("Args:\n")[2].partition("Returns:\n")[0]
+        for p in parameters(op):
+            if owner is Pyro or p.name != "workspace":
+                assert f" {p.name}: " in args
+        assert op.result.__name__ in text.partition("Returns:\n")[2].partition("Raises:\n")[0]
+        raises = text.partition("Raises:\n")[2]
+        assert "InvalidInput:" in raises and "DaemonUnavailable:" in raises
+    assert set(raised(op)) <= set(pyro_mcp.__all__)
+
+
+def test_type_stubs_are_what_the_operations_say() -> None:
+    assert STUB.read_text() == stub(), "write them with: python -m pyro_mcp.reference"
 
 
 def test_reference_page_is_what_the_operations_say() -> None:

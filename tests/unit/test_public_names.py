@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pyro_mcp
@@ -12,6 +14,7 @@ from pyro_mcp import errors, models
 def _shown_to_checkers() -> set[str]:
     tree = ast.parse(Path(str(pyro_mcp.__file__)).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
+    assert isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
     return {
         alias.asname or alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
@@ -23,6 +26,19 @@ def test_every_exported_name_is_there_at_run_time_and_for_checkers() -> None:
     for name in pyro_mcp.__all__:
         assert getattr(pyro_mcp, name) is not None
         assert name in dir(pyro_mcp)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    script = "import sys, pyro_mcp; dir(pyro_mcp); print([m for m in sys.modules if m.startswith(('pydantic', 'mcp'))])"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+    script = "import sys, pyro_mcp; pyro_mcp.Pyro, pyro_mcp.Workspace.exec; print('mcp' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "False\n"
+
+
+def test_workspaces_come_with_their_methods_whatever_is_asked_for_first() -> None:
+    for name in ("Workspace", "AsyncWorkspace", "Forked", "AsyncForked"):
+        script = f"import pyro_mcp; k = pyro_mcp.{name}; print('exec' in dir(k) or 'workspaces' in k.model_fields)"
+        assert subprocess.check_output([sys.executable, "-c", script], text=True) == "True\n"
 
 
 def test_import_star_gives_them() -> None:

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from pyro_mcp import pictures
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.files import reading
+from pyro_mcp.files.listing import _encoded
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.mcp import habits
 from pyro_mcp.models import FileContent
 from pyro_mcp.operations import REGISTRY
 from pyro_mcp.operations.parameters import parameters
-from pyro_mcp.workspaces import reading
-from pyro_mcp.workspaces.files import _encoded
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=80) | st.lists(
     st.sampled_from(["a", "\n", "\r\n", "\r", "\x0c", "\u2028", "\\", '"', "é", "🙂", "\t"]), max_size=60

@@ -6,28 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = """
-from pyro_mcp import AsyncPyro, ExecResult, NotFound, Pyro, Workspace
+SCRIPT = Path(__file__).parents[1].joinpath("user_script.py").read_text()
 
-def sync() -> int | None:
-    with Pyro() as pyro, pyro.workspace("debian:12", seed_path=".") as made:
-        ran: ExecResult = pyro.exec_workspace(made, "make test")
-        pyro.write_workspace_file(made, "a", "text")
-        pyro.write_workspace_file(made.id, "a", "text")
-        other: Workspace = pyro.reset_workspace(made)
-        try:
-            pyro.delete_workspace(other)
-        except NotFound:
-            pass
-        return ran.exit_code
-
-async def later() -> str:
-    async with AsyncPyro() as pyro:
-        made = await pyro.create_workspace("debian:12")
-        ran = await pyro.exec_workspace(made, "make test")
-        await pyro.delete_workspace(made)
-        return ran.stdout
-"""
+WRONG = {
+    "Pyro().exec_workspace(3, 'true')": "arg-type",
+    "Pyro().status_workspace('w').exec()": "call-arg",
+    "Pyro().status_workspace('w').fork('3')": "arg-type",
+    "Pyro().status_workspace('w').created_at.strip()": "attr-defined",
+}
 
 
 def _mypy(script: Path, text: str) -> subprocess.CompletedProcess[str]:
@@ -39,5 +25,6 @@ def _mypy(script: Path, text: str) -> subprocess.CompletedProcess[str]:
 def test_a_users_script_is_clean_and_a_wrong_one_is_not(tmp_path: Path) -> None:
     done = _mypy(tmp_path / "script.py", SCRIPT)
     assert done.returncode == 0, done.stdout
-    done = _mypy(tmp_path / "script.py", SCRIPT + "\nPyro().exec_workspace(3, 'true')\n")
-    assert "arg-type" in done.stdout
+    done = _mypy(tmp_path / "script.py", SCRIPT + "\n" + "\n".join(WRONG) + "\n")
+    said = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert [line.rpartition("[")[2].rstrip("]") for line in said] == list(WRONG.values()), done.stdout

@@ -149,6 +149,7 @@ def _match(words: list[str], table: dict[tuple[str, ...], Any]) -> tuple[tuple[s
 def _group(path: tuple[str, ...], rest: list[str], table: dict[tuple[str, ...], Any]) -> int:
     prog = " ".join(("pyro", *path))
     below = {known[len(path)] for known in table if known[: len(path)] == path and len(known) > len(path)}
+    below = {word for word in below if not word.startswith("_")}
     if rest and rest[0] not in ("--help", "-h"):
         near = nearest_command(rest[0], below)
         what = "option" if rest[0].startswith("-") else "command"

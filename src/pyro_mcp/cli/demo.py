@@ -28,8 +28,9 @@ from typing import Any, NoReturn
 
 from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.errors import NotFound, PyroError
+from pyro_mcp.handles import Workspace
 from pyro_mcp.locations import Locations
-from pyro_mcp.models import ExecResult, Workspace
+from pyro_mcp.models import ExecResult
 from pyro_mcp.sdk import Progress, Pyro
 from pyro_mcp.seeds.archives import extract
 

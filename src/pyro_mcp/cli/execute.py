@@ -122,7 +122,7 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
         from pyro_mcp.cli.render import render
 
         text = render(kind, record)
-    _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
+    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
 
 
 def _ids(kind: str, record: dict[str, Any]) -> list[str]:
@@ -136,7 +136,7 @@ def _note(text: str) -> None:
     print(visible_lines(text), file=sys.stderr, flush=True)
 
 
-def _write(stream: Any, data: bytes) -> None:
+def write_out(stream: Any, data: bytes) -> None:
     """All of `data`, at once: what a command printed is seen when it was printed."""
     stream.flush()
     view = memoryview(data)
@@ -164,7 +164,7 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
             return 0
         if kind == "History":
             ended = [event for event in record["events"] if event["outcome"] != "running"]
-            _write(sys.stdout, _shown(ended, parsed).encode("utf-8", "surrogateescape"))
+            write_out(sys.stdout, _shown(ended, parsed).encode("utf-8", "surrogateescape"))
             arguments["after"] = record["cursor"]
             continue
         text = record["output"]
@@ -172,7 +172,7 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
             text = json.dumps(record) + "\n" if text else ""
         elif not parsed.content_only:
             text = visible_lines(text)
-        _write(sys.stdout, text.encode("utf-8", "surrogateescape"))
+        write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
         arguments["offset"] = record["next_offset"]
         over = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
         if over and record["next_offset"] >= record["total_bytes"]:
@@ -211,7 +211,7 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
                 case Output():
                     view.clear()
                     if not parsed.json:
-                        _write(sys.stdout if said.stream == "stdout" else sys.stderr, said.data)
+                        write_out(sys.stdout if said.stream == "stdout" else sys.stderr, said.data)
                 case Progress():
                     view.show(said)
                 case Result():

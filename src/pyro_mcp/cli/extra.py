@@ -43,6 +43,10 @@ def extras() -> list[Extra]:
         Extra(("sh",), "Open a terminal in a workspace.", _module("attach", "run_shell")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
+        Extra(
+            ("workspace", "ssh-config"), "Print how ssh and editors reach a workspace.", _module("ssh", "print_config")
+        ),
+        Extra(("__ssh",), "ssh's way into a workspace.", _module("ssh", "proxy")),
         Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
     ]
     return found
@@ -106,6 +110,21 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="Workspaces reach only these hosts: exact names, or *.suffix. Repeatable.",
     )
     parser.add_argument(
+        "--allow-host-port",
+        metavar="PORT[:NAME]",
+        action="append",
+        default=[],
+        help="A port of this machine's loopback that workspaces with egress reach, as host.pyro.internal:PORT. "
+        "Repeatable.",
+    )
+    parser.add_argument(
+        "--allow-address",
+        metavar="ADDRESS[:PORT]",
+        action="append",
+        default=[],
+        help="An address of this machine's network that workspaces with egress reach. Repeatable.",
+    )
+    parser.add_argument(
         "--secret",
         action=SecretValue,
         dest="secrets",
@@ -159,6 +178,8 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         found.allow_path,
         found.network,
         allow_domains=found.allow_domain,
+        allow_host_ports=found.allow_host_port,
+        allow_addresses=found.allow_address,
         secrets=found.secrets,
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,

@@ -31,6 +31,7 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("exec WS COMMAND", "run a command; its output and status are yours"),
             ("sh [WS]", "a terminal of your own"),
+            ("ssh-config WS", "how ssh, scp, rsync, git and editors reach it"),
             ("logs WS", "past commands and their output"),
             ("search WS PATTERN", "look through its files"),
             ("cat WS PATH", "read a file"),

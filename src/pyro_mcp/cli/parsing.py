@@ -122,7 +122,9 @@ def singular(parameter: Parameter) -> str:
     """Options that may be repeated are named for one of them: `labels` is `--label`."""
     name = parameter.name
     repeated = parameter.kind == "dict" or (parameter.kind == "list" and not parameter.of_objects)
-    return name[:-1] if repeated and name.endswith("s") else name
+    if not repeated or not name.endswith("s"):
+        return name
+    return name[:-2] if name.endswith("sses") else name[:-1]  # addresses
 
 
 def takes_command(operation: Operation) -> bool:

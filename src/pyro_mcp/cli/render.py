@@ -231,7 +231,11 @@ def _logs(record: Fields) -> str:
 def _command(argv: list[str]) -> str:
     import shlex
 
-    text = argv[2] if len(argv) == 3 and argv[:2] == ["/bin/bash", "-c"] else shlex.join(argv)
+    text = (
+        argv[2]
+        if len(argv) == 3 and argv[0].startswith("/") and argv[0].endswith("sh") and argv[1] == "-c"
+        else shlex.join(argv)
+    )
     text = " ".join(text.split())
     return text if len(text) <= 100 else text[:99] + "…"
 

@@ -39,6 +39,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "sync": ("workspace", "sync"),
     "reset": ("workspace", "reset"),
     "stop": ("workspace", "stop"),
+    "ssh-config": ("workspace", "ssh-config"),
     "start": ("workspace", "start"),
     "pull": ("env", "pull"),
     "images": ("env", "list"),

@@ -6,6 +6,7 @@ import os
 from typing import Any, Literal
 
 from pyro_mcp.operations import Operation
+from pyro_mcp.paths import absolute_image
 
 Face = Literal["cli", "sdk", "mcp"]
 
@@ -27,6 +28,8 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
             ready["workspace"] = given.id
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
+    if isinstance(environment := ready.get("environment"), str):
+        ready["environment"] = absolute_image(environment)
     for name in operation.host_paths:
         value = ready.get(name)
         if isinstance(value, str) and value:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
+import os
+import shlex
 import threading
+from collections.abc import Callable
 
 from pyro_mcp.daemon.call import Call
-from pyro_mcp.environments import debian
+from pyro_mcp.environments import debian, names
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
-from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition, definition
-from pyro_mcp.errors import Conflict
+from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
+from pyro_mcp.environments.names import Saved, Wanted
+from pyro_mcp.environments.oci import worker
+from pyro_mcp.environments.oci.layers import LayerStore
+from pyro_mcp.environments.oci.reference import Reference
+from pyro_mcp.errors import Conflict, NotFound, NotPermitted, PyroError
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
@@ -46,35 +54,39 @@ class EnvironmentService:
     def root(self, name: str, digest: str | None = None) -> RootTree:
         """The tree of a build: the given one, or the current."""
         if digest is None:
-            manifest = self.cache.installed(definition(name))
+            manifest = names.installed(names.meaning(name, self.cache), self.cache)
             digest = manifest.digest if manifest else ""
-        manifest = self.cache.require(name, digest)
-        return RootTree(name, manifest.digest, self.cache.tree(manifest.digest))
+        return self._tree(name, self.cache.require(name, digest))
+
+    def _tree(self, name: str, manifest: Manifest) -> RootTree:
+        return RootTree(name, manifest.digest, self.cache.tree(manifest.digest), manifest.runtime)
 
     async def require(self, call: Call, name: str) -> RootTree:
         """The current tree of an environment, pulled first when it is not installed."""
-        wanted = definition(name)
+        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
         manifest = await asyncio.to_thread(self._usable, wanted)
         if manifest is None:
-            patience = PATIENCE_SECONDS if call.face == "mcp" else None
+            patience = None
+            if call.face == "mcp":
+                patience = PATIENCE_SECONDS
+                _refuse_what_the_user_did_not_choose(wanted)
             manifest = await self.pull(call, wanted, patience=patience)
-        return RootTree(name, manifest.digest, self.cache.tree(manifest.digest))
+        return self._tree(wanted.name, manifest)
 
-    def _usable(self, wanted: Definition) -> Manifest | None:
+    def _usable(self, wanted: Wanted) -> Manifest | None:
         """The installed build, if it is just as it was made: a damaged one is built again."""
-        manifest = self.cache.installed(wanted)
+        manifest = names.installed(wanted, self.cache)
         return manifest if manifest is not None and self.cache.sound(manifest.digest) else None
 
     def check(self, digests: set[str]) -> None:
         """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
+        meant = {m.digest for m in map(self.cache.installed, CATALOG.values()) if m is not None}
+        meant |= {digest for name, digest in self.cache.names().items() if name not in CATALOG}
         for manifest in self.cache.builds():
-            known = CATALOG.get(manifest.name)
-            if manifest.digest in digests or (known is not None and self.cache.installed(known) == manifest):
+            if manifest.digest in digests | meant:
                 self.cache.sound(manifest.digest)
 
-    async def pull(
-        self, call: Call, wanted: Definition, *, force: bool = False, patience: float | None = None
-    ) -> Manifest:
+    async def pull(self, call: Call, wanted: Wanted, *, force: bool = False, patience: float | None = None) -> Manifest:
         """Join the pull of this environment, or begin it; with `patience`, leave it going after so many seconds."""
         pull = self._pulls.get(wanted.name)
         if pull is None:
@@ -86,7 +98,7 @@ class EnvironmentService:
                 loop.call_soon_threadsafe(mine.say, text, fraction)
 
             pull.task = asyncio.create_task(
-                asyncio.to_thread(debian.build, wanted, self.cache, progress, pull.cancel, force),
+                asyncio.to_thread(self._make, wanted, progress, pull.cancel, force),
                 name=f"pull {wanted.name}",
             )
             pull.task.add_done_callback(lambda _: self._pulls.pop(wanted.name, None))
@@ -108,7 +120,29 @@ class EnvironmentService:
             if not pull.watchers:
                 pull.cancel.set()
 
-    async def _watch(self, call: Call, wanted: Definition, pull: _Pull) -> Manifest:
+    def _make(
+        self, wanted: Wanted, progress: Callable[[str, float | None], None], cancel: threading.Event, force: bool
+    ) -> Manifest:
+        """Build or fetch it. For a worker thread."""
+        if isinstance(wanted, Definition):
+            return debian.build(wanted, self.cache, progress, cancel, force)
+        if isinstance(wanted, Saved):
+            manifest = self.cache.current(wanted.name)
+            if manifest is None or not self.cache.sound(manifest.digest):
+                raise NotFound(
+                    f"The saved environment {wanted.name} is gone, or was damaged on this disk.",
+                    hint="It was made from a workspace (`pyro env save`); nothing can make it again.",
+                    code="environment_build_gone",
+                )
+            return manifest
+        try:
+            return worker.pull(wanted.name, self.cache, progress, cancel)
+        except PyroError as error:
+            if error.code in ("image_not_found", "registry_login", "registry_unreachable"):
+                error.hint += names.own_near(wanted.name.rpartition("/")[2])
+            raise
+
+    async def _watch(self, call: Call, wanted: Wanted, pull: _Pull) -> Manifest:
         assert pull.task is not None
         while not pull.task.done():
             changed = pull.changed
@@ -122,23 +156,51 @@ class EnvironmentService:
         return await asyncio.shield(pull.task)
 
     def describe(self, name: str, contents: bool = False) -> Environment:
-        wanted = definition(name)
-        manifest = self.cache.installed(wanted)
+        wanted = names.meaning(name, self.cache)
+        return self._described(wanted, names.installed(wanted, self.cache), contents)
+
+    def _described(self, wanted: Wanted, manifest: Manifest | None, contents: bool = False) -> Environment:
+        own = wanted if isinstance(wanted, Definition) else None
+        runtime = manifest.runtime if manifest else {}
         return Environment(
             name=wanted.name,
-            description=wanted.description,
+            description=own.description if own else manifest.description if manifest else "an image",
             installed=manifest is not None,
             size_bytes=manifest.size_bytes if manifest else None,
             digest=manifest.digest if manifest else None,
             created_at=manifest.created_at if manifest else None,
-            default=name == DEFAULT,
-            packages=sorted(wanted.packages),
+            default=wanted.name == DEFAULT,
+            packages=sorted(own.packages) if own else [],
             contents=manifest.contents if manifest and contents else None,
-            source=f"Debian's signed archive, suite {wanted.suite}, by mmdebstrap",
+            source=_source(wanted, manifest),
+            notes=manifest.notes if manifest else [],
+            env=dict(runtime.get("env", {})) if contents else None,
+            user=str(runtime.get("user", "")),
+            workdir=str(runtime.get("workdir", "")),
         )
 
     def describe_all(self) -> list[Environment]:
-        return [self.describe(name) for name in CATALOG]
+        own: list[Wanted] = list(CATALOG.values())
+        others: list[Wanted] = [names.meaning(name, self.cache) for name in self.cache.names() if name not in CATALOG]
+        return [self._described(wanted, names.installed(wanted, self.cache)) for wanted in (*own, *others)]
+
+    async def remove(self, name: str) -> Pruned:
+        """Let a name mean nothing any more, and remove its build unless something still needs it."""
+        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
+        if wanted.name in self._pulls:
+            raise Conflict(f"The environment {wanted.name} is being pulled just now.", code="environment_being_built")
+        manifest = await asyncio.to_thread(self.cache.current, wanted.name)
+        if manifest is None:
+            raise NotFound(f"The environment {wanted.name} is not installed.", code="environment_not_installed")
+        self.cache.forget(wanted.name)
+        if manifest.digest in self._registry.environments_in_use() | set(self.cache.names().values()):
+            return Pruned(removed=[manifest.name], freed_bytes=0)
+        await self._fleet.drop(manifest.digest)
+        await asyncio.to_thread(self.cache.discard, manifest.digest)
+        if not self._pulls:
+            await asyncio.to_thread(self._prune_layers, False)
+        freed = await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
+        return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + freed)
 
     async def prune(self, everything: bool) -> Pruned:
         in_use = self._registry.environments_in_use()
@@ -146,6 +208,44 @@ class EnvironmentService:
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
         removed = await asyncio.to_thread(self.cache.prune, in_use, everything)
+        if not self._pulls:  # one that is under way needs layers that no image has yet
+            await asyncio.to_thread(self._prune_layers, everything)
         freed = sum(manifest.size_bytes for manifest in removed)
         freed += await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{m.name} ({m.digest})" for m in removed], freed_bytes=freed)
+
+    def _prune_layers(self, everything: bool) -> None:
+        needed = {layer for manifest in self.cache.builds() for layer in manifest.layers}
+        LayerStore(self.cache.layers).prune(needed, everything)
+
+
+def _source(wanted: Wanted, manifest: Manifest | None) -> str:
+    if isinstance(wanted, Definition):
+        return f"Debian's signed archive, suite {wanted.suite}, by mmdebstrap"
+    if isinstance(wanted, Saved):
+        return f"saved from workspace {manifest.source}" if manifest else "saved"
+    return f"image {manifest.source}" if manifest else "image"
+
+
+IMAGES = "PYRO_MCP_IMAGES"
+
+
+def _refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
+    """A model may name Docker's official images, and those that the user allowed.
+
+    What it names is asked of a registry by this machine, whatever the workspace's network policy is: a name in
+    somebody's registry is a message to them, a file is one of the user's.
+
+    Raises:
+        NotPermitted: it is neither; the hint says what the user may do.
+    """
+    if not isinstance(wanted, Reference) or wanted.official:
+        return
+    allowed = [pattern for pattern in os.environ.get(IMAGES, "").replace(",", " ").split() if pattern]
+    if wanted.transport == "registry" and any(fnmatch.fnmatchcase(wanted.name, pattern) for pattern in allowed):
+        return
+    raise NotPermitted(
+        f"The image {wanted.name} is not on this machine, and only the user can bring it here.",
+        hint=f"The user may run: pyro env pull {shlex.quote(wanted.name)}",
+        code="image_not_pulled",
+    )

@@ -5,6 +5,7 @@
     environments/names/NAME.json       which build a name means now
     environments/staging/…             a build under way, or what a killed one left
     environments/packages/SUITE/       downloaded packages, so that an interrupted build goes on
+    environments/layers/…              of images, each once for all that have it (`oci.layers`)
 
 A build appears under its digest in one rename. All of this runs inside the enclosure, where the trees'
 owners are ours.
@@ -14,14 +15,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp import wholeness
 from pyro_mcp.environments.catalog import CATALOG, Definition
@@ -43,6 +47,15 @@ class Manifest:
     size_bytes: int
     contents: dict[str, str]
     """Every package with its version."""
+    description: str = ""
+    source: str = ""
+    """Of an image: the digest of its manifest. Of a saved one: the workspace it was."""
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """How commands are run in it; see `machines.protocol.Runtime`."""
+    layers: list[str] = field(default_factory=list)
+    """Of an image: what it shares with others on disk."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know of it, in words."""
 
 
 class EnvironmentCache:
@@ -57,6 +70,10 @@ class EnvironmentCache:
     def prepare(self) -> None:
         for directory in (self.root, self._names, self.root / "staging"):
             directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def layers(self) -> Path:
+        return self.root / "layers"
 
     def packages(self, suite: str) -> Path:
         directory = self.root / "packages" / suite
@@ -96,20 +113,40 @@ class EnvironmentCache:
             os.rename(self.root / digest, self.root / f".damaged-{digest}-{secrets.token_hex(4)}")
         return False
 
-    def installed(self, definition: Definition) -> Manifest | None:
-        """The current build of this definition; one by an older recipe does not count."""
+    def current(self, name: str) -> Manifest | None:
+        """The build that a name means now."""
         try:
-            digest = json.loads((self._names / f"{definition.name}.json").read_text())["digest"]
+            digest = json.loads(self._pointer(name).read_text())["digest"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         manifest = self.manifest(digest)
+        # Two names may mean one build.
+        return replace(manifest, name=name) if manifest is not None else None
+
+    def installed(self, definition: Definition) -> Manifest | None:
+        """The current build of this definition; one by an older recipe does not count."""
+        manifest = self.current(definition.name)
         return manifest if manifest is not None and manifest.recipe == definition.recipe else None
+
+    def names(self) -> dict[str, str]:
+        """Every name that means a build, with the build's digest."""
+        found = {}
+        for pointer in sorted(self._names.glob("*.json")) if self._names.exists() else ():
+            try:
+                record = json.loads(pointer.read_text())
+                found[str(record.get("name") or pointer.name.removesuffix(".json"))] = str(record["digest"])
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return found
+
+    def _pointer(self, name: str) -> Path:
+        return self._names / f"{_file_name(name)}.json"
 
     @contextlib.contextmanager
     def lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
         """Have the building of `name` alone, across processes; `waiting` is called when somebody else has it."""
         self.prepare()
-        handle = os.open(self._names / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._names / f"{_file_name(name)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,10 +166,21 @@ class EnvironmentCache:
             remove_tree(staged)
         else:
             os.rename(staged, target)
-        pointer = self._names / f"{manifest.name}.json"
-        partial = pointer.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps({"digest": manifest.digest}))
-        os.replace(partial, pointer)
+        self.point(manifest.name, manifest.digest)
+
+    def point(self, name: str, digest: str) -> None:
+        """From now on, a name means this build."""
+        wholeness.write_new(self._pointer(name), json.dumps({"digest": digest, "name": name}).encode())
+
+    def forget(self, name: str) -> bool:
+        """A name means nothing any more; what it meant is for `prune`. Gives whether it meant something."""
+        there = self._pointer(name).exists()
+        self._pointer(name).unlink(missing_ok=True)
+        return there
+
+    def discard(self, digest: str) -> None:
+        """Remove a build that nothing needs."""
+        remove_tree(self.root / digest)
 
     def builds(self) -> list[Manifest]:
         found = []
@@ -148,14 +196,16 @@ class EnvironmentCache:
         """Remove builds that no workspace uses and no name means; with `everything`, also those a name means."""
         current = set()
         if not everything:
-            for definition in CATALOG.values():
-                manifest = self.installed(definition)
-                if manifest is not None:
-                    current.add(manifest.digest)
+            for name, digest in self.names().items():
+                known = CATALOG.get(name)
+                if known is None or self.installed(known) is not None:
+                    current.add(digest)
         removed = []
         for manifest in self.builds():
             if manifest.digest not in in_use | current:
-                (self._names / f"{manifest.name}.json").unlink(missing_ok=True) if everything else None
+                for name, digest in self.names().items() if everything else ():
+                    if digest == manifest.digest:
+                        self.forget(name)
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
         for aside in self.root.glob(".damaged-*"):
@@ -180,6 +230,13 @@ class EnvironmentCache:
                 code="environment_build_gone",
             )
         return manifest
+
+
+def _file_name(name: str) -> str:
+    """A name as part of a path: a reference to an image holds slashes, and may be long."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}", name):
+        return name
+    return f"image-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def remove_tree(path: Path) -> None:

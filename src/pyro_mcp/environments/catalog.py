@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyro_mcp.errors import NotFound
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised whenever `debian.py` makes a different tree from the same packages."""
 DEFAULT = "debian:12"
 
@@ -31,6 +31,7 @@ _AGENT = (
     "nano",
     "netcat-openbsd",
     "openssh-client",
+    "openssh-server",
     "patch",
     "pkg-config",
     "procps",

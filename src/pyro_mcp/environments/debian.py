@@ -22,6 +22,7 @@ from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.catalog import Definition
 from pyro_mcp.errors import Cancelled, ComponentMissing, EngineError
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
+from pyro_mcp.models.base import iso
 
 Progress = Callable[[str, float | None], None]
 PHASES = (
@@ -203,6 +204,9 @@ def _finish(definition: Definition, staged: Path) -> Manifest:
     # PEP 668 keeps pip from a system that a person depends on; nobody depends on a disposable machine.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
+    # Keys that every machine would share prove nothing.
+    for key in root.glob("etc/ssh/ssh_host_*"):
+        key.unlink()
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
     (root / "var/cache/apt/archives/partial").mkdir(parents=True)
     contents = _contents(root)
@@ -212,7 +216,7 @@ def _finish(definition: Definition, staged: Path) -> Manifest:
         name=definition.name,
         digest=digest,
         recipe=definition.recipe,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        created_at=iso(datetime.now(UTC)),
         size_bytes=_size(root),
         contents=contents,
     )

@@ -7,9 +7,9 @@ byte streams are all that crosses the boundary, and the seed, which is shown rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from pyro_mcp.guest.client import Guest
 
@@ -21,6 +21,9 @@ class RootTree:
     name: str
     digest: str
     path: Path
+    runtime: dict[str, Any] = field(default_factory=dict, compare=False)
+    """How commands are run in it, where that differs: `env` (variables of every command), `shell` (a path, or None
+    where there is none), and what an image says of its `user`, `workdir`, `entrypoint` and `cmd`: only shown."""
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,18 @@ import contextlib
 from pyro_mcp.errors import PyroError
 from pyro_mcp.guest.client import Guest
 
-ARGV = ["/bin/bash", "-c", ":"]
-"""What nearly every command starts with. It needs no workspace, and leaves none of itself."""
+ARGVS = (["/bin/bash", "-c", ":"], ["/bin/sh", "-c", ":"])
+"""What nearly every command starts with; an image may have only the second, or neither. It needs no workspace, and
+leaves none of itself."""
 WARMING_SECONDS = 20.0
 
 
 async def warm(guest: Guest) -> None:
     """Run a command that does nothing, and have the agent forget it. A machine that cannot is only slower at first."""
-    with contextlib.suppress(PyroError, TimeoutError):
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(WARMING_SECONDS):
-            process_id, _ = await guest.run_process({"argv": ARGV, "cwd": "/", "stdin": "none"})
-            await guest.call("DELETE", f"/v1/processes/{process_id}")
+            for argv in ARGVS:
+                with contextlib.suppress(PyroError):
+                    process_id, _ = await guest.run_process({"argv": argv, "cwd": "/", "stdin": "none"})
+                    await guest.call("DELETE", f"/v1/processes/{process_id}")
+                    return

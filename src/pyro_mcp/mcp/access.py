@@ -33,6 +33,8 @@ class Access:
     """The most that a workspace may ask for."""
     allow_domains: tuple[str, ...] = ()
     """The only hosts that workspaces may reach; empty: all public ones."""
+    allow_host_ports: tuple[str, ...] = ()
+    allow_addresses: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Name to value: the user's, for every workspace; the model sees names only."""
     secret_files: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class Access:
         network: NetworkPolicy,
         *,
         allow_domains: Sequence[str] = (),
+        allow_host_ports: Sequence[str] = (),
+        allow_addresses: Sequence[str] = (),
         secrets: Mapping[str, str] | None = None,
         secret_files: Mapping[str, str] | None = None,
         secret_hosts: Mapping[str, str] | None = None,
@@ -58,6 +62,8 @@ class Access:
             tuple(Path(os.path.realpath(os.path.expanduser(p))) for p in allow_paths),
             network,
             tuple(allow_domains),
+            tuple(allow_host_ports),
+            tuple(allow_addresses),
             dict(secrets or {}),
             dict(secret_files or {}),
             dict(secret_hosts or {}),
@@ -136,6 +142,8 @@ class Access:
             "secret_files": {name: path for name, path in self.secret_files.items() if name in names},
             "secret_hosts": {name: host for name, host in self.secret_hosts.items() if name in names},
             "allow_domains": list(self.allow_domains) if online else [],
+            "allow_host_ports": list(self.allow_host_ports) if online else [],
+            "allow_addresses": list(self.allow_addresses) if online else [],
         }
         return {name: value for name, value in given.items() if value}
 

@@ -103,6 +103,30 @@ def _message(found: Any) -> Message | Refusal | None:
         return Refusal(INVALID_REQUEST, "A message is a request or an answer, not both.", said)
     if not isinstance(found.get("params"), dict | None):
         return Refusal(INVALID_PARAMS, "The params must be an object.", said) if "id" in found else None
+    if found["method"] == "tools/call" and said is not None:
+        return _call(found, said)
+    return found
+
+
+def _call(found: Message, said: int | str) -> Message | Refusal:
+    """A tool's call whose name and arguments can be ones. Models send the arguments as text now and then."""
+    params = found.get("params") or {}
+    if not isinstance(params.get("name"), str):
+        return Refusal(INVALID_PARAMS, "The call's `name` must be a string: the name of a tool.", said)
+    arguments = params.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            # As deep as the message, at most: what is in a string was not looked at.
+            _check_depth(arguments)
+            inside = json.loads(
+                arguments, parse_int=_integer, parse_float=_float, parse_constant=_constant, object_pairs_hook=_object
+            )
+            _check_characters(inside)
+        except ValueError:
+            inside = None
+        arguments = params["arguments"] = inside if isinstance(inside, dict) else []
+    if not isinstance(arguments, dict | None):
+        return Refusal(INVALID_PARAMS, "The call's `arguments` must be an object: names to values.", said)
     return found
 
 

@@ -28,7 +28,7 @@ from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.door import Door, Refusal, is_loopback
 from pyro_mcp.mcp.gate import INVALID_REQUEST, MAX_BYTES, PARSE_ERROR, TOO_LONG, Message, judged
 from pyro_mcp.mcp.gate import Refusal as Refused
-from pyro_mcp.mcp.server import close_subscriptions, create_server
+from pyro_mcp.mcp.server import close_subscriptions, server_of
 from pyro_mcp.mcp.toolbox import Toolbox
 from pyro_mcp.operations import Profile
 
@@ -50,7 +50,7 @@ class Application:
     def __init__(self, toolbox: Toolbox, catalogue: Catalogue, door: Door) -> None:
         self._toolbox = toolbox
         self._door = door
-        self._server = create_server(toolbox, catalogue, interrupted=self._interrupted)
+        self._server = server_of(toolbox, catalogue, interrupted=self._interrupted)
         self._manager = StreamableHTTPSessionManager(self._server, max_request_body_size=MAX_BYTES)
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._closing = False

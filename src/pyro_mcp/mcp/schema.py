@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -99,6 +100,8 @@ def _nullable(hint: Any) -> bool:
 
 def _shape(hint: Any) -> Schema:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if hint is datetime:
+        return {"type": "string"}
     if origin in (typing.Union, types.UnionType):
         return _shape(next(member for member in inside if member is not type(None)))
     if origin is Literal:

@@ -230,9 +230,9 @@ async def _hand_over(toolbox: Toolbox, catalogue: Catalogue, opening: Opening, l
     import anyio
     from mcp.server.stdio import stdio_server
 
-    from pyro_mcp.mcp.server import create_server
+    from pyro_mcp.mcp.server import server_of
 
-    server = create_server(toolbox, catalogue, roots=True)
+    server = server_of(toolbox, catalogue, roots=True)
     lines.put_back[:0] = [_line(message).encode() for message in opening.replay]
     stdin = anyio.wrap_file(cast("IO[str]", _Input(lines, wire_out, toolbox)))
     stdout = anyio.wrap_file(cast("IO[str]", _Output(wire_out, opening.swallow)))

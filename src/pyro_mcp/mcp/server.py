@@ -31,7 +31,7 @@ QUIET_SECONDS = 0.5
 Interrupted = Callable[[Any], bool]
 
 
-def create_server(
+def server_of(
     toolbox: Toolbox,
     catalogue: Catalogue,
     *,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.vocabulary import ExecStatus
 
 
@@ -15,8 +15,10 @@ class RefusedConnection(Record):
 
     host: str
     port: int
-    why: Literal["not_allowed", "private", "failed"]
-    """`not_allowed`: the user may allow it; `private`: nobody can; `failed`: the host does not answer."""
+    """0 where only its name was asked for."""
+    why: Literal["off", "not_allowed", "private", "failed"]
+    """`off`: the network is; `not_allowed`: the user may allow it; `private`: no public host; `failed`: it does not
+    answer."""
     allow_with: str = ""
     """The command that the user runs to allow it; empty where there is none."""
 
@@ -70,7 +72,7 @@ class CommandRecord(Record):
     command: list[str]
     status: ExecStatus
     exit_code: int | None = None
-    started_at: str
+    started_at: Moment
     duration_seconds: float | None = None
     output_bytes: int = 0
     kind: Literal["exec", "shell", "service"] = "exec"

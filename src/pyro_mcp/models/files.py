@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 
 
 class FileEntry(Record):
@@ -15,7 +15,7 @@ class FileEntry(Record):
     size: int
     mode: str
     """Permission bits, octal, such as `0644`."""
-    modified_at: str
+    modified_at: Moment
     link: str | None = None
 
 

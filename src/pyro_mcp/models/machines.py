@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.workspaces import Workspace
 
 
@@ -13,7 +13,7 @@ class Snapshot(Record):
 
     workspace: str
     name: str
-    created_at: str
+    created_at: Moment
     size_bytes: int
     running: list[str] = Field(default_factory=list)
     """Handles of the commands, shells and services that run in it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.workspaces import PublishedPort
 from pyro_mcp.vocabulary import ServiceState
 
@@ -21,7 +21,7 @@ class Service(Record):
     command: list[str]
     ready: str = ""
     """How readiness is seen."""
-    started_at: str
+    started_at: Moment
     ready_seconds: float | None = None
     """From its start until it was ready."""
     published_ports: list[PublishedPort] = Field(default_factory=list)

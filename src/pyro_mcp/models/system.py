@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 
 
 class HostCheck(Record):
@@ -52,12 +52,20 @@ class Environment(Record):
     installed: bool
     size_bytes: int | None = None
     digest: str | None = None
-    created_at: str | None = None
+    created_at: Moment | None = None
     default: bool = False
     packages: list[str] = Field(default_factory=list)
     """The packages asked for; `inspect` lists all that are in it, with versions, in `contents`."""
     contents: dict[str, str] | None = None
     source: str = ""
+    notes: list[str] = Field(default_factory=list)
+    """Of an image: what it lacks, and what of it has no meaning here."""
+    env: dict[str, str] | None = None
+    """Variables that it gives every command; `inspect` says them."""
+    user: str = ""
+    """Who the image says its program is; commands run as root unless told otherwise."""
+    workdir: str = ""
+    """Where the image says its program runs; commands run in /workspace unless told otherwise."""
 
 
 class EnvironmentList(Record):

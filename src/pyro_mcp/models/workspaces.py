@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pyro_mcp.models.base import Record
+from pyro_mcp.models.base import Moment, Record
 from pyro_mcp.models.files import LeftOut
 from pyro_mcp.vocabulary import WorkspaceState
 
@@ -57,9 +57,9 @@ class Workspace(Record):
     mem_mib: int
     disk_gib: int = 20
     labels: dict[str, str] = Field(default_factory=dict)
-    created_at: str
-    last_activity_at: str
-    expires_at: str | None = None
+    created_at: Moment
+    last_activity_at: Moment
+    expires_at: Moment | None = None
     expires_because: str = ""
     """Which limit that is: unused for so long, or its lifetime."""
     ttl_seconds: int | None = None
@@ -73,7 +73,11 @@ class Workspace(Record):
     """Those that are open."""
     published_ports: list[PublishedPort] = Field(default_factory=list)
     allow_domains: list[str] = Field(default_factory=list)
-    """The only hosts that egress reaches; empty: all public ones."""
+    """The only hosts that egress reaches; empty: all public ones; `none` alone: no public one."""
+    allow_host_ports: list[str] = Field(default_factory=list)
+    """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
+    allow_addresses: list[str] = Field(default_factory=list)
+    """Addresses of this machine's network that it reaches."""
     secrets: list[SecretInfo] = Field(default_factory=list)
     forked_from: str | None = None
     isolation: str = ""
@@ -99,7 +103,7 @@ class HistoryEvent(Record):
     """One operation on a workspace."""
 
     sequence: int
-    at: str
+    at: Moment
     face: str
     """cli, sdk or mcp; `guest` for its network connections, `daemon` for what pyro did by itself."""
     operation: str

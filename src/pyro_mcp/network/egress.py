@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import re
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,8 @@ import h11
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, next_event, send_body, send_response
+from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
 from pyro_mcp.network.relay import CHUNK, join
@@ -30,16 +31,17 @@ from pyro_mcp.network.resolve import (
     Unreachable,
     checked_addresses,
     connect,
+    own_addresses,
     strict_check,
     system_resolver,
 )
+from pyro_mcp.network.rules import Rule, forbidden
 from pyro_mcp.network.upstream import UpstreamProxy
 
 FIRST_BYTES_SECONDS = 30.0
 MAX_HEADER = 64 * 1024
-MAX_PHRASE = 200
-HOP_BY_HOP = frozenset({b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"te", b"upgrade"})
-"""Headers that concern one connection only (RFC 9110, 7.6.1)."""
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of a client that begins with TLS (RFC 8446, 5.1)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Interception:
 class EgressProxy:
     """Serves guest connections by one policy; `on_event` gets each connection's end.
 
-    `how_to_allow` tells, for a host that was refused by the list of allowed domains, what the user may do.
+    `how_to_allow` tells, for a host, a port and the rule that refused them, what the user may do.
     """
 
     def __init__(
@@ -82,7 +84,8 @@ class EgressProxy:
         resolver: Resolver = system_resolver,
         check: AddressCheck = strict_check,
         interception: Interception | None = None,
-        how_to_allow: Callable[[str], str] | None = None,
+        how_to_allow: Callable[[str, int, str], str] | None = None,
+        grants: Grants = Grants(),  # noqa: B008 - frozen
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._policy = policy
@@ -91,6 +94,7 @@ class EgressProxy:
         self._check = check
         self._interception = interception
         self._how_to_allow = how_to_allow
+        self._grants = grants
         self._upstream_tls = upstream_tls
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,6 +111,10 @@ class EgressProxy:
 
     async def _checked(self, host: str, port: int, scheme: str) -> tuple[str, list[IPAddress], UpstreamProxy | None]:
         """The host's name, its addresses, and this machine's proxy if that leads there."""
+        if not self._policy.off:
+            granted = self._grants.target(normalised(host), port, own_addresses())
+            if granted is not None:
+                return normalised(host), granted, None
         with contextlib.suppress(ValueError):
             # First: a list cannot open an address that nobody may reach, and no advice may say so.
             self._check(ipaddress.ip_address(normalised(host)))
@@ -123,9 +131,9 @@ class EgressProxy:
         name, addresses, through = await self._checked(host, port, "https")
         return await (through.tunnel(name, port) if through is not None else connect(name, port, addresses))
 
-    def _refusal(self, host: str, refusal: Refused) -> str:
-        listed = refusal.rule == "not_allowed"
-        return refusal_text(host, str(refusal), self._how_to_allow(host) if listed and self._how_to_allow else "")
+    def _refusal(self, host: str, port: int, refusal: Refused) -> str:
+        how = self._how_to_allow(host, port, refusal.rule) if self._how_to_allow else ""
+        return refusal_text(host, str(refusal), how)
 
     def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str, rule: str = "") -> None:
         self._on_event(EgressEvent(protocol, host, port, verdict, reason, rule=rule))
@@ -142,8 +150,11 @@ class EgressProxy:
         guest.receive_data(first)
         while True:
             try:
-                request = await _next(guest, reader)
+                request = await next_event(guest, reader)
                 if not isinstance(request, h11.Request):
+                    return
+                if request.method == b"RESOLVE":
+                    await self._unresolved(request.target.decode("latin-1"), guest, writer)
                     return
                 if request.method == b"CONNECT":
                     await self._tunnel(request, guest, reader, writer)
@@ -152,29 +163,37 @@ class EgressProxy:
                     return
                 guest.start_next_cycle()
             except h11.RemoteProtocolError as error:
-                await _answer(guest, writer, error.error_status_hint or 400, f"pyro: {error}\n")
+                await answer(guest, writer, error.error_status_hint or 400, f"pyro: {error}\n")
                 return
             except h11.LocalProtocolError:
                 return
+
+    async def _unresolved(self, host: str, guest: h11.Connection, writer: asyncio.StreamWriter) -> None:
+        """The machine's agent tells of a name that it gave no address for; the port is not known yet, and 0."""
+        try:
+            self._policy.check_host(host)
+            raise Refused(f"{host} is no public name")
+        except Refused as refusal:
+            self._event("name", host, 0, "refused", str(refusal), refusal.rule)
+            await answer(guest, writer, 403, self._refusal(host, 0, refusal))
 
     async def _tunnel(
         self, request: h11.Request, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         host, _, port_text = request.target.decode("latin-1").rpartition(":")
         if not port_text.isdigit() or not 0 < int(port_text) < 65536:
-            await _answer(guest, writer, 400, "pyro: CONNECT takes HOST:PORT\n")
+            await answer(guest, writer, 400, "pyro: CONNECT takes HOST:PORT\n")
             return
         port = int(port_text)
         upstream = await self._open_or_answer("connect", host, port, guest, writer)
         if upstream is None:
             return
         early, _ = guest.trailing_data
-        substitution = self._substitution(host)
-        if substitution is not None and self._interception is not None:
-            await self._intercept(host, port, early, substitution, guest, (reader, writer), upstream)
+        bound = self._substitution(host)
+        if bound is not None and not await self._proves(host, port, guest, writer, upstream):
             return
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await self._join("connect", host, port, early, (reader, writer), upstream)
+        await self._carry("connect", host, port, early, (reader, writer), upstream, bound)
 
     def _substitution(self, host: str) -> Substitution | None:
         if self._interception is None:
@@ -184,34 +203,78 @@ class EgressProxy:
         except Refused:
             return None
 
-    async def _intercept(
+    async def _proves(
+        self, host: str, port: int, guest: h11.Connection, writer: asyncio.StreamWriter, upstream: Streams
+    ) -> bool:
+        """Begin TLS with a host that gets a secret; where it does not prove who it is, the guest hears that."""
+        try:
+            await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
+        except (OSError, ssl.SSLError) as error:
+            upstream[1].close()
+            self._event("connect", host, port, "failed", f"TLS: {error}")
+            await answer(guest, writer, 502, f"pyro: {host} does not prove who it is: {error}\n")
+            return False
+        return True
+
+    async def _carry(
         self,
+        protocol: str,
         host: str,
         port: int,
         early: bytes,
-        substitution: Substitution,
-        guest: h11.Connection,
-        streams: Streams,
+        guest: Streams,
         upstream: Streams,
+        bound: Substitution | None,
     ) -> None:
-        """Take the guest's TLS apart: its placeholders become secrets in what goes to the verified host."""
-        assert self._interception is not None
-        begun, counts = time.monotonic(), {"bytes_up": 0, "bytes_down": 0}
-        reader, writer = upstream
-        try:
-            await writer.start_tls(self._upstream_tls(), server_hostname=normalised(host))
-        except (OSError, ssl.SSLError) as error:
-            writer.close()
-            self._event("connect", host, port, "failed", f"TLS: {error}")
-            await _answer(guest, streams[1], 502, f"pyro: {host} does not prove who it is: {error}\n")
+        """A tunnel to its end: as it is, or request by request where the host gets secrets or has rules.
+
+        With `bound`, `upstream` is TLS already.
+        """
+        rules = self._policy.rules(host)
+        if bound is None and (rules is None or self._interception is None):
+            if rules is not None:  # nobody could look into it
+                upstream[1].close()
+                return
+            await self._join(protocol, host, port, early, guest, upstream)
             return
-        streams[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        assert self._interception is not None
+        name = normalised(host)
+        begun, counts = time.monotonic(), {"bytes_up": 0, "bytes_down": 0}
         try:
-            inside = await accept_tls(streams, self._interception.authority.server_context(normalised(host)), early)
-            await serve_intercepted(inside, (reader, writer), normalised(host), substitution, counts)
+            async with asyncio.timeout(FIRST_BYTES_SECONDS):
+                early = early or await guest[0].read(CHUNK)
+            inside = guest
+            if bound is not None or early[:1] == TLS_HANDSHAKE:
+                inside = await accept_tls(guest, self._interception.authority.server_context(name), early)
+                early = b""
+                if bound is None:
+                    await upstream[1].start_tls(self._upstream_tls(), server_hostname=name)
+            await serve_intercepted(
+                inside,
+                upstream,
+                name,
+                bound or Substitution({}),
+                counts,
+                lambda request: self._forbidden(protocol, host, port, request, rules),
+                early,
+            )
         finally:
-            writer.close()
+            upstream[1].close()
             self._allowed("intercepted", host, port, counts, begun)
+
+    def _forbidden(
+        self, protocol: str, host: str, port: int, request: h11.Request, rules: list[Rule] | None
+    ) -> str | None:
+        if rules is None:
+            return None
+        target = urlsplit(request.target.decode("latin-1"))
+        path = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        found = forbidden(rules, request.method.decode("latin-1"), path, [name for name, _ in request.headers])
+        if found is None:
+            return None
+        why, wanted = found
+        self._event(protocol, host, port, "refused", why, f"rule {wanted}")
+        return self._refusal(host, port, Refused(why, f"rule {wanted}"))
 
     async def _open_or_answer(
         self,
@@ -226,10 +289,10 @@ class EgressProxy:
             return await (open_it() if open_it is not None else self._open(host, port))
         except Refused as refusal:
             self._event(protocol, host, port, "refused", str(refusal), refusal.rule)
-            await _answer(guest, writer, 403, self._refusal(host, refusal), f"pyro refused it: {refusal}")
+            await answer(guest, writer, 403, self._refusal(host, port, refusal), f"pyro refused it: {refusal}")
         except Unreachable as failure:
             self._event(protocol, host, port, "failed", str(failure))
-            await _answer(guest, writer, 502, f"pyro: {failure}\n", f"pyro: {failure}")
+            await answer(guest, writer, 502, f"pyro: {failure}\n", f"pyro: {failure}")
         return None
 
     async def _forward(
@@ -242,7 +305,7 @@ class EgressProxy:
         except ValueError:
             host, port, url = "", 0, urlsplit("")
         if url.scheme != "http" or not host:
-            await _answer(guest, writer, 400, "pyro: this is a proxy; it takes http:// addresses and CONNECT\n")
+            await answer(guest, writer, 400, "pyro: this is a proxy; it takes http:// addresses and CONNECT\n")
             return False
         through: UpstreamProxy | None = None
 
@@ -251,6 +314,12 @@ class EgressProxy:
             name, addresses, through = await self._checked(host, port, "http")
             return await (through.connect() if through is not None else connect(name, port, addresses))
 
+        problem = None
+        with contextlib.suppress(Refused):
+            problem = self._forbidden("http", host, port, request, self._policy.rules(host))
+        if problem is not None:
+            await answer(guest, writer, 403, problem, "pyro refused it")
+            return False
         upstream = await self._open_or_answer("http", host, port, guest, writer, open_plain)
         if upstream is None:
             return guest.our_state is h11.DONE and guest.their_state is h11.DONE
@@ -273,8 +342,8 @@ class EgressProxy:
             )
             up_writer.write(server.send(out) or b"")
             async with asyncio.TaskGroup() as group:
-                sending = group.create_task(_send_body(guest, reader, writer, server, up_writer, counts))
-                await _send_response(server, up_reader, guest, writer, counts)
+                sending = group.create_task(send_body(guest, reader, writer, server, up_writer, counts))
+                await send_response(server, up_reader, guest, writer, counts)
                 if not sending.done():
                     sending.cancel()
         except* (OSError, h11.ProtocolError):
@@ -317,7 +386,8 @@ class EgressProxy:
             writer.write(_socks_reply(4))
             return
         writer.write(_socks_reply(0))
-        await self._join("socks5", host, port, b"", (reader, writer), upstream)
+        # No secret goes out this way: its host would not have been asked to prove itself yet.
+        await self._carry("socks5", host, port, b"", (reader, writer), upstream, None)
 
     # -- tunnels
 
@@ -361,85 +431,3 @@ def refusal_text(host: str, reason: str, how: str = "") -> str:
 
 def _socks_reply(code: int) -> bytes:
     return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])
-
-
-async def _next(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
-    while True:
-        event = connection.next_event()
-        if event is not h11.NEED_DATA:
-            return event
-        connection.receive_data(await reader.read(CHUNK))
-
-
-async def _send_body(
-    guest: h11.Connection,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    server: h11.Connection,
-    up_writer: asyncio.StreamWriter,
-    counts: dict[str, int],
-) -> None:
-    if guest.they_are_waiting_for_100_continue:
-        writer.write(guest.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
-    while True:
-        event = await _next(guest, reader)
-        if isinstance(event, h11.Data):
-            counts["bytes_up"] += len(event.data)
-            up_writer.write(server.send(event) or b"")
-            await up_writer.drain()
-        elif isinstance(event, h11.EndOfMessage):
-            up_writer.write(server.send(event) or b"")
-            await up_writer.drain()
-            return
-        else:
-            raise ConnectionResetError("the guest went away in the middle of a request")
-
-
-async def _send_response(
-    server: h11.Connection,
-    up_reader: asyncio.StreamReader,
-    guest: h11.Connection,
-    writer: asyncio.StreamWriter,
-    counts: dict[str, int],
-) -> None:
-    while True:
-        event = await _next(server, up_reader)
-        if isinstance(event, h11.InformationalResponse):
-            continue
-        if isinstance(event, h11.Response):
-            headers = [(k, v) for k, v in event.headers if k not in HOP_BY_HOP]
-            writer.write(
-                guest.send(h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)) or b""
-            )
-        elif isinstance(event, h11.Data):
-            counts["bytes_down"] += len(event.data)
-            writer.write(guest.send(event) or b"")
-        elif isinstance(event, h11.EndOfMessage):
-            writer.write(guest.send(event) or b"")
-            await writer.drain()
-            return
-        else:
-            raise ConnectionResetError("the server went away in the middle of a response")
-        await writer.drain()
-
-
-def _phrase(text: str) -> bytes:
-    """A reason phrase: for a refused CONNECT, what many programs show of the answer (RFC 9112, 4)."""
-    return re.sub(r"[^ -~]+", "?", text)[:MAX_PHRASE].encode()
-
-
-async def _answer(
-    guest: h11.Connection, writer: asyncio.StreamWriter, status: int, text: str, reason: str = ""
-) -> None:
-    if guest.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-        return
-    body = text.encode()
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        ("Connection", "close"),
-    ]
-    response = guest.send(h11.Response(status_code=status, headers=headers, reason=_phrase(reason))) or b""
-    writer.write(response + (guest.send(h11.Data(data=body)) or b"") + (guest.send(h11.EndOfMessage()) or b""))
-    with contextlib.suppress(OSError):
-        await writer.drain()

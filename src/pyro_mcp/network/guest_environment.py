@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 GUEST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's file of trusted authorities."""
 HOST_BUNDLES = (GUEST_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
 """Where distributions keep theirs: Debian, Fedora, openSUSE, Alpine and Arch."""
+GIT_HELPER = "/etc/pyro-git-credentials"
 MAX_BUNDLE = 4 * 1024 * 1024
 
 
@@ -58,6 +60,28 @@ def files(port: int, authority: str = "") -> dict[str, str]:
         trusted["/etc/ssl/pyro-workspace.crt"] = authority
     return trusted | {
         "/etc/apt/apt.conf.d/80pyro-proxy": f'Acquire::http::Proxy "{proxy}";\nAcquire::https::Proxy "{proxy}";\n',
+    }
+
+
+def git_configuration(placeholders: Mapping[str, str]) -> dict[str, str]:
+    """What lets git inside log in with the placeholder of a host's secret, which the proxy then replaces.
+
+    `placeholders` are by host. The name of the user is one that services with tokens take or do not look at.
+    """
+    if not placeholders:
+        return {}
+    cases = "".join(
+        f"    {host}|{host}:*) echo username=x-access-token; echo password={placeholder} ;;\n"
+        for host, placeholder in placeholders.items()
+    )
+    helper = (
+        "#!/bin/sh\n# pyro: placeholders for secrets that only their hosts get (gitcredentials(7))\n"
+        '[ "$1" = get ] || exit 0\n'
+        f'while IFS="=" read -r key value; do\n  [ "$key" = host ] && case "$value" in\n{cases}  esac\ndone\nexit 0\n'
+    )
+    return {
+        GIT_HELPER: helper,
+        "/etc/gitconfig": f'# pyro: see {GIT_HELPER}\n[credential]\n\thelper = "!sh {GIT_HELPER}"\n',
     }
 
 

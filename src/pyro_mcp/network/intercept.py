@@ -100,10 +100,21 @@ async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b""
 
 
 async def serve_intercepted(
-    guest: Streams, upstream: Streams, host: str, substitution: Substitution, counts: dict[str, int]
+    guest: Streams,
+    upstream: Streams,
+    host: str,
+    substitution: Substitution,
+    counts: dict[str, int],
+    forbidden: Callable[[h11.Request], str | None] = lambda _: None,
+    early: bytes = b"",
 ) -> None:
-    """Serve HTTP/1.1 requests of `guest` from `upstream`, which is `host`, to the end; then close both."""
-    session = _Session(guest, upstream, host, substitution, counts)
+    """Serve HTTP/1.1 requests of `guest` from `upstream`, which is `host`, to the end; then close both.
+
+    `forbidden` gives the text of the refusal of a request that is not passed on; `early` is what was read of the
+    guest's first one.
+    """
+    session = _Session(guest, upstream, host, substitution, counts, forbidden)
+    session.begin_with(early)
     try:
         while await session.exchange():
             pass
@@ -123,8 +134,15 @@ class _Session:
     """One guest connection beside one upstream connection."""
 
     def __init__(
-        self, guest: Streams, upstream: Streams, host: str, substitution: Substitution, counts: dict[str, int]
+        self,
+        guest: Streams,
+        upstream: Streams,
+        host: str,
+        substitution: Substitution,
+        counts: dict[str, int],
+        forbidden: Callable[[h11.Request], str | None],
     ) -> None:
+        self._forbidden = forbidden
         self._reader, self._writer = guest
         self._up_reader, self._up_writer = upstream
         self._host = _spelled(host.encode())
@@ -135,6 +153,11 @@ class _Session:
         self._body_sent = asyncio.Event()
         self._up_broken = False
         self._reused = False
+
+    def begin_with(self, early: bytes) -> None:
+        """Take what was read of the guest already."""
+        if early:
+            self._guest.receive_data(early)
 
     async def exchange(self) -> bool:
         """One request there and back; whether there can be another."""
@@ -213,7 +236,8 @@ class _Session:
             return 400, "pyro: a request to a host names a path\n"
         if _spelled(headers.get(b"host", b"")) != self._host:
             return 421, f"pyro: this connection is to {self._host}; the Host header has to name it\n"
-        return None
+        refusal = self._forbidden(request)
+        return None if refusal is None else (403, refusal)
 
     def _onward(self, request: h11.Request) -> h11.Request:
         """The request as the host gets it."""

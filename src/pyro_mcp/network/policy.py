@@ -7,6 +7,8 @@ import socket
 import unicodedata
 from dataclasses import dataclass
 
+from pyro_mcp.network.rules import Rule, split
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 METADATA = frozenset(
     ipaddress.ip_address(text)
@@ -48,10 +50,15 @@ _SPECIAL = tuple(
 for public names."""
 
 
+NOTHING = "none"
+"""In a list of domains: no public host."""
+
+
 class Refused(Exception):
     """A connection that the policy does not allow; the text says which rule.
 
-    `rule` is `private` (no user can allow it), `not_allowed` (the user may), or `no_host` (nothing that has a host).
+    `rule` is `private` (no user can allow it), `not_allowed` (the user may), `host_port` (the user may, for a port of
+    this machine), `off` (the user may open the network), or `no_host` (nothing that has a host).
     """
 
     def __init__(self, text: str, rule: str = "private") -> None:
@@ -63,10 +70,13 @@ class Refused(Exception):
 class EgressPolicy:
     """What a workspace may reach: public hosts, all of them or those on a list.
 
-    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself.
+    `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself. After a
+    colon may stand what may be asked of it (`network.rules`). `NOTHING` alone on it is no public host at all.
     """
 
     allow_domains: tuple[str, ...] = ()
+    off: bool = False
+    """Not even these."""
 
     def check_host(self, host: str) -> str:
         """The host's name in one spelling.
@@ -77,13 +87,31 @@ class EgressPolicy:
         name = normalised(host)
         if name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".home.arpa")):
             raise Refused(f"{name} is a name of the local network")
+        if self.off:
+            raise Refused("the network of this workspace is off", "off")
         if not self.allow_domains:
             return name
-        for pattern in self.allow_domains:
-            wanted = pattern.lower().rstrip(".")
-            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
-                return name
+        if self._matching(name):
+            return name
         raise Refused(f"{name} is not one of the allowed domains", "not_allowed")
+
+    def rules(self, host: str) -> list[Rule] | None:
+        """What may be asked of an allowed host; None for everything.
+
+        Raises:
+            Refused: not a host name.
+        """
+        found = [rule for _, rule in self._matching(normalised(host))]
+        return [Rule.parse(rule) for rule in found] if found and all(found) else None
+
+    def _matching(self, name: str) -> list[tuple[str, str]]:
+        matching = []
+        for pattern in self.allow_domains:
+            host, rule = split(pattern)
+            wanted = host.lower().rstrip(".")
+            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
+                matching.append((wanted, rule))
+        return matching
 
 
 def normalised(host: str) -> str:

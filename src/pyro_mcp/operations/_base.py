@@ -5,7 +5,7 @@ bounds), its return annotation the result, its docstring the help. The decorator
 what a signature cannot say: the command, the MCP profiles and the annotations. SDK, command line, MCP
 server and reference page all read `REGISTRY`; nothing about an operation is written twice.
 
-The body of a definition is never run: the decorator replaces it by a call of `self._invoke`.
+A definition is never run: `pyro_mcp.deriving` makes the methods of `Pyro` and `Workspace` from it.
 """
 
 from __future__ import annotations
@@ -68,6 +68,20 @@ class Operation(Plain):
     """Where the command line's default differs from the SDK's."""
     mcp_defaults: Mapping[str, Any] = types.MappingProxyType({})
     """Where the tool's default differs from the SDK's."""
+    method: str = ""
+    """The method's name on `Workspace`, where it is not the operation's name without `workspace`."""
+    raises: Mapping[str, str] = types.MappingProxyType({})
+    """Errors of its own, by class, and when; what every operation raises is said by `described`."""
+
+    @property
+    def takes_workspace(self) -> bool:
+        """Its first parameter is a workspace: `Workspace` has it as a method."""
+        return "workspace" in self.takes
+
+    @property
+    def workspace_method(self) -> str:
+        """Its name as a method of `Workspace`."""
+        return self.method or self.name.replace("_workspace", "")
 
     @functools.cached_property
     def summary(self) -> str:
@@ -141,10 +155,7 @@ REGISTRY: dict[str, Operation] = {}
 
 
 class Operations:
-    """Base of the area classes. A face supplies `_invoke`."""
-
-    def _invoke(self, operation: Operation, arguments: dict[str, Any]) -> Any:
-        raise NotImplementedError
+    """Base of the area classes, which are never made: `pyro_mcp.methods` has the methods that run."""
 
 
 def operation(
@@ -162,6 +173,8 @@ def operation(
     host_paths: tuple[str, ...] = (),
     cli_defaults: dict[str, Any] | None = None,
     mcp_defaults: dict[str, Any] | None = None,
+    method: str = "",
+    raises: dict[str, str] | None = None,
 ) -> Callable[[F], F]:
     """Define the operation that the decorated method describes; see `Operation` for the words."""
 
@@ -182,19 +195,12 @@ def operation(
             host_paths=host_paths,
             cli_defaults=cli_defaults or {},
             mcp_defaults=mcp_defaults or {},
+            method=method,
+            raises=raises or {},
         )
         if op.name in REGISTRY:
             raise RuntimeError(f"operation {op.name} is defined twice")
         REGISTRY[op.name] = op
-
-        @functools.wraps(function)
-        def call(self: Operations, *args: Any, **kwargs: Any) -> Any:
-            bound = op.plain_signature.bind(self, *args, **kwargs)
-            arguments = dict(bound.arguments)
-            arguments.pop("self")
-            return self._invoke(op, arguments)
-
-        call.operation = op  # type: ignore[attr-defined]
-        return cast(F, call)
+        return function
 
     return define

@@ -84,7 +84,7 @@ class CommandOperations(Operations):
         If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
         """
 
-    @operation(cli="workspace feed", positional=("workspace", "handle"))
+    @operation(cli="workspace feed", method="feed", positional=("workspace", "handle"))
     def feed_workspace_exec(
         self,
         workspace: WorkspaceRef,
@@ -102,6 +102,7 @@ class CommandOperations(Operations):
     @operation(
         cli="workspace cancel",
         mcp="workspace_cancel",
+        method="cancel",
         profiles=CORE,
         idempotent=True,
         positional=("workspace", "handle"),
@@ -126,8 +127,8 @@ class CommandOperations(Operations):
     def logs_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         handle: Annotated[str | None, Field(description="Of one command.", max_length=64)] = None,
+        *,
         offset: Annotated[
             int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
         ] = None,

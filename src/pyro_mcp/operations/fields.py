@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     WorkspaceRef = str | Workspace
 else:  # on the wire it is text; the client sends a `Workspace`'s id
     WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
-EnvironmentName = Annotated[str, Field(description="Such as debian:12.", min_length=1, max_length=64)]
+EnvironmentName = Annotated[
+    str, Field(description="Such as debian:12, or an image: node:22.", min_length=1, max_length=512)
+]
 Name = Annotated[
     str,
     Field(
@@ -99,7 +101,23 @@ Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,
-    Field(description="Egress reaches only these: exact names, or *.suffix. None: every public host.", max_length=256),
+    Field(
+        description="Egress reaches only these: exact names, or *.suffix, after which may stand what may be asked, "
+        "such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every public host; none: no "
+        "public one.",
+        max_length=256,
+    ),
+]
+AllowHostPorts = Annotated[
+    list[str] | None,
+    Field(
+        description="PORT or PORT:NAME: one loopback port of this machine, inside host.pyro.internal:PORT.",
+        max_length=64,
+    ),
+]
+AllowAddresses = Annotated[
+    list[str] | None,
+    Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
 ]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secret.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]

@@ -49,6 +49,7 @@ class FileOperations(Operations):
     @operation(
         cli="workspace file read",
         mcp="workspace_file_read",
+        method="read",
         profiles=CORE,
         read_only=True,
         idempotent=True,
@@ -113,6 +114,7 @@ class FileOperations(Operations):
     @operation(
         cli="workspace file write",
         mcp="workspace_file_write",
+        method="write",
         profiles=CORE,
         idempotent=True,
         positional=("workspace", "path"),
@@ -128,7 +130,9 @@ class FileOperations(Operations):
     ) -> FileWritten:
         """Write a whole text file, and its directories."""
 
-    @operation(cli="workspace edit", mcp="workspace_edit", profiles=CORE, positional=("workspace", "path"))
+    @operation(
+        cli="workspace edit", mcp="workspace_edit", method="edit", profiles=CORE, positional=("workspace", "path")
+    )
     def edit_workspace_file(
         self,
         workspace: WorkspaceRef,
@@ -172,8 +176,8 @@ class FileOperations(Operations):
     def diff_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         path: Annotated[str | None, Field(description="Only below it.", max_length=4096)] = None,
+        *,
         summary: Annotated[bool, Field(description="Only the files' names.")] = False,
         max_bytes: Annotated[
             int, Field(description="Of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)

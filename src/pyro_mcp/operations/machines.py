@@ -38,6 +38,7 @@ class MachineOperations(Operations):
     @operation(
         cli="workspace snapshot create",
         mcp="snapshot_create",
+        method="snapshot",
         profiles=FULL,
         positional=("workspace", "name"),
     )
@@ -78,8 +79,8 @@ class MachineOperations(Operations):
     def fork_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         count: Annotated[int, Field(description="1 to 16.", ge=1, le=16)] = 1,
+        *,
         snapshot: Annotated[str | None, Field(description="From this one, not from now.", max_length=64)] = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.

@@ -40,11 +40,16 @@ class SystemOperations(Operations):
         *,
         force: Annotated[bool, Field(description="Rebuild it even if it is installed.")] = False,
     ) -> Environment:
-        """Build an environment from Debian's signed archive, unless it is installed.
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
 
-        A pull that was interrupted goes on with what it had downloaded. Two pulls of one environment at once
-        do the work once.
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
         """
+
+    @operation(cli="env remove", destructive=True, positional=("environment",))
+    def remove_environment(self, environment: EnvironmentName) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted."""
 
     @operation(cli="env prune", destructive=True, idempotent=True)
     def prune_environments(

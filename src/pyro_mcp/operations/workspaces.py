@@ -8,7 +8,9 @@ from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     DISK_GIB_DEFAULT,
+    AllowAddresses,
     AllowDomains,
+    AllowHostPorts,
     DiskGib,
     Engine,
     EnvironmentName,
@@ -39,7 +41,7 @@ class WorkspaceOperations(Operations):
         positional=("environment",),
         hidden=(
             *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
-            *("allow_domains", "secrets", "secret_files", "secret_hosts"),
+            *("allow_domains", "allow_host_ports", "allow_addresses", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
         host_paths=("seed_path", "secret_files"),
@@ -61,6 +63,8 @@ class WorkspaceOperations(Operations):
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,
+        allow_host_ports: AllowHostPorts = None,
+        allow_addresses: AllowAddresses = None,
         secrets: Annotated[
             dict[str, str] | None,
             Field(description="Name to value, 4 bytes to 64 KiB; a value never shows in any output.", max_length=64),
@@ -107,7 +111,10 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         idempotent=True,
         positional=("workspace",),
-        hidden=("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime", "allow_domains"),
+        hidden=(
+            *("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime"),
+            *("network_policy", "allow_domains", "allow_host_ports", "allow_addresses"),
+        ),
     )
     def update_workspace(
         self,
@@ -121,13 +128,19 @@ class WorkspaceOperations(Operations):
         clear_ttl: Annotated[bool, Field(description="Remove the idle limit.")] = False,
         lifetime_seconds: LifetimeSeconds = None,
         clear_lifetime: Annotated[bool, Field(description="Remove the lifetime limit.")] = False,
+        network_policy: Annotated[
+            Network | None, Field(description="Open the network, or close it again with all that was allowed.")
+        ] = None,
         allow_domains: Annotated[
             list[str] | None, Field(description="More hosts that egress may reach.", max_length=256)
         ] = None,
+        allow_host_ports: AllowHostPorts = None,
+        allow_addresses: AllowAddresses = None,
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and the hosts that its egress may reach.
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
         """
 
     @operation(
@@ -145,7 +158,6 @@ class WorkspaceOperations(Operations):
     def reset_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         snapshot: Annotated[str | None, Field(description="Instead of the baseline.", max_length=64)] = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes."""
@@ -174,6 +186,7 @@ class WorkspaceOperations(Operations):
     @operation(
         cli="workspace sync push",
         mcp="workspace_sync_push",
+        method="push",
         profiles=CORE,
         open_world=True,
         idempotent=True,
@@ -226,8 +239,8 @@ class WorkspaceOperations(Operations):
     def land_workspace(
         self,
         workspace: WorkspaceRef,
-        *,
         branch: Annotated[str, Field(description="Branch to commit on; created if missing.", min_length=1)],
+        *,
         repo: Annotated[
             str | None, Field(description="The git repository; by default the one it was seeded from.")
         ] = None,

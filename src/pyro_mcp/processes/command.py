@@ -430,17 +430,20 @@ class Command:
 
     def refusals_hint(self) -> str:
         """What was refused, in words, and what the user may do."""
-        said = []
-        for each in self.refused[:SAID_REFUSED]:
+        off = [each for each in self.refused if each.why == "off"]
+        others = [each for each in self.refused if each.why != "off"]
+        said = [_while_off(off)] if off else []
+        for each in others[:SAID_REFUSED]:
             where = f"[{each.host}]" if ":" in each.host else each.host
+            where += f":{each.port}" if each.port else ""
             if each.why == "not_allowed":
-                how = f"is not an allowed host; the user may allow it: {each.allow_with}"
+                how = "is not allowed here" + (f"; the user may allow it: {each.allow_with}" if each.allow_with else "")
             elif each.why == "private":
                 how = "is no public host; a workspace cannot reach it"
             else:
                 how = "could not be reached"
-            said.append(f"{where}:{each.port} {how}.")
-        more = len(self.refused) - len(said)
+            said.append(f"{where} {how}.")
+        more = len(others) - SAID_REFUSED
         return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
 
     def _hint(self, omitted: int) -> str:
@@ -462,6 +465,13 @@ class Command:
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""
+
+
+def _while_off(refused: list[RefusedConnection]) -> str:
+    hosts = [each.host for each in refused]
+    named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
+    allow = next((f"; the user may open it: {each.allow_with}" for each in refused if each.allow_with), "")
+    return f"The network of this workspace is off: {named} could not be reached{allow}."
 
 
 def plain(why: str) -> str:

@@ -14,30 +14,25 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Literal, cast
 
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
+from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = 1_000_000
 """Entries in one archive."""
 MAX_BYTES = 32 * 1024**3
 """Unpacked content of one archive."""
-MAX_HEADER_BYTES = 1024 * 1024
-"""One extended header (long name, pax records); real ones have a few KiB."""
 MAX_LINK_BYTES = 4095
 """A symbolic link's target on Linux: PATH_MAX without the NUL."""
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
-_MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
-"""What tarfile raises of numbers that are none, such as those of a sparse file's map, and of extended headers without
-end."""
 _NOT_WHOLE = {
     "PYRO.changing": (
         "is written all the time, so it could not be read whole",
@@ -47,7 +42,6 @@ _NOT_WHOLE = {
     "PYRO.unreadable": ("could not be read", "file_unreadable", "Look at it in the workspace, or export without it."),
 }
 """What the agent writes as the last member of a tree that it could not send whole; see agent/tarout.go."""
-_HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
             with tarfile.open(
                 fileobj=stream,
                 mode="r|",
-                tarinfo=_BoundedInfo,
+                tarinfo=BoundedInfo,
                 errorlevel=2,
                 encoding="utf-8",
                 errors="surrogateescape",
@@ -85,7 +79,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
             while stream.read(1024 * 1024):
                 pass  # To the end, so that the checksum of the compression is looked at.
             return found
-    except (tarfile.TarError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error, EOFError, *_MADE_UP) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zstandard.ZstdError, zlib.error, EOFError, *MADE_UP) as error:
         raise _bad(archive.name, f"is damaged, cut off or no such archive ({error or type(error).__name__})") from error
 
 
@@ -116,15 +110,6 @@ def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
     )
 
 
-class _BoundedInfo(tarfile.TarInfo):
-    """tarfile reads extended headers whole into memory, however large they say they are."""
-
-    def _proc_member(self, tar: tarfile.TarFile) -> Any:
-        if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
-            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
-        return super()._proc_member(tar)  # type: ignore[misc]
-
-
 class _Extraction:
     def __init__(self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None) -> None:
         self.tar, self.into, self.name, self.progress = tar, str(into), name, progress
@@ -150,7 +135,7 @@ class _Extraction:
 
     def member(self, member: tarfile.TarInfo) -> None:
         path = self.checked_name(member.name, "member")
-        mode, mtime = member.mode & 0o777, _mtime_ns(member)
+        mode, mtime = member.mode & 0o777, mtime_ns(member)
         if not path:
             if not member.isdir():
                 raise _bad(self.name, "has a member without a name")
@@ -249,31 +234,11 @@ class _Extraction:
         assert source is not None
         with source, open(target, "xb") as out:
             if member.issparse():
-                _copy_with_holes(source, out)
+                copy_with_holes(source, out)
             else:
                 shutil.copyfileobj(source, out, 256 * 1024)
             if out.tell() != member.size:
                 raise tarfile.ReadError(f"{member.name} ends early")
-
-
-def _copy_with_holes(source: IO[bytes], out: IO[bytes]) -> None:
-    """A small archive may say that it holds gigabytes of nothing: that must not take their place on the disk."""
-    while data := source.read(256 * 1024):
-        if data.count(0) == len(data):
-            out.seek(len(data), os.SEEK_CUR)
-        else:
-            out.write(data)
-    out.truncate()
-
-
-def _mtime_ns(member: tarfile.TarInfo) -> int:
-    text = member.pax_headers.get("mtime")
-    try:
-        # tarfile keeps pax times as float, which loses nanoseconds.
-        value = int(Decimal(text) * 10**9) if text else int(member.mtime) * 10**9
-    except (InvalidOperation, ValueError, OverflowError):
-        return 0
-    return value if abs(value) < 2**62 else 0
 
 
 def _stamp(path: str, mode: int, mtime: int) -> None:

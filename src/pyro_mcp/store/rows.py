@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pyro_mcp.models.base import iso
+
 
 def now() -> str:
     """This moment, as records hold it: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class WorkspaceRow:
     """Seconds after its creation at which it is deleted."""
     allow_domains: list[str] = field(default_factory=list)
     """The only hosts that egress reaches; empty: every public one."""
+    allow_host_ports: list[str] = field(default_factory=list)
+    """`network.grants.HostPort`s, as text."""
+    allow_addresses: list[str] = field(default_factory=list)
+    """`network.grants.LanAddress`es, as text."""
     forked_from: str | None = None
     project: str | None = None
     """The folder, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without
@@ -47,6 +53,8 @@ class WorkspaceRow:
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
     disk_gib: int = 20
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """Of its environment; see `machines.protocol.RootTree`."""
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import shlex
+import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal
@@ -21,7 +24,8 @@ from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
-from pyro_mcp.network.guest_environment import OFFLINE, environment, files
+from pyro_mcp.network.grants import HOST, Grants
+from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_configuration
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
@@ -32,6 +36,8 @@ PORT = 3128
 WAITING = 4
 """Streams that wait for the guest's next connections."""
 MAX_HOST = 253
+AGAIN_SECONDS = 60.0
+MAX_HEARD = 256
 PAUSE_SECONDS = 0.05
 """After an agent did not answer: it is frozen for a snapshot, or about to go."""
 Note = Callable[[str, str, dict[str, Any]], None]
@@ -48,15 +54,23 @@ class Egress:
         """Configuration files, for programs that read no variables."""
         if workspace.row.network_policy == "off":
             return {}
-        return await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
+        found = await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
+        return found | git_configuration(
+            {s.host: s.placeholder for s in reversed(workspace.secrets.by_name.values()) if s.host and s.placeholder}
+        )
 
-    async def open(self, machine: Machine) -> None:
-        """Have the agent listen for the guest's connections."""
-        await machine.guest.call("POST", "/v1/egress/open", json_body={"port": PORT})
+    async def open(self, workspace: Workspace, machine: Machine) -> None:
+        """Have the agent listen for the guest's connections, or fail its names at once where the network is off."""
+        if workspace.row.network_policy == "off":
+            body: dict[str, Any] = {"off": True}
+        else:
+            body = {"port": PORT, "local": _grants(workspace).names()}
+        await machine.guest.call("POST", "/v1/egress/open", json_body=body)
 
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled or the machine is gone."""
-        interception = await asyncio.to_thread(_interception, workspace.secrets)
+        known, interception = workspace.secrets, await asyncio.to_thread(_interception, workspace.secrets)
+        heard = _Heard()
 
         def on_event(event: EgressEvent) -> None:
             outcome = "ok" if event.verdict == "allowed" else "error"
@@ -69,21 +83,27 @@ class Egress:
                 refused = _refused(workspace, event)
                 for command in workspace.running_commands():
                     command.was_refused(refused)
+            if event.protocol == "name" and not heard.first(event.host):
+                return
             # A value may stand in a host's name; the summary is masked where it is kept.
             note(outcome, summary, workspace.redactor.record(asdict(event)))
 
         def proxy() -> EgressProxy:
             # Made anew for each connection: what the user allows meanwhile holds at once.
+            nonlocal known, interception
+            if workspace.secrets is not known:
+                known, interception = workspace.secrets, _interception(workspace.secrets)
             return EgressProxy(
-                EgressPolicy(tuple(workspace.row.allow_domains)),
+                EgressPolicy(tuple(workspace.row.allow_domains), off=workspace.row.network_policy == "off"),
                 on_event=on_event,
                 interception=interception,
-                how_to_allow=lambda host: _how_to_allow(workspace, host),
+                how_to_allow=lambda host, port, rule: how_to_allow(workspace, host, port, rule),
+                grants=_grants(workspace),
             )
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(WAITING):
+                for _ in range(WAITING if workspace.row.network_policy != "off" else 1):
                     group.create_task(self._serve(machine, proxy, group))
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])
@@ -138,21 +158,60 @@ _PUBLIC_NAME = re.compile(
 )
 
 
+class _Heard:
+    """Names that were told of: a program that asks for one again and again is one row of the history."""
+
+    def __init__(self) -> None:
+        self._at: OrderedDict[str, float] = OrderedDict()
+
+    def first(self, host: str) -> bool:
+        """Whether this is the first time in a while."""
+        now = time.monotonic()
+        if now - self._at.get(host, -math.inf) < AGAIN_SECONDS:
+            return False
+        self._at[host] = now
+        self._at.move_to_end(host)
+        if len(self._at) > MAX_HEARD:
+            self._at.popitem(last=False)
+        return True
+
+
+_WHY: dict[str, Literal["off", "not_allowed", "private"]] = {
+    "off": "off",
+    "not_allowed": "not_allowed",
+    "host_port": "not_allowed",
+    "rule": "not_allowed",
+}
+
+
+def _grants(workspace: Workspace) -> Grants:
+    return Grants.parse(workspace.row.allow_host_ports, workspace.row.allow_addresses)
+
+
 def _refused(workspace: Workspace, event: EgressEvent) -> RefusedConnection:
     host = workspace.redactor.text(event.host)[:MAX_HOST]
-    allow = _how_to_allow(workspace, host) if event.rule == "not_allowed" and host == event.host else ""
-    why: Literal["failed", "not_allowed", "private"] = "private"
+    allow = how_to_allow(workspace, host, event.port, event.rule) if host == event.host else ""
+    why: Literal["off", "failed", "not_allowed", "private"] = _WHY.get(event.rule.partition(" ")[0], "private")
     if event.verdict == "failed":
         why = "failed"
-    elif event.rule == "not_allowed":
-        why = "not_allowed"
     return RefusedConnection(
         host="".join(c if c.isprintable() else "?" for c in host), port=event.port, why=why, allow_with=allow
     )
 
 
-def _how_to_allow(workspace: Workspace, host: str) -> str:
-    if not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
-        return ""  # an address, or a name of this network: its advice would open another thing than a domain
-    name = workspace.row.name or workspace.id
-    return f"pyro workspace update {shlex.quote(name)} --allow-domain {shlex.quote(host)}"
+def how_to_allow(workspace: Workspace, host: str, port: int, rule: str) -> str:
+    """The command with which the user lets a workspace reach what was refused; empty where none would."""
+    row = workspace.row
+    if row.one_shot:
+        return ""  # it is gone before anybody can change it
+    update = f"pyro workspace update {shlex.quote(row.name or workspace.id)}"
+    if rule == "host_port" and 0 < port < 65536:
+        return f"{update} --allow-host-port {port}"
+    kind, _, asked = rule.partition(" ")
+    if kind == "rule":
+        return f"{update} --allow-domain {shlex.quote(f'{host}:{asked}')}" if asked else ""
+    # An address, or a name of this network: its advice would open another thing than a domain.
+    if rule not in ("off", "not_allowed") or host == HOST or not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
+        return ""
+    opening = " --network-policy egress" if rule == "off" else ""
+    return f"{update}{opening} --allow-domain {shlex.quote(host)}"

@@ -24,13 +24,13 @@ from pyro_mcp.exports import place as placing
 from pyro_mcp.exports import project
 from pyro_mcp.exports.backups import STAGING, Backups
 from pyro_mcp.exports.repositories import LeftOut, TooDeep, disarm, is_bare, leave_out
+from pyro_mcp.files import changes
+from pyro_mcp.files.listing import absolute
+from pyro_mcp.files.sifting import told
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.seeds import archives
-from pyro_mcp.workspaces import changes
-from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.sifting import told
 
 PIPE_CHUNK = 1024 * 1024
 NAMED = 100

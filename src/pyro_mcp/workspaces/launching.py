@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import InvalidInput, Unsupported
 from pyro_mcp.processes.command import Command
-from pyro_mcp.workspaces.occupancy import Occupancy
+from pyro_mcp.workspaces.occupancy import BASH, Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
-SHELL = ["/bin/bash", "-c"]
+
+def shell_of(runtime: Mapping[str, Any]) -> str:
+    """The shell of an environment: bash, or what an image has.
+
+    Raises:
+        Unsupported: it has none.
+    """
+    shell = runtime.get("shell", BASH)
+    if not isinstance(shell, str):
+        raise Unsupported(
+            "This environment's image has no shell, so it cannot run a command line.",
+            hint='Give the program and its arguments as a list, such as ["/app/server", "--version"].',
+            code="no_shell",
+        )
+    return shell
 
 
-def argv_of(command: str | list[str]) -> list[str]:
+def argv_of(command: str | list[str], runtime: Mapping[str, Any]) -> list[str]:
     """A shell command line, or a program with its arguments.
 
     Raises:
         InvalidInput: it is empty.
+        Unsupported: it is a command line, and the environment has no shell.
     """
     if isinstance(command, str):
         if not command.strip():
             raise InvalidInput("The command is empty.", hint="Give a command line, such as `ls`.", code="empty_command")
-        return [*SHELL, command]
+        return [shell_of(runtime), "-c", command]
     if not command or not command[0]:
         raise InvalidInput("The command is empty.", hint="Give a program and its arguments.", code="empty_command")
     return command

@@ -8,16 +8,19 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp.errors import HostError, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.network.rules import split
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
+from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.plan import Plan
@@ -63,6 +66,7 @@ class WorkspaceManager:
             machine_id=None,
             environment=plan.environment,
             environment_digest=root.digest,
+            runtime=root.runtime,
             engine=plan.engine,
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
@@ -75,6 +79,8 @@ class WorkspaceManager:
             one_shot=plan.one_shot,
             lifetime_seconds=plan.lifetime_seconds,
             allow_domains=plan.allow_domains,
+            allow_host_ports=plan.allow_host_ports,
+            allow_addresses=plan.allow_addresses,
             project=plan.project,
         )
         workspace = self._registry.admit(row)
@@ -107,18 +113,21 @@ class WorkspaceManager:
     async def update(
         self, workspace: Workspace, changed: WorkspaceRow, name: str | None, labels: dict[str, str]
     ) -> None:
-        """Write a changed row, with a name that must be free."""
+        """Write a changed row, with a name that must be free. What its network may reach holds at once."""
         old = workspace.row.name
         if name is not None and name != old:
             self._registry.claim_name(name, workspace.id, workspace.row.project)
         try:
+            if _network_of(changed) != _network_of(workspace.row):
+                async with workspace.lock.exclusive():
+                    await self._authorise(workspace, changed)
+                    await self._occupancy.change_network(workspace, _network_of(changed))
             await self._registry.change(
                 workspace,
                 name=name,
                 labels=labels,
                 ttl_seconds=changed.ttl_seconds,
                 lifetime_seconds=changed.lifetime_seconds,
-                allow_domains=changed.allow_domains,
             )
         except BaseException:
             if name is not None and name != old:
@@ -127,6 +136,14 @@ class WorkspaceManager:
         if old is not None and old != name:
             self._registry.release_name(old, workspace.row.project)
         self._registry.times_changed.set()
+
+    async def _authorise(self, workspace: Workspace, changed: WorkspaceRow) -> None:
+        """Hosts with rules are looked into, which takes an authority that the machine trusts."""
+        if workspace.secrets.authority or not any(split(each)[1] for each in changed.allow_domains):
+            return
+        secrets = replace(workspace.secrets, authority=await asyncio.to_thread(new_authority, "rules"))
+        await asyncio.to_thread(self._vault.write, workspace.id, secrets)
+        workspace.secrets = secrets
 
     async def _begin_anew(self, workspace: Workspace) -> None:
         row = workspace.row
@@ -280,3 +297,8 @@ class WorkspaceManager:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._registry.close()
+
+
+def _network_of(row: WorkspaceRow) -> dict[str, Any]:
+    names = ("network_policy", "allow_domains", "allow_host_ports", "allow_addresses")
+    return {name: getattr(row, name) for name in names}

@@ -31,8 +31,16 @@ from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
 log = logging.getLogger(__name__)
+BASH = "/bin/bash"
 Note = Callable[[str, str, dict[str, Any]], None]
 """Outcome, summary and details of a connection."""
+
+
+def image_variables(row: WorkspaceRow) -> dict[str, str]:
+    """The variables that a workspace's image gives every command, and a SHELL that is there."""
+    shell = row.runtime.get("shell", BASH)
+    there = {"SHELL": shell} if isinstance(shell, str) and shell != BASH else {}
+    return there | {str(name): str(value) for name, value in row.runtime.get("env", {}).items()}
 
 
 class Network(Protocol):
@@ -44,8 +52,8 @@ class Network(Protocol):
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
 
-    async def open(self, machine: Machine) -> None:
-        """Have the machine's agent take its connections."""
+    async def open(self, workspace: Workspace, machine: Machine) -> None:
+        """Have the machine's agent take its connections, or fail its names where the network is off."""
 
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled; `note` hears of each at its end."""
@@ -106,7 +114,7 @@ class Occupancy:
             "machine_id": hashlib.sha256(f"pyro {workspace.id}".encode()).hexdigest()[:32],
             "entropy": base64.b64encode(os.urandom(256)).decode(),
             "time_unix_ns": time.time_ns(),
-            "env": self._network.environment(workspace),
+            "env": {**image_variables(workspace.row), **self._network.environment(workspace)},
             "files": await self._network.files(workspace),
         }
 
@@ -131,8 +139,7 @@ class Occupancy:
 
     async def _take_over(self, workspace: Workspace, machine: Machine, moment: dict[str, Any] | None = None) -> None:
         """The one write after which the machine is the workspace's; a machine before it is ended."""
-        if workspace.row.network_policy != "off":
-            await self._network.open(machine)
+        await self._network.open(workspace, machine)
         await self.registry.change(workspace, state="running", machine_id=machine.id, cause=None, suspended=moment)
         self.release_machine(workspace)
         old = workspace.machine
@@ -153,14 +160,37 @@ class Occupancy:
         """Watch the machine's life, hold it to its disk, and serve its connections."""
         machine.hold_disk(workspace.row.disk_gib << 30)
         workspace.watcher = asyncio.create_task(self._watch(workspace, machine), name=f"watch {workspace.id}")
-        if workspace.row.network_policy != "off":
+        self._attend_network(workspace, machine)
 
-            def note(outcome: str, summary: str, details: dict[str, Any]) -> None:
-                self.registry.note(workspace, "guest", "egress", outcome, summary, details)
+    def _attend_network(self, workspace: Workspace, machine: Machine) -> None:
+        def note(outcome: str, summary: str, details: dict[str, Any]) -> None:
+            self.registry.note(workspace, "guest", "egress", outcome, summary, details)
 
-            workspace.network = asyncio.create_task(
-                self._network.run(workspace, machine, note), name=f"network {workspace.id}"
-            )
+        if workspace.network is not None:
+            workspace.network.cancel()
+        workspace.network = asyncio.create_task(
+            self._network.run(workspace, machine, note), name=f"network {workspace.id}"
+        )
+
+    async def change_network(self, workspace: Workspace, network: dict[str, Any]) -> None:
+        """What the workspace may reach from now on; connections that are open end when its policy changes.
+
+        The caller holds the workspace's lock alone. When the machine does not take it, nothing has changed.
+        """
+        before = workspace.row
+        await self.registry.change(workspace, **network)
+        machine = workspace.machine
+        if machine is None or workspace.row.state != "running":
+            return  # the next machine begins with it
+        try:
+            if before.network_policy != workspace.row.network_policy or workspace.secrets.authority:
+                await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
+            await self._network.open(workspace, machine)
+        except BaseException:
+            await asyncio.shield(self.registry.change(workspace, **{name: getattr(before, name) for name in network}))
+            raise
+        if before.network_policy != workspace.row.network_policy:
+            self._attend_network(workspace, machine)
 
     # -- the machine's life
 

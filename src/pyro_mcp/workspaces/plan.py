@@ -23,5 +23,7 @@ class Plan:
     disk_gib: int = 20
     lifetime_seconds: int | None = None
     allow_domains: list[str] = field(default_factory=list)
+    allow_host_ports: list[str] = field(default_factory=list)
+    allow_addresses: list[str] = field(default_factory=list)
     secrets: Secrets = NONE
     project: str | None = None

@@ -48,7 +48,8 @@ class Secrets:
 
     by_name: dict[str, Secret]
     authority: bytes = b""
-    """`network.authority.Authority`, dumped; empty when no secret is bound to a host."""
+    """`network.authority.Authority`, dumped; empty when no secret is bound to a host, and no
+    host has rules."""
 
     @functools.cached_property
     def redactor(self) -> Redactor:
@@ -181,7 +182,7 @@ class Vault:
         return self._directory / f"{workspace_id}.json"
 
     def write(self, workspace_id: str, kept: Secrets) -> None:
-        if not kept.by_name:
+        if not kept.by_name and not kept.authority:
             return
         record = {
             "secrets": [asdict(secret) for secret in kept.by_name.values()],

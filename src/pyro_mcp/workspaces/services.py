@@ -26,6 +26,7 @@ from pyro_mcp.paths import workspace_path
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import ServiceRow, now
+from pyro_mcp.workspaces.launching import argv_of
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -451,7 +452,7 @@ async def ready_now(workspace: Workspace, readiness: Readiness) -> bool:
             guest = workspace.guest
             if readiness.file is not None:
                 if _outside(readiness.file):
-                    return await _succeeds(guest, ["/usr/bin/test", "-e", readiness.file])
+                    return await _succeeds(guest, ["test", "-e", readiness.file])
                 await guest.call("GET", "/v1/files/stat", query={"path": str(workspace_path(readiness.file))})
                 return True
             if readiness.tcp is not None:
@@ -461,7 +462,7 @@ async def ready_now(workspace: Workspace, readiness: Readiness) -> bool:
             if readiness.http is not None:
                 return await _http_answers(workspace, *_address(readiness.http))
             if readiness.command is not None:
-                return await _succeeds(guest, ["/bin/bash", "-c", readiness.command])
+                return await _succeeds(guest, argv_of(readiness.command, workspace.row.runtime))
     except (PyroError, TimeoutError, OSError, EOFError):
         return False
     return True

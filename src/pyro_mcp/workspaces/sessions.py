@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import shlex
 
-from pyro_mcp.workspaces.launching import SHELL
+from pyro_mcp.errors import Unsupported
+from pyro_mcp.workspaces.occupancy import BASH
 
 MAX_STATE = 4_000_000
 """Characters of what is kept; more is not."""
@@ -44,7 +45,7 @@ _SAVES = "trap '__pyro_save' EXIT\n"
 
 
 def argv_in_session(
-    name: str, command: str | list[str], *, cwd: str | None, secrets: list[str], keeps: bool = True
+    name: str, command: str | list[str], shell: str, *, cwd: str | None, secrets: list[str], keeps: bool = True
 ) -> list[str]:
     """The command as it runs in a session.
 
@@ -52,10 +53,19 @@ def argv_in_session(
         cwd: where it shall run, other than where the session was left.
         secrets: variables that the session does not keep.
         keeps: the session is then as the command leaves it; a command in the background only begins there.
+
+    Raises:
+        Unsupported: the environment's shell is not bash.
     """
+    if shell != BASH:
+        raise Unsupported(
+            f"A session needs {BASH}; this environment has {shell}.",
+            hint="Leave session out, and put `cd` and variables into each command.",
+            code="no_bash",
+        )
     text = command if isinstance(command, str) else shlex.join(command)
     begin = _BEGIN.replace("@NAME@", name).replace("@SECRETS@", " ".join(secrets)).replace("@MOST@", str(MAX_STATE))
     if not keeps:
         begin += "unset -f __pyro_save\n"
     place = f"cd -- {shlex.quote(cwd)} || exit\n" if cwd else ""
-    return [*SHELL, begin + (_SAVES if keeps else "") + place + f"eval {shlex.quote(text)}\n"]
+    return [BASH, "-c", begin + (_SAVES if keeps else "") + place + f"eval {shlex.quote(text)}\n"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pyro_mcp import models
 from pyro_mcp.errors import EngineError
+from pyro_mcp.files.listing import absolute
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.paths import workspace_path
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.sources import Source
 from pyro_mcp.seeds.store import SeedStore
-from pyro_mcp.workspaces.files import absolute
 
 PIPE_CHUNK = 1024 * 1024
 

@@ -15,6 +15,7 @@ from pyro_mcp.errors import Conflict, MachineLost, NotFound
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.masking.redaction import Redactor
+from pyro_mcp.models.base import iso
 from pyro_mcp.network.published import Listener
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
@@ -181,7 +182,7 @@ class Workspace:
             labels=row.labels,
             created_at=row.created_at,
             last_activity_at=row.last_activity_at,
-            expires_at=expiry[0].isoformat(timespec="milliseconds").replace("+00:00", "Z") if expiry else None,
+            expires_at=iso(expiry[0]) if expiry else None,
             expires_because=expiry[1] if expiry else "",
             ttl_seconds=row.ttl_seconds,
             lifetime_seconds=row.lifetime_seconds,
@@ -191,6 +192,8 @@ class Workspace:
             shells=self._running("shell"),
             published_ports=self.published_ports(),
             allow_domains=row.allow_domains,
+            allow_host_ports=row.allow_host_ports,
+            allow_addresses=row.allow_addresses,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,

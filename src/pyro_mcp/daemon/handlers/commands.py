@@ -12,7 +12,7 @@ from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.operations.fields import BACKGROUND_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 from pyro_mcp.processes.command import BEGIN_SECONDS, Command
-from pyro_mcp.workspaces.launching import argv_of, launch
+from pyro_mcp.workspaces.launching import argv_of, launch, shell_of
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.sessions import argv_in_session
 from pyro_mcp.workspaces.until import Until
@@ -52,9 +52,16 @@ class CommandHandlers:
         waits = Until.of(until) if until is not None else None
         if waits is not None:
             await waits.before(workspace)
-        argv = shown = argv_of(command)
+        argv = shown = argv_of(command, workspace.row.runtime)
         if session is not None:
-            argv = argv_in_session(session, command, cwd=cwd, secrets=list(secret_env or ()), keeps=not background)
+            argv = argv_in_session(
+                session,
+                command,
+                shell_of(workspace.row.runtime),
+                cwd=cwd,
+                secrets=list(secret_env or ()),
+                keeps=not background,
+            )
         if timeout_seconds is None:
             timeout_seconds = BACKGROUND_TIMEOUT_SECONDS if background else DEFAULT_TIMEOUT_SECONDS
         started = await asyncio.shield(
@@ -186,10 +193,11 @@ class CommandHandlers:
             workspace, running = self._one_shot(handle, call.scope)
         else:
             assert command is not None
-            argv = argv_of(command)
+            argv_of(command, {})  # an empty one is refused before anything is fetched
             root = await self._context.environments.require(call, environment)
+            argv = argv_of(command, root.runtime)
             plan = Plan(
-                environment=environment,
+                environment=root.name,
                 engine=await self._context.engines.choose(call, "auto"),
                 name=None,
                 labels={},

@@ -7,7 +7,7 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import changes, editing, files, reading, searching
+from pyro_mcp.files import changes, editing, listing, reading, searching
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -19,7 +19,7 @@ class FileHandlers:
         self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
     ) -> models.FileList:
         async with workspace.lock.shared():
-            return await files.list_files(workspace.guest, workspace.id, path, recursive, limit)
+            return await listing.list_files(workspace.guest, workspace.id, path, recursive, limit)
 
     async def read_workspace_file(
         self,
@@ -78,7 +78,7 @@ class FileHandlers:
         self, call: Call, *, workspace: Workspace, path: str, text: str, executable: bool | None, encoding: str | None
     ) -> models.FileWritten:
         async with workspace.lock.shared():
-            return await files.write_file(workspace.guest, workspace.id, path, text, executable, encoding)
+            return await listing.write_file(workspace.guest, workspace.id, path, text, executable, encoding)
 
     async def edit_workspace_file(
         self,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.workspaces import exporting, files, reading
+from pyro_mcp.files import listing, reading
+from pyro_mcp.workspaces import exporting
 from pyro_mcp.workspaces.workspace import Workspace
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class MachineHandlers:
         self, call: Call, *, workspace: Workspace, path: str, recursive: bool, limit: int
     ) -> models.FileList:
         return await self._machines.offline(
-            workspace, lambda guest: files.list_files(guest, workspace.id, path, recursive, limit)
+            workspace, lambda guest: listing.list_files(guest, workspace.id, path, recursive, limit)
         )
 
     async def read_workspace_disk(

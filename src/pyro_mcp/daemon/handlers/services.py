@@ -37,7 +37,7 @@ class ServiceHandlers:
         publish: list[str] | None,
         wait_seconds: float,
     ) -> models.Service:
-        argv = argv_of(command)
+        argv = argv_of(command, workspace.row.runtime)
 
         async def start() -> Command:
             return await launch(

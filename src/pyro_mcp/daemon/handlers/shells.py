@@ -12,10 +12,9 @@ from pyro_mcp.errors import Conflict, GuestError, NotFound
 from pyro_mcp.operations.fields import MAX_WAIT_SECONDS
 from pyro_mcp.processes.command import BEGIN_SECONDS
 from pyro_mcp.workspaces import shells
-from pyro_mcp.workspaces.launching import argv_of, launch
+from pyro_mcp.workspaces.launching import argv_of, launch, shell_of
 from pyro_mcp.workspaces.workspace import Workspace
 
-INTERACTIVE = ["/bin/bash", "-i"]
 TERMINAL = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 PROCESS_SECONDS = 5.0
 
@@ -37,12 +36,13 @@ class ShellHandlers:
         rows: int,
         cols: int,
     ) -> models.Shell:
+        runtime = workspace.row.runtime
         opened = await asyncio.shield(
             asyncio.ensure_future(
                 launch(
                     self._occupancy,
                     workspace,
-                    INTERACTIVE if command is None else argv_of(command),
+                    [shell_of(runtime), "-i"] if command is None else argv_of(command, runtime),
                     cwd=cwd,
                     env={**TERMINAL, **(env or {})},
                     secret_env=secret_env,

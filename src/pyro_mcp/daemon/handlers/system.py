@@ -8,6 +8,7 @@ import os
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.environments import names
 from pyro_mcp.environments.catalog import DEFAULT, definition
 from pyro_mcp.machines.host_checks import find_tools, host_checks
 from pyro_mcp.version import VERSION
@@ -35,7 +36,7 @@ class SystemHandlers:
             engines=engines,
             components=[*await context.engines.components(), *tools],
             checks=checks,
-            environments=context.environments.describe_all(),
+            environments=await asyncio.to_thread(context.environments.describe_all),
             daemon={
                 "pid": os.getpid(),
                 "version": VERSION,
@@ -56,8 +57,13 @@ class SystemHandlers:
         return await asyncio.to_thread(self._context.environments.describe, environment, True)
 
     async def pull_environment(self, call: Call, *, environment: str, force: bool) -> models.Environment:
-        await self._context.environments.pull(call, definition(environment), force=force)
-        return await asyncio.to_thread(self._context.environments.describe, environment)
+        environments = self._context.environments
+        wanted = await asyncio.to_thread(names.meaning, environment, environments.cache)
+        await environments.pull(call, wanted, force=force)
+        return await asyncio.to_thread(environments.describe, wanted.name)
+
+    async def remove_environment(self, call: Call, *, environment: str) -> models.Pruned:
+        return await self._context.environments.remove(environment)
 
     async def prune_environments(self, call: Call, *, all: bool) -> models.Pruned:
         return await self._context.environments.prune(all)

@@ -13,20 +13,24 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.files import changes
+from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
-from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.network.grants import HostPort, LanAddress
+from pyro_mcp.network.policy import NOTHING, Refused, normalised
+from pyro_mcp.network.rules import Rule, split
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
-from pyro_mcp.workspaces import changes, exporting, transfer
+from pyro_mcp.store import WorkspaceRow
+from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
-from pyro_mcp.workspaces.sifting import told
 from pyro_mcp.workspaces.workspace import Workspace
 
 LANDINGS_KEPT = 20
@@ -51,6 +55,8 @@ class WorkspaceHandlers:
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
+        allow_host_ports: list[str] | None,
+        allow_addresses: list[str] | None,
         secrets: dict[str, str] | None,
         secret_files: dict[str, str] | None,
         secret_hosts: dict[str, str] | None,
@@ -58,13 +64,14 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context = self._context
-        if allow_domains and network_policy == "off":
+        if (allow_domains or allow_host_ports or allow_addresses) and network_policy == "off":
             raise InvalidInput(
-                "Domains are allowed, but the network is off.",
+                f"{'Domains' if allow_domains else 'Ports or addresses'} are allowed, but the network is off.",
                 hint="Give network_policy egress with them.",
                 code="network_off",
             )
-        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts)
+        domains = checked_domains(allow_domains or [])
+        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains)
         if kept.authority and network_policy == "off":
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
@@ -78,6 +85,7 @@ class WorkspaceHandlers:
                 hint="Leave disk_gib out, or create it with engine gvisor.",
                 code="disk_size",
             )
+        grants = checked_grants(allow_host_ports, allow_addresses)
         plan = Plan(
             environment=environment,
             engine=engine,
@@ -89,7 +97,9 @@ class WorkspaceHandlers:
             disk_gib=disk_gib,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
-            allow_domains=checked_domains(allow_domains or []),
+            allow_domains=domains,
+            allow_host_ports=grants["allow_host_ports"],
+            allow_addresses=grants["allow_addresses"],
             secrets=kept,
             project=call.scope if call.scope is not None else _project_of(seed_path),
         )
@@ -97,6 +107,7 @@ class WorkspaceHandlers:
         if seed_path is not None:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         root = await context.environments.require(call, environment)
+        plan = replace(plan, environment=root.name)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
@@ -128,7 +139,10 @@ class WorkspaceHandlers:
         clear_ttl: bool,
         lifetime_seconds: int | None,
         clear_lifetime: bool,
+        network_policy: str | None,
         allow_domains: list[str] | None,
+        allow_host_ports: list[str] | None,
+        allow_addresses: list[str] | None,
     ) -> models.Workspace:
         for given, cleared, word in (
             (name, clear_name, "name"),
@@ -137,25 +151,17 @@ class WorkspaceHandlers:
         ):
             if given is not None and cleared:
                 raise InvalidInput(f"`{word}` cannot be set and cleared at once.", hint="Give one of them.")
-        asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, allow_domains)
+        network = (network_policy, allow_domains, allow_host_ports, allow_addresses)
+        asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, *network)
         if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
             raise InvalidInput(
                 "There is nothing to change.", hint="Give name, clear_name, labels, clear_labels or a time limit."
             )
         row = workspace.row
-        domains = checked_domains(allow_domains or [])
-        if domains and not row.allow_domains:
-            raise InvalidInput(
-                f"Workspace {workspace.id} has no list of allowed domains: "
-                + ("its network is off." if row.network_policy == "off" else "it reaches every public host."),
-                hint="The list is given when a workspace is created (--allow-domain).",
-                code="no_domain_list",
-            )
         changed = replace(
-            row,
+            _with_network(row, network_policy, allow_domains, checked_grants(allow_host_ports, allow_addresses)),
             ttl_seconds=None if clear_ttl else ttl_seconds or row.ttl_seconds,
             lifetime_seconds=None if clear_lifetime else lifetime_seconds or row.lifetime_seconds,
-            allow_domains=list(dict.fromkeys([*row.allow_domains, *domains])),
         )
         kept = {key: value for key, value in workspace.row.labels.items() if key not in (clear_labels or [])}
         merged = checked_labels(kept | (labels or {}))
@@ -306,10 +312,12 @@ def _project_of(seed_path: str | None) -> str | None:
     return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 
-def _secrets(literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None) -> Secrets:
+def _secrets(
+    literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None, domains: list[str]
+) -> Secrets:
     found = collect(literal, files, hosts)
-    bound = any(secret.host is not None for secret in found.values())
-    return Secrets(found, new_authority("secrets") if bound else b"")
+    inspected = any(secret.host is not None for secret in found.values()) or any(split(each)[1] for each in domains)
+    return Secrets(found, new_authority("secrets") if inspected else b"")
 
 
 def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
@@ -337,6 +345,66 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
         )
 
 
+def _with_network(
+    row: WorkspaceRow, policy: str | None, domains: list[str] | None, grants: dict[str, list[str]]
+) -> WorkspaceRow:
+    """The row with what its network may reach besides.
+
+    Raises:
+        InvalidInput: that is nothing, or the network would stay off.
+    """
+    more = checked_domains(domains or [])
+    after = policy or row.network_policy
+    if after == "off":
+        if more or any(grants.values()):
+            raise InvalidInput(
+                f"Workspace {row.id} reaches nothing: its network is off.",
+                hint="Give network_policy egress with what it may reach.",
+                code="no_domain_list",
+            )
+        # What was open is not open again by itself, the next time that the network is.
+        return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
+    if more and not row.allow_domains and row.network_policy != "off":
+        raise InvalidInput(
+            f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
+            hint="The list is given when a workspace is created or opened (--allow-domain).",
+            code="no_domain_list",
+        )
+    both = [*row.allow_domains, *more]
+    return replace(
+        row,
+        network_policy=after,
+        allow_domains=list(dict.fromkeys(name for name in both if name != NOTHING or set(both) == {NOTHING})),
+        allow_host_ports=list(dict.fromkeys([*row.allow_host_ports, *grants["allow_host_ports"]])),
+        allow_addresses=list(dict.fromkeys([*row.allow_addresses, *grants["allow_addresses"]])),
+    )
+
+
+def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) -> dict[str, list[str]]:
+    """Ports of this machine and addresses of its network, in one spelling.
+
+    Raises:
+        InvalidInput: one is none, or nothing that may be let in.
+    """
+    try:
+        ports = [str(HostPort.parse(text)) for text in host_ports or []]
+    except ValueError as error:
+        raise InvalidInput(
+            f"This is no port to let in: {error}.",
+            hint="Give PORT or PORT:NAME, such as 5432:db.",
+            code="bad_host_port",
+        ) from None
+    try:
+        found = [str(LanAddress.parse(text)) for text in addresses or []]
+    except ValueError as error:
+        raise InvalidInput(
+            f"This is no address to let in: {error}.",
+            hint="Give ADDRESS or ADDRESS:PORT, such as 192.168.1.5:5432.",
+            code="bad_address",
+        ) from None
+    return {"allow_host_ports": ports, "allow_addresses": found}
+
+
 def checked_domains(patterns: list[str]) -> list[str]:
     """Allowed domains in one spelling.
 
@@ -345,18 +413,23 @@ def checked_domains(patterns: list[str]) -> list[str]:
     """
     checked = []
     for pattern in patterns:
-        name = pattern.strip().lower().rstrip(".")
+        host, rule = split(pattern.strip())
+        name = host.lower().rstrip(".")
         try:
             spelled = normalised(name.removeprefix("*."))
-        except Refused:
+            rule = f":{Rule.parse(rule)}" if rule or host != pattern.strip() else ""
+        except (Refused, ValueError):
+            spelled = ""
+        if name == NOTHING and len(patterns) > 1:
             spelled = ""
         if not spelled or "*" in spelled:
             raise InvalidInput(
                 f"{pattern!r} is no domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com.",
+                hint="Give an exact name such as example.com, or a suffix such as *.example.com; after it may stand "
+                "what may be asked of it, such as example.com:GET or example.com:GET,POST/below/here.",
                 code="bad_domain",
             )
-        checked.append(f"*.{spelled}" if name.startswith("*.") else spelled)
+        checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)
     return checked
 
 

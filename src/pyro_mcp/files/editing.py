@@ -8,13 +8,13 @@ from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.errors import InvalidInput, NotFound, PatchMismatch
+from pyro_mcp.files.changes import carry_out, read_states, until_nobody_was_faster
+from pyro_mcp.files.listing import absolute
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.patches.diff import DiffEntry, FileVersion, render
 from pyro_mcp.patches.edit import Edit, apply_edits
 from pyro_mcp.patches.plan import Change, FileState
 from pyro_mcp.paths import show, workspace_path
-from pyro_mcp.workspaces.changes import carry_out, read_states, until_nobody_was_faster
-from pyro_mcp.workspaces.files import absolute
 
 MAX_LINKS = 40
 """As many as the kernel follows (MAXSYMLINKS in include/linux/namei.h)."""

@@ -322,7 +322,7 @@ def told(left_out: Sequence[LeftOut]) -> str:
         return ""
     parts = []
     for one in left_out[:3]:
-        many = f"{one.files:,} files in " if one.path.endswith("/") else ""
+        many = f"{one.files:,} {'file' if one.files == 1 else 'files'} in " if one.path.endswith("/") else ""
         parts.append(f"{many}{one.path} ({_WORDS[one.why]})")
     more = sum(one.files for one in left_out[3:])
     text = ", ".join(parts) + (f" and {more:,} more files" if more else "")

@@ -16,12 +16,12 @@ from typing import Any
 
 from pyro_mcp import pictures
 from pyro_mcp.errors import InvalidInput, PyroError
+from pyro_mcp.files.listing import absolute, encoding_named, list_files, read_bytes
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.models import FileContent, FileRead
 from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.pattern import Pattern
-from pyro_mcp.workspaces.files import absolute, encoding_named, list_files, read_bytes
 
 SCAN_CAP = 16 * 1024 * 1024
 """The largest file that is read whole to find lines in it; larger ones are read from their start, or by bytes."""

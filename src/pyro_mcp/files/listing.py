@@ -46,9 +46,8 @@ def absolute(relative: str) -> str:
     return WORKSPACE if relative in ("", ".") else f"{WORKSPACE}/{relative}"
 
 
-def _when(nanoseconds: int) -> str:
-    moment = datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _when(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
 
 
 def _entry(record: Said) -> FileEntry:

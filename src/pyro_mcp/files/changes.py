@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
+from pyro_mcp.files.listing import absolute
+from pyro_mcp.files.sifting import sift, told
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.guest.said import Said, damaged, wire_name
 from pyro_mcp.masking.redaction import Redactor
@@ -18,8 +20,6 @@ from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
 from pyro_mcp.patches.parse import parse_patch
 from pyro_mcp.patches.plan import Change, FileState, plan
 from pyro_mcp.paths import show, workspace_path
-from pyro_mcp.workspaces.files import absolute
-from pyro_mcp.workspaces.sifting import sift, told
 
 FILE_CAP = 8 * 1024 * 1024
 """Larger files are named in a diff as binary ones are, and are not patched."""

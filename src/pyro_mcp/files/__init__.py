@@ -1,0 +1,1 @@
+"""The files of a machine, through its agent: listing, reading, searching, editing, what changed. Knows no workspace."""

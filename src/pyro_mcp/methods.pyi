@@ -1,0 +1,5295 @@
+"""Written by `python -m pyro_mcp.reference` from the operations' definitions; do not edit."""
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Literal
+
+from pyro_mcp.aio import AsyncExecStream
+from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
+from pyro_mcp.models import Workspace as WorkspaceRecord
+from pyro_mcp.models import (
+    CommandRecord,
+    Deleted,
+    Diff,
+    Doctor,
+    Environment,
+    EnvironmentList,
+    ExecResult,
+    Exported,
+    FileContent,
+    FileEdited,
+    FileList,
+    FileWritten,
+    History,
+    Landed,
+    Logs,
+    PatchApplied,
+    Pruned,
+    RunResult,
+    SearchResult,
+    Service,
+    ServiceList,
+    ServiceLogs,
+    Shell,
+    ShellOutput,
+    Snapshot,
+    SnapshotDeleted,
+    SnapshotList,
+    Synced,
+)
+from pyro_mcp.sdk import ExecStream
+
+class PyroMethods:
+    """Every operation by its name."""
+
+    def exec_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        timeout_seconds: float | None = None,
+        wait_seconds: float = 30.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command as root.
+        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def feed_workspace_exec(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str,
+        *,
+        data: str = '',
+        end: bool = False,
+    ) -> CommandRecord:
+        """Give a running command a piece of its standard input.
+
+        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
+        An input about which nothing is said for 90 s ends by itself.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of the command. At most 64 characters.
+            data: Base64, at most 1 MiB of it.
+            end: This is the last piece.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def cancel_workspace_exec(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str,
+    ) -> CommandRecord:
+        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of the command. At most 64 characters.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def logs_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str | None = None,
+        *,
+        offset: int | None = None,
+        wait_seconds: float = 0,
+        until: str | None = None,
+        grep: str | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+        limit: int = 20,
+    ) -> Logs:
+        """List commands, or read the output of one by `handle`.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of one command. At most 64 characters.
+            offset: First byte; negative: from the end.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            grep: Only lines that match this regex. At most 1000 characters.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+            limit: Commands to list, 1 to 1000.
+
+        Returns:
+            Logs: A workspace's commands, and the output of one of them from an offset on.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def run_in_vm(
+        self,
+        environment: str = 'debian:12',
+        command: str | list[str] | None = None,
+        *,
+        handle: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        network_policy: Literal['off', 'egress'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        timeout_seconds: float = 600,
+        wait_seconds: float = 45.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> RunResult:
+        """Run a command in a fresh Linux machine that is gone afterwards.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            command: Shell command line, run by bash.
+            handle: Wait on this run instead. At most 64 characters.
+            env: Environment variables.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            network_policy: egress: public hosts only. One of off, egress.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            timeout_seconds: End it after this, at most 3600.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            RunResult: The outcome of a one-shot machine.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_workspace_files(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List a directory.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        paths: list[str] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
+        grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def search_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        pattern: str | None = None,
+        *,
+        path: str = '/workspace',
+        glob: list[str] | None = None,
+        literal: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        files_only: bool = False,
+        include_ignored: bool = False,
+        limit: int = 100,
+        max_bytes: int = 10000,
+    ) -> SearchResult:
+        """Search file contents, or find files by name.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
+            path: Only below it. At most 4096 characters.
+            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            literal: The pattern is plain text.
+            ignore_case: Upper and lower case are the same.
+            context: Lines around each match, 0 to 20.
+            files_only: Only which files, with counts.
+            include_ignored: Also ignored files, node_modules.
+            limit: Matches or files to give, 1 to 10000.
+            max_bytes: Of content, 200 to 1048576.
+
+        Returns:
+            SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
+            for lines of context.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def write_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        text: str,
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+    ) -> FileWritten:
+        """Write a whole text file, and its directories.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            text: At most 1 MiB.
+            executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
+
+        Returns:
+            FileWritten:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def edit_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        old_string: str | None = None,
+        new_string: str | None = None,
+        *,
+        replace_all: bool = False,
+        edits: list[dict[str, Any]] | None = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            new_string: What replaces it. At most 1048576 characters.
+            replace_all: Replace every occurrence.
+            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
+                200 entries.
+
+        Returns:
+            FileEdited:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def apply_workspace_patch(
+        self,
+        workspace: str | WorkspaceRecord,
+        patch: str,
+    ) -> PatchApplied:
+        """Apply a patch, all or nothing: create, modify, delete, rename.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            patch: Unified diff, at most 1 MiB.
+
+        Returns:
+            PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def diff_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        summary: bool = False,
+        max_bytes: int = 20000,
+        include_ignored: bool = False,
+    ) -> Diff:
+        """Show what changed since the baseline, as a patch for `git apply`.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Only below it. At most 4096 characters.
+            summary: Only the files' names.
+            max_bytes: Of patch, 200 to 1048576.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Diff: What changed since the baseline.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def create_snapshot(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+    ) -> Snapshot:
+        """Keep the whole machine's state under a name: files, memory, running processes.
+
+        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
+        moment are cut.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            Snapshot: A named state of the whole machine: files, memory, processes.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_snapshots(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> SnapshotList:
+        """List a workspace's snapshots; baseline is always there.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            SnapshotList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def delete_snapshot(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+    ) -> SnapshotDeleted:
+        """Delete a snapshot; the machine is not touched.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            SnapshotDeleted:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def fork_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        count: int = 1,
+        *,
+        snapshot: str | None = None,
+    ) -> Forked:
+        """Make independent siblings of the machine, running processes included.
+
+        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
+        ports of this machine. Diff and reset of a fork refer to the same baseline.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            count: 1 to 16.
+            snapshot: From this one, not from now. At most 64 characters.
+
+        Returns:
+            Forked: Siblings of a workspace, from the same moment.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stop_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> Workspace:
+        """Suspend the machine to disk, processes included; it uses no memory.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def start_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> Workspace:
+        """Resume a stopped workspace as it was.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List files of a stopped workspace, without starting it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read a text file of a stopped workspace.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        output: str,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a file or tree of a stopped workspace to the user's machine.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            output: Where to, on the user's machine. At most 4096 characters.
+            overwrite: Replace files that are there; a backup is kept.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def start_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        command: str | list[str],
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        ready_file: str | None = None,
+        ready_tcp: int | None = None,
+        ready_http: str | None = None,
+        ready_command: str | None = None,
+        ready_timeout_seconds: float = 30,
+        publish: list[str] | None = None,
+        wait_seconds: float = 45.0,
+    ) -> Service:
+        """Start a long-lived process and wait until it is ready.
+
+        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
+        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
+        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            ready_file: Ready when it exists. At most 4096 characters.
+            ready_tcp: Ready when the port, 1 to 65535, accepts.
+            ready_http: Ready when PORT/path answers below 400.
+            ready_command: Ready when it succeeds. At most 65536 characters.
+            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
+                entries.
+            wait_seconds: Wait so long until it is ready, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_services(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> ServiceList:
+        """List a workspace's services and their states.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            ServiceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def status_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        wait_seconds: float = 0,
+    ) -> Service:
+        """Show a service's state.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            wait_seconds: Wait so long while it starts, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def logs_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        tail: int = 200,
+        offset: int | None = None,
+        grep: str | None = None,
+        wait_seconds: float = 0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ServiceLogs:
+        """Read a service's output.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            tail: The last lines, 1 to 10000.
+            offset: First byte, instead of the last lines.
+            grep: Only lines that match this regex. At most 1000 characters.
+            wait_seconds: Wait so long for more, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ServiceLogs:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stop_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        grace_seconds: float = 5,
+    ) -> Service:
+        """End a service and all its processes.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            grace_seconds: From TERM to KILL, 0 to 40.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def open_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str] | None = None,
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        rows: int = 30,
+        cols: int = 120,
+    ) -> Shell:
+        """Open a terminal that outlives calls, with an interactive bash or a command.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        *,
+        cursor: int | None = None,
+        plain: bool = False,
+        max_bytes: int = 16384,
+        wait_for_idle_ms: int = 300,
+        wait_for: str | None = None,
+        wait_seconds: float = 30,
+    ) -> ShellOutput:
+        """Read a shell's output.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            cursor: Of the last answer: what is new since then.
+            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            max_bytes: 200 to 65536.
+            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for: Wait until what is new matches this regex. At most 1000 characters.
+            wait_seconds: For wait_for, 0 to 50.
+
+        Returns:
+            ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
+            see.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def write_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        text: str,
+        *,
+        enter: bool = False,
+    ) -> Shell:
+        """Type into a shell; read from the cursor that comes back.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            text: Keys, such as ls or \\u0003 for Ctrl-C.
+            enter: Press Enter after it.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def signal_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
+    ) -> Shell:
+        """Send a signal to a shell's foreground.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def resize_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        *,
+        rows: int,
+        cols: int,
+    ) -> Shell:
+        """Change a shell's size.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def close_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+    ) -> Shell:
+        """End a shell and what runs in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def doctor(
+        self,
+        *,
+        fix: bool = False,
+    ) -> Doctor:
+        """Say which engines work on this machine and why, with components, environments and the daemon.
+
+        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        machine restarts.
+
+        Args:
+            fix: Fetch what is missing and needs no root.
+
+        Returns:
+            Doctor: What `doctor` found. `ok` is true when workspaces can be created.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_environments(
+        self,
+    ) -> EnvironmentList:
+        """List the environments and which are installed.
+
+        Returns:
+            EnvironmentList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def inspect_environment(
+        self,
+        environment: str,
+    ) -> Environment:
+        """Show one environment: what it is made of, its size, and every package with its version.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def pull_environment(
+        self,
+        environment: str = 'debian:12',
+        *,
+        force: bool = False,
+    ) -> Environment:
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            force: Rebuild it even if it is installed.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def prune_environments(
+        self,
+        *,
+        all: bool = False,
+    ) -> Pruned:
+        """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
+
+        Args:
+            all: Also remove current environments that no workspace uses.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def create_workspace(
+        self,
+        environment: str = 'debian:12',
+        *,
+        seed_path: str | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        disk_gib: int = 20,
+        ttl_seconds: int | None = None,
+        lifetime_seconds: int | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+        secrets: dict[str, str] | None = None,
+        secret_files: dict[str, str] | None = None,
+        secret_hosts: dict[str, str] | None = None,
+        include_ignored: bool = False,
+        engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
+    ) -> Workspace:
+        """Create a disposable Linux machine, its /workspace filled from `seed_path`.
+
+        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
+            name: Letters, digits, ._-; at most 64.
+            labels: Key to value. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
+                entries.
+            secret_files: Name to the file that holds the value. At most 64 entries.
+            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+                placeholder. At most 64 entries.
+            include_ignored: Seed files that .gitignore excludes, too.
+            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
+                gvisor.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_workspaces(
+        self,
+        *,
+        labels: dict[str, str] | None = None,
+    ) -> WorkspaceList:
+        """List workspaces, last used first.
+
+        Args:
+            labels: Only those with these labels.
+
+        Returns:
+            WorkspaceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def status_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> Workspace:
+        """Show state and what runs.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def update_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: dict[str, str] | None = None,
+        clear_labels: list[str] | None = None,
+        ttl_seconds: int | None = None,
+        clear_ttl: bool = False,
+        lifetime_seconds: int | None = None,
+        clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+    ) -> Workspace:
+        """Change name or labels.
+
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            clear_name: Remove the name.
+            labels: To set.
+            clear_labels: Keys to remove.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            clear_ttl: Remove the idle limit.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def delete_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> Deleted:
+        """Delete a workspace and all in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Deleted: A workspace that is gone.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def reset_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        snapshot: str | None = None,
+    ) -> Workspace:
+        """Put the machine back to its baseline: files, memory, processes.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            snapshot: Instead of the baseline. At most 64 characters.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def history_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        *,
+        limit: int = 200,
+        after: int | None = None,
+        wait_seconds: float = 0,
+    ) -> History:
+        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            limit: The newest events, 1 to 10000.
+            after: Only what has begun or ended since: the cursor of an earlier answer.
+            wait_seconds: Wait so long for one, 0 to 50.
+
+        Returns:
+            History:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def push_workspace_sync(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        dest: str = '/workspace',
+        include_ignored: bool = False,
+    ) -> Synced:
+        """Copy a file or tree of the user's machine in, all or nothing.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: On the user's machine. At most 4096 characters.
+            dest: Below /workspace. At most 4096 characters.
+            include_ignored: Copy files that .gitignore excludes, too.
+
+        Returns:
+            Synced:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        output: str,
+        patch: bool = False,
+        overwrite: bool = False,
+        include_git: bool = False,
+        include_ignored: bool = False,
+    ) -> Exported:
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Inside; none with `patch`. At most 4096 characters.
+            output: Destination on the user's machine. At most 4096 characters.
+            patch: Export the diff instead.
+            overwrite: Replace existing files; a backup is kept.
+            include_git: Also .git, without hooks and most settings.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def land_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        branch: str,
+        *,
+        repo: str | None = None,
+        message: str | None = None,
+        include_ignored: bool = False,
+    ) -> Landed:
+        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+
+        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
+        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            branch: Branch to commit on; created if missing.
+            repo: The git repository; by default the one it was seeded from.
+            message: Of the commit. At most 65536 characters.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Landed: A workspace's changes as a commit of the user's repository.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stream_exec_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecStream:
+        """Run a command and iterate over its output while it runs, however long it takes.
+
+        Iterate over what comes back, which gives `Output` pieces; `result` is the command's outcome then.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            The stream.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def workspace(
+        self,
+        environment: str = 'debian:12',
+        *,
+        seed_path: str | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        disk_gib: int = 20,
+        ttl_seconds: int | None = None,
+        lifetime_seconds: int | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+        secrets: dict[str, str] | None = None,
+        secret_files: dict[str, str] | None = None,
+        secret_hosts: dict[str, str] | None = None,
+        include_ignored: bool = False,
+        engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
+    ) -> AbstractContextManager[Workspace]:
+        """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
+            name: Letters, digits, ._-; at most 64.
+            labels: Key to value. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
+                entries.
+            secret_files: Name to the file that holds the value. At most 64 entries.
+            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+                placeholder. At most 64 entries.
+            include_ignored: Seed files that .gitignore excludes, too.
+            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
+                gvisor.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+class WorkspaceMethods:
+    """Every operation on a workspace."""
+
+    def exec(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        timeout_seconds: float | None = None,
+        wait_seconds: float = 30.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command as root.
+        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def feed(
+        self,
+        handle: str,
+        *,
+        data: str = '',
+        end: bool = False,
+    ) -> CommandRecord:
+        """Give a running command a piece of its standard input.
+
+        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
+        An input about which nothing is said for 90 s ends by itself.
+
+        Args:
+            handle: Of the command. At most 64 characters.
+            data: Base64, at most 1 MiB of it.
+            end: This is the last piece.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def cancel(
+        self,
+        handle: str,
+    ) -> CommandRecord:
+        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+
+        Args:
+            handle: Of the command. At most 64 characters.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def logs(
+        self,
+        handle: str | None = None,
+        *,
+        offset: int | None = None,
+        wait_seconds: float = 0,
+        until: str | None = None,
+        grep: str | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+        limit: int = 20,
+    ) -> Logs:
+        """List commands, or read the output of one by `handle`.
+
+        Args:
+            handle: Of one command. At most 64 characters.
+            offset: First byte; negative: from the end.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            grep: Only lines that match this regex. At most 1000 characters.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+            limit: Commands to list, 1 to 1000.
+
+        Returns:
+            Logs: A workspace's commands, and the output of one of them from an offset on.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_files(
+        self,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List a directory.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read(
+        self,
+        path: str | None = None,
+        *,
+        paths: list[str] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
+        grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def search(
+        self,
+        pattern: str | None = None,
+        *,
+        path: str = '/workspace',
+        glob: list[str] | None = None,
+        literal: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        files_only: bool = False,
+        include_ignored: bool = False,
+        limit: int = 100,
+        max_bytes: int = 10000,
+    ) -> SearchResult:
+        """Search file contents, or find files by name.
+
+        Args:
+            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
+            path: Only below it. At most 4096 characters.
+            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            literal: The pattern is plain text.
+            ignore_case: Upper and lower case are the same.
+            context: Lines around each match, 0 to 20.
+            files_only: Only which files, with counts.
+            include_ignored: Also ignored files, node_modules.
+            limit: Matches or files to give, 1 to 10000.
+            max_bytes: Of content, 200 to 1048576.
+
+        Returns:
+            SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
+            for lines of context.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def write(
+        self,
+        path: str,
+        text: str,
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+    ) -> FileWritten:
+        """Write a whole text file, and its directories.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            text: At most 1 MiB.
+            executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
+
+        Returns:
+            FileWritten:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def edit(
+        self,
+        path: str,
+        old_string: str | None = None,
+        new_string: str | None = None,
+        *,
+        replace_all: bool = False,
+        edits: list[dict[str, Any]] | None = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            new_string: What replaces it. At most 1048576 characters.
+            replace_all: Replace every occurrence.
+            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
+                200 entries.
+
+        Returns:
+            FileEdited:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def apply_patch(
+        self,
+        patch: str,
+    ) -> PatchApplied:
+        """Apply a patch, all or nothing: create, modify, delete, rename.
+
+        Args:
+            patch: Unified diff, at most 1 MiB.
+
+        Returns:
+            PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def diff(
+        self,
+        path: str | None = None,
+        *,
+        summary: bool = False,
+        max_bytes: int = 20000,
+        include_ignored: bool = False,
+    ) -> Diff:
+        """Show what changed since the baseline, as a patch for `git apply`.
+
+        Args:
+            path: Only below it. At most 4096 characters.
+            summary: Only the files' names.
+            max_bytes: Of patch, 200 to 1048576.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Diff: What changed since the baseline.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def snapshot(
+        self,
+        name: str,
+    ) -> Snapshot:
+        """Keep the whole machine's state under a name: files, memory, running processes.
+
+        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
+        moment are cut.
+
+        Args:
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            Snapshot: A named state of the whole machine: files, memory, processes.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_snapshots(
+        self,
+    ) -> SnapshotList:
+        """List a workspace's snapshots; baseline is always there.
+
+        Returns:
+            SnapshotList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def delete_snapshot(
+        self,
+        name: str,
+    ) -> SnapshotDeleted:
+        """Delete a snapshot; the machine is not touched.
+
+        Args:
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            SnapshotDeleted:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def fork(
+        self,
+        count: int = 1,
+        *,
+        snapshot: str | None = None,
+    ) -> Forked:
+        """Make independent siblings of the machine, running processes included.
+
+        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
+        ports of this machine. Diff and reset of a fork refer to the same baseline.
+
+        Args:
+            count: 1 to 16.
+            snapshot: From this one, not from now. At most 64 characters.
+
+        Returns:
+            Forked: Siblings of a workspace, from the same moment.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stop(
+        self,
+    ) -> Workspace:
+        """Suspend the machine to disk, processes included; it uses no memory.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def start(
+        self,
+    ) -> Workspace:
+        """Resume a stopped workspace as it was.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_disk(
+        self,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List files of a stopped workspace, without starting it.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read_disk(
+        self,
+        path: str,
+        *,
+        offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read a text file of a stopped workspace.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export_disk(
+        self,
+        path: str,
+        *,
+        output: str,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a file or tree of a stopped workspace to the user's machine.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            output: Where to, on the user's machine. At most 4096 characters.
+            overwrite: Replace files that are there; a backup is kept.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def start_service(
+        self,
+        name: str,
+        command: str | list[str],
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        ready_file: str | None = None,
+        ready_tcp: int | None = None,
+        ready_http: str | None = None,
+        ready_command: str | None = None,
+        ready_timeout_seconds: float = 30,
+        publish: list[str] | None = None,
+        wait_seconds: float = 45.0,
+    ) -> Service:
+        """Start a long-lived process and wait until it is ready.
+
+        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
+        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
+        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+
+        Args:
+            name: Service's name.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            ready_file: Ready when it exists. At most 4096 characters.
+            ready_tcp: Ready when the port, 1 to 65535, accepts.
+            ready_http: Ready when PORT/path answers below 400.
+            ready_command: Ready when it succeeds. At most 65536 characters.
+            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
+                entries.
+            wait_seconds: Wait so long until it is ready, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_services(
+        self,
+    ) -> ServiceList:
+        """List a workspace's services and their states.
+
+        Returns:
+            ServiceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def status_service(
+        self,
+        name: str,
+        *,
+        wait_seconds: float = 0,
+    ) -> Service:
+        """Show a service's state.
+
+        Args:
+            name: Service's name.
+            wait_seconds: Wait so long while it starts, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def logs_service(
+        self,
+        name: str,
+        *,
+        tail: int = 200,
+        offset: int | None = None,
+        grep: str | None = None,
+        wait_seconds: float = 0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ServiceLogs:
+        """Read a service's output.
+
+        Args:
+            name: Service's name.
+            tail: The last lines, 1 to 10000.
+            offset: First byte, instead of the last lines.
+            grep: Only lines that match this regex. At most 1000 characters.
+            wait_seconds: Wait so long for more, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ServiceLogs:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stop_service(
+        self,
+        name: str,
+        *,
+        grace_seconds: float = 5,
+    ) -> Service:
+        """End a service and all its processes.
+
+        Args:
+            name: Service's name.
+            grace_seconds: From TERM to KILL, 0 to 40.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def open_shell(
+        self,
+        command: str | list[str] | None = None,
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        rows: int = 30,
+        cols: int = 120,
+    ) -> Shell:
+        """Open a terminal that outlives calls, with an interactive bash or a command.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def read_shell(
+        self,
+        shell: str,
+        *,
+        cursor: int | None = None,
+        plain: bool = False,
+        max_bytes: int = 16384,
+        wait_for_idle_ms: int = 300,
+        wait_for: str | None = None,
+        wait_seconds: float = 30,
+    ) -> ShellOutput:
+        """Read a shell's output.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            cursor: Of the last answer: what is new since then.
+            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            max_bytes: 200 to 65536.
+            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for: Wait until what is new matches this regex. At most 1000 characters.
+            wait_seconds: For wait_for, 0 to 50.
+
+        Returns:
+            ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
+            see.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def write_shell(
+        self,
+        shell: str,
+        text: str,
+        *,
+        enter: bool = False,
+    ) -> Shell:
+        """Type into a shell; read from the cursor that comes back.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            text: Keys, such as ls or \\u0003 for Ctrl-C.
+            enter: Press Enter after it.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def signal_shell(
+        self,
+        shell: str,
+        signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
+    ) -> Shell:
+        """Send a signal to a shell's foreground.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def resize_shell(
+        self,
+        shell: str,
+        *,
+        rows: int,
+        cols: int,
+    ) -> Shell:
+        """Change a shell's size.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def close_shell(
+        self,
+        shell: str,
+    ) -> Shell:
+        """End a shell and what runs in it.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def status(
+        self,
+    ) -> Workspace:
+        """Show state and what runs.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def update(
+        self,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: dict[str, str] | None = None,
+        clear_labels: list[str] | None = None,
+        ttl_seconds: int | None = None,
+        clear_ttl: bool = False,
+        lifetime_seconds: int | None = None,
+        clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+    ) -> Workspace:
+        """Change name or labels.
+
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            clear_name: Remove the name.
+            labels: To set.
+            clear_labels: Keys to remove.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            clear_ttl: Remove the idle limit.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def delete(
+        self,
+    ) -> Deleted:
+        """Delete a workspace and all in it.
+
+        Returns:
+            Deleted: A workspace that is gone.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def reset(
+        self,
+        snapshot: str | None = None,
+    ) -> Workspace:
+        """Put the machine back to its baseline: files, memory, processes.
+
+        Args:
+            snapshot: Instead of the baseline. At most 64 characters.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def history(
+        self,
+        *,
+        limit: int = 200,
+        after: int | None = None,
+        wait_seconds: float = 0,
+    ) -> History:
+        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+
+        Args:
+            limit: The newest events, 1 to 10000.
+            after: Only what has begun or ended since: the cursor of an earlier answer.
+            wait_seconds: Wait so long for one, 0 to 50.
+
+        Returns:
+            History:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def push(
+        self,
+        path: str,
+        *,
+        dest: str = '/workspace',
+        include_ignored: bool = False,
+    ) -> Synced:
+        """Copy a file or tree of the user's machine in, all or nothing.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+            dest: Below /workspace. At most 4096 characters.
+            include_ignored: Copy files that .gitignore excludes, too.
+
+        Returns:
+            Synced:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export(
+        self,
+        path: str | None = None,
+        *,
+        output: str,
+        patch: bool = False,
+        overwrite: bool = False,
+        include_git: bool = False,
+        include_ignored: bool = False,
+    ) -> Exported:
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
+
+        Args:
+            path: Inside; none with `patch`. At most 4096 characters.
+            output: Destination on the user's machine. At most 4096 characters.
+            patch: Export the diff instead.
+            overwrite: Replace existing files; a backup is kept.
+            include_git: Also .git, without hooks and most settings.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def land(
+        self,
+        branch: str,
+        *,
+        repo: str | None = None,
+        message: str | None = None,
+        include_ignored: bool = False,
+    ) -> Landed:
+        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+
+        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
+        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+
+        Args:
+            branch: Branch to commit on; created if missing.
+            repo: The git repository; by default the one it was seeded from.
+            message: Of the commit. At most 65536 characters.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Landed: A workspace's changes as a commit of the user's repository.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stream(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecStream:
+        """Run a command and iterate over its output while it runs, however long it takes.
+
+        Iterate over what comes back, which gives `Output` pieces; `result` is the command's outcome then.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            The stream.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def run(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command to its end, however long it takes.
+
+        `exec` waits a while and gives a handle to a command that outlives the wait; this waits on.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+class AsyncPyroMethods:
+    """Every operation by its name."""
+
+    async def exec_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        timeout_seconds: float | None = None,
+        wait_seconds: float = 30.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command as root.
+        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def feed_workspace_exec(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str,
+        *,
+        data: str = '',
+        end: bool = False,
+    ) -> CommandRecord:
+        """Give a running command a piece of its standard input.
+
+        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
+        An input about which nothing is said for 90 s ends by itself.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of the command. At most 64 characters.
+            data: Base64, at most 1 MiB of it.
+            end: This is the last piece.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def cancel_workspace_exec(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str,
+    ) -> CommandRecord:
+        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of the command. At most 64 characters.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def logs_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        handle: str | None = None,
+        *,
+        offset: int | None = None,
+        wait_seconds: float = 0,
+        until: str | None = None,
+        grep: str | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+        limit: int = 20,
+    ) -> Logs:
+        """List commands, or read the output of one by `handle`.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            handle: Of one command. At most 64 characters.
+            offset: First byte; negative: from the end.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            grep: Only lines that match this regex. At most 1000 characters.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+            limit: Commands to list, 1 to 1000.
+
+        Returns:
+            Logs: A workspace's commands, and the output of one of them from an offset on.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def run_in_vm(
+        self,
+        environment: str = 'debian:12',
+        command: str | list[str] | None = None,
+        *,
+        handle: str | None = None,
+        env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        network_policy: Literal['off', 'egress'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        timeout_seconds: float = 600,
+        wait_seconds: float = 45.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> RunResult:
+        """Run a command in a fresh Linux machine that is gone afterwards.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            command: Shell command line, run by bash.
+            handle: Wait on this run instead. At most 64 characters.
+            env: Environment variables.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            network_policy: egress: public hosts only. One of off, egress.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            timeout_seconds: End it after this, at most 3600.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            RunResult: The outcome of a one-shot machine.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_workspace_files(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List a directory.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        paths: list[str] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
+        grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def search_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        pattern: str | None = None,
+        *,
+        path: str = '/workspace',
+        glob: list[str] | None = None,
+        literal: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        files_only: bool = False,
+        include_ignored: bool = False,
+        limit: int = 100,
+        max_bytes: int = 10000,
+    ) -> SearchResult:
+        """Search file contents, or find files by name.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
+            path: Only below it. At most 4096 characters.
+            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            literal: The pattern is plain text.
+            ignore_case: Upper and lower case are the same.
+            context: Lines around each match, 0 to 20.
+            files_only: Only which files, with counts.
+            include_ignored: Also ignored files, node_modules.
+            limit: Matches or files to give, 1 to 10000.
+            max_bytes: Of content, 200 to 1048576.
+
+        Returns:
+            SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
+            for lines of context.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def write_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        text: str,
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+    ) -> FileWritten:
+        """Write a whole text file, and its directories.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            text: At most 1 MiB.
+            executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
+
+        Returns:
+            FileWritten:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def edit_workspace_file(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        old_string: str | None = None,
+        new_string: str | None = None,
+        *,
+        replace_all: bool = False,
+        edits: list[dict[str, Any]] | None = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            new_string: What replaces it. At most 1048576 characters.
+            replace_all: Replace every occurrence.
+            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
+                200 entries.
+
+        Returns:
+            FileEdited:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def apply_workspace_patch(
+        self,
+        workspace: str | WorkspaceRecord,
+        patch: str,
+    ) -> PatchApplied:
+        """Apply a patch, all or nothing: create, modify, delete, rename.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            patch: Unified diff, at most 1 MiB.
+
+        Returns:
+            PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def diff_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        summary: bool = False,
+        max_bytes: int = 20000,
+        include_ignored: bool = False,
+    ) -> Diff:
+        """Show what changed since the baseline, as a patch for `git apply`.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Only below it. At most 4096 characters.
+            summary: Only the files' names.
+            max_bytes: Of patch, 200 to 1048576.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Diff: What changed since the baseline.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def create_snapshot(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+    ) -> Snapshot:
+        """Keep the whole machine's state under a name: files, memory, running processes.
+
+        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
+        moment are cut.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            Snapshot: A named state of the whole machine: files, memory, processes.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_snapshots(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> SnapshotList:
+        """List a workspace's snapshots; baseline is always there.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            SnapshotList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def delete_snapshot(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+    ) -> SnapshotDeleted:
+        """Delete a snapshot; the machine is not touched.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            SnapshotDeleted:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def fork_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        count: int = 1,
+        *,
+        snapshot: str | None = None,
+    ) -> AsyncForked:
+        """Make independent siblings of the machine, running processes included.
+
+        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
+        ports of this machine. Diff and reset of a fork refer to the same baseline.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            count: 1 to 16.
+            snapshot: From this one, not from now. At most 64 characters.
+
+        Returns:
+            Forked: Siblings of a workspace, from the same moment.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def stop_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> AsyncWorkspace:
+        """Suspend the machine to disk, processes included; it uses no memory.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def start_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> AsyncWorkspace:
+        """Resume a stopped workspace as it was.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List files of a stopped workspace, without starting it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read a text file of a stopped workspace.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export_workspace_disk(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        output: str,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a file or tree of a stopped workspace to the user's machine.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Below /workspace. At most 4096 characters.
+            output: Where to, on the user's machine. At most 4096 characters.
+            overwrite: Replace files that are there; a backup is kept.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def start_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        command: str | list[str],
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        ready_file: str | None = None,
+        ready_tcp: int | None = None,
+        ready_http: str | None = None,
+        ready_command: str | None = None,
+        ready_timeout_seconds: float = 30,
+        publish: list[str] | None = None,
+        wait_seconds: float = 45.0,
+    ) -> Service:
+        """Start a long-lived process and wait until it is ready.
+
+        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
+        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
+        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            ready_file: Ready when it exists. At most 4096 characters.
+            ready_tcp: Ready when the port, 1 to 65535, accepts.
+            ready_http: Ready when PORT/path answers below 400.
+            ready_command: Ready when it succeeds. At most 65536 characters.
+            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
+                entries.
+            wait_seconds: Wait so long until it is ready, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_services(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> ServiceList:
+        """List a workspace's services and their states.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            ServiceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def status_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        wait_seconds: float = 0,
+    ) -> Service:
+        """Show a service's state.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            wait_seconds: Wait so long while it starts, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def logs_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        tail: int = 200,
+        offset: int | None = None,
+        grep: str | None = None,
+        wait_seconds: float = 0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ServiceLogs:
+        """Read a service's output.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            tail: The last lines, 1 to 10000.
+            offset: First byte, instead of the last lines.
+            grep: Only lines that match this regex. At most 1000 characters.
+            wait_seconds: Wait so long for more, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ServiceLogs:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def stop_service(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        grace_seconds: float = 5,
+    ) -> Service:
+        """End a service and all its processes.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Service's name.
+            grace_seconds: From TERM to KILL, 0 to 40.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def open_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str] | None = None,
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        rows: int = 30,
+        cols: int = 120,
+    ) -> Shell:
+        """Open a terminal that outlives calls, with an interactive bash or a command.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        *,
+        cursor: int | None = None,
+        plain: bool = False,
+        max_bytes: int = 16384,
+        wait_for_idle_ms: int = 300,
+        wait_for: str | None = None,
+        wait_seconds: float = 30,
+    ) -> ShellOutput:
+        """Read a shell's output.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            cursor: Of the last answer: what is new since then.
+            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            max_bytes: 200 to 65536.
+            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for: Wait until what is new matches this regex. At most 1000 characters.
+            wait_seconds: For wait_for, 0 to 50.
+
+        Returns:
+            ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
+            see.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def write_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        text: str,
+        *,
+        enter: bool = False,
+    ) -> Shell:
+        """Type into a shell; read from the cursor that comes back.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            text: Keys, such as ls or \\u0003 for Ctrl-C.
+            enter: Press Enter after it.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def signal_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
+    ) -> Shell:
+        """Send a signal to a shell's foreground.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def resize_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+        *,
+        rows: int,
+        cols: int,
+    ) -> Shell:
+        """Change a shell's size.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def close_shell(
+        self,
+        workspace: str | WorkspaceRecord,
+        shell: str,
+    ) -> Shell:
+        """End a shell and what runs in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            shell: Of shell_open. At most 64 characters.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def doctor(
+        self,
+        *,
+        fix: bool = False,
+    ) -> Doctor:
+        """Say which engines work on this machine and why, with components, environments and the daemon.
+
+        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        machine restarts.
+
+        Args:
+            fix: Fetch what is missing and needs no root.
+
+        Returns:
+            Doctor: What `doctor` found. `ok` is true when workspaces can be created.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_environments(
+        self,
+    ) -> EnvironmentList:
+        """List the environments and which are installed.
+
+        Returns:
+            EnvironmentList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def inspect_environment(
+        self,
+        environment: str,
+    ) -> Environment:
+        """Show one environment: what it is made of, its size, and every package with its version.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def pull_environment(
+        self,
+        environment: str = 'debian:12',
+        *,
+        force: bool = False,
+    ) -> Environment:
+        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+
+        Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
+        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
+        on with what it had downloaded. Two pulls of one environment at once do the work once.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            force: Rebuild it even if it is installed.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def remove_environment(
+        self,
+        environment: str,
+    ) -> Pruned:
+        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def prune_environments(
+        self,
+        *,
+        all: bool = False,
+    ) -> Pruned:
+        """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
+
+        Args:
+            all: Also remove current environments that no workspace uses.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def create_workspace(
+        self,
+        environment: str = 'debian:12',
+        *,
+        seed_path: str | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        disk_gib: int = 20,
+        ttl_seconds: int | None = None,
+        lifetime_seconds: int | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+        secrets: dict[str, str] | None = None,
+        secret_files: dict[str, str] | None = None,
+        secret_hosts: dict[str, str] | None = None,
+        include_ignored: bool = False,
+        engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
+    ) -> AsyncWorkspace:
+        """Create a disposable Linux machine, its /workspace filled from `seed_path`.
+
+        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
+            name: Letters, digits, ._-; at most 64.
+            labels: Key to value. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
+                entries.
+            secret_files: Name to the file that holds the value. At most 64 entries.
+            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+                placeholder. At most 64 entries.
+            include_ignored: Seed files that .gitignore excludes, too.
+            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
+                gvisor.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_workspaces(
+        self,
+        *,
+        labels: dict[str, str] | None = None,
+    ) -> AsyncWorkspaceList:
+        """List workspaces, last used first.
+
+        Args:
+            labels: Only those with these labels.
+
+        Returns:
+            WorkspaceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def status_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> AsyncWorkspace:
+        """Show state and what runs.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def update_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: dict[str, str] | None = None,
+        clear_labels: list[str] | None = None,
+        ttl_seconds: int | None = None,
+        clear_ttl: bool = False,
+        lifetime_seconds: int | None = None,
+        clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+    ) -> AsyncWorkspace:
+        """Change name or labels.
+
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            clear_name: Remove the name.
+            labels: To set.
+            clear_labels: Keys to remove.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            clear_ttl: Remove the idle limit.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def delete_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+    ) -> Deleted:
+        """Delete a workspace and all in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+
+        Returns:
+            Deleted: A workspace that is gone.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def reset_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        snapshot: str | None = None,
+    ) -> AsyncWorkspace:
+        """Put the machine back to its baseline: files, memory, processes.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            snapshot: Instead of the baseline. At most 64 characters.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def history_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        *,
+        limit: int = 200,
+        after: int | None = None,
+        wait_seconds: float = 0,
+    ) -> History:
+        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            limit: The newest events, 1 to 10000.
+            after: Only what has begun or ended since: the cursor of an earlier answer.
+            wait_seconds: Wait so long for one, 0 to 50.
+
+        Returns:
+            History:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def push_workspace_sync(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str,
+        *,
+        dest: str = '/workspace',
+        include_ignored: bool = False,
+    ) -> Synced:
+        """Copy a file or tree of the user's machine in, all or nothing.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: On the user's machine. At most 4096 characters.
+            dest: Below /workspace. At most 4096 characters.
+            include_ignored: Copy files that .gitignore excludes, too.
+
+        Returns:
+            Synced:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        path: str | None = None,
+        *,
+        output: str,
+        patch: bool = False,
+        overwrite: bool = False,
+        include_git: bool = False,
+        include_ignored: bool = False,
+    ) -> Exported:
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            path: Inside; none with `patch`. At most 4096 characters.
+            output: Destination on the user's machine. At most 4096 characters.
+            patch: Export the diff instead.
+            overwrite: Replace existing files; a backup is kept.
+            include_git: Also .git, without hooks and most settings.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def land_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        branch: str,
+        *,
+        repo: str | None = None,
+        message: str | None = None,
+        include_ignored: bool = False,
+    ) -> Landed:
+        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+
+        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
+        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            branch: Branch to commit on; created if missing.
+            repo: The git repository; by default the one it was seeded from.
+            message: Of the commit. At most 65536 characters.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Landed: A workspace's changes as a commit of the user's repository.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stream_exec_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> AsyncExecStream:
+        """Run a command and iterate over its output while it runs, however long it takes.
+
+        Iterate over what comes back, which gives `Output` pieces; `result` is the command's outcome then.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            The stream.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def workspace(
+        self,
+        environment: str = 'debian:12',
+        *,
+        seed_path: str | None = None,
+        name: str | None = None,
+        labels: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int = 1,
+        mem_mib: int = 1024,
+        disk_gib: int = 20,
+        ttl_seconds: int | None = None,
+        lifetime_seconds: int | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+        secrets: dict[str, str] | None = None,
+        secret_files: dict[str, str] | None = None,
+        secret_hosts: dict[str, str] | None = None,
+        include_ignored: bool = False,
+        engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
+    ) -> AbstractAsyncContextManager[AsyncWorkspace]:
+        """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
+            name: Letters, digits, ._-; at most 64.
+            labels: Key to value. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32.
+            mem_mib: 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
+                entries.
+            secret_files: Name to the file that holds the value. At most 64 entries.
+            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+                placeholder. At most 64 entries.
+            include_ignored: Seed files that .gitignore excludes, too.
+            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
+                gvisor.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            EngineError: No machine could be started.
+            ComponentMissing: This computer lacks something; `doctor` says what.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+class AsyncWorkspaceMethods:
+    """Every operation on a workspace."""
+
+    async def exec(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        stdin_open: bool = False,
+        timeout_seconds: float | None = None,
+        wait_seconds: float = 30.0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command as root.
+        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            stdin_open: Leave standard input open, to be fed piece by piece.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def feed(
+        self,
+        handle: str,
+        *,
+        data: str = '',
+        end: bool = False,
+    ) -> CommandRecord:
+        """Give a running command a piece of its standard input.
+
+        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
+        An input about which nothing is said for 90 s ends by itself.
+
+        Args:
+            handle: Of the command. At most 64 characters.
+            data: Base64, at most 1 MiB of it.
+            end: This is the last piece.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def cancel(
+        self,
+        handle: str,
+    ) -> CommandRecord:
+        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+
+        Args:
+            handle: Of the command. At most 64 characters.
+
+        Returns:
+            CommandRecord: A past or running command of a workspace.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def logs(
+        self,
+        handle: str | None = None,
+        *,
+        offset: int | None = None,
+        wait_seconds: float = 0,
+        until: str | None = None,
+        grep: str | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+        limit: int = 20,
+    ) -> Logs:
+        """List commands, or read the output of one by `handle`.
+
+        Args:
+            handle: Of one command. At most 64 characters.
+            offset: First byte; negative: from the end.
+            wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            grep: Only lines that match this regex. At most 1000 characters.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+            limit: Commands to list, 1 to 1000.
+
+        Returns:
+            Logs: A workspace's commands, and the output of one of them from an offset on.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such handle.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_files(
+        self,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List a directory.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read(
+        self,
+        path: str | None = None,
+        *,
+        paths: list[str] | None = None,
+        offset: int | None = None,
+        limit: int | None = None,
+        number_lines: bool = False,
+        grep: str | None = None,
+        byte_offset: int | None = None,
+        encoding: str | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read text files or parts of them; a directory gives its names, a picture is shown.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            paths: Several files in one call, at most 20. At most 20 entries.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            number_lines: Put the number before each line, as `cat -n`.
+            grep: Only lines that match this regex, as number:line. At most 1000 characters.
+            byte_offset: First byte, instead of lines.
+            encoding: When it is not UTF-8, such as windows-1252.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def search(
+        self,
+        pattern: str | None = None,
+        *,
+        path: str = '/workspace',
+        glob: list[str] | None = None,
+        literal: bool = False,
+        ignore_case: bool = False,
+        context: int = 0,
+        files_only: bool = False,
+        include_ignored: bool = False,
+        limit: int = 100,
+        max_bytes: int = 10000,
+    ) -> SearchResult:
+        """Search file contents, or find files by name.
+
+        Args:
+            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
+            path: Only below it. At most 4096 characters.
+            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            literal: The pattern is plain text.
+            ignore_case: Upper and lower case are the same.
+            context: Lines around each match, 0 to 20.
+            files_only: Only which files, with counts.
+            include_ignored: Also ignored files, node_modules.
+            limit: Matches or files to give, 1 to 10000.
+            max_bytes: Of content, 200 to 1048576.
+
+        Returns:
+            SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
+            for lines of context.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def write(
+        self,
+        path: str,
+        text: str,
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+    ) -> FileWritten:
+        """Write a whole text file, and its directories.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            text: At most 1 MiB.
+            executable: Unsaid: kept.
+            encoding: When it is not UTF-8, such as windows-1252.
+
+        Returns:
+            FileWritten:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def edit(
+        self,
+        path: str,
+        old_string: str | None = None,
+        new_string: str | None = None,
+        *,
+        replace_all: bool = False,
+        edits: list[dict[str, Any]] | None = None,
+    ) -> FileEdited:
+        """Replace exact text in a file. White space counts; give enough lines to be unique.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            new_string: What replaces it. At most 1048576 characters.
+            replace_all: Replace every occurrence.
+            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
+                200 entries.
+
+        Returns:
+            FileEdited:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def apply_patch(
+        self,
+        patch: str,
+    ) -> PatchApplied:
+        """Apply a patch, all or nothing: create, modify, delete, rename.
+
+        Args:
+            patch: Unified diff, at most 1 MiB.
+
+        Returns:
+            PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def diff(
+        self,
+        path: str | None = None,
+        *,
+        summary: bool = False,
+        max_bytes: int = 20000,
+        include_ignored: bool = False,
+    ) -> Diff:
+        """Show what changed since the baseline, as a patch for `git apply`.
+
+        Args:
+            path: Only below it. At most 4096 characters.
+            summary: Only the files' names.
+            max_bytes: Of patch, 200 to 1048576.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Diff: What changed since the baseline.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def snapshot(
+        self,
+        name: str,
+    ) -> Snapshot:
+        """Keep the whole machine's state under a name: files, memory, running processes.
+
+        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
+        moment are cut.
+
+        Args:
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            Snapshot: A named state of the whole machine: files, memory, processes.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_snapshots(
+        self,
+    ) -> SnapshotList:
+        """List a workspace's snapshots; baseline is always there.
+
+        Returns:
+            SnapshotList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def delete_snapshot(
+        self,
+        name: str,
+    ) -> SnapshotDeleted:
+        """Delete a snapshot; the machine is not touched.
+
+        Args:
+            name: Snapshot's name; baseline is taken.
+
+        Returns:
+            SnapshotDeleted:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def fork(
+        self,
+        count: int = 1,
+        *,
+        snapshot: str | None = None,
+    ) -> AsyncForked:
+        """Make independent siblings of the machine, running processes included.
+
+        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
+        ports of this machine. Diff and reset of a fork refer to the same baseline.
+
+        Args:
+            count: 1 to 16.
+            snapshot: From this one, not from now. At most 64 characters.
+
+        Returns:
+            Forked: Siblings of a workspace, from the same moment.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def stop(
+        self,
+    ) -> AsyncWorkspace:
+        """Suspend the machine to disk, processes included; it uses no memory.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def start(
+        self,
+    ) -> AsyncWorkspace:
+        """Resume a stopped workspace as it was.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_disk(
+        self,
+        path: str = '/workspace',
+        *,
+        recursive: bool = False,
+        limit: int = 200,
+    ) -> FileList:
+        """List files of a stopped workspace, without starting it.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            recursive: Go into directories.
+            limit: 1 to 20000.
+
+        Returns:
+            FileList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read_disk(
+        self,
+        path: str,
+        *,
+        offset: int | None = None,
+        limit: int | None = None,
+        byte_offset: int | None = None,
+        max_bytes: int = 65536,
+    ) -> FileContent:
+        """Read a text file of a stopped workspace.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            offset: First line, from 1; negative: from the end.
+            limit: How many lines.
+            byte_offset: First byte, instead of lines.
+            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+
+        Returns:
+            FileContent: What was read: one file, or several in `files`.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export_disk(
+        self,
+        path: str,
+        *,
+        output: str,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write a file or tree of a stopped workspace to the user's machine.
+
+        Args:
+            path: Below /workspace. At most 4096 characters.
+            output: Where to, on the user's machine. At most 4096 characters.
+            overwrite: Replace files that are there; a backup is kept.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def start_service(
+        self,
+        name: str,
+        command: str | list[str],
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        ready_file: str | None = None,
+        ready_tcp: int | None = None,
+        ready_http: str | None = None,
+        ready_command: str | None = None,
+        ready_timeout_seconds: float = 30,
+        publish: list[str] | None = None,
+        wait_seconds: float = 45.0,
+    ) -> Service:
+        """Start a long-lived process and wait until it is ready.
+
+        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
+        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
+        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+
+        Args:
+            name: Service's name.
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            ready_file: Ready when it exists. At most 4096 characters.
+            ready_tcp: Ready when the port, 1 to 65535, accepts.
+            ready_http: Ready when PORT/path answers below 400.
+            ready_command: Ready when it succeeds. At most 65536 characters.
+            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
+                entries.
+            wait_seconds: Wait so long until it is ready, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_services(
+        self,
+    ) -> ServiceList:
+        """List a workspace's services and their states.
+
+        Returns:
+            ServiceList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def status_service(
+        self,
+        name: str,
+        *,
+        wait_seconds: float = 0,
+    ) -> Service:
+        """Show a service's state.
+
+        Args:
+            name: Service's name.
+            wait_seconds: Wait so long while it starts, 0 to 50.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def logs_service(
+        self,
+        name: str,
+        *,
+        tail: int = 200,
+        offset: int | None = None,
+        grep: str | None = None,
+        wait_seconds: float = 0,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ServiceLogs:
+        """Read a service's output.
+
+        Args:
+            name: Service's name.
+            tail: The last lines, 1 to 10000.
+            offset: First byte, instead of the last lines.
+            grep: Only lines that match this regex. At most 1000 characters.
+            wait_seconds: Wait so long for more, 0 to 50.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ServiceLogs:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def stop_service(
+        self,
+        name: str,
+        *,
+        grace_seconds: float = 5,
+    ) -> Service:
+        """End a service and all its processes.
+
+        Args:
+            name: Service's name.
+            grace_seconds: From TERM to KILL, 0 to 40.
+
+        Returns:
+            Service: A long-lived process with a name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def open_shell(
+        self,
+        command: str | list[str] | None = None,
+        *,
+        cwd: str = '/workspace',
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        rows: int = 30,
+        cols: int = 120,
+    ) -> Shell:
+        """Open a terminal that outlives calls, with an interactive bash or a command.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Working directory. At most 4096 characters.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def read_shell(
+        self,
+        shell: str,
+        *,
+        cursor: int | None = None,
+        plain: bool = False,
+        max_bytes: int = 16384,
+        wait_for_idle_ms: int = 300,
+        wait_for: str | None = None,
+        wait_seconds: float = 30,
+    ) -> ShellOutput:
+        """Read a shell's output.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            cursor: Of the last answer: what is new since then.
+            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            max_bytes: 200 to 65536.
+            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for: Wait until what is new matches this regex. At most 1000 characters.
+            wait_seconds: For wait_for, 0 to 50.
+
+        Returns:
+            ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
+            see.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def write_shell(
+        self,
+        shell: str,
+        text: str,
+        *,
+        enter: bool = False,
+    ) -> Shell:
+        """Type into a shell; read from the cursor that comes back.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            text: Keys, such as ls or \\u0003 for Ctrl-C.
+            enter: Press Enter after it.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def signal_shell(
+        self,
+        shell: str,
+        signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
+    ) -> Shell:
+        """Send a signal to a shell's foreground.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def resize_shell(
+        self,
+        shell: str,
+        *,
+        rows: int,
+        cols: int,
+    ) -> Shell:
+        """Change a shell's size.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+            rows: 1 to 500.
+            cols: 1 to 500.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def close_shell(
+        self,
+        shell: str,
+    ) -> Shell:
+        """End a shell and what runs in it.
+
+        Args:
+            shell: Of shell_open. At most 64 characters.
+
+        Returns:
+            Shell: A terminal in the workspace that outlives calls.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def status(
+        self,
+    ) -> AsyncWorkspace:
+        """Show state and what runs.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def update(
+        self,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: dict[str, str] | None = None,
+        clear_labels: list[str] | None = None,
+        ttl_seconds: int | None = None,
+        clear_ttl: bool = False,
+        lifetime_seconds: int | None = None,
+        clear_lifetime: bool = False,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        allow_domains: list[str] | None = None,
+        allow_host_ports: list[str] | None = None,
+        allow_addresses: list[str] | None = None,
+    ) -> AsyncWorkspace:
+        """Change name or labels.
+
+        On the command line and from Python also its time limits, and its network, which holds at once: connections
+        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            clear_name: Remove the name.
+            labels: To set.
+            clear_labels: Keys to remove.
+            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            clear_ttl: Remove the idle limit.
+            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            clear_lifetime: Remove the lifetime limit.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            allow_domains: More hosts that egress may reach. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+                host.pyro.internal:PORT. At most 64 entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
+                entries.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def delete(
+        self,
+    ) -> Deleted:
+        """Delete a workspace and all in it.
+
+        Returns:
+            Deleted: A workspace that is gone.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def reset(
+        self,
+        snapshot: str | None = None,
+    ) -> AsyncWorkspace:
+        """Put the machine back to its baseline: files, memory, processes.
+
+        Args:
+            snapshot: Instead of the baseline. At most 64 characters.
+
+        Returns:
+            Workspace: A workspace, as measured when the call was answered.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no such snapshot.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def history(
+        self,
+        *,
+        limit: int = 200,
+        after: int | None = None,
+        wait_seconds: float = 0,
+    ) -> History:
+        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+
+        Args:
+            limit: The newest events, 1 to 10000.
+            after: Only what has begun or ended since: the cursor of an earlier answer.
+            wait_seconds: Wait so long for one, 0 to 50.
+
+        Returns:
+            History:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def push(
+        self,
+        path: str,
+        *,
+        dest: str = '/workspace',
+        include_ignored: bool = False,
+    ) -> Synced:
+        """Copy a file or tree of the user's machine in, all or nothing.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+            dest: Below /workspace. At most 4096 characters.
+            include_ignored: Copy files that .gitignore excludes, too.
+
+        Returns:
+            Synced:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export(
+        self,
+        path: str | None = None,
+        *,
+        output: str,
+        patch: bool = False,
+        overwrite: bool = False,
+        include_git: bool = False,
+        include_ignored: bool = False,
+    ) -> Exported:
+        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+
+        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
+        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
+        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
+        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
+        counted, unless that is the folder that was asked for.
+
+        Args:
+            path: Inside; none with `patch`. At most 4096 characters.
+            output: Destination on the user's machine. At most 4096 characters.
+            patch: Export the diff instead.
+            overwrite: Replace existing files; a backup is kept.
+            include_git: Also .git, without hooks and most settings.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Exported:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def land(
+        self,
+        branch: str,
+        *,
+        repo: str | None = None,
+        message: str | None = None,
+        include_ignored: bool = False,
+    ) -> Landed:
+        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+
+        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
+        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+
+        Args:
+            branch: Branch to commit on; created if missing.
+            repo: The git repository; by default the one it was seeded from.
+            message: Of the commit. At most 65536 characters.
+            include_ignored: Ignored and tool-made files, too.
+
+        Returns:
+            Landed: A workspace's changes as a commit of the user's repository.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def stream(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> AsyncExecStream:
+        """Run a command and iterate over its output while it runs, however long it takes.
+
+        Iterate over what comes back, which gives `Output` pieces; `result` is the command's outcome then.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            The stream.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def run(
+        self,
+        command: str | list[str],
+        *,
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
+        env: dict[str, str] | None = None,
+        secret_env: dict[str, str] | None = None,
+        stdin: str | None = None,
+        timeout_seconds: float | None = None,
+        max_output_bytes: int = 10000,
+        raw: bool = False,
+    ) -> ExecResult:
+        """Run a command to its end, however long it takes.
+
+        `exec` waits a while and gives a handle to a command that outlives the wait; this waits on.
+
+        Args:
+            command: Shell command line, run by bash.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
+            env: Environment variables.
+            secret_env: Variable to secret. At most 64 entries.
+            stdin: Standard input, at most 1 MiB.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
+            max_output_bytes: Bytes of output to return, 200 to 1048576.
+            raw: Output as it came, not as a person would have seen it.
+
+        Returns:
+            ExecResult: One command's outcome, or its state so far when it still runs.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """

@@ -1,0 +1,46 @@
+"""What every reader of foreign tar archives needs: bounds that tarfile lacks, holes instead of zeros, exact times."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from decimal import Decimal, InvalidOperation
+from typing import IO, Any
+
+MAX_HEADER_BYTES = 1024 * 1024
+"""One extended header (long name, pax records); real ones have a few KiB."""
+MADE_UP = (UnicodeError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
+"""What tarfile raises of numbers that are none, such as those of a sparse file's map, and of extended headers without
+end."""
+_HEADER_TYPES = (b"x", b"g", b"X", b"L", b"K")
+_CHUNK = 256 * 1024
+
+
+class BoundedInfo(tarfile.TarInfo):
+    """tarfile reads extended headers whole into memory, however large they say they are."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> Any:
+        if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"an extended header of {self.size} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+
+def copy_with_holes(source: IO[bytes], out: IO[bytes]) -> None:
+    """A small archive may say that it holds gigabytes of nothing: that must not take their place on the disk."""
+    while data := source.read(_CHUNK):
+        if data.count(0) == len(data):
+            out.seek(len(data), os.SEEK_CUR)
+        else:
+            out.write(data)
+    out.truncate()
+
+
+def mtime_ns(member: tarfile.TarInfo) -> int:
+    """The time of a member in nanoseconds; 0 where it says none that can be."""
+    text = member.pax_headers.get("mtime")
+    try:
+        # tarfile keeps pax times as float, which loses nanoseconds.
+        value = int(Decimal(text) * 10**9) if text else int(member.mtime) * 10**9
+    except (InvalidOperation, ValueError, OverflowError):
+        return 0
+    return value if abs(value) < 2**62 else 0
