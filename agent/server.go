@@ -158,6 +158,7 @@ func (a *agent) routes() http.Handler {
 	add("GET /v1/tar", a.tarOut)
 	add("PUT /v1/tar", a.tarIn)
 	add("GET /v1/changes", a.changes)
+	add("GET /v1/root", a.rootOut)
 	add("GET /v1/connect", a.connect)
 	add("POST /v1/egress/open", a.openEgress)
 	add("GET /v1/egress/accept", a.acceptEgress)

@@ -12,6 +12,7 @@ from pyro_mcp.models import (
     Diff,
     Doctor,
     Environment,
+    EnvironmentExported,
     EnvironmentList,
     ExecResult,
     Exported,
@@ -1059,6 +1060,57 @@ class PyroMethods:
 
         Returns:
             Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def save_environment(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export_environment(
+        self,
+        environment: str,
+        *,
+        output: str,
+    ) -> EnvironmentExported:
+        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+
+        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+
+        Returns:
+            EnvironmentExported: An environment as an image on this machine.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -2359,6 +2411,32 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def save_environment(
+        self,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3694,6 +3772,57 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def save_environment(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export_environment(
+        self,
+        environment: str,
+        *,
+        output: str,
+    ) -> EnvironmentExported:
+        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+
+        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+
+        Returns:
+            EnvironmentExported: An environment as an image on this machine.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def remove_environment(
         self,
         environment: str,
@@ -4987,6 +5116,32 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def save_environment(
+        self,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
