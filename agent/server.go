@@ -40,10 +40,14 @@ type agent struct {
 	lower      atomic.Pointer[string]
 	freeze     chan net.Conn
 	serving    atomic.Pointer[trackingListener]
+	watch      watch
 }
 
 func newAgent(c config) *agent {
-	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
+	a := &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
+	a.watch.known = map[string]mark{}
+	a.processes.changedSince = a.changedSince
+	return a
 }
 
 // apiError is an error with its place in the protocol.
@@ -154,6 +158,7 @@ func (a *agent) routes() http.Handler {
 	add("GET /v1/tar", a.tarOut)
 	add("PUT /v1/tar", a.tarIn)
 	add("GET /v1/changes", a.changes)
+	add("GET /v1/root", a.rootOut)
 	add("GET /v1/connect", a.connect)
 	add("POST /v1/egress/open", a.openEgress)
 	add("GET /v1/egress/accept", a.acceptEgress)

@@ -12,6 +12,7 @@ from pyro_mcp.models import (
     Diff,
     Doctor,
     Environment,
+    EnvironmentExported,
     EnvironmentList,
     ExecResult,
     Exported,
@@ -46,12 +47,15 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -62,12 +66,17 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -142,6 +151,7 @@ class PyroMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -154,6 +164,8 @@ class PyroMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -1055,6 +1067,57 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def save_environment(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def export_environment(
+        self,
+        environment: str,
+        *,
+        output: str,
+    ) -> EnvironmentExported:
+        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+
+        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+
+        Returns:
+            EnvironmentExported: An environment as an image on this machine.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def remove_environment(
         self,
         environment: str,
@@ -1412,11 +1475,14 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecStream:
@@ -1427,11 +1493,16 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -1516,12 +1587,15 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -1531,12 +1605,17 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -1606,6 +1685,7 @@ class WorkspaceMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -1617,6 +1697,8 @@ class WorkspaceMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -2334,6 +2416,32 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def save_environment(
+        self,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def status(
         self,
     ) -> Workspace:
@@ -2550,11 +2658,14 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecStream:
@@ -2564,11 +2675,16 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -2587,11 +2703,14 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
@@ -2601,11 +2720,16 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -2628,12 +2752,15 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -2644,12 +2771,17 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -2724,6 +2856,7 @@ class AsyncPyroMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -2736,6 +2869,8 @@ class AsyncPyroMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -3637,6 +3772,57 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def save_environment(
+        self,
+        workspace: str | WorkspaceRecord,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def export_environment(
+        self,
+        environment: str,
+        *,
+        output: str,
+    ) -> EnvironmentExported:
+        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+
+        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+
+        Args:
+            environment: Such as debian:12, or an image: node:22.
+            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+
+        Returns:
+            EnvironmentExported: An environment as an image on this machine.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def remove_environment(
         self,
         environment: str,
@@ -3994,11 +4180,14 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> AsyncExecStream:
@@ -4009,11 +4198,16 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -4098,12 +4292,15 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -4113,12 +4310,17 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -4188,6 +4390,7 @@ class AsyncWorkspaceMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -4199,6 +4402,8 @@ class AsyncWorkspaceMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -4916,6 +5121,32 @@ class AsyncWorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def save_environment(
+        self,
+        name: str,
+        *,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            overwrite: Replace a saved environment of this name.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def status(
         self,
     ) -> AsyncWorkspace:
@@ -5132,11 +5363,14 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> AsyncExecStream:
@@ -5146,11 +5380,16 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -5169,11 +5408,14 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
@@ -5183,11 +5425,16 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pyro_mcp.errors import NotFound, PyroError, Unsupported
+from pyro_mcp.errors import Conflict, NotFound, PyroError, Unsupported
 from pyro_mcp.sdk import Progress, Pyro
 from tests.images import busybox_layer, layer, layout, member, needs, push, registry
 from tests.support import Installation
@@ -108,3 +110,62 @@ def test_a_pull_lives_through_a_killed_daemon_and_a_removed_image_is_gone(fresh:
         pyro.reset_workspace(ws)
         assert pyro.exec_workspace(ws, "tool").stdout == "tool hammer\n", "the image's variables went with the reset"
         assert pyro.pull_environment(f"{served}/tool:1").digest == first.digest
+
+
+def test_a_workspace_is_saved_as_an_environment_without_what_is_its_own(pyro: Pyro, served: str) -> None:
+    ws = pyro.create_workspace(f"{served}/tool:1", network_policy="egress", secrets={"KEY": "a-secret-value-1234"}).id
+    did = pyro.exec_workspace(
+        ws,
+        "mkdir -p /opt/kit/empty && echo made > /opt/kit/made && ln -s made /opt/kit/link"
+        " && ln /opt/kit/made /opt/kit/hard"
+        " && echo changed >> /etc/passwd && rm /bin/ls && rm -r /usr/local/bin && mkdir /usr/local/bin"
+        " && printf '#!/bin/sh\necho new' > /usr/local/bin/fresh && chmod 4755 /usr/local/bin/fresh"
+        " && chown 1000:1001 /opt/kit/made && mv /bin/cal /bin/calendar && echo mine > /workspace/mine",
+    )
+    assert did.exit_code == 0, did
+    pyro.exec_workspace(ws, 'echo "$KEY" > /root/.history', secret_env={"KEY": "KEY"})
+    with pytest.raises(Conflict, match=r"/root/\.history") as refused:
+        pyro.save_environment(ws, "kit")
+    assert "a-secret" not in str(refused.value)
+    pyro.exec_workspace(ws, "rm /root/.history")
+    try:
+        saved = pyro.save_environment(ws, "kit")
+        assert saved.installed and saved.name == "kit"
+        with pytest.raises(Conflict, match="already"):
+            pyro.save_environment(ws, "kit")
+        pyro.delete_workspace(ws)
+        pyro.remove_environment(f"{served}/tool:1")  # what it stands on is its own
+        seen = pyro.run_in_vm(
+            "kit",
+            "cat /opt/kit/link; tail -1 /etc/passwd; fresh; stat -c '%u %g %a %h' /opt/kit/made /usr/local/bin/fresh;"
+            " echo $TOOL; /bin/busybox ls -A /workspace /tmp; hostname; test -L /bin/cal || readlink /bin/calendar;"
+            " /bin/busybox ls /etc/ssl/pyro-workspace.crt /etc/apt/apt.conf.d/80pyro-proxy; which tool ls",
+        )
+        out = seen.stdout.splitlines()
+        assert out[:6] == ["made", "changed", "new", "1000 1001 644 2", "0 0 4755 1", "hammer"], seen
+        assert "mine" not in out and "busybox" in out
+        assert seen.stderr.count("No such file") == 2, "what belongs to the machine was saved"
+        assert "/tool" not in seen.stdout and "/bin/ls" not in seen.stdout
+        assert any(e.name == "kit" for e in pyro.list_environments().environments)
+    finally:
+        pyro.remove_environment("kit")
+        pyro.pull_environment(f"{served}/tool:1")
+
+
+def test_an_environment_is_exported_as_an_image_that_other_tools_load(pyro: Pyro, served: str, tmp_path: Path) -> None:
+    name = f"{served}/tool:1"
+    out = pyro.export_environment(name, output=str(tmp_path / "out"))
+    assert out.image == f"oci:{tmp_path}/out:latest"
+    policy = ["skopeo", "--insecure-policy"]
+    said = json.loads(subprocess.run([*policy, "inspect", out.image], capture_output=True, check=True).stdout)
+    assert "TOOL=hammer" in said["Env"] and len(said["Layers"]) == 1
+    subprocess.run([*policy, "copy", "-q", out.image, f"docker-archive:{tmp_path}/out.tar:kit:1"], check=True)
+    ran = pyro.run_in_vm(f"docker-archive:{tmp_path}/out.tar", "tool; ls -ld /tmp; readlink /bin/cat; id -u")
+    pyro.remove_environment(f"docker-archive:{tmp_path}/out.tar")
+    lines = ran.stdout.splitlines()
+    assert (lines[0], lines[1].split()[0], lines[2:]) == ("tool hammer", "drwxrwxrwt", ["busybox", "0"])
+    with pytest.raises(Conflict, match="exists already"):
+        pyro.export_environment(name, output=str(tmp_path / "out"))
+    with pytest.raises(PyroError, match="no directory"):
+        pyro.export_environment(name, output=str(tmp_path / "no" / "out"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "out.tar"]

@@ -6,7 +6,6 @@ import os
 from typing import Any, Literal
 
 from pyro_mcp.operations import Operation
-from pyro_mcp.paths import absolute_image
 
 Face = Literal["cli", "sdk", "mcp"]
 
@@ -28,8 +27,13 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
             ready["workspace"] = given.id
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
-    if isinstance(environment := ready.get("environment"), str):
+    environment = ready.get("environment")
+    if isinstance(environment, str) and ":" in environment:
+        from pyro_mcp.paths import absolute_image
+
         ready["environment"] = absolute_image(environment)
+    if operation.name == "export_environment" and isinstance(output := ready.get("output"), str) and output:
+        ready["output"] = absolute_image(output if output.startswith("oci:") else f"oci:{output}")
     for name in operation.host_paths:
         if name not in ready:
             continue

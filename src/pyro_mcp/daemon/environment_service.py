@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import os
+import secrets
 import shlex
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from pyro_mcp.daemon.call import Call
-from pyro_mcp.environments import debian, names
+from pyro_mcp.environments import debian, names, worker
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
 from pyro_mcp.environments.names import Saved, Wanted
-from pyro_mcp.environments.oci import worker
+from pyro_mcp.environments.oci.layer import MAX_BYTES
 from pyro_mcp.environments.oci.layers import LayerStore
 from pyro_mcp.environments.oci.reference import Reference
-from pyro_mcp.errors import Conflict, NotFound, NotPermitted, PyroError
+from pyro_mcp.errors import Conflict, InvalidInput, NotFound, NotPermitted, PyroError
+from pyro_mcp.guest.client import Guest
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
 from pyro_mcp.workspaces.registry import Registry
+from pyro_mcp.workspaces.workspace import Workspace
 
 PATIENCE_SECONDS = 40.0
 """How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
@@ -184,6 +188,51 @@ class EnvironmentService:
         others: list[Wanted] = [names.meaning(name, self.cache) for name in self.cache.names() if name not in CATALOG]
         return [self._described(wanted, names.installed(wanted, self.cache)) for wanted in (*own, *others)]
 
+    async def save(self, call: Call, workspace: Workspace, name: str, overwrite: bool) -> None:
+        """Make an environment of a workspace's root.
+
+        Raises:
+            Conflict: the name is taken, or a secret's value stands in what changed.
+        """
+        if self.cache.current(name) is not None and not overwrite:
+            raise Conflict(
+                f"There is an environment {name} already.",
+                hint="Choose another name, or replace it with --overwrite; workspaces on it keep what they have.",
+                code="environment_exists",
+            )
+        row = workspace.row
+        base = await asyncio.to_thread(self.cache.require, row.environment, row.environment_digest)
+        values = [secret.value.encode() for secret in workspace.secrets.by_name.values()]
+        await asyncio.to_thread(self.cache.prepare)
+        archive = self.cache.root / "staging" / f"root-{secrets.token_hex(8)}.tar"
+        cancel = threading.Event()
+        try:
+            await call.progress("reading the machine's root", 0.1)
+            async with workspace.lock.shared():
+                await _spool(workspace.guest, archive)
+            await call.progress("making an environment of it", 0.5)
+            await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
+        finally:
+            cancel.set()
+            archive.unlink(missing_ok=True)
+
+    async def export(self, call: Call, name: str, output: str) -> int:
+        """Write an installed environment as an OCI layout; gives the bytes written."""
+        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
+        manifest = await asyncio.to_thread(self._usable, wanted)
+        if manifest is None:
+            raise NotFound(
+                f"The environment {wanted.name} is not installed.",
+                hint=f"Pull it first: pyro env pull {shlex.quote(wanted.name)}",
+                code="environment_not_installed",
+            )
+        await call.progress(f"writing {output}")
+        cancel = threading.Event()
+        try:
+            return await asyncio.to_thread(worker.export, manifest, output, self.cache, cancel)
+        finally:
+            cancel.set()
+
     async def remove(self, name: str) -> Pruned:
         """Let a name mean nothing any more, and remove its build unless something still needs it."""
         wanted = await asyncio.to_thread(names.meaning, name, self.cache)
@@ -217,6 +266,21 @@ class EnvironmentService:
     def _prune_layers(self, everything: bool) -> None:
         needed = {layer for manifest in self.cache.builds() for layer in manifest.layers}
         LayerStore(self.cache.layers).prune(needed, everything)
+
+
+async def _spool(guest: Guest, archive: Path) -> None:
+    """The machine's root as its agent sends it, into a file."""
+    size = 0
+    descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        async with guest.download("/v1/root", {}) as stream:
+            async for piece in stream:
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise InvalidInput(
+                        f"The machine's root has changed by more than {MAX_BYTES} bytes.", code="environment_too_large"
+                    )
+                await asyncio.to_thread(file.write, piece)
 
 
 def _source(wanted: Wanted, manifest: Manifest | None) -> str:

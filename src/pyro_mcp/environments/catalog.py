@@ -98,6 +98,7 @@ CATALOG = {
             "bookworm",
             _AGENT,
         ),
+        Definition("debian:13", "The same as debian:12, of Debian 13.", "trixie", _AGENT),
         Definition("debian:12-base", "Debian 12, minimal, with CA certificates.", "bookworm", _BASE),
         Definition(
             "debian:12-build",

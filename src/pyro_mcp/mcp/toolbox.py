@@ -74,7 +74,8 @@ def _noted(answer: Answer, notes: list[str]) -> Answer:
 
 def _pictures(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Takes the pictures out of what was read: they go beside the text."""
-    for file in (record, *record.get("files", [])):
+    files = record.get("files")  # in other results a number
+    for file in (record, *(files if isinstance(files, list) else ())):
         if isinstance(file, dict) and file.get("media_type") and "data" in file:
             yield file["media_type"], file.pop("data")
 

@@ -21,7 +21,16 @@ from pyro_mcp.models.files import (
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
-from pyro_mcp.models.system import Component, Doctor, EngineStatus, Environment, EnvironmentList, HostCheck, Pruned
+from pyro_mcp.models.system import (
+    Component,
+    Doctor,
+    EngineStatus,
+    Environment,
+    EnvironmentExported,
+    EnvironmentList,
+    HostCheck,
+    Pruned,
+)
 from pyro_mcp.models.workspaces import (
     Deleted,
     Exported,
@@ -55,6 +64,7 @@ __all__ = [
     "EngineName",
     "EngineStatus",
     "Environment",
+    "EnvironmentExported",
     "EnvironmentList",
     "ExecResult",
     "ExecStatus",

@@ -72,6 +72,17 @@ class EnvironmentList(Record):
     environments: list[Environment]
 
 
+class EnvironmentExported(Record):
+    """An environment as an image on this machine."""
+
+    environment: str
+    output: str
+    """The OCI layout's directory."""
+    image: str
+    """The reference under which other tools find it."""
+    bytes: int
+
+
 class Doctor(Record):
     """What `doctor` found. `ok` is true when workspaces can be created."""
 

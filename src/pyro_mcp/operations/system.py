@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.operations.field import Field
-from pyro_mcp.operations.fields import EnvironmentName
+from pyro_mcp.operations.fields import EnvironmentName, Name, WorkspaceRef
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Doctor, Environment, EnvironmentList, Pruned
+    from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned
 
 
 class SystemOperations(Operations):
@@ -45,6 +45,34 @@ class SystemOperations(Operations):
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
         One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
         on with what it had downloaded. Two pulls of one environment at once do the work once.
+        """
+
+    @operation(cli="env save", positional=("workspace", "name"))
+    def save_environment(
+        self,
+        workspace: WorkspaceRef,
+        name: Name,
+        *,
+        overwrite: Annotated[bool, Field(description="Replace a saved environment of this name.")] = False,
+    ) -> Environment:
+        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
+        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        """
+
+    @operation(cli="env export", positional=("environment",))
+    def export_environment(
+        self,
+        environment: EnvironmentName,
+        *,
+        output: Annotated[
+            str, Field(description="oci:DIR, or DIR: a directory that is not there yet.", min_length=1, max_length=4096)
+        ],
+    ) -> EnvironmentExported:
+        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+
+        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
         """
 
     @operation(cli="env remove", destructive=True, positional=("environment",))

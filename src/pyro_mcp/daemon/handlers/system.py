@@ -12,6 +12,7 @@ from pyro_mcp.environments import names
 from pyro_mcp.environments.catalog import DEFAULT, definition
 from pyro_mcp.machines.host_checks import find_tools, host_checks
 from pyro_mcp.version import VERSION
+from pyro_mcp.workspaces.workspace import Workspace
 
 
 class SystemHandlers:
@@ -61,6 +62,20 @@ class SystemHandlers:
         wanted = await asyncio.to_thread(names.meaning, environment, environments.cache)
         await environments.pull(call, wanted, force=force)
         return await asyncio.to_thread(environments.describe, wanted.name)
+
+    async def save_environment(
+        self, call: Call, *, workspace: Workspace, name: str, overwrite: bool
+    ) -> models.Environment:
+        environments = self._context.environments
+        await environments.save(call, workspace, name, overwrite)
+        return await asyncio.to_thread(environments.describe, name)
+
+    async def export_environment(self, call: Call, *, environment: str, output: str) -> models.EnvironmentExported:
+        place = output.removeprefix("oci:")
+        size = await self._context.environments.export(call, environment, place)
+        return models.EnvironmentExported(
+            environment=environment, output=place, image=f"oci:{place}:latest", bytes=size
+        )
 
     async def remove_environment(self, call: Call, *, environment: str) -> models.Pruned:
         return await self._context.environments.remove(environment)

@@ -39,6 +39,8 @@ MAX_LINK_BYTES = 4095
 MAX_OPENING = 1000
 """How many times larger a layer may become: gzip reaches 1032 with zeros alone. Counted from `FREE_BYTES` on."""
 FREE_BYTES = 4 * 1024**3
+AS_BEFORE = "="
+"""The owner's name of a member that the agent sends for what is as before."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 NOBODY = 65534
 """Who owns what belongs to an id that this user does not have."""
@@ -125,9 +127,17 @@ class _Gunzip:
 
 
 def unpack(
-    raw: IO[bytes], size: int, into: str, diff_id: str, progress: Callable[[int], None] | None = None
+    raw: IO[bytes],
+    size: int,
+    into: str,
+    diff_id: str | None,
+    progress: Callable[[int], None] | None = None,
+    unchanged: set[str] | None = None,
 ) -> LayerNotes:
     """Unpack the layer in `raw`, of `size` bytes, into the empty directory `into`.
+
+    Without a `diff_id` any contents will do. With `unchanged`, the layer is a machine's root as the agent sends it
+    (agent/rootfs.go): names that are as before come into this set, and nothing else is made of them.
 
     Raises:
         InvalidInput: hostile, damaged, over the bounds of this module, or not the contents that `diff_id` names. The
@@ -146,7 +156,7 @@ def unpack(
             errors="surrogateescape",
             bufsize=256 * 1024,
         ) as tar:
-            notes = _Unpacking(tar, into, progress, lambda: raw.tell()).run()
+            notes = _Unpacking(tar, into, progress, lambda: raw.tell(), unchanged).run()
         found = stream.finish()
     except tarfile.ReadError as error:
         if str(error) != "empty file":
@@ -156,15 +166,21 @@ def unpack(
         raise
     except (tarfile.TarError, zstandard.ZstdError, zlib.error, EOFError, *MADE_UP) as error:
         raise bad(f"has a layer that is damaged or cut off ({error or type(error).__name__})") from error
-    if found != diff_id:
+    if diff_id is not None and found != diff_id:
         raise bad(f"has a layer with other contents than it says ({found}, not {diff_id})")
     return notes
 
 
 class _Unpacking:
     def __init__(
-        self, tar: tarfile.TarFile, into: str, progress: Callable[[int], None] | None, at: Callable[[], int]
+        self,
+        tar: tarfile.TarFile,
+        into: str,
+        progress: Callable[[int], None] | None,
+        at: Callable[[], int],
+        unchanged: set[str] | None,
     ) -> None:
+        self.unchanged = unchanged
         self.tar, self.into, self.progress, self.at = tar, into, progress, at
         self.kinds: dict[str, str] = {}
         self.notes = LayerNotes()
@@ -183,7 +199,10 @@ class _Unpacking:
     def member(self, member: tarfile.TarInfo) -> None:
         path = checked_name(member.name)
         parent, _, name = path.rpartition("/")
-        if name.startswith(WHITEOUT):
+        if self.unchanged is not None and member.uname == AS_BEFORE:
+            self.unchanged.add(path)
+            return None
+        if self.unchanged is None and name.startswith(WHITEOUT):
             return self.whiteout(path, parent, name)
         if not path:
             if not member.isdir():

@@ -7,6 +7,7 @@ says how far it is, a JSON record a line, and at last what became of it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import resource
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.oci.reference import parse
@@ -38,8 +40,41 @@ def pull(
         PyroError: what the pull came to.
     """
     order = {"name": name, "cache": str(cache.root), "mirror": os.environ.get(MIRROR, "")}
+    return _work(order, progress, cancel)
+
+
+def save(
+    name: str,
+    base: Manifest,
+    archive: Path,
+    workspace: str,
+    values: list[bytes],
+    cache: EnvironmentCache,
+    cancel: threading.Event,
+) -> Manifest:
+    """`saving.save`, in a process of its own. For a worker thread."""
+    order: dict[str, Any] = {
+        "name": name,
+        "cache": str(cache.root),
+        "base": asdict(base),
+        "archive": str(archive),
+        "workspace": workspace,
+        # On its standard input, which nobody else can read.
+        "values": [base64.b64encode(value).decode() for value in values],
+    }
+    return _work(order, lambda text, fraction: None, cancel)
+
+
+def export(manifest: Manifest, output: str, cache: EnvironmentCache, cancel: threading.Event) -> int:
+    """`image_writer.write`, in a process of its own: the bytes written. For a worker thread."""
+    order = {"name": manifest.name, "cache": str(cache.root), "base": asdict(manifest), "output": output}
+    return _work(order, lambda text, fraction: None, cancel).size_bytes
+
+
+def _work(order: dict[str, Any], progress: Callable[[str, float | None], None], cancel: threading.Event) -> Manifest:
+    name = order["name"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "pyro_mcp.environments.oci.worker"],
+        [sys.executable, "-m", "pyro_mcp.environments.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -72,11 +107,11 @@ def pull(
         complaints.join(5)
         process.stderr.close()
     if cancel.is_set():
-        raise Cancelled("The pull was cancelled.", hint="Pull again; what was downloaded is kept.")
+        raise Cancelled("It was cancelled.", hint="What was downloaded is kept.")
     why = b"".join(said).decode(errors="replace").strip().splitlines()
     raise EngineError(
-        f"The pull of {name} ended unexpectedly: {why[-1] if why else 'it was killed'}.",
-        hint="Pull again; what was downloaded is kept.",
+        f"The making of {name} ended unexpectedly: {why[-1] if why else 'it was killed'}.",
+        hint="Try again; what was downloaded is kept.",
         code="pull_ended",
     )
 
@@ -109,11 +144,20 @@ def main() -> int:
             say({"text": text, "fraction": fraction})
 
     # Here, and not above: what the order needs is some 200 ms of imports that the daemon can do without.
+    from pyro_mcp.environments import image_writer, saving
     from pyro_mcp.environments.oci.pull import pull as pull_here
 
     cache = EnvironmentCache(Path(order["cache"]))
     try:
-        manifest = pull_here(parse(order["name"]), cache, order["mirror"], report)
+        if "output" in order:
+            manifest = Manifest(**order["base"])
+            manifest = replace(manifest, size_bytes=image_writer.write(manifest, cache, order["output"]))
+        elif "archive" in order:
+            values = [base64.b64decode(value) for value in order["values"]]
+            base, archive = Manifest(**order["base"]), Path(order["archive"])
+            manifest = saving.save(order["name"], base, archive, order["workspace"], values, cache)
+        else:
+            manifest = pull_here(parse(order["name"]), cache, order["mirror"], report)
         say({"done": asdict(manifest)})
     except PyroError as error:
         say({"error": error.to_record()})
