@@ -273,6 +273,9 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 			return fileError(err, request.Changes[i].Path)
 		}
 	}
+	for i := range request.Changes {
+		a.noticed(request.Changes[i].Path, request.Changes[i].To)
+	}
 	writeJSON(w, 200, map[string]any{"applied": len(request.Changes), "results": results})
 	return nil
 }

@@ -69,15 +69,16 @@ type process struct {
 }
 
 type exitRecord struct {
-	ExitCode        *int   `json:"exit_code"`
-	Signal          *int   `json:"signal"`
-	TimedOut        bool   `json:"timed_out"`
-	KilledByRequest bool   `json:"killed_by_request"`
-	OutputBytes     uint64 `json:"output_bytes"`
-	DroppedBytes    uint64 `json:"dropped_bytes"`
-	DurationMS      int64  `json:"duration_ms"`
-	OutputHeld      bool   `json:"output_held,omitempty"` // a process that it left behind may still print; that is not kept
-	Cause           string `json:"cause,omitempty"`       // why it ended, where the status alone does not say it
+	ExitCode        *int       `json:"exit_code"`
+	Signal          *int       `json:"signal"`
+	TimedOut        bool       `json:"timed_out"`
+	KilledByRequest bool       `json:"killed_by_request"`
+	OutputBytes     uint64     `json:"output_bytes"`
+	DroppedBytes    uint64     `json:"dropped_bytes"`
+	DurationMS      int64      `json:"duration_ms"`
+	OutputHeld      bool       `json:"output_held,omitempty"` // a process that it left behind may still print; that is not kept
+	Cause           string     `json:"cause,omitempty"`       // why it ended, where the status alone does not say it
+	Changed         *changedBy `json:"changed,omitempty"`     // files of the workspace; nothing where it is not known
 }
 
 type processRecord struct {
@@ -101,6 +102,8 @@ type processTable struct {
 	door     *door // where commands live, once the machine has its identity
 	behind   bool
 	limited  bool // processes are counted
+	// changedSince says which files were changed since a process began; nil where that is not known.
+	changedSince func(time.Time) *changedBy
 }
 
 func newProcessTable() *processTable {
@@ -292,6 +295,9 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	}
 	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
+	if t.changedSince != nil {
+		record.Changed = t.changedSince(p.started)
+	}
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
 	p.lock.Lock()

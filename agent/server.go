@@ -40,10 +40,14 @@ type agent struct {
 	lower      atomic.Pointer[string]
 	freeze     chan net.Conn
 	serving    atomic.Pointer[trackingListener]
+	watch      watch
 }
 
 func newAgent(c config) *agent {
-	return &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
+	a := &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
+	a.watch.known = map[string]mark{}
+	a.processes.changedSince = a.changedSince
+	return a
 }
 
 // apiError is an error with its place in the protocol.

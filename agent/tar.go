@@ -83,6 +83,7 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 			root.Chtimes(entries[i].name, entries[i].modified, entries[i].modified)
 		}
 	}
+	a.noticedMuch()
 	writeJSON(w, 200, map[string]int64{"files": int64(files), "directories": int64(directories), "bytes": total})
 	return nil
 }

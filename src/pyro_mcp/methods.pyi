@@ -47,12 +47,15 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -63,12 +66,17 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -143,6 +151,7 @@ class PyroMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -155,6 +164,8 @@ class PyroMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -1443,7 +1454,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from.
+            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
             message: Of the commit. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
@@ -1464,11 +1475,14 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecStream:
@@ -1479,11 +1493,16 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -1568,12 +1587,15 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -1583,12 +1605,17 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -1658,6 +1685,7 @@ class WorkspaceMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -1669,6 +1697,8 @@ class WorkspaceMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -2608,7 +2638,7 @@ class WorkspaceMethods:
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from.
+            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
             message: Of the commit. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
@@ -2628,11 +2658,14 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecStream:
@@ -2642,11 +2675,16 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -2665,11 +2703,14 @@ class WorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
@@ -2679,11 +2720,16 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -2706,12 +2752,15 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -2722,12 +2771,17 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -2802,6 +2856,7 @@ class AsyncPyroMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -2814,6 +2869,8 @@ class AsyncPyroMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -4102,7 +4159,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from.
+            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
             message: Of the commit. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
@@ -4123,11 +4180,14 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> AsyncExecStream:
@@ -4138,11 +4198,16 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -4227,12 +4292,15 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         wait_seconds: float = 30.0,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -4242,12 +4310,17 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -4317,6 +4390,7 @@ class AsyncWorkspaceMethods:
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
+        until: str | None = None,
         grep: str | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
@@ -4328,6 +4402,8 @@ class AsyncWorkspaceMethods:
             handle: Of one command. At most 64 characters.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
@@ -5267,7 +5343,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from.
+            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
             message: Of the commit. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
@@ -5287,11 +5363,14 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> AsyncExecStream:
@@ -5301,11 +5380,16 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 
@@ -5324,11 +5408,14 @@ class AsyncWorkspaceMethods:
         self,
         command: str | list[str],
         *,
-        cwd: str = '/workspace',
+        cwd: str | None = None,
+        session: str | None = None,
+        background: bool = False,
+        until: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
-        timeout_seconds: float = 1800.0,
+        timeout_seconds: float | None = None,
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
@@ -5338,11 +5425,16 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Working directory. At most 4096 characters.
+            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            session: Any name: cd, export and functions then last from call to call of this name.
+            background: Return a handle at once and let it run: servers, watchers.
+            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+                regex in its output.
             env: Environment variables.
             secret_env: Variable to secret. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, max 86400.
+            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+                86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Output as it came, not as a person would have seen it.
 

@@ -44,7 +44,7 @@ def converse(installation: Installation, project: Path, story: Story, *options: 
     asyncio.run(play())
 
 
-async def call(session: ClientSession, tool: str, **arguments: Any) -> dict[str, Any]:
+async def call(session: ClientSession, tool: str, /, **arguments: Any) -> dict[str, Any]:
     """Call a tool that must succeed; text and structured content must hold the same facts."""
     result: Any = await session.call_tool(tool, arguments)
     text = result.content[0].text
@@ -56,7 +56,7 @@ async def call(session: ClientSession, tool: str, **arguments: Any) -> dict[str,
     return structured
 
 
-async def refused(session: ClientSession, tool: str, **arguments: Any) -> str:
+async def refused(session: ClientSession, tool: str, /, **arguments: Any) -> str:
     result: Any = await session.call_tool(tool, arguments)
     assert getattr(result, "is_error", None) or getattr(result, "isError", None), result
     return str(result.content[0].text)

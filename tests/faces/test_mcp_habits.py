@@ -31,6 +31,12 @@ def test_a_model_with_the_habits_of_its_host_is_understood(
         assert ran["stdout"] == "hi\n" and "20 s" in ran["hint"]
         ran = await call(session, "workspace_exec", workspace=ws, command="sleep 30", run_in_background=True)
         assert ran["status"] == "running"
+        given = {"workspace": ws, "command": "echo up; sleep 30", "run_in_background": "true", "until": "^up$"}
+        assert (await call(session, "workspace_exec", **given))["reached"] is True
+        await call(session, "workspace_exec", workspace=ws, command="cd src && export A=1", session="s")
+        ran = await call(session, "workspace_exec", workspace=ws, command="pwd; echo $A; touch b", session="s")
+        assert (ran["stdout"], ran["changed"]) == ("/workspace/src\n1\n", ["src/b"])
+        await call(session, "workspace_exec", workspace=ws, command="rm b", session="s")
         assert "[unknown_parameter]" in await refused(session, "workspace_exec", workspace=ws, command="id", comand="x")
         assert "[unknown_parameter]" in await refused(session, "vm_run", command="pwd", workdir="/tmp")
         for text in ("a\0b", "caf\0"):

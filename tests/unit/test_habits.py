@@ -12,7 +12,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, TIMEOUTS, taken
 from pyro_mcp.mcp.schema import offered, operations_of
 
-EXEC = ("workspace", "command", "cwd", "secret_env", "timeout_seconds", "wait_seconds")
+EXEC = ("workspace", "command", "cwd", "background", "secret_env", "timeout_seconds", "wait_seconds")
 WRITE = ("workspace", "path", "text", "executable")
 
 
@@ -28,8 +28,8 @@ WRITE = ("workspace", "path", "text", "executable")
         ({"command": "ls", "timeout": 60}, {"command": "ls", "timeout_seconds": 60}, 1),
         ({"command": "ls", "timeout_ms": 500}, {"command": "ls", "timeout_seconds": 0.5}, 0),
         ({"command": "ls", "description": "List"}, {"command": "ls"}, 1),
-        ({"command": "ls", "run_in_background": True}, {"command": "ls", "wait_seconds": 0}, 0),
-        ({"command": "ls", "background": False}, {"command": "ls"}, 0),
+        ({"command": "ls", "run_in_background": True}, {"command": "ls", "background": True}, 0),
+        ({"command": "ls", "is_background": "false"}, {"command": "ls", "background": False}, 0),
         ({"command": "ls", "workspaceId": "w"}, {"command": "ls", "workspace": "w"}, 0),
         ({"command": "ls", "cmd": "ls"}, {"command": "ls"}, 0),
         ({"command": "ls", "comand": "x"}, {"command": "ls", "comand": "x"}, 0),
@@ -48,7 +48,7 @@ def test_what_a_command_is_given(given: dict[str, Any], meant: dict[str, Any], n
         {"cwd": "a", "workdir": "b"},
         {"workdir": "a", "working_directory": "b"},
         {"timeout_seconds": 5, "timeout_ms": 100},
-        {"wait_seconds": 30, "run_in_background": True},
+        {"background": False, "run_in_background": True},
         {"timeout": "soon"},
     ],
 )

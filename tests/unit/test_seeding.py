@@ -16,7 +16,7 @@ import pytest
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
-from pyro_mcp.seeds import archives, store
+from pyro_mcp.seeds import archives, bounds, store
 from pyro_mcp.seeds.scan import scan
 from pyro_mcp.seeds.store import SeedStore
 
@@ -329,3 +329,44 @@ def test_seeds_that_nobody_uses_are_removed_unless_somebody_is_about_to(source: 
     assert store.tidy(lambda: {seed.digest}) == []
     assert store.tidy(set) == [seed.digest]
     assert list(store.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/", "/proc", "/sys", "/dev", "/proc/self", "/etc", "/usr", "//usr/", "/lib/../etc"])
+def test_this_machine_and_its_system_folders_are_no_seeds_and_that_is_said_at_once(place: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(InvalidInput, match=r"no seed|nothing was read") as refused:
+        scan(place)
+    assert refused.value.code == "seed_unmeant"
+    assert time.monotonic() - begun < 2
+
+
+def test_a_home_is_a_seed_only_where_it_is_a_work_tree_or_all_of_it_is_meant(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(source))
+    with pytest.raises(InvalidInput, match="home directory"):
+        scan(source)
+    assert scan(source / "bin").files == 1
+    whole = scan(source, include_ignored=True).files
+    git(source, "init", "-q")
+    (source / ".gitignore").write_text("*\n!bin/\n!bin/*\n")
+    assert scan(source).files > 0
+    assert whole == 4
+    with pytest.raises(InvalidInput, match="all of this machine"):
+        scan("/", include_ignored=True)
+
+
+def test_a_seed_over_the_bounds_is_refused_before_anything_is_copied(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "many").mkdir()
+    for number in range(20):
+        (source / "many" / str(number)).touch()
+    monkeypatch.setattr(bounds, "MAX_FILES", 15)
+    with pytest.raises(InvalidInput, match=r"more than 15 files.*is in `many`") as refused:
+        scan(source)
+    assert refused.value.code == "seed_too_large"
+    monkeypatch.setattr(bounds, "MAX_FILES", 1000)
+    monkeypatch.setattr(bounds, "MAX_BYTES", 600_000)
+    with pytest.raises(InvalidInput, match=r"32 GiB|0 GiB"):
+        scan(source)

@@ -31,6 +31,8 @@ CONTENT = {
 }
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124
+LEAVES_RUNNING = frozenset({"wait_seconds", "background", "until"})
+"""Options of a command with which its end is not waited for."""
 FOLLOW_SECONDS = 45.0
 FAILED = ("failed",)
 """States of a result, such as a service's, that are a failure of the command line, too."""
@@ -194,7 +196,7 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
         from pyro_mcp.cli.attach import run_in_terminal
 
         return run_in_terminal(pyro, arguments)
-    leave_running = "wait_seconds" in arguments
+    leave_running = not LEAVES_RUNNING.isdisjoint(arguments)
     feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
     if feed and COMMAND in arguments and not leave_running:
         arguments["stdin_open"] = True
@@ -231,7 +233,7 @@ def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Par
         raise usage_error(
             "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
         )
-    return on_terminal and not {"stdin", "timeout_seconds", "wait_seconds", "max_output_bytes"} & arguments.keys()
+    return on_terminal and not (LEAVES_RUNNING | {"stdin", "timeout_seconds", "max_output_bytes"}) & arguments.keys()
 
 
 def _pieces(
@@ -247,6 +249,8 @@ def _pieces(
 def _tell_outcome(record: dict[str, Any]) -> None:
     """What the exit status alone does not say."""
     handle, workspace = record["handle"], record["workspace"]
+    if record.get("reached") is not None:
+        _note(f"What --until names {'holds' if record['reached'] else 'does not hold'}.")
     match record["status"]:
         case "running" if "environment" in record:
             _note(f"Still running; wait on it with: pyro run --handle {handle}")

@@ -35,14 +35,21 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
     if operation.name == "export_environment" and isinstance(output := ready.get("output"), str) and output:
         ready["output"] = absolute_image(output if output.startswith("oci:") else f"oci:{output}")
     for name in operation.host_paths:
-        value = ready.get(name)
-        if isinstance(value, str) and value:
-            ready[name] = os.path.abspath(os.path.expanduser(value))
-        elif isinstance(value, dict):
-            ready[name] = {key: os.path.abspath(os.path.expanduser(path)) for key, path in value.items()}
-        elif isinstance(value, os.PathLike):
-            ready[name] = os.path.abspath(os.path.expanduser(os.fspath(value)))
+        if name not in ready:
+            continue
+        value = ready[name]
+        if isinstance(value, dict):
+            ready[name] = {key: _absolute(path) for key, path in value.items()}
+        else:
+            ready[name] = _absolute(value)
     return ready
+
+
+def _absolute(path: Any) -> Any:
+    """What is no path is left to those who check it."""
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    return os.path.abspath(os.path.expanduser(path)) if isinstance(path, str) and path else path
 
 
 def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from pyro_mcp.guest import frames
 from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.guest.patience import Gate, Pace, Patience
 from pyro_mcp.guest.said import Said, parsed, whole_header
+from pyro_mcp.visible import visible_lines
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of one answer that is held in memory; larger things are streamed."""
@@ -55,7 +56,7 @@ def agent_error(status: int, body: bytes) -> Exception:
         return GuestError(f"The agent answered {status} with no error record.")
     if not _CODE.fullmatch(code):
         code = "guest_failed"
-    message = message[:MAX_MESSAGE]
+    message = visible_lines(message[:MAX_MESSAGE], line_ends=True)  # a name in it may be the guest's choice
     if status == 404 or code == "not_found":
         return NotFound(message, code=code)
     if code in _INVALID:

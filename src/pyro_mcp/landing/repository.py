@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, Conflict, EngineError, InvalidInput
 from pyro_mcp.patches.names import quote
+from pyro_mcp.paths import show
 
 GIT_SECONDS = 60
 _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d+", re.DOTALL)
@@ -86,7 +87,7 @@ class Repository:
 
     def _not_one(self, why: str) -> InvalidInput:
         return InvalidInput(
-            f"{self._cwd} is not in a git repository that can be used: {why}.",
+            f"{show(str(self._cwd))} is not in a git repository that can be used: {why}.",
             hint="Name the repository with `--repo DIR`.",
             code="not_a_repository",
         )

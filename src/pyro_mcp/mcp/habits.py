@@ -36,7 +36,7 @@ LINE_ALIASES: dict[str, tuple[str, ...]] = {
 """Where `offset` and `limit` count lines; elsewhere they are bytes, or members of a list."""
 LAST_LINES = ("last_line", "end_line", "line_end", "to_line")
 TIMEOUTS = ("timeout", "timeout_ms", "timeout_s", "timeout_sec", "timeout_secs")
-BACKGROUND = ("run_in_background", "background", "is_background")
+BACKGROUND = ("run_in_background", "is_background", "detach", "detached", "background")
 IGNORED = frozenset({"description", "explanation", "justification", "reason", "login"})
 """They say why, or how it is shown, and nothing of what is done."""
 MILLISECONDS_FROM = 1000
@@ -91,8 +91,10 @@ def taken(
             give("timeout_seconds", seconds, said)
             if snake == "timeout" and seconds is not None:
                 notes.append(f"timeout was read as {seconds:g} s")
-        elif snake in BACKGROUND and "wait_seconds" in names and isinstance(value, bool):
-            if value:
+        elif snake in BACKGROUND and "wait_seconds" in names and (wanted := _truth(value)) is not None:
+            if "background" in names:
+                give("background", wanted, said)
+            elif wanted:
                 give("wait_seconds", 0, said)
         elif snake in IGNORED and can_note:
             notes.append(f"{said} was ignored")
@@ -125,6 +127,10 @@ def _lines_meant(arguments: dict[str, Any]) -> dict[str, Any]:
         if isinstance(meant.get(name), list):
             meant["paths"] = meant.pop(name)
     return meant
+
+
+def _truth(value: Any) -> bool | None:
+    return {"true": True, "false": False}.get(str(value).lower()) if isinstance(value, bool | str) else None
 
 
 def _seconds(name: str, value: Any) -> float | None:

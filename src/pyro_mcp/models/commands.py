@@ -44,6 +44,13 @@ class ExecResult(Record):
     duration_seconds: float = 0.0
     cause: str = ""
     """Why it ended, where the exit status alone does not say it: a limit with its figures, a signal, a time-out."""
+    changed: list[str] = Field(default_factory=list)
+    """Files of /workspace that were changed while it ran, the first 20, relative; a directory ends with `/`. What
+    tools make (node_modules, a venv, caches) is one entry, and `.git` none."""
+    changed_files: int | None = None
+    """How many there are; None where a command ended before they could be looked for cheaply, or still runs."""
+    reached: bool | None = None
+    """Whether what `until` names came about; None without it."""
     refused: list[RefusedConnection] = Field(default_factory=list)
     """Connections of the workspace that were refused or failed while it ran, each once, at most 16."""
     hint: str = ""
@@ -87,6 +94,8 @@ class Logs(Record):
     next_offset: int = 0
     total_bytes: int = 0
     matches: int | None = None
+    reached: bool | None = None
+    """Whether what `until` names came about; None without it."""
     refused: list[RefusedConnection] = Field(default_factory=list)
     """As in the result of the command."""
     hint: str = ""

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
-    DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_WAIT_SECONDS,
     FILE_TEXT_CAP,
+    MAX_TIMEOUT_SECONDS,
     MAX_WAIT_SECONDS,
     RESULT_TEXT_DEFAULT,
     Command,
-    Cwd,
     Env,
     EnvironmentName,
     MaxOutput,
@@ -23,11 +22,12 @@ from pyro_mcp.operations.fields import (
     SecretEnv,
     Stdin,
     StdinOpen,
-    TimeoutSeconds,
+    UntilText,
     VcpuCount,
     WaitSeconds,
     WorkspaceRef,
 )
+from pyro_mcp.vocabulary import NAME_PATTERN
 
 if TYPE_CHECKING:
     from pyro_mcp.models import CommandRecord, ExecResult, Logs, RunResult
@@ -49,12 +49,33 @@ class CommandOperations(Operations):
         workspace: WorkspaceRef,
         command: Command,
         *,
-        cwd: Cwd = "/workspace",
+        cwd: Annotated[
+            str | None,
+            Field(description="Unsaid: /workspace, or where the session is.", max_length=4096),
+        ] = None,
+        session: Annotated[
+            str | None,
+            Field(
+                description="Any name: cd, export and functions then last from call to call of this name.",
+                pattern=NAME_PATTERN,
+            ),
+        ] = None,
+        background: Annotated[
+            bool, Field(description="Return a handle at once and let it run: servers, watchers.")
+        ] = False,
+        until: UntilText = None,
         env: Env = None,
         secret_env: SecretEnv = None,
         stdin: Stdin = None,
         stdin_open: StdinOpen = False,
-        timeout_seconds: TimeoutSeconds = DEFAULT_TIMEOUT_SECONDS,
+        timeout_seconds: Annotated[
+            float | None,
+            Field(
+                description="Seconds until it is ended, at most 86400. Unsaid: 1800, in the background 86400.",
+                gt=0,
+                le=MAX_TIMEOUT_SECONDS,
+            ),
+        ] = None,
         wait_seconds: WaitSeconds = DEFAULT_WAIT_SECONDS,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,
@@ -112,6 +133,7 @@ class CommandOperations(Operations):
             int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
         ] = None,
         wait_seconds: WaitSeconds = 0,
+        until: UntilText = None,
         grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,

@@ -14,6 +14,7 @@ MAX_WAIT_SECONDS = 50.0
 """No call may last longer: Codex and OpenCode give a tool 60 s (shared/HOSTS.md)."""
 DEFAULT_WAIT_SECONDS = 30.0
 DEFAULT_TIMEOUT_SECONDS = 1800.0
+BACKGROUND_TIMEOUT_SECONDS = 86400.0
 """A command is ended after this unless told otherwise: long enough for a test suite, short enough for a hang."""
 MAX_TIMEOUT_SECONDS = 86400.0
 FILE_READ_DEFAULT = 64 * 1024
@@ -54,6 +55,14 @@ WaitSeconds = Annotated[
         description="Seconds to wait for its end, 0 to 50.",
         ge=0,
         le=MAX_WAIT_SECONDS,
+    ),
+]
+UntilText = Annotated[
+    str | None,
+    Field(
+        description="Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a regex in "
+        "its output.",
+        max_length=1000,
     ),
 ]
 MaxOutput = Annotated[

@@ -177,7 +177,8 @@ class WorkspaceOperations(Operations):
         *,
         limit: Annotated[int, Field(description="The newest events, 1 to 10000.", ge=1, le=10000)] = 200,
         after: Annotated[
-            int | None, Field(description="Only what has begun or ended since: the cursor of an earlier answer.", ge=0)
+            int | None,
+            Field(description="Only what has begun or ended since: the cursor of an earlier answer.", ge=0),
         ] = None,
         wait_seconds: Annotated[float, Field(description="Wait so long for one, 0 to 50.", ge=0, le=50)] = 0,
     ) -> History:
@@ -242,7 +243,10 @@ class WorkspaceOperations(Operations):
         branch: Annotated[str, Field(description="Branch to commit on; created if missing.", min_length=1)],
         *,
         repo: Annotated[
-            str | None, Field(description="The git repository; by default the one it was seeded from.")
+            str | None,
+            Field(
+                description="The git repository; by default the one it was seeded from.", min_length=1, max_length=4096
+            ),
         ] = None,
         message: Annotated[str | None, Field(description="Of the commit.", max_length=65536)] = None,
         include_ignored: IncludeIgnored = False,

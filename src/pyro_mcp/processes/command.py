@@ -36,6 +36,9 @@ INPUT_PIECES = 16
 """Pieces of input, each at most one request, that wait for a command to read them."""
 INPUT_LEASE_SECONDS = 90.0
 """An open input ends when nobody has said anything about it for so long: whoever fed it is gone."""
+MAX_CHANGED = 20
+"""Changed files that a command's result names."""
+MAX_NAME = 4096
 MAX_REFUSED = 16
 """Refused connections that a command's result names."""
 SAID_REFUSED = 3
@@ -61,6 +64,10 @@ class Command:
         self.output = output
         self.refused: list[RefusedConnection] = []
         """What the workspace could not connect to while it ran; at most 16, and not kept."""
+        self.changed: list[str] = []
+        """Files of the workspace that were changed while it ran, the first 20; not kept."""
+        self.changed_files: int | None = None
+        """How many; None where nobody could tell in time."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -100,13 +107,17 @@ class Command:
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
 
-    async def wait_ended(self, seconds: float) -> None:
-        """Wait until the command has ended, at most `seconds`."""
+    def stir(self) -> None:
+        """Have those who wait look again."""
+        self._notify()
+
+    async def wait_ended(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the command has ended, or `enough` holds after some change, at most `seconds`."""
         if not self.running or seconds <= 0:
             return
         try:
             async with asyncio.timeout(seconds):
-                while self.running:
+                while self.running and not enough():
                     await self.change.wait()
         except TimeoutError:
             pass
@@ -283,6 +294,7 @@ class Command:
     def _ended_with(self, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         why = record.get("cause")
+        self._take_changes(Said.of(record))
         self.output_held = OUTPUT_HELD if record.get("output_held") is True else ""
         if isinstance(why, str) and why:
             self.row = replace(self.row, cause=self._redactor.text(plain(why)))
@@ -292,6 +304,14 @@ class Command:
             self._end("cancelled", _exit_code(code, signal))
         else:
             self._end("exited", _exit_code(code, signal))
+
+    def _take_changes(self, record: Said) -> None:
+        if record.has("changed"):
+            said = record.record("changed")
+            paths = said.fields.get("paths")
+            names = [Said.of({"path": path}).name("path") for path in (paths if isinstance(paths, list) else [])]
+            self.changed = [self._redactor.text(name[:MAX_NAME]) for name in names[:MAX_CHANGED]]
+            self.changed_files = said.whole("count")
 
     def _end(self, status: str, exit_code: int | None) -> None:
         if status != "suspended":  # then what is held back comes again
@@ -402,6 +422,8 @@ class Command:
             omitted_bytes=omitted,
             duration_seconds=self.duration_seconds,
             cause=self.row.cause,
+            changed=list(self.changed),
+            changed_files=self.changed_files,
             refused=list(self.refused),
             hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
         )

@@ -21,13 +21,12 @@ import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
+from pyro_mcp.seeds import bounds
 from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
-MAX_MEMBERS = 1_000_000
-"""Entries in one archive."""
-MAX_BYTES = 32 * 1024**3
-"""Unpacked content of one archive."""
+MAX_MEMBERS = bounds.MAX_FILES
+MAX_BYTES = bounds.MAX_BYTES
 MAX_LINK_BYTES = 4095
 """A symbolic link's target on Linux: PATH_MAX without the NUL."""
 

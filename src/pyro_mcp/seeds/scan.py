@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import show
-from pyro_mcp.seeds import repository
+from pyro_mcp.seeds import bounds, repository
 from pyro_mcp.seeds.archives import SUFFIXES, is_archive_name
 
 _NAMED = 5
@@ -74,8 +74,8 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
     With `include_ignored`, a git work tree is taken whole like any directory.
 
     Raises:
-        InvalidInput: missing, unreadable, a socket or device, a file that is no archive, or with something
-            unreadable inside.
+        InvalidInput: missing, unreadable, a socket or device, a file that is no archive, with something
+            unreadable inside, over the bounds of `seeds.bounds`, or hardly meant (this whole machine, a home).
     """
     source = Path(os.path.abspath(os.path.expanduser(path)))
     shown = show(str(source))
@@ -97,12 +97,14 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
         raise _bad(f"The seed path {shown} is a {kind}; it must be a directory or an archive.", "seed_unsupported")
     if not os.access(source, os.R_OK | os.X_OK):
         raise _bad(f"The seed path {shown} cannot be read: permission denied.", "seed_unreadable")
-    walk = _Walk(source)
     kind_found: Literal["directory", "git"] = "directory"
     top = None if include_ignored else _work_tree_top(source)
+    bounds.refuse_unmeant(source, work_tree=top is not None, meant=include_ignored)  # before git looks at it
+    walk = _Walk(source)
     if top is not None and walk.git(top):
         kind_found = "git"
     else:
+        bounds.refuse_unmeant(source, work_tree=False, meant=include_ignored)
         walk.tree("")
         walk.repository = repository.look(source, source)
     commit, prefix = None, ""
@@ -219,6 +221,8 @@ class _Walk:
             self.entries.append(_entry(path, info, None))
         else:
             self.skipped.append(f"{path} ({_KINDS.get(kind, 'special file')})")
+        if len(self.entries) > bounds.MAX_FILES or self.bytes > bounds.MAX_BYTES:
+            raise bounds.too_much(self.source, [entry.path for entry in self.entries])
 
     def full(self, path: str) -> str:
         return f"{self.source}/{path}" if path else self.source

@@ -50,6 +50,7 @@ async def launch(
     argv: list[str],
     *,
     cwd: str,
+    shown: list[str] | None = None,
     env: dict[str, str] | None = None,
     secret_env: dict[str, str] | None = None,
     stdin: str | None = None,
@@ -58,14 +59,14 @@ async def launch(
     kind: Literal["exec", "shell", "service"] = "exec",
     size: tuple[int, int] | None = None,
 ) -> Command:
-    """Start a command and follow it. With a size in rows and columns it gets a terminal.
+    """Start a command and follow it. With a size in rows and columns it gets a terminal; lists say `shown` of it.
 
     The caller shields this: a command that runs must be known.
     """
     variables = {**(env or {}), **workspace.secrets.variables(secret_env)}
     async with workspace.lock.shared():
         guest = workspace.guest
-        command = await occupancy.registry.add_command(workspace, argv, kind, size)
+        command = await occupancy.registry.add_command(workspace, shown or argv, kind, size)
         request: dict[str, Any] = {
             "argv": argv,
             "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",

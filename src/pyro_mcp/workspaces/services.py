@@ -175,7 +175,7 @@ class Services:
             raise Conflict(f"Service {name!r} is being started by another call.", code="service_exists")
         self._starting.add(place)
         try:
-            await _refuse_taken_port(workspace, readiness)
+            await refuse_taken_port(workspace, readiness)
             return await self._start(workspace, name, readiness, ready_timeout_seconds, publications, start)
         finally:
             self._starting.discard(place)
@@ -255,7 +255,7 @@ class Services:
             async with asyncio.timeout(max(deadline, min(row.ready_timeout_seconds, PROBE_SECONDS))):
                 while command.running:
                     change = command.change
-                    if await _ready(workspace, readiness):
+                    if await ready_now(workspace, readiness):
                         await self._update(workspace, name, ready_at=now())
                         return
                     with contextlib.suppress(TimeoutError):
@@ -423,7 +423,7 @@ def _hint(state: str, row: ServiceRow) -> str:
     return " ".join(problems)
 
 
-async def _refuse_taken_port(workspace: Workspace, readiness: Readiness) -> None:
+async def refuse_taken_port(workspace: Workspace, readiness: Readiness) -> None:
     """A port on which something answers already would make the service ready at once, and fail when it binds.
 
     Raises:
@@ -445,7 +445,7 @@ async def _refuse_taken_port(workspace: Workspace, readiness: Readiness) -> None
     )
 
 
-async def _ready(workspace: Workspace, readiness: Readiness) -> bool:
+async def ready_now(workspace: Workspace, readiness: Readiness) -> bool:
     """One look; anything but a clear yes is a no."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):

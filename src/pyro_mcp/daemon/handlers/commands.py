@@ -10,9 +10,12 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
-from pyro_mcp.processes.command import Command
-from pyro_mcp.workspaces.launching import argv_of, launch
+from pyro_mcp.operations.fields import BACKGROUND_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
+from pyro_mcp.processes.command import BEGIN_SECONDS, Command
+from pyro_mcp.workspaces.launching import argv_of, launch, shell_of
 from pyro_mcp.workspaces.plan import Plan
+from pyro_mcp.workspaces.sessions import argv_in_session
+from pyro_mcp.workspaces.until import Until
 from pyro_mcp.workspaces.workspace import Workspace
 
 ONE_SHOT_TTL_SECONDS = 600
@@ -33,23 +36,42 @@ class CommandHandlers:
         *,
         workspace: Workspace,
         command: str | list[str],
-        cwd: str,
+        cwd: str | None,
+        session: str | None,
+        background: bool,
+        until: str | None,
         env: dict[str, str] | None,
         secret_env: dict[str, str] | None,
         stdin: str | None,
         stdin_open: bool,
-        timeout_seconds: float,
+        timeout_seconds: float | None,
         wait_seconds: float,
         max_output_bytes: int,
         raw: bool,
     ) -> models.ExecResult:
+        waits = Until.of(until) if until is not None else None
+        if waits is not None:
+            await waits.before(workspace)
+        argv = shown = argv_of(command, workspace.row.runtime)
+        if session is not None:
+            argv = argv_in_session(
+                session,
+                command,
+                shell_of(workspace.row.runtime),
+                cwd=cwd,
+                secrets=list(secret_env or ()),
+                keeps=not background,
+            )
+        if timeout_seconds is None:
+            timeout_seconds = BACKGROUND_TIMEOUT_SECONDS if background else DEFAULT_TIMEOUT_SECONDS
         started = await asyncio.shield(
             asyncio.ensure_future(
                 launch(
                     self._context.occupancy,
                     workspace,
-                    argv_of(command, workspace.row.runtime),
-                    cwd=cwd,
+                    argv,
+                    shown=shown,
+                    cwd=cwd if cwd is not None and session is None else "/workspace",
                     env=env,
                     secret_env=secret_env,
                     stdin=stdin,
@@ -59,8 +81,15 @@ class CommandHandlers:
             )
         )
         await call.started(started.row.handle, workspace.id)
-        await wait_and_pass_on(call, started, wait_seconds)
-        return await asyncio.to_thread(started.result, workspace.id, max_output_bytes, raw=raw)
+        if background and waits is None:
+            await started.begun(BEGIN_SECONDS)
+        else:
+            await _wait(call, workspace, started, wait_seconds, waits)
+        result = await asyncio.to_thread(started.result, workspace.id, max_output_bytes, raw=raw)
+        if waits is None:
+            return result
+        hint = " ".join(filter(None, (waits.hint(started, wait_seconds), result.hint)))
+        return result.model_copy(update={"reached": waits.reached, "hint": hint})
 
     async def feed_workspace_exec(
         self, call: Call, *, workspace: Workspace, handle: str, data: str, end: bool
@@ -86,14 +115,15 @@ class CommandHandlers:
         handle: str | None,
         offset: int | None,
         wait_seconds: float,
+        until: str | None,
         grep: str | None,
         max_output_bytes: int,
         raw: bool,
         limit: int,
     ) -> models.Logs:
         if handle is None:
-            if grep is not None or offset is not None:
-                raise InvalidInput("`grep` and `offset` need a handle.", hint="Give the handle of a command.")
+            if grep is not None or offset is not None or until is not None:
+                raise InvalidInput("`grep`, `offset` and `until` need a handle.", hint="Give the handle of a command.")
             commands = list(workspace.commands.values())[-limit:]
             return models.Logs(workspace=workspace.id, commands=[command.record() for command in reversed(commands)])
         command = workspace.command(handle)
@@ -101,7 +131,8 @@ class CommandHandlers:
         begin = offset or 0
         if begin < 0:
             begin = max(0, output.kept_bytes + begin)
-        await wait_and_pass_on(call, command, wait_seconds, begin)
+        waits = Until.of(until) if until is not None else None
+        await _wait(call, workspace, command, wait_seconds, waits, begin)
         matches = None
         if grep is not None:
             text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
@@ -122,8 +153,19 @@ class CommandHandlers:
             next_offset=end,
             total_bytes=output.total_bytes,
             matches=matches,
+            reached=waits.reached if waits is not None else None,
             refused=list(command.refused),
-            hint=" ".join(filter(None, (_logs_hint(command, end), command.output_held, command.refusals_hint()))),
+            hint=" ".join(
+                filter(
+                    None,
+                    (
+                        waits.hint(command, wait_seconds) if waits is not None else "",
+                        _logs_hint(command, end),
+                        command.output_held,
+                        command.refusals_hint(),
+                    ),
+                )
+            ),
         )
 
     async def run_in_vm(
@@ -209,6 +251,16 @@ class CommandHandlers:
             f"No run has the handle {handle!r}; its machine is gone once its result was taken.",
             code="unknown_handle",
         )
+
+
+async def _wait(
+    call: Call, workspace: Workspace, command: Command, seconds: float, until: Until | None, offset: int = 0
+) -> None:
+    if until is None:
+        await wait_and_pass_on(call, command, seconds, offset)
+        return
+    with until.watched(workspace, command):
+        await wait_and_pass_on(call, command, seconds, offset, lambda: until.reached)
 
 
 async def _no_seed() -> None:

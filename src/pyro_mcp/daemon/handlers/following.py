@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.pattern import Pattern
@@ -13,10 +14,12 @@ from pyro_mcp.processes.seen import seen
 STREAM_CHUNK = 64 * 1024
 
 
-async def wait_and_pass_on(call: Call, command: Command, seconds: float, offset: int = 0) -> None:
-    """Wait until the command ends or the time is over; a listening caller gets its output meanwhile."""
+async def wait_and_pass_on(
+    call: Call, command: Command, seconds: float, offset: int = 0, enough: Callable[[], bool] = lambda: False
+) -> None:
+    """Wait until the command ends, `enough` holds or the time is over; a listening caller gets its output meanwhile."""
     if not call.listens_to_output:
-        await command.wait_ended(seconds)
+        await command.wait_ended(seconds, enough)
         return
     try:
         async with asyncio.timeout(seconds):
@@ -24,7 +27,7 @@ async def wait_and_pass_on(call: Call, command: Command, seconds: float, offset:
                 change = command.change
                 running = command.running
                 offset = await _send_output(call, command, offset)
-                if not running:
+                if not running or enough():
                     return
                 await change.wait()
     except TimeoutError:

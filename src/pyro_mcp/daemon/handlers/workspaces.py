@@ -182,6 +182,7 @@ class WorkspaceHandlers:
         self, call: Call, *, workspace: Workspace, limit: int, after: int | None, wait_seconds: float
     ) -> models.History:
         store = self._context.store
+        after = None if after is None else min(after, 2**62)  # as much as the store counts, and more than there is
         rows = await store.events(workspace.id, limit, after)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_seconds):
