@@ -184,7 +184,6 @@ class _Unpacking:
         self.tar, self.into, self.progress, self.at = tar, into, progress, at
         self.kinds: dict[str, str] = {}
         self.notes = LayerNotes()
-        self.owner = os.geteuid() == 0
 
     def run(self) -> LayerNotes:
         for number, member in enumerate(self.tar):
@@ -321,7 +320,7 @@ class _Unpacking:
 
     def stamp(self, member: tarfile.TarInfo, target: str) -> None:
         mode, uid, gid, mtime = self.attributes(member)
-        apply(target, mode, uid, gid, mtime, link=member.issym(), owner=self.owner)
+        apply(target, mode, uid, gid, mtime, link=member.issym())
         if member.issym():
             return
         for key, value in member.pax_headers.items():
@@ -332,9 +331,9 @@ class _Unpacking:
                     os.setxattr(target, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
 
 
-def apply(path: str, mode: int, uid: int, gid: int, mtime: int, *, link: bool = False, owner: bool = True) -> None:
-    """Owner first: a change of owner clears the setuid bit."""
-    if owner:
+def apply(path: str, mode: int, uid: int, gid: int, mtime: int, *, link: bool = False) -> None:
+    """Owner first: a change of owner clears the setuid bit. Without the right to give files away all are ours."""
+    if os.geteuid() == 0:
         os.lchown(path, uid, gid)
     if not link:
         os.chmod(path, mode)
