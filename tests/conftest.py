@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.guest_environment import host_bundle
 from pyro_mcp.sdk import Pyro
 from tests import engines
 from tests.support import Installation, leftovers
@@ -108,6 +110,16 @@ def pyro(installation: Installation) -> Iterator[Pyro]:
 def workspace(pyro: Pyro) -> str:
     """The id of an empty workspace."""
     return pyro.create_workspace(ENVIRONMENT).id
+
+
+@pytest.fixture
+def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Authority:
+    """One that this test's daemon trusts, and so its machines do."""
+    made = Authority.create("of a test")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text((host_bundle() or "") + made.certificate_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    return made
 
 
 @pytest.fixture

@@ -7,26 +7,13 @@ import http.server
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.guest_environment import host_bundle
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation
 from tests.tls import git_server, serving
 
 HOST = "host.pyro.internal"
 TOKEN = "ghp_t0ken+of/the=user"
-
-
-@pytest.fixture
-def authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Authority:
-    """One that this test's daemon trusts, and so its machines do."""
-    made = Authority.create("of a test")
-    bundle = tmp_path / "bundle.pem"
-    bundle.write_text((host_bundle() or "") + made.certificate_pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    return made
 
 
 def git(*words: str, at: Path) -> str:

@@ -23,7 +23,7 @@ OFFLINE = {"PIP_RETRIES": "0", "npm_config_fetch_retries": "0", "PIP_DISABLE_PIP
 def environment(port: int) -> dict[str, str]:
     """Variables that curl, git, pip, uv, npm, wget, cargo, go and Node understand."""
     proxy = f"http://127.0.0.1:{port}"
-    direct = "localhost,.localhost,127.0.0.1,127.0.0.2,127.0.1.1,127.0.0.0/8,::1,[::1],0.0.0.0"
+    direct = "localhost,.localhost,127.0.0.1,127.0.0.2,127.0.1.1,127.0.0.0/8,::1,0.0.0.0"
     return {
         "HTTP_PROXY": proxy,
         "HTTPS_PROXY": proxy,
