@@ -25,7 +25,7 @@ from tests.support import Installation, wait_until
 
 COUNTER = """
 import os, socket
-server, token, count = socket.server_of(("0.0.0.0", 7000)), os.urandom(4).hex(), 0
+server, token, count = socket.create_server(("0.0.0.0", 7000)), os.urandom(4).hex(), 0
 print("listens", flush=True)
 while True:
     connection, _ = server.accept()
