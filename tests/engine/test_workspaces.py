@@ -159,7 +159,7 @@ def test_a_dead_id_and_a_missing_environment_are_clear_errors(pyro: Pyro) -> Non
     with pytest.raises(NotFound, match="ws-00000000"):
         pyro.exec_workspace("ws-00000000", "true")
     with pytest.raises(NotFound, match="debian:12"):
-        pyro.create_workspace("debian:13")
+        pyro.create_workspace("debian:11")
     with pytest.raises(NotFound):
         pyro.delete_workspace("../victim")
 

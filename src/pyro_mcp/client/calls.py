@@ -27,13 +27,11 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
             ready["workspace"] = given.id
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
-    environment = ready.get("environment")
+    environment, output = ready.get("environment"), ready.get("output")
     if isinstance(environment, str) and ":" in environment:
-        from pyro_mcp.paths import absolute_image
-
-        ready["environment"] = absolute_image(environment)
-    if operation.name == "export_environment" and isinstance(output := ready.get("output"), str) and output:
-        ready["output"] = absolute_image(output if output.startswith("oci:") else f"oci:{output}")
+        ready["environment"] = _absolute_image(environment)
+    if operation.name == "export_environment" and isinstance(output, str) and output:
+        ready["output"] = _absolute_image(output if output.startswith("oci:") else f"oci:{output}")
     for name in operation.host_paths:
         if name not in ready:
             continue
@@ -43,6 +41,12 @@ def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, 
         else:
             ready[name] = _absolute(value)
     return ready
+
+
+def _absolute_image(reference: str) -> str:
+    from pyro_mcp.paths import absolute_image  # with pathlib, which is slow to import
+
+    return absolute_image(reference)
 
 
 def _absolute(path: Any) -> Any:

@@ -157,7 +157,7 @@ class Access:
             for place in (asked, *asked.parents):
                 if place == root:
                     break
-                if place.is_symlink() and (place != asked or place.is_dir()):
+                if os.path.islink(place) and (place != asked or os.path.isdir(place)):
                     raise NotPermitted(
                         f"{place} is a symbolic link; nothing is written through one.",
                         hint="Name the real folder.",
@@ -201,7 +201,7 @@ def may_be_advised(place: Path) -> bool:
     """Whether a place, resolved, may be named as one to be opened: it is there, and neither the system's nor a home,
     nor one of its hidden folders, where keys and settings are."""
     home = Path(os.path.realpath(os.path.expanduser("~")))
-    if not (place.is_dir() or place.is_file()) or not str(place).isprintable():
+    if not (os.path.isdir(place) or os.path.isfile(place)) or not str(place).isprintable():
         return False
     if place == home or place in home.parents or len(place.parts) < 3:
         return False  # a home, what holds it, and all that stands at the top
