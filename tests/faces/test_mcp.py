@@ -126,7 +126,7 @@ def test_errors_are_for_a_model_to_act_on(
     installation: Installation, pyro: Pyro, project: Path, tmp_path: Path
 ) -> None:
     async def story(session: ClientSession) -> None:
-        assert "debian:12" in await refused(session, "workspace_create", environment="debian:99")
+        assert "debian:1" in await refused(session, "workspace_create", environment="debian:99")
         assert "command" in await refused(session, "workspace_exec", workspace="x", comand="ls")
         assert "ws-none" in await refused(session, "workspace_exec", workspace="ws-none", command="ls")
         ws = (await call(session, "workspace_create"))["id"]
