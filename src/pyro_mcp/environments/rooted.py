@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 MAX_LINKS = 40
@@ -79,6 +80,21 @@ def write_text(root: Path, path: str, text: str, mode: int = 0o644) -> None:
         partial.unlink()
         return
     os.replace(partial, place / name)
+
+
+def remove(root: Path, path: str) -> None:
+    """Remove what stands at exactly this path, a directory with all in it; nothing where a link is on the way."""
+    *above, name = path.split("/")
+    place = root
+    for part in above:
+        place = place / part
+        if place.is_symlink() or not place.is_dir():
+            return
+    place = place / name
+    if place.is_symlink() or not place.is_dir():
+        place.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(place)
 
 
 def executable(root: Path, *candidates: str) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pyro_mcp.environments import rooted
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.oci import dress
 from pyro_mcp.environments.oci.compose import UnpackedLayer, compose
@@ -49,7 +50,8 @@ def save(
             with open(archive, "rb") as raw:
                 notes = unpack(raw, archive.stat().st_size, str(staged / "changed"), None, unchanged=unchanged)
             for path in MACHINES_OWN:
-                _drop(staged / "changed", path, notes)
+                rooted.remove(staged / "changed", path)
+                notes.dirs = {each: its for each, its in notes.dirs.items() if not f"{each}/".startswith(f"{path}/")}
             _refuse_secrets(staged / "changed", list(values))
             below = cache.tree(base.digest)
             notes.whiteouts += _gone(below, staged / "changed", unchanged)
@@ -74,15 +76,6 @@ def save(
         finally:
             remove_tree(staged)
         return manifest
-
-
-def _drop(root: Path, path: str, notes: LayerNotes) -> None:
-    place = root / path
-    if place.is_symlink() or place.is_file():
-        place.unlink()
-    elif place.is_dir():
-        shutil.rmtree(place)
-        notes.dirs = {each: its for each, its in notes.dirs.items() if f"{each}/".startswith(f"{path}/") is False}
 
 
 def _gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
@@ -119,18 +112,30 @@ def _as_it_is(tree: Path) -> LayerNotes:
 def _refuse_secrets(root: Path, values: list[bytes]) -> None:
     longest = max(map(len, values), default=0)
     found: list[str] = []
-    for directory, _, files in os.walk(root) if longest else ():
-        for each in files:
+    for directory, names, files in os.walk(root) if longest else ():
+        for each in [*names, *files]:
             path = os.path.join(directory, each)
-            if not os.path.islink(path) and _holds(path, values, longest):
+            link = os.path.islink(path)
+            said = os.fsencode(each) + (b"\0" + os.fsencode(os.readlink(path)) if link else b"")
+            if any(value in said for value in values) or (
+                not link and os.path.isfile(path) and _holds(path, values, longest)
+            ):
                 found.append("/" + os.path.relpath(path, root))
     if found:
+        shown = [_masked(path, values) for path in found[:100]]
         raise Conflict(
-            f"The value of a secret stands in {', '.join(map(show, found[:10]))}; nothing was saved.",
+            f"The value of a secret stands in {', '.join(map(show, shown[:10]))}; nothing was saved.",
             hint="Remove it there (a history, a log, a configuration), then save again.",
             code="secret_in_environment",
-            details={"files": found[:100]},
+            details={"files": shown},
         )
+
+
+def _masked(path: str, values: list[bytes]) -> str:
+    name = os.fsencode(path)
+    for value in values:
+        name = name.replace(value, b"*" * len(value))
+    return os.fsdecode(name)
 
 
 def _holds(path: str, values: list[bytes], longest: int) -> bool:
