@@ -44,6 +44,8 @@ def test_git_pushes_with_a_token_that_the_machine_does_not_have(
         )
         made = pyro.exec_workspace(ws, work, timeout_seconds=60)
         assert made.exit_code == 0, made
+        # What the environment says to git holds as well.
+        assert pyro.exec_workspace(ws, "git config --system user.name").stdout == "agent\n"
         # The token may fetch, and not push, unless the user says so; and then to this one repository.
         push = "cd app && git push origin HEAD:refs/heads/main"
         shut = pyro.exec_workspace(ws, push, timeout_seconds=60)

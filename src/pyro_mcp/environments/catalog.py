@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyro_mcp.errors import NotFound
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raised whenever `debian.py` makes a different tree from the same packages."""
 DEFAULT = "debian:12"
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.catalog import Definition
+from pyro_mcp.environments.oci import dress
 from pyro_mcp.errors import Cancelled, ComponentMissing, EngineError
 from pyro_mcp.machines.components import mmdebstrap as find_mmdebstrap
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
@@ -37,22 +38,14 @@ PHASES = (
 )
 """mmdebstrap's own words, what a person reads, and how much is done by then (measured for debian:12)."""
 FILES = {
-    # The agent is root in its own machine; apt's drop to another user only fails there.
-    "etc/apt/apt.conf.d/90pyro": 'APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\n'
-    'Acquire::Retries "3";\nDpkg::Use-Pty "0";\n',
+    **dress.FILES,
+    "etc/apt/apt.conf.d/90pyro": dress.APT,
     "etc/dpkg/dpkg.cfg.d/pyro": "force-unsafe-io\n",
-    "etc/gitconfig": "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@pyro.invalid\n"
-    "[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n",
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "etc/resolv.conf": "",
+    "etc/gitconfig": dress.GIT,
     "etc/sudoers.d/pyro": "Defaults !fqdn\nALL ALL=(ALL:ALL) NOPASSWD: ALL\n",
-    "etc/hostname": "pyro\n",
-    "etc/machine-id": "",
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
 }
-MANUALS = tuple(f"usr/share/man/man{section}" for section in range(1, 9))
-"""Empty, for no manual page is kept; but update-alternatives of a JDK, say, fails without the directory."""
-DIRECTORIES = ("workspace", "pyro/run", "pyro/seed", "pyro/upper", "pyro/bin", "pyro/empty", *MANUALS)
+DIRECTORIES = (*dress.DIRECTORIES, *dress.MANUALS)
 
 
 def mmdebstrap() -> str:

@@ -25,6 +25,8 @@ NOT_SAVED = ("proc", "sys", "dev", "tmp", "run", "workspace", "pyro")
 """What the agent does not send (agent/rootfs.go)."""
 MACHINES_OWN = (
     *dress.FILES,
+    "etc/pyro-git-credentials",
+    "etc/pyro-gitconfig",
     "etc/ssl/pyro-workspace.crt",
     "etc/apt/apt.conf.d/80pyro-proxy",
     "etc/ssl/certs/ca-certificates.crt",

@@ -13,6 +13,8 @@ GUEST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 HOST_BUNDLES = (GUEST_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem")
 """Where distributions keep theirs: Debian, Fedora, openSUSE, Alpine and Arch."""
 GIT_HELPER = "/etc/pyro-git-credentials"
+GIT_CONFIGURATION = "/etc/pyro-gitconfig"
+"""Included by the environment's own /etc/gitconfig, which stays as it is."""
 MAX_BUNDLE = 4 * 1024 * 1024
 
 
@@ -81,7 +83,7 @@ def git_configuration(placeholders: Mapping[str, str]) -> dict[str, str]:
     )
     return {
         GIT_HELPER: helper,
-        "/etc/gitconfig": f'# pyro: see {GIT_HELPER}\n[credential]\n\thelper = "!sh {GIT_HELPER}"\n',
+        GIT_CONFIGURATION: f'# pyro: see {GIT_HELPER}\n[credential]\n\thelper = "!sh {GIT_HELPER}"\n',
     }
 
 

@@ -14,7 +14,7 @@ from pyro_mcp.environments import rooted
 from pyro_mcp.environments.oci.layer import LayerNotes
 from pyro_mcp.environments.oci.manifest import ImageConfig
 
-DRESS_VERSION = 1
+DRESS_VERSION = 2
 """Raised whenever this module makes another tree of the same image."""
 DIRECTORIES = ("workspace", "pyro/run", "pyro/seed", "pyro/upper", "pyro/bin", "pyro/empty", "proc", "sys", "dev")
 FILES = {
@@ -26,6 +26,8 @@ FILES = {
 GIT = (
     "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@pyro.invalid\n"
     "[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n"
+    # Written where secrets have hosts (network/guest_environment.py); git passes over what is not there.
+    "[include]\n\tpath = /etc/pyro-gitconfig\n"
 )
 APT = 'APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\nAcquire::Retries "3";\nDpkg::Use-Pty "0";\n'
 """The agent is root in its own machine; apt's drop to another user only fails there."""
