@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.server
 import os
+import socketserver
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,13 +22,20 @@ def serving(handler: type[http.server.BaseHTTPRequestHandler], authority: Author
         if authority is not None:
             context = authority.server_context(name)
             running.socket = context.wrap_socket(running.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
+        with served(running):
             yield running.server_address[1]
-        finally:
-            running.shutdown()
-            thread.join()
+
+
+@contextlib.contextmanager
+def served(server: socketserver.BaseServer) -> Iterator[None]:
+    """A server that answers meanwhile."""
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def git_server(root: Path, token: str, seen: list[str]) -> type[http.server.BaseHTTPRequestHandler]:

@@ -7,7 +7,6 @@ import http.server
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from pyro_mcp.sdk import Pyro
 from tests.engine.test_network_policy import details, index_host
 from tests.faces.test_mcp import converse, refused
 from tests.support import Installation
+from tests.tls import served
 
 HOST = "host.pyro.internal"
 
@@ -48,14 +48,8 @@ def server(address: str = "127.0.0.1") -> Iterator[int]:
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
-    with Server((address, 0), _Answers) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        try:
-            yield running.server_address[1]
-        finally:
-            running.shutdown()
-            thread.join()
+    with Server((address, 0), _Answers) as running, served(running):
+        yield running.server_address[1]
 
 
 def pyro_command(*words: str) -> subprocess.CompletedProcess[str]:
