@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,19 @@ def test_the_proxy_alone_says_who_it_is_for() -> None:
     assert pyro_command("__ssh").returncode == 2
     missing = pyro_command("__ssh", "ws-00000000")
     assert missing.returncode == 1 and "ssh-config" in missing.stderr
+
+
+def test_keys_that_are_made_twice_at_once_are_one_key(tmp_path: Path) -> None:
+    """Each process says the key that stays: ssh would refuse a host whose key is another."""
+    code = (
+        "import sys; from pyro_mcp.cli.ssh import Keys, public; from pyro_mcp.locations import Locations; "
+        "keys = Keys(Locations(*sys.argv[1:]), 'ws-0'); keys.make(); print(public(keys.host), public(keys.client))"
+    )
+    argv = [sys.executable, "-c", code, *(str(tmp_path / name) for name in ("run", "state", "cache"))]
+    makers = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    said = {maker.communicate(timeout=120)[0] for maker in makers}
+    assert len(said) == 1 and all(maker.returncode == 0 for maker in makers)
+    place = tmp_path / "state" / "ssh" / "ws-0"
+    assert sorted(file.name for file in place.iterdir()) == ["client", "host", "known_hosts"]
+    assert {stat.S_IMODE(file.stat().st_mode) for file in place.iterdir()} == {0o600}
+    assert said.pop().startswith(place.joinpath("known_hosts").read_text().removeprefix("ws-0 ").strip())

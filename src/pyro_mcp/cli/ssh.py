@@ -117,7 +117,7 @@ class Keys:
                 _make(private)
         known = f"{self._workspace} {public(self.host)}\n"
         if not self.known_hosts.exists() or self.known_hosts.read_text() != known:
-            _write(self.known_hosts, known.encode())
+            _partial(self.known_hosts, known.encode()).replace(self.known_hosts)
 
     def prune(self, known: set[str]) -> None:
         """Remove the keys of workspaces that are gone."""
@@ -142,16 +142,19 @@ def _make(private: Path) -> None:
     text = Ed25519PrivateKey.generate().private_bytes(
         form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption()
     )
-    _write(private, text)
+    partial = _partial(private, text)
+    with contextlib.suppress(FileExistsError):  # somebody else was first, and may have said his key already
+        os.link(partial, private)
+    partial.unlink()
 
 
-def _write(file: Path, text: bytes) -> None:
-    """All of it or nothing, for this user alone; whoever is first wins where a private key is made twice at once."""
+def _partial(file: Path, text: bytes) -> Path:
+    """The contents beside a file that is to have them, for this user alone."""
     partial = file.with_name(f"{file.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     partial.touch(0o600)
     partial.write_bytes(text)
-    partial.replace(file)
+    return partial
 
 
 def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
