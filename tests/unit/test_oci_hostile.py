@@ -347,3 +347,19 @@ def test_the_same_bytes_make_the_same_build_and_a_damaged_layer_is_made_anew(
     again = EnvironmentCache(cache.root)
     assert not again.sound(first.digest)
     assert (again.tree(pulled(again, place).digest) / "f").read_text() == "right"
+
+
+def test_a_directory_that_becomes_a_link_gives_its_attributes_to_nobody(
+    cache: EnvironmentCache, tmp_path: Path, bystander: Path
+) -> None:
+    """What a lower layer said of a directory is not said of this machine's, to which an upper layer's link leads."""
+    inner = bystander.parent.parent / "target" / "inner"
+    inner.mkdir(parents=True, mode=0o700)
+    before = inner.stat()
+    for number, way in enumerate(("a", "b/c")):
+        lower = layer(member(way.split("/")[0]), member(way), member(f"{way}/inner", mode=0o777, uid=1, mtime=1))
+        upper = layer(symlink(way, str(inner.parent)))
+        tree = cache.tree(pulled(cache, layout(tmp_path / f"image{number}", [lower, upper])).digest)
+        assert (tree / way).is_symlink()
+        after = inner.stat()
+        assert (after.st_mode, after.st_uid, after.st_mtime_ns) == (before.st_mode, before.st_uid, before.st_mtime_ns)

@@ -82,15 +82,22 @@ def write_text(root: Path, path: str, text: str, mode: int = 0o644) -> None:
     os.replace(partial, place / name)
 
 
+def exactly(root: Path, path: str) -> Path | None:
+    """The place of exactly this path, whatever stands there; None where a link, or no directory, is on the way."""
+    *above, name = path.split("/")
+    place = str(root)
+    for part in above:
+        place = f"{place}/{part}"
+        if os.path.islink(place) or not os.path.isdir(place):
+            return None
+    return Path(place, name)
+
+
 def remove(root: Path, path: str) -> None:
     """Remove what stands at exactly this path, a directory with all in it; nothing where a link is on the way."""
-    *above, name = path.split("/")
-    place = root
-    for part in above:
-        place = place / part
-        if place.is_symlink() or not place.is_dir():
-            return
-    place = place / name
+    place = exactly(root, path)
+    if place is None:
+        return
     if place.is_symlink() or not place.is_dir():
         place.unlink(missing_ok=True)
     else:

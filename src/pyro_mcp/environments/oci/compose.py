@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pyro_mcp.environments.oci.layer import LayerNotes, apply
 from pyro_mcp.environments.oci.manifest import bad
-from pyro_mcp.environments.rooted import resolve
+from pyro_mcp.environments.rooted import exactly, resolve
 from pyro_mcp.paths import show
 
 
@@ -34,8 +34,9 @@ def compose(layers: list[UnpackedLayer], into: Path) -> None:
         _lay(layer, into, attributes)
     # Inner ones first: a directory's mtime changes when something is made in it.
     for path in sorted(attributes, reverse=True):
-        place = into / path
-        if place.is_dir() and not place.is_symlink():
+        # A link may stand by now where the path of a lower layer's directory goes through.
+        place = exactly(into, path)
+        if place is not None and place.is_dir() and not place.is_symlink():
             apply(str(place), *attributes[path])
 
 
