@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_what_nobody_should_open_is_never_advised(home: Path) -> None:
         "/var/lib",
         "/root",
         "/tmp",
+        "/var/tmp",
         "/proc/self",
         "/dev/null",
         "~",
@@ -61,6 +63,11 @@ def test_what_nobody_should_open_is_never_advised(home: Path) -> None:
     for asked in never:
         hint = advice(access, asked)
         assert "--allow-path" not in hint and "pyro mcp" not in hint, (asked, hint)
+
+
+def test_everybodys_own_files_in_var_tmp_are_no_part_of_the_system(home: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:
+        assert f"--allow-path {scratch}`" in advice(Access(home / "project"), scratch)
 
 
 def test_the_parent_is_never_what_is_opened(home: Path) -> None:

@@ -185,6 +185,8 @@ SYSTEM = (
     *map(Path, ("/run", "/sbin", "/snap", "/sys", "/usr", "/var")),
 )
 """Folders of the system: no answer to a model may lead to their being opened."""
+SCRATCH = Path("/var/tmp")
+"""Everybody's own files that outlive a restart: no part of the system, though it lies within one."""
 
 
 def _advice(place: Path) -> str:
@@ -209,7 +211,7 @@ def may_be_advised(place: Path) -> bool:
         return not place.relative_to(home).parts[0].startswith(".")
     if place.parts[1] == "home" and (len(place.parts) < 4 or place.parts[3].startswith(".")):
         return False  # somebody else's home
-    return not any(place == top or top in place.parents for top in SYSTEM)
+    return SCRATCH in place.parents or not any(place == top or top in place.parents for top in SYSTEM)
 
 
 def _project(folder: str) -> Path | None:
