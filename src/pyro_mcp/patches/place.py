@@ -277,7 +277,7 @@ def _with_fuzz(text: Text, hunk: Hunk, before: list[bytes], want: list[bytes], f
 
 
 def _same_surroundings(text: Text, hunk: Hunk, want: list[bytes], place: Place) -> bool:
-    """Whether none of the context that was dropped names another function, class, section or block than stands there."""
+    """Whether none of the context that was dropped names another function, section or block than stands there."""
     depth = min((_depth(line.text) for line in hunk.lines if line.tag != " " and line.text.strip()), default=0)
     for number, key in enumerate(want):
         at = place.head + number
