@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.machines.processes import ProcessId
 
 RECORD = "machine.json"
@@ -41,7 +42,7 @@ class MachineRecord:
     def read(cls, directory: Path) -> MachineRecord | None:
         """The record, or None when the machine was not finished or the file is damaged."""
         try:
-            raw = json.loads((directory / RECORD).read_text())
+            raw = wholeness.read_record(directory / RECORD)
             return cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])})
         except (OSError, ValueError, KeyError, TypeError):
             return None
