@@ -206,12 +206,17 @@ def test_a_damaged_environment_is_put_aside_and_never_served(tmp_path: Path) -> 
     assert not aside.exists()
 
 
+def _instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
 RECORD_DAMAGES: dict[str, Callable[[Path], object]] = {
     **{name: DAMAGES[name] for name in ("emptied", "cut", "other bytes", "removed", "a link")},
     "no record": lambda path: path.write_text("[]"),
     "a record of nothing": lambda path: path.write_text("{}"),
-    "a pipe, which nobody writes to": lambda path: (path.unlink(), os.mkfifo(path)),
-    "a directory": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe, which nobody writes to": lambda path: _instead(path, os.mkfifo),
+    "a directory": lambda path: _instead(path, os.mkdir),
 }
 """Of the small files that say what a tree is."""
 
