@@ -25,6 +25,7 @@ from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
 from pyro_mcp.models import Component
+from pyro_mcp.wholeness import write_new
 
 Wanted = Literal["auto", "firecracker", "gvisor"]
 CHOICES = ("auto", "firecracker", "gvisor")
@@ -82,9 +83,7 @@ async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     for old in kept.parent.glob("verdict-*.json"):
         old.unlink(missing_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**asdict(probe), "at": at}))
-    os.replace(partial, kept)
+    write_new(kept, json.dumps({**asdict(probe), "at": at}).encode(), 0o644)
     return probe
 
 
