@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.parsing import Parser, too_many
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.git import environment
 from pyro_mcp.handles import Workspace
@@ -150,7 +150,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser.add_argument("--keep-patch", metavar="FILE", help="Also leave the exported patch here.")
     options, rest = parser.take(list(words))
     if rest or after:
-        raise usage_error(f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{prog} --help`.")
+        raise too_many([*rest, *(after or [])][0], prog)
     keep_patch = Path(options.keep_patch).absolute() if options.keep_patch else None
     stage = Stage()
     try:
