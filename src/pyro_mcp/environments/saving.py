@@ -91,7 +91,7 @@ def _gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
             names[:] = [each for each in names if each not in NOT_SAVED]
         for each in [*names, *files]:
             path = prefix + each
-            if path in unchanged or path in MACHINES_OWN or os.path.lexists(changed / path):
+            if path in unchanged or path in MACHINES_OWN or rooted.holds(changed, path):
                 continue
             missing.append(path)
             if each in names:
@@ -142,7 +142,7 @@ def _masked(path: str, values: list[bytes]) -> str:
 
 
 def _holds(path: str, values: list[bytes], longest: int) -> bool:
-    with open(path, "rb") as file:
+    with rooted.opened(path) as file:
         tail = b""
         while data := file.read(_CHUNK):
             text = tail + data
