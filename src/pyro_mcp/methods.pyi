@@ -1156,15 +1156,15 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1174,12 +1174,16 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
             environment: Such as debian:12, or an image: node:22.
@@ -1205,6 +1209,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1519,15 +1526,15 @@ class PyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1537,6 +1544,8 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
@@ -1565,6 +1574,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -3861,15 +3873,15 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -3879,12 +3891,16 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
             environment: Such as debian:12, or an image: node:22.
@@ -3910,6 +3926,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4224,15 +4243,15 @@ class AsyncPyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -4242,6 +4261,8 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
@@ -4270,6 +4291,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
