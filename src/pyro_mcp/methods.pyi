@@ -1186,14 +1186,15 @@ class PyroMethods:
         commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1551,14 +1552,15 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -3903,14 +3905,15 @@ class AsyncPyroMethods:
         commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4268,14 +4271,15 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what

@@ -35,6 +35,8 @@ WAIT_SECONDS = 45.0
 LINE_CHARACTERS = 120
 """Of a command's last line, in a word of progress."""
 LISTED_WORKSPACES = 100
+SHOWN_NAME = 100
+"""Characters of a name that there is not, in the words that refuse it."""
 OnProgress = Callable[[Progress], None]
 
 
@@ -178,6 +180,7 @@ class Toolbox:
     def _find(self, name: str) -> Operation:
         found = self._operations.get(name)
         if found is None:
+            name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
             near = difflib.get_close_matches(name, self._operations, 1, 0.4)
             raise InvalidInput(
                 f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
@@ -191,6 +194,7 @@ class Toolbox:
         names = [p.name for p in offered(operation)]
         for name in arguments:
             if name not in names:
+                name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
                 near = difflib.get_close_matches(name, names, 1)
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",

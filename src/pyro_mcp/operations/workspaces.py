@@ -10,19 +10,15 @@ from pyro_mcp.operations.fields import (
     AllowAddresses,
     AllowDomains,
     AllowHostPorts,
-    DiskGib,
     Engine,
-    EnvironmentName,
     HostPath,
     IncludeIgnored,
     Labels,
     LifetimeSeconds,
-    MemMib,
     Name,
     Network,
     Path,
     TtlSeconds,
-    VcpuCount,
     WorkspaceRef,
 )
 
@@ -56,8 +52,12 @@ class WorkspaceOperations(Operations):
     def create_workspace(
         self,
         environment: Annotated[
-            EnvironmentName | None,
-            Field(description="Such as debian:12, or an image: node:22. Unsaid: devcontainer.json's, else debian:12."),
+            str | None,
+            Field(
+                description="Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else debian:12.",
+                min_length=1,
+                max_length=512,
+            ),
         ] = None,
         *,
         seed_path: Annotated[
@@ -68,14 +68,15 @@ class WorkspaceOperations(Operations):
         labels: Labels = None,
         network_policy: Network = "off",
         vcpu_count: Annotated[
-            VcpuCount | None, Field(description="1 to 32; unsaid: 1, or what devcontainer.json requires.")
+            int | None, Field(description="1 to 32; unsaid: 1, or what devcontainer.json requires.", ge=1, le=32)
         ] = None,
         mem_mib: Annotated[
-            MemMib | None, Field(description="128 to 65536; unsaid: 1024, or what devcontainer.json requires.")
+            int | None,
+            Field(description="128 to 65536; unsaid: 1024, or what devcontainer.json asks.", ge=128, le=65536),
         ] = None,
         disk_gib: Annotated[
-            DiskGib | None,
-            Field(description="Disk limit in GiB, 1 to 1024; unsaid: 20, or what devcontainer.json requires."),
+            int | None,
+            Field(description="Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.", ge=1, le=1024),
         ] = None,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,

@@ -20,6 +20,7 @@ from pyro_mcp.network.published import Listener
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
+from pyro_mcp.vocabulary import online
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
@@ -188,7 +189,7 @@ class Workspace:
             ended = "did not end" if exit_code is None else f"ended with exit status {exit_code}"
             hint = f"Its set-up {ended}; the log says why: `pyro workspace logs {self.id} --handle {handle}`, or "
             hint += f"workspace_logs(handle={handle!r}). The workspace can be used."
-            if self.row.network_policy == "off":
+            if not online(self.row.network_policy):
                 hint += (
                     " Its network is off: a set-up that fetches packages needs a workspace with network_policy egress."
                 )
