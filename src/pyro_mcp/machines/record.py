@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pyro_mcp.wholeness import write_new
+from pyro_mcp import wholeness
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 def write_record(record: DataclassInstance, directory: Path) -> None:
     """Put the record into the machine's directory, whole or not at all."""
-    write_new(directory / RECORD, json.dumps(asdict(record)).encode())
+    wholeness.write_new(directory / RECORD, json.dumps(asdict(record)).encode())
 
 
 def read_record(directory: Path, made: Callable[[dict[str, Any]], T]) -> T | None:
     """The record, or None when the machine was not finished or the file is damaged."""
     try:
-        return made(json.loads((directory / RECORD).read_text()))
+        return made(wholeness.read_record(directory / RECORD))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -15,6 +15,7 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.masking.substitution import Substitution
@@ -193,12 +194,11 @@ class Vault:
 
     def read(self, workspace_id: str) -> Secrets:
         try:
-            record = json.loads(self._path(workspace_id).read_text())
-        except (FileNotFoundError, ValueError):
+            record = wholeness.read_record(self._path(workspace_id))
+            known = {entry["name"]: Secret(**entry) for entry in record["secrets"]}
+            return Secrets(known, record.get("authority", "").encode())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return NONE
-        return Secrets(
-            {entry["name"]: Secret(**entry) for entry in record["secrets"]}, record.get("authority", "").encode()
-        )
 
     def remove(self, workspace_id: str) -> None:
         self._path(workspace_id).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.machines.firecracker import jail
 from pyro_mcp.machines.processes import ProcessId
@@ -94,7 +95,7 @@ class SnapshotRecord:
     def read(cls, directory: Path) -> SnapshotRecord:
         """Raises EngineError when the snapshot is not whole."""
         try:
-            record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
+            record = cls(**wholeness.read_record(directory / SNAPSHOT_RECORD))
             found = {name: (directory / name).lstat() for name in jail.SNAPSHOT_MODES}
             if record.sizes != {name: info.st_size for name, info in found.items()}:
                 raise ValueError("a file was cut")

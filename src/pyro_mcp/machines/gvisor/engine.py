@@ -190,7 +190,7 @@ class GvisorEngine:
                 code="snapshot_damaged",
             )
         try:
-            name, _, channel = (snapshot / AGENT_NAME).read_text().partition(" ")
+            name, _, channel = wholeness.read_text(snapshot / AGENT_NAME).partition(" ")
         except OSError:
             raise EngineError(
                 f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
