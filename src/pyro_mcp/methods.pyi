@@ -25,6 +25,7 @@ from pyro_mcp.models import (
     Logs,
     PatchApplied,
     Pruned,
+    Rewound,
     RunResult,
     SearchResult,
     Service,
@@ -409,6 +410,34 @@ class PyroMethods:
 
         Returns:
             PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -1908,6 +1937,32 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def diff(
         self,
         path: str | None = None,
@@ -3128,6 +3183,34 @@ class AsyncPyroMethods:
 
         Returns:
             PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
@@ -4618,6 +4701,32 @@ class AsyncWorkspaceMethods:
 
         Returns:
             PatchApplied:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.

@@ -6,6 +6,7 @@ from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
     ChangedFile,
+    Checkpoint,
     Diff,
     FileContent,
     FileEdited,
@@ -16,6 +17,7 @@ from pyro_mcp.models.files import (
     HunkPlaced,
     LeftOut,
     PatchApplied,
+    Rewound,
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
@@ -57,6 +59,7 @@ from pyro_mcp.vocabulary import (
 __all__ = [
     "NAME_PATTERN",
     "ChangedFile",
+    "Checkpoint",
     "CommandRecord",
     "Component",
     "Deleted",
@@ -91,6 +94,7 @@ __all__ = [
     "PublishedPort",
     "Record",
     "RefusedConnection",
+    "Rewound",
     "RunResult",
     "SearchResult",
     "SecretInfo",
