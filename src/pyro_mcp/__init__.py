@@ -6,11 +6,12 @@ They are loaded when first asked for, so that `import pyro_mcp` costs next to no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyro_mcp.version import VERSION as __version__
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all that is needed before Ctrl-C is ours (see `entry`)
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyro_mcp.aio import AsyncExecStream, AsyncPyro
     from pyro_mcp.client.answers import Event, Output, Progress, Started
     from pyro_mcp.errors import (
