@@ -10,8 +10,6 @@ from pyro_mcp.version import VERSION as __version__
 
 TYPE_CHECKING = False  # `typing` takes longer to import than all that is needed before Ctrl-C is ours (see `entry`)
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyro_mcp.aio import AsyncExecStream, AsyncPyro
     from pyro_mcp.client.answers import Event, Output, Progress, Started
     from pyro_mcp.errors import (
@@ -183,7 +181,7 @@ _HOMES = {
 """Where names live that are neither errors nor records."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         import importlib
 
