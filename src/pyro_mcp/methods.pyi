@@ -87,8 +87,11 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -117,6 +120,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -139,6 +143,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -224,6 +229,8 @@ class PyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -248,7 +255,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -273,7 +281,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -287,7 +295,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -329,9 +338,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -359,6 +370,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -390,9 +402,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -413,8 +427,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -442,6 +458,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -467,6 +484,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -535,8 +553,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -557,6 +577,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -577,6 +598,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -601,7 +623,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -632,7 +655,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -659,7 +683,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -711,8 +736,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -731,6 +758,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -755,7 +783,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -790,7 +819,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -815,7 +845,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -849,8 +880,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -885,6 +918,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -912,6 +946,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -936,6 +971,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -963,6 +999,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -985,6 +1022,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1064,6 +1102,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1090,6 +1132,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1115,6 +1158,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1199,8 +1245,7 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -1217,6 +1262,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1301,6 +1348,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1338,9 +1386,10 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1391,6 +1440,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1430,7 +1480,9 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1464,9 +1516,13 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1512,8 +1568,11 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1559,8 +1618,7 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -1577,6 +1635,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1626,8 +1686,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1654,6 +1717,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1674,6 +1738,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1734,7 +1799,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1757,7 +1823,7 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -1771,7 +1837,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1811,9 +1878,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1839,6 +1908,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1868,9 +1938,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1889,8 +1961,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1916,6 +1990,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1939,6 +2014,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1999,8 +2075,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2017,6 +2095,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2033,6 +2112,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2055,7 +2135,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2084,7 +2165,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2109,7 +2191,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2159,8 +2242,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2175,6 +2260,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2197,7 +2283,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2230,7 +2317,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2253,7 +2341,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2285,8 +2374,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2319,6 +2410,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2344,6 +2436,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2366,6 +2459,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2391,6 +2485,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2411,6 +2506,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2437,6 +2533,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2499,6 +2596,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2530,9 +2628,10 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2579,6 +2678,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2616,7 +2716,9 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2648,9 +2750,13 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2694,8 +2800,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2739,8 +2848,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2792,8 +2904,11 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2822,6 +2937,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2844,6 +2960,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2929,6 +3046,8 @@ class AsyncPyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2953,7 +3072,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2978,7 +3098,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -2992,7 +3112,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3034,9 +3155,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3064,6 +3187,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3095,9 +3219,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3118,8 +3244,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3147,6 +3275,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3172,6 +3301,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3240,8 +3370,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3262,6 +3394,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3282,6 +3415,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3306,7 +3440,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3337,7 +3472,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3364,7 +3500,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -3416,8 +3553,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3436,6 +3575,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3460,7 +3600,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3495,7 +3636,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3520,7 +3662,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3554,8 +3697,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3590,6 +3735,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3617,6 +3763,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3641,6 +3788,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3668,6 +3816,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3690,6 +3839,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3769,6 +3919,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3795,6 +3949,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3820,6 +3975,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3904,8 +4062,7 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -3922,6 +4079,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4006,6 +4165,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4043,9 +4203,10 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4096,6 +4257,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4135,7 +4297,9 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4169,9 +4333,13 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4217,8 +4385,11 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4264,8 +4435,7 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -4282,6 +4452,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4331,8 +4503,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4359,6 +4534,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4379,6 +4555,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4439,7 +4616,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4462,7 +4640,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -4476,7 +4654,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4516,9 +4695,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4544,6 +4725,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4573,9 +4755,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4594,8 +4778,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4621,6 +4807,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4644,6 +4831,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4704,8 +4892,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4722,6 +4912,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4738,6 +4929,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4760,7 +4952,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4789,7 +4982,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4814,7 +5008,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4864,8 +5059,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4880,6 +5077,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4902,7 +5100,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4935,7 +5134,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4958,7 +5158,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4990,8 +5191,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5024,6 +5227,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5049,6 +5253,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5071,6 +5276,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5096,6 +5302,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5116,6 +5323,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5142,6 +5350,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5204,6 +5413,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5235,9 +5445,10 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5284,6 +5495,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5321,7 +5533,9 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5353,9 +5567,13 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5399,8 +5617,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5444,7 +5665,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
