@@ -25,6 +25,8 @@ from pyro_mcp.models import (
     Logs,
     PatchApplied,
     Pruned,
+    QuestionAnswered,
+    QuestionList,
     RunResult,
     SearchResult,
     Service,
@@ -666,6 +668,54 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -1161,7 +1211,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
@@ -1186,7 +1236,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
@@ -1268,7 +1319,7 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -1288,7 +1339,8 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -1524,7 +1576,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
@@ -1546,7 +1598,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
@@ -2467,7 +2520,7 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -2486,7 +2539,8 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -3371,6 +3425,54 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -3866,7 +3968,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
@@ -3891,7 +3993,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
@@ -3973,7 +4076,7 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -3993,7 +4096,8 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -4229,7 +4333,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
@@ -4251,7 +4355,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
@@ -5172,7 +5277,7 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -5191,7 +5296,8 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.

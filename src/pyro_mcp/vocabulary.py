@@ -10,7 +10,9 @@ from typing import Literal
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
 
-NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
+NetworkPolicy = Literal["off", "ask", "egress", "egress+published-ports"]
+"""From the least to the most."""
+AskedAnswer = Literal["once", "workspace", "project", "no", "never"]
 WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
 ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
 ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]

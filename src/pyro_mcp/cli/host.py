@@ -48,7 +48,7 @@ def _add_server_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--network",
-        choices=("off", "egress", "egress+published-ports"),
+        choices=("off", "ask", "egress", "egress+published-ports"),
         help="The most network that a workspace may ask for.",
     )
     parser.add_argument(

@@ -17,7 +17,7 @@ from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
 from pyro_mcp.seeds import repository
 
-POLICIES: tuple[NetworkPolicy, ...] = ("off", "egress", "egress+published-ports")
+POLICIES: tuple[NetworkPolicy, ...] = ("off", "ask", "egress", "egress+published-ports")
 """From the least to the most."""
 
 
@@ -95,7 +95,8 @@ class Access:
         granted = dict(arguments)
         asked = granted.get("network_policy", "off")
         if POLICIES.index(asked) > POLICIES.index(self.network):
-            most = "only be off" if self.network == "off" else f"be {self.network} at most"
+            none = self.network == "off" or (self.network == "ask" and operation.name == "run_in_vm")
+            most = "only be off" if none else f"be {self.network} at most"
             raise NotPermitted(
                 f"The user does not allow that here; network_policy can {most}.",
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",

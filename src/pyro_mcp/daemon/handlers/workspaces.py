@@ -365,7 +365,7 @@ def _with_network(
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and row.network_policy != "off":
+    if more and not row.allow_domains and row.network_policy not in ("off", "ask"):
         raise InvalidInput(
             f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
             hint="The list is given when a workspace is created or opened (--allow-domain).",
