@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.operations import Profile
+from pyro_mcp.vocabulary import asks, online
 
 MAX_CHARACTERS = 2048
 """Claude Code cuts instructions there."""
@@ -51,12 +52,12 @@ def instructions(profile: Profile, access: Access) -> str:
         return _VM_RUN
     project = f"the project ({access.project})" if access.project else "what seed_path names"
     network = "network_policy=egress, which reaches public hosts only"
-    if access.network == "off":
+    if not online(access.network):
         network += "; here the user allows none"
-    if access.network == "ask":
+    if asks(access.network):
         network = "network_policy=ask: the user is asked for each new host, and connections wait up to 60 s for it"
-    if access.network != "off" and access.allow_domains:
-        network += "; allowed already: " if access.network == "ask" else ", of which the user allows "
+    if online(access.network) and access.allow_domains:
+        network += "; allowed already: " if asks(access.network) else ", of which the user allows "
         network += ", ".join(access.allow_domains[:8])
     reach = (
         "Paths on the user's machine must be inside the project folder"

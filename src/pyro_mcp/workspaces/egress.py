@@ -30,6 +30,7 @@ from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_
 from pyro_mcp.network.notice import tell_desktop
 from pyro_mcp.network.policy import EgressPolicy, Refused
 from pyro_mcp.network.questions import Question, Questions
+from pyro_mcp.vocabulary import asks, online
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -55,11 +56,11 @@ class Egress:
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT) if workspace.row.network_policy != "off" else dict(OFFLINE)
+        return environment(PORT) if online(workspace.row.network_policy) else dict(OFFLINE)
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
-        if workspace.row.network_policy == "off":
+        if not online(workspace.row.network_policy):
             return {}
         found = await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
         return found | git_configuration(
@@ -68,7 +69,7 @@ class Egress:
 
     async def open(self, workspace: Workspace, machine: Machine) -> None:
         """Have the agent listen for the guest's connections, or fail its names at once where the network is off."""
-        if workspace.row.network_policy == "off":
+        if not online(workspace.row.network_policy):
             body: dict[str, Any] = {"off": True}
         else:
             body = {"port": PORT, "local": _grants(workspace).names()}
@@ -126,7 +127,7 @@ class Egress:
 
         try:
             async with group:
-                for _ in range(WAITING if workspace.row.network_policy != "off" else 1):
+                for _ in range(WAITING if online(workspace.row.network_policy) else 1):
                     group.create_task(self._serve(machine, proxy, group))
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])
@@ -135,10 +136,10 @@ class Egress:
 
     def _policy(self, workspace: Workspace) -> EgressPolicy:
         row = workspace.row
-        asks = row.network_policy == "ask"
-        decided = self._decisions.of(row.project or "") if asks else Decided()
+        ask = asks(row.network_policy)
+        decided = self._decisions.of(row.project or "") if ask else Decided()
         domains = (*row.allow_domains, *decided.allow)
-        return EgressPolicy(domains, off=row.network_policy == "off", ask=asks, never=decided.never)
+        return EgressPolicy(domains, off=not online(row.network_policy), ask=ask, never=decided.never)
 
     async def _serve(self, machine: Machine, proxy: Callable[[], EgressProxy], group: asyncio.TaskGroup) -> None:
         while True:
