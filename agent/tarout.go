@@ -34,22 +34,12 @@ type notWhole struct{ record, name string }
 func (e *notWhole) Error() string { return e.record + " " + e.name }
 
 func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
-	name, err := cleanPath(r.URL.Query().Get("path"))
-	if err != nil {
-		return err
-	}
-	root, err := a.layer(r.URL.Query().Get("layer"))
+	layer := func() (*os.Root, error) { return a.layer(r.URL.Query().Get("layer")) }
+	root, name, info, err := found(layer, r.URL.Query().Get("path"), false)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if name, err = resolve(root, name, false); err != nil {
-		return err
-	}
-	info, err := root.Lstat(name)
-	if err != nil {
-		return fileError(err, name)
-	}
 	w.Header().Set("Content-Type", "application/x-tar")
 	// A file's own name, or names below a directory: what stands in the archive does not tell where it was.
 	base := path.Dir(name)

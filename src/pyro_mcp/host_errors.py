@@ -6,6 +6,7 @@ Such a failure is nobody's defect. It can come out of any operation, so it is to
 from __future__ import annotations
 
 import errno
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
             code="database_damaged",
         )
     return None
+
+
+def in_the_way(error: OSError) -> HostError | None:
+    """Of a start: the error to answer with, when something else stands where a directory of pyro's belongs."""
+    if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP) or not isinstance(error.filename, str):
+        return None
+    place = error.filename
+    return HostError(
+        f"{place} is in the way: pyro keeps a directory there, and this is none.",
+        hint=f"Move it aside, then call again: mv {shlex.quote(place)} {shlex.quote(place + '.aside')}",
+        code="in_the_way",
+    )
 
 
 def disk_full(where: str) -> HostError:

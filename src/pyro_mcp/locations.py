@@ -147,7 +147,12 @@ class Locations:
     def prepare(self) -> None:
         """Make the directories, private to this user."""
         for directory in (self.runtime, self.state, self.cache):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            except (FileExistsError, NotADirectoryError) as error:
+                from pyro_mcp.host_errors import in_the_way  # it knows SQLite, which most commands can do without
+
+                raise in_the_way(error) or error from None
         found = os.lstat(self.runtime)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise NotPermitted(

@@ -114,6 +114,40 @@ def _remade(pyro: Pyro, small: Installation) -> bool:
     return small.locations.reserve.exists()
 
 
+def test_saving_an_environment_leaves_the_room_that_everybody_else_needs(
+    small: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = small.root / "cache" / "pyro"
+    (cache / "environments").mkdir(parents=True)
+    staging = small.root / "state" / "staging"
+    staging.mkdir()
+    (cache / "environments" / "staging").symlink_to(staging)  # on the small disk; all else is the user's
+    for own, entries in ((cache, small.locations.cache), (cache / "environments", small.locations.environments)):
+        for entry in entries.iterdir():
+            if entry.name not in ("environments", "staging"):
+                (own / entry.name).symlink_to(entry)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    with Pyro() as pyro:
+        workspace = pyro.create_workspace().id
+        pyro.exec_workspace(workspace, "head -c 40M /dev/urandom > /opt/large")
+        leave(small, 128 * 1024 * 1024)
+        # The spool would fit, and what is unpacked of it would take the room of all others.
+        refused = outcome(lambda: pyro.save_environment(workspace, "kept-root"))
+        assert refused is not None and refused.code == "disk_full", refused
+        assert list(staging.iterdir()) == []
+        assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+        assert "kept-root" not in {e.name for e in pyro.list_environments().environments}
+        pyro.delete_workspace(workspace)
+        small.stop_daemon()
+
+
+def leave(small: Installation, free: int) -> None:
+    """Leave so many bytes free on the small disk."""
+    found = os.statvfs(small.locations.state)
+    with (small.locations.state / "filler").open("wb") as out:
+        os.posix_fallocate(out.fileno(), 0, max(1, found.f_bavail * found.f_frsize - free))
+
+
 def test_a_command_outlives_the_disk_that_keeps_its_output(small: Installation) -> None:
     with Pyro() as pyro:
         workspace = pyro.create_workspace().id

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, usage_error
+from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, too_many, usage_error
 from pyro_mcp.plain import Plain
+from pyro_mcp.vocabulary import POLICIES
 
 
 class Extra(Plain):
@@ -66,9 +67,7 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
         raise SystemExit(0)
     found, rest = parser.take(words)
     if rest or after:
-        raise usage_error(
-            f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`."
-        )
+        raise too_many([*rest, *(after or [])][0], parser.prog)
     return found
 
 
@@ -97,7 +96,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     )
     parser.add_argument(
         "--network",
-        choices=("off", "egress", "egress+published-ports"),
+        choices=POLICIES,
         default="egress",
         help="The most network that a workspace may ask for: off, egress, which reaches public hosts only, or also "
         "ports of services published on 127.0.0.1. Workspaces have none unless they ask (default: egress).",

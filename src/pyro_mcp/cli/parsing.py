@@ -33,6 +33,11 @@ def usage_error(message: str, hint: str = "") -> InvalidInput:
     return InvalidInput(message, hint=hint, code="bad_usage")
 
 
+def too_many(word: str, prog: str) -> InvalidInput:
+    """A word for which there is no place."""
+    return usage_error(f"There is one word too many: {word!r}.", hint=f"See `{prog} --help`.")
+
+
 class Parsed(Plain):
     """What a command line asks for."""
 
@@ -356,7 +361,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error(
                 "The command to run stands after `--`.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
             )
-        raise usage_error(f"There is one word too many: {rest[len(positionals)]!r}.", hint=f"See `{prog} --help`.")
+        raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
     if takes_command(operation) and after is not None:

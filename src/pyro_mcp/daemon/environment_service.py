@@ -28,9 +28,12 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
 from pyro_mcp.packages import install_command
+from pyro_mcp.reserve import keep_room
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
+LOOK_BYTES = 16 * 1024 * 1024
+"""Of a spooled root, until the room on the disk is looked at again."""
 PATIENCE_SECONDS = 40.0
 """How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
 
@@ -286,8 +289,13 @@ class EnvironmentService:
 
 
 async def _spool(guest: Guest, archive: Path) -> None:
-    """The machine's root as its agent sends it, into a file."""
-    size = 0
+    """The machine's root as its agent sends it, into a file.
+
+    Raises:
+        InvalidInput: it is larger than any environment.
+        HostError: the disk has no room for it and for what it is unpacked to.
+    """
+    size, unlooked = 0, LOOK_BYTES
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         async with guest.download("/v1/root", {}) as stream:
@@ -297,7 +305,13 @@ async def _spool(guest: Guest, archive: Path) -> None:
                     raise InvalidInput(
                         f"The machine's root has changed by more than {MAX_BYTES} bytes.", code="environment_too_large"
                     )
+                unlooked += len(piece)
+                if unlooked > LOOK_BYTES:
+                    await asyncio.to_thread(keep_room, archive.parent, unlooked)
+                    unlooked = 0
                 await asyncio.to_thread(file.write, piece)
+        # It is unpacked beside itself.
+        await asyncio.to_thread(keep_room, archive.parent, size)
 
 
 def _stand_in(own: Definition | None, manifest: Manifest) -> list[str]:

@@ -30,7 +30,7 @@ from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.exports.backups import Backups
-from pyro_mcp.host_errors import of_this_machine
+from pyro_mcp.host_errors import in_the_way, of_this_machine
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.choice import firecracker_engine
 from pyro_mcp.machines.fleet import Fleet
@@ -84,7 +84,10 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
             shown.add(directory)
         asyncio.run(_serve(locations, shown, ready_fd, launch_fd))
     except (PyroError, OSError) as problem:
-        error = problem if isinstance(problem, PyroError) else of_this_machine(problem, locations.state)
+        if isinstance(problem, PyroError):
+            error: PyroError | None = problem
+        else:
+            error = of_this_machine(problem, locations.state) or in_the_way(problem)
         if error is None:
             raise
         _tell(ready_fd, json.dumps(error.to_record()))
@@ -143,7 +146,11 @@ def _agent_binary() -> Path:
 def _seed_tree(seeds: SeedStore, digest: str) -> Path:
     seed = seeds.find(digest)
     if seed is None:
-        raise InternalError(f"The seed {digest[:12]} is gone from the store.", hint="Create a new workspace.")
+        raise Conflict(
+            f"The seed {digest[:12]} is gone from the store.",
+            hint="What the workspace has now is unharmed: export it. Create a new workspace for the rest.",
+            code="seed_gone",
+        )
     return seed.tree
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pyro_mcp import trees
 from pyro_mcp.exports.copies import copy_file
+from pyro_mcp.wholeness import write_new
 
 STAGE = ".pyro-export-"
 """Names of directories in which files are finished before they are put in place."""
@@ -110,9 +111,7 @@ class Keeper:
             "replaced": [os.fsencode(name).decode("utf-8", "backslashreplace") for name in self._saved],
             "done": done,
         }
-        partial = self._place / "manifest.partial"
-        partial.write_text(json.dumps(record, indent=1))
-        os.replace(partial, self._place / "manifest.json")
+        write_new(self._place / "manifest.json", json.dumps(record, indent=1).encode())
 
 
 def _size(place: Path) -> int:

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from pyro_mcp.git import SAFE, environment
+
 GIT_SECONDS = 30
-_SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.untrackedCache=false", "gc.auto=0")
-"""The work tree may itself have come out of a workspace: git reads its index and runs nothing of it."""
 
 
 def work_tree_of(path: Path) -> Path | None:
@@ -39,14 +39,13 @@ def _tracked_in(top: Path, target: Path, below: list[str]) -> set[str]:
     names = {os.path.relpath(os.path.join(target, name) if name else target, top): name for name in below}
     if git is None:
         return set(below)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = [git, *(word for setting in _SAFE for word in ("-c", setting)), "ls-files", "-z", "--cached"]
+    # The work tree may itself have come out of a workspace: git reads its index and runs nothing of it.
+    command = [git, *SAFE, "-c", "core.untrackedCache=false", "ls-files", "-z", "--cached"]
     try:
         done = subprocess.run(
             command,
             cwd=top,
-            env=environment,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_SECONDS,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.git import ALONE, SAFE, environment
 from pyro_mcp.models import LeftOut
 from pyro_mcp.patches.plan import FileState
 from pyro_mcp.paths import is_dot_git
@@ -288,10 +289,7 @@ def _checked(
 def _run(
     command: list[str], cwd: Path, stdin: bytes = b"", *, alone: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    if alone:
-        env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
+    env = environment(ALONE if alone else None)
     return subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=GIT_SECONDS, check=False)
 
 
@@ -299,9 +297,8 @@ def _host_rules(git: str, source: Path, prefix: str) -> _Rules:
     """The user's own rules for the seed, as they are now: info/exclude, core.excludesFile, and above a subfolder."""
 
     def ask(*words: str) -> str:
-        safe = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
         try:
-            done = _run([*safe, *words], source)
+            done = _run([git, *SAFE, *words], source)
         except (OSError, subprocess.TimeoutExpired):
             return ""
         return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else ""

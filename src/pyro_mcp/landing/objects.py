@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from pyro_mcp.errors import ComponentMissing, Conflict, InvalidInput
+from pyro_mcp.git import ALONE
 from pyro_mcp.landing.repository import FALLBACK, Repository, failed, run, said, shown
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 
@@ -112,9 +113,7 @@ class Objects:
             "GIT_DIR": str(git_dir),
             "GIT_OBJECT_DIRECTORY": os.path.join(repository.common, "objects"),
             "GIT_INDEX_FILE": str(scratch / "index"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_ATTR_NOSYSTEM": "1",
+            **ALONE,
         }
         for role in ("AUTHOR", "COMMITTER"):
             self._env |= {f"GIT_{role}_NAME": FALLBACK[0], f"GIT_{role}_EMAIL": FALLBACK[1]}

@@ -16,9 +16,7 @@ from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
 from pyro_mcp.seeds import repository
-
-POLICIES: tuple[NetworkPolicy, ...] = ("off", "egress", "egress+published-ports")
-"""From the least to the most."""
+from pyro_mcp.vocabulary import exceeds, online
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,14 @@ class Access:
         """
         granted = dict(arguments)
         asked = granted.get("network_policy", "off")
-        if POLICIES.index(asked) > POLICIES.index(self.network):
-            most = "only be off" if self.network == "off" else f"be {self.network} at most"
+        if exceeds(asked, self.network):
+            most = "only be off" if not online(self.network) else f"be {self.network} at most"
             raise NotPermitted(
                 f"The user does not allow that here; network_policy can {most}.",
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
                 code="network_not_allowed",
             )
-        if asked != "off" and self.allow_domains and operation.name == "run_in_vm":
+        if online(asked) and self.allow_domains and operation.name == "run_in_vm":
             raise NotPermitted(
                 "The user allows certain hosts only, and a machine for one command has no such list.",
                 hint="Give network_policy off, or use a workspace: workspace_create keeps to the list.",
@@ -131,18 +129,18 @@ class Access:
                 code="path_not_allowed",
             )
 
-    def imposed(self, network_policy: str) -> dict[str, Any]:
+    def imposed(self, network_policy: NetworkPolicy) -> dict[str, Any]:
         """What every workspace with this policy is created with: the user's secrets and list of hosts."""
-        online = network_policy != "off"
+        connected = online(network_policy)
         # Without a network a secret that only its host may get has no use, and must not get in by its value.
-        names = {name for name in (*self.secrets, *self.secret_files) if online or name not in self.secret_hosts}
+        names = {name for name in (*self.secrets, *self.secret_files) if connected or name not in self.secret_hosts}
         given: dict[str, Any] = {
             "secrets": {name: value for name, value in self.secrets.items() if name in names},
             "secret_files": {name: path for name, path in self.secret_files.items() if name in names},
             "secret_hosts": {name: host for name, host in self.secret_hosts.items() if name in names},
-            "allow_domains": list(self.allow_domains) if online else [],
-            "allow_host_ports": list(self.allow_host_ports) if online else [],
-            "allow_addresses": list(self.allow_addresses) if online else [],
+            "allow_domains": list(self.allow_domains) if connected else [],
+            "allow_host_ports": list(self.allow_host_ports) if connected else [],
+            "allow_addresses": list(self.allow_addresses) if connected else [],
         }
         return {name: value for name, value in given.items() if value}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.operations import Profile
+from pyro_mcp.vocabulary import online
 
 MAX_CHARACTERS = 2048
 """Claude Code cuts instructions there."""
@@ -51,8 +52,8 @@ def instructions(profile: Profile, access: Access) -> str:
     if profile == "vm-run":
         return _VM_RUN
     project = f"the project ({access.project})" if access.project else "what seed_path names"
-    network = "" if access.network != "off" else "; here the user allows none"
-    if access.network != "off" and access.allow_domains:
+    network = "" if online(access.network) else "; here the user allows none"
+    if online(access.network) and access.allow_domains:
         network = ", of which the user allows " + ", ".join(access.allow_domains[:8])
     reach = (
         "Paths on the user's machine must be inside the project folder"

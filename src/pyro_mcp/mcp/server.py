@@ -28,6 +28,8 @@ HEARTBEAT_SECONDS = 5.0
 """How often a long call says that it goes on: OpenCode's time-out starts again with each word."""
 QUIET_SECONDS = 0.5
 """The least time between two words of progress, and before the first: short calls say nothing on the way."""
+MAX_ADDRESS = 1024
+"""Characters of a resource's address; the words that refuse one repeat no more."""
 Interrupted = Callable[[Any], bool]
 
 
@@ -137,7 +139,8 @@ class _Handlers:
 
     async def read_resource(self, context: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         address = str(params.uri)
-        found = resources.located(self._toolbox.profile, address)
+        found = resources.located(self._toolbox.profile, address) if len(address) <= MAX_ADDRESS else None
+        address = address if len(address) <= MAX_ADDRESS else address[:MAX_ADDRESS] + "…"
         if found is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no resource {address}.", {"uri": address})
         template, arguments = found

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 import h11
 
 from pyro_mcp.guest.duplex import Streams
+from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, next_event, send_body, send_response
+from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, send_body, send_response
 from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
@@ -150,7 +151,7 @@ class EgressProxy:
         guest.receive_data(first)
         while True:
             try:
-                request = await next_event(guest, reader)
+                request = await next_event(guest, lambda: reader.read(CHUNK))
                 if not isinstance(request, h11.Request):
                     return
                 if request.method == b"RESOLVE":

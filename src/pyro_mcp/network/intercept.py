@@ -19,6 +19,7 @@ from typing import Any
 import h11
 
 from pyro_mcp.guest.duplex import Streams, deliver, unread
+from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.redaction import StreamRedactor
 from pyro_mcp.masking.substitution import Substitution
 
@@ -323,13 +324,9 @@ class _Session:
             for (name, value), raw_name in zip(headers, _raw_names(headers), strict=True)
         ]
 
-    async def _upstream_event(self, mask: StreamRedactor) -> object:
+    async def _upstream_event(self, mask: StreamRedactor) -> Any:
         try:
-            while True:
-                event = self._server.next_event()
-                if event is not h11.NEED_DATA:
-                    return event
-                self._server.receive_data(await self._read_upstream(mask, self._body_to_guest))
+            return await next_event(self._server, lambda: self._read_upstream(mask, self._body_to_guest))
         except h11.RemoteProtocolError as error:
             raise _UpstreamBroke from error
 
@@ -433,13 +430,12 @@ def _raw_names(headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
     return [name for name, _ in (raw_items() if raw_items is not None else headers)]
 
 
-async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
-    while True:
-        event = connection.next_event()
-        if event is not h11.NEED_DATA:
-            return event
+async def _next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> Any:
+    async def read() -> bytes:
         async with asyncio.timeout(IDLE_SECONDS):
-            connection.receive_data(await reader.read(CHUNK))
+            return await reader.read(CHUNK)
+
+    return await next_event(connection, read)
 
 
 async def _drain(writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pyro_mcp.models.base import iso
+from pyro_mcp.vocabulary import NetworkPolicy
 
 
 def now() -> str:
@@ -25,7 +26,7 @@ class WorkspaceRow:
     environment: str
     environment_digest: str
     engine: str
-    network_policy: str
+    network_policy: NetworkPolicy
     vcpu_count: int
     mem_mib: int
     created_at: str

@@ -27,6 +27,7 @@ from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.grants import HOST, Grants
 from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_configuration
 from pyro_mcp.network.policy import EgressPolicy
+from pyro_mcp.vocabulary import online
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -48,11 +49,11 @@ class Egress:
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT) if workspace.row.network_policy != "off" else dict(OFFLINE)
+        return environment(PORT) if online(workspace.row.network_policy) else dict(OFFLINE)
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
-        if workspace.row.network_policy == "off":
+        if not online(workspace.row.network_policy):
             return {}
         found = await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
         return found | git_configuration(
@@ -61,7 +62,7 @@ class Egress:
 
     async def open(self, workspace: Workspace, machine: Machine) -> None:
         """Have the agent listen for the guest's connections, or fail its names at once where the network is off."""
-        if workspace.row.network_policy == "off":
+        if not online(workspace.row.network_policy):
             body: dict[str, Any] = {"off": True}
         else:
             body = {"port": PORT, "local": _grants(workspace).names()}
@@ -94,7 +95,7 @@ class Egress:
             if workspace.secrets is not known:
                 known, interception = workspace.secrets, _interception(workspace.secrets)
             return EgressProxy(
-                EgressPolicy(tuple(workspace.row.allow_domains), off=workspace.row.network_policy == "off"),
+                EgressPolicy(tuple(workspace.row.allow_domains), off=not online(workspace.row.network_policy)),
                 on_event=on_event,
                 interception=interception,
                 how_to_allow=lambda host, port, rule: how_to_allow(workspace, host, port, rule),
@@ -103,7 +104,7 @@ class Egress:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(WAITING if workspace.row.network_policy != "off" else 1):
+                for _ in range(WAITING if online(workspace.row.network_policy) else 1):
                     group.create_task(self._serve(machine, proxy, group))
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])

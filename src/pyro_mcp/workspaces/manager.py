@@ -147,9 +147,10 @@ class WorkspaceManager:
 
     async def _begin_anew(self, workspace: Workspace) -> None:
         row = workspace.row
-        machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
+        root, seed = await self._occupancy.root_of(row), await self._occupancy.seed_of(row)
+        machine = await self._fleet.take(row.engine, root, row.vcpu_count, row.mem_mib)
         try:
-            await self._occupancy.move_in(workspace, machine, self._occupancy.seed_of(row))
+            await self._occupancy.move_in(workspace, machine, seed)
         except BaseException:
             await asyncio.shield(machine.destroy())
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pyro_mcp.vocabulary import NetworkPolicy
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
 
@@ -15,7 +16,7 @@ class Plan:
     engine: str
     name: str | None
     labels: dict[str, str]
-    network_policy: str
+    network_policy: NetworkPolicy
     vcpu_count: int
     mem_mib: int
     ttl_seconds: int | None

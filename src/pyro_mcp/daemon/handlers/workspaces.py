@@ -26,6 +26,7 @@ from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import WorkspaceRow
+from pyro_mcp.vocabulary import NetworkPolicy, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -48,7 +49,7 @@ class WorkspaceHandlers:
         seed_path: str | None,
         name: str | None,
         labels: dict[str, str] | None,
-        network_policy: str,
+        network_policy: NetworkPolicy,
         vcpu_count: int,
         mem_mib: int,
         disk_gib: int,
@@ -64,7 +65,7 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context = self._context
-        if (allow_domains or allow_host_ports or allow_addresses) and network_policy == "off":
+        if (allow_domains or allow_host_ports or allow_addresses) and not online(network_policy):
             raise InvalidInput(
                 f"{'Domains' if allow_domains else 'Ports or addresses'} are allowed, but the network is off.",
                 hint="Give network_policy egress with them.",
@@ -72,7 +73,7 @@ class WorkspaceHandlers:
             )
         domains = checked_domains(allow_domains or [])
         kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains)
-        if kept.authority and network_policy == "off":
+        if kept.authority and not online(network_policy):
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
                 hint="Give network_policy egress with it.",
@@ -139,7 +140,7 @@ class WorkspaceHandlers:
         clear_ttl: bool,
         lifetime_seconds: int | None,
         clear_lifetime: bool,
-        network_policy: str | None,
+        network_policy: NetworkPolicy | None,
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
@@ -347,7 +348,7 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
 
 
 def _with_network(
-    row: WorkspaceRow, policy: str | None, domains: list[str] | None, grants: dict[str, list[str]]
+    row: WorkspaceRow, policy: NetworkPolicy | None, domains: list[str] | None, grants: dict[str, list[str]]
 ) -> WorkspaceRow:
     """The row with what its network may reach besides.
 
@@ -356,7 +357,7 @@ def _with_network(
     """
     more = checked_domains(domains or [])
     after = policy or row.network_policy
-    if after == "off":
+    if not online(after):
         if more or any(grants.values()):
             raise InvalidInput(
                 f"Workspace {row.id} reaches nothing: its network is off.",
@@ -365,7 +366,7 @@ def _with_network(
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and row.network_policy != "off":
+    if more and not row.allow_domains and online(row.network_policy):
         raise InvalidInput(
             f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
             hint="The list is given when a workspace is created or opened (--allow-domain).",

@@ -46,7 +46,7 @@ def dress(root: Path) -> None:
             rooted.directory(root, path).chmod(mode)
     for path, text in FILES.items():
         rooted.write_text(root, path, text)
-    if not os.path.lexists(root / "etc/gitconfig"):
+    if not rooted.holds(root, "etc/gitconfig"):
         rooted.write_text(root, "etc/gitconfig", GIT)
     if rooted.read_text(root, "var/lib/dpkg/status") is not None and rooted.resolve(root, "etc/apt/apt.conf.d"):
         rooted.write_text(root, "etc/apt/apt.conf.d/90pyro", APT)

@@ -19,6 +19,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any, cast
 
 import zstandard
@@ -26,6 +27,7 @@ import zstandard
 from pyro_mcp.environments.oci.manifest import bad
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import check_parts, show
+from pyro_mcp.reserve import keep_room
 from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
 
 MAX_MEMBERS = 1_000_000
@@ -45,6 +47,8 @@ WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 NOBODY = 65534
 """Who owns what belongs to an id that this user does not have."""
 XATTR = "SCHILY.xattr."
+LOOK_BYTES = 64 * 1024 * 1024
+"""Unpacked, until the room on the disk is looked at again."""
 _CHUNK = 1024 * 1024
 
 
@@ -184,6 +188,7 @@ class _Unpacking:
         self.tar, self.into, self.progress, self.at = tar, into, progress, at
         self.kinds: dict[str, str] = {}
         self.notes = LayerNotes()
+        self.unlooked = 0
 
     def run(self) -> LayerNotes:
         for number, member in enumerate(self.tar):
@@ -297,6 +302,10 @@ class _Unpacking:
         self.notes.bytes += max(0, member.size)
         if member.size < 0 or self.notes.bytes > MAX_BYTES:
             raise bad(f"has a layer that unpacks to more than {MAX_BYTES} bytes")
+        self.unlooked += member.size
+        if self.unlooked > LOOK_BYTES:
+            keep_room(Path(self.into), 0 if member.issparse() else member.size)
+            self.unlooked = 0
         source = self.tar.extractfile(member)
         if source is None:
             raise bad(f"has {show(member.name)} without contents")

@@ -47,13 +47,15 @@ class LayerStore:
         """The layer, if it is there and whole; a damaged one is removed."""
         place = self._place(diff_id)
         try:
-            record = json.loads((place / "layer.json").read_bytes().decode("utf-8", "surrogateescape"))
+            record = wholeness.read_record(place / "layer.json")
             notes = LayerNotes(**{**record["notes"], "dirs": _pairs(record["notes"]["dirs"])})
-            if wholeness.tree_mark(place / "root") == record["mark"]:
+            if wholeness.is_as_marked(place / "root", str(record["mark"])):
                 return UnpackedLayer(place / "root", notes)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        if place.exists():
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        elif place.exists():
             shutil.rmtree(place, ignore_errors=True)
         return None
 

@@ -22,6 +22,7 @@ from pyro_mcp.environments.oci.manifest import ImageConfig, ImageManifest, bad
 from pyro_mcp.environments.oci.reference import DOCKER, Reference
 from pyro_mcp.environments.oci.registry import Registry, digest_of
 from pyro_mcp.errors import EngineError, NotFound
+from pyro_mcp.models.base import iso
 
 Report = Callable[[str, float | None], None]
 SIDE_BY_SIDE = 3
@@ -241,7 +242,7 @@ def _install(
             name=reference.name,
             digest=build,
             recipe=f"oci-{dress.DRESS_VERSION}",
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            created_at=iso(datetime.now(UTC)),
             size_bytes=dress.size(root),
             contents=dress.contents(root),
             description=dress.describe(root),
