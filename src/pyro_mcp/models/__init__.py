@@ -33,6 +33,7 @@ from pyro_mcp.models.system import (
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
+    Devcontainer,
     Exported,
     History,
     HistoryEvent,
@@ -59,6 +60,7 @@ __all__ = [
     "CommandRecord",
     "Component",
     "Deleted",
+    "Devcontainer",
     "Diff",
     "Doctor",
     "EngineName",
