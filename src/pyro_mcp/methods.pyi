@@ -1206,7 +1206,7 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1215,6 +1215,10 @@ class PyroMethods:
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1224,15 +1228,20 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1241,6 +1250,10 @@ class PyroMethods:
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1256,6 +1269,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1571,7 +1587,7 @@ class PyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1580,6 +1596,10 @@ class PyroMethods:
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1589,12 +1609,15 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1603,6 +1626,10 @@ class PyroMethods:
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1618,6 +1645,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -3963,7 +3993,7 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -3972,6 +4002,10 @@ class AsyncPyroMethods:
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -3981,15 +4015,20 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -3998,6 +4037,10 @@ class AsyncPyroMethods:
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4013,6 +4056,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4328,7 +4374,7 @@ class AsyncPyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -4337,6 +4383,10 @@ class AsyncPyroMethods:
         vcpu_count: int = 1,
         mem_mib: int = 1024,
         disk_gib: int = 20,
+        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -4346,12 +4396,15 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4360,6 +4413,10 @@ class AsyncPyroMethods:
             vcpu_count: 1 to 32.
             mem_mib: 128 to 65536.
             disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4375,6 +4432,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 

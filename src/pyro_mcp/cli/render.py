@@ -144,7 +144,7 @@ def _workspaces(record: Fields) -> str:
 
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
-    shown = {key: value for key, value in record.items() if key != "seed"}
+    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer")}
     shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
     shown["published_ports"] = _ports(record)
     text = _facts(shown)
@@ -153,7 +153,17 @@ def _workspace(record: Fields) -> str:
         text += "".join(f"\n      {note}" for note in seed["notes"])
         if seed["skipped"]:
             text += f"\n      skipped: {', '.join(seed['skipped'])}"
+    if record.get("devcontainer"):
+        text += f"\n{_devcontainer(record['devcontainer'])}"
     return text
+
+
+def _devcontainer(record: Fields) -> str:
+    text = str(record["path"])
+    if record["setup_status"]:
+        text += f": set-up {record['setup_status']}" + (f" (command {record['setup']})" if record["setup"] else "")
+    said = [*record["notes"], *(f"passed over {each}" for each in record["passed_over"]), record["hint"]]
+    return text + "".join(f"\n      {each}" for each in said if each)
 
 
 def _environments(record: Fields) -> str:

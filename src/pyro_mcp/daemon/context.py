@@ -56,4 +56,4 @@ class Context:
     def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
         """Where an export goes on this machine."""
         source = str((workspace.row.seed or {}).get("source", ""))
-        return Destination(Path(output), overwrite, self.backups, source)
+        return Destination(Path(output), overwrite, self.backups, source, folder=output.endswith("/"))

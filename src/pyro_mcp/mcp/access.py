@@ -115,9 +115,8 @@ class Access:
                 )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
-                if name == "output":
-                    self._refuse_links(granted[name])
-                granted[name] = str(self.resolved(granted[name]))
+                text = granted[name]
+                granted[name] = self._written(text) if name == "output" else str(self.resolved(text))
                 if name in ("seed_path", "path"):
                     self._refuse_foreign_repository(Path(granted[name]))
         return granted
@@ -162,6 +161,14 @@ class Access:
                         hint="Name the real folder.",
                         code="output_through_link",
                     )
+
+    def _written(self, path: str) -> str:
+        """Where an output goes: a link that stands there is what is meant, not what it leads to."""
+        self._refuse_links(path)
+        asked = Path(os.path.normpath((self.project or Path(os.getcwd())) / os.path.expanduser(path)))
+        if asked.is_symlink() and not asked.is_dir():
+            return str(self.resolved(str(asked.parent)) / asked.name)
+        return str(self.resolved(path)) + "/" * path.endswith("/")
 
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""

@@ -34,6 +34,7 @@ from pyro_mcp.models.system import (
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
+    Devcontainer,
     Exported,
     History,
     HistoryEvent,
@@ -60,6 +61,7 @@ __all__ = [
     "CommandRecord",
     "Component",
     "Deleted",
+    "Devcontainer",
     "Diff",
     "Doctor",
     "EngineName",
