@@ -1212,10 +1212,6 @@ class PyroMethods:
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -1247,10 +1243,6 @@ class PyroMethods:
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -1593,10 +1585,6 @@ class PyroMethods:
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -1623,10 +1611,6 @@ class PyroMethods:
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -3999,10 +3983,6 @@ class AsyncPyroMethods:
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -4034,10 +4014,6 @@ class AsyncPyroMethods:
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -4380,10 +4356,6 @@ class AsyncPyroMethods:
         name: str | None = None,
         labels: dict[str, str] | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -4410,10 +4382,6 @@ class AsyncPyroMethods:
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
