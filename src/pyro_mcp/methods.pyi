@@ -25,6 +25,8 @@ from pyro_mcp.models import (
     Logs,
     PatchApplied,
     Pruned,
+    QuestionAnswered,
+    QuestionList,
     RunResult,
     SearchResult,
     Service,
@@ -691,6 +693,54 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -1202,15 +1252,15 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1220,22 +1270,28 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1250,6 +1306,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1315,7 +1374,7 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -1335,7 +1394,8 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -1578,15 +1638,15 @@ class PyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1596,19 +1656,23 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1623,6 +1687,9 @@ class PyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -2564,7 +2631,7 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -2583,7 +2650,8 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -3508,6 +3576,54 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -4019,15 +4135,15 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -4037,22 +4153,28 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4067,6 +4189,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4132,7 +4257,7 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -4152,7 +4277,8 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -4395,15 +4521,15 @@ class AsyncPyroMethods:
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -4413,19 +4539,23 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4440,6 +4570,9 @@ class AsyncPyroMethods:
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -5381,7 +5514,7 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -5400,7 +5533,8 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.

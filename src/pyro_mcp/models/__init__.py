@@ -19,6 +19,7 @@ from pyro_mcp.models.files import (
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -33,6 +34,7 @@ from pyro_mcp.models.system import (
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
+    Devcontainer,
     Exported,
     History,
     HistoryEvent,
@@ -59,6 +61,7 @@ __all__ = [
     "CommandRecord",
     "Component",
     "Deleted",
+    "Devcontainer",
     "Diff",
     "Doctor",
     "EngineName",
@@ -87,6 +90,9 @@ __all__ = [
     "PatchApplied",
     "Pruned",
     "PublishedPort",
+    "Question",
+    "QuestionAnswered",
+    "QuestionList",
     "Record",
     "RefusedConnection",
     "RunResult",

@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
-    DISK_GIB_DEFAULT,
     AllowAddresses,
     AllowDomains,
     AllowHostPorts,
-    DiskGib,
     Engine,
-    EnvironmentName,
     HostPath,
     IncludeIgnored,
     Labels,
     LifetimeSeconds,
-    MemMib,
     Name,
     Network,
     Path,
     TtlSeconds,
-    VcpuCount,
     WorkspaceRef,
 )
 
@@ -40,7 +35,15 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         positional=("environment",),
         hidden=(
-            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
+            *(
+                "engine",
+                "include_ignored",
+                "no_devcontainer",
+                "ttl_seconds",
+                "lifetime_seconds",
+                "vcpu_count",
+                "disk_gib",
+            ),
             *("allow_domains", "allow_host_ports", "allow_addresses", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
@@ -52,7 +55,14 @@ class WorkspaceOperations(Operations):
     )
     def create_workspace(
         self,
-        environment: EnvironmentName = "debian:12",
+        environment: Annotated[
+            str | None,
+            Field(
+                description="Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else debian:12.",
+                min_length=1,
+                max_length=512,
+            ),
+        ] = None,
         *,
         seed_path: Annotated[
             str | None,
@@ -61,9 +71,17 @@ class WorkspaceOperations(Operations):
         name: Name | None = None,
         labels: Labels = None,
         network_policy: Network = "off",
-        vcpu_count: VcpuCount = 1,
-        mem_mib: MemMib = 1024,
-        disk_gib: DiskGib = DISK_GIB_DEFAULT,
+        vcpu_count: Annotated[
+            int | None, Field(description="1 to 32; unsaid: 1, or what devcontainer.json requires.", ge=1, le=32)
+        ] = None,
+        mem_mib: Annotated[
+            int | None,
+            Field(description="128 to 65536; unsaid: 1024, or what devcontainer.json asks.", ge=128, le=65536),
+        ] = None,
+        disk_gib: Annotated[
+            int | None,
+            Field(description="Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.", ge=1, le=1024),
+        ] = None,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,
@@ -84,12 +102,23 @@ class WorkspaceOperations(Operations):
             ),
         ] = None,
         include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
+        no_devcontainer: Annotated[bool, Field(description="Leave the seed's devcontainer.json alone.")] = False,
+        setup_wait_seconds: Annotated[
+            float | None,
+            Field(
+                description="Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on afterwards.",
+                ge=0,
+                le=7200,
+            ),
+        ] = None,
         engine: Engine = "auto",
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
         """
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
