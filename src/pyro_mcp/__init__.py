@@ -82,6 +82,7 @@ if TYPE_CHECKING:
         Snapshot,
         SnapshotDeleted,
         SnapshotList,
+        SuggestedEnvironment,
         Synced,
         WorkspaceState,
     )
@@ -163,6 +164,7 @@ __all__ = [
     "SnapshotDeleted",
     "SnapshotList",
     "Started",
+    "SuggestedEnvironment",
     "Synced",
     "Unsupported",
     "Workspace",

@@ -35,6 +35,7 @@ from pyro_mcp.models import (
     Snapshot,
     SnapshotDeleted,
     SnapshotList,
+    SuggestedEnvironment,
     Synced,
 )
 from pyro_mcp.sdk import ExecStream
@@ -1064,6 +1065,27 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and the
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3783,6 +3805,27 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and the
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

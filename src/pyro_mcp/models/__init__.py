@@ -30,6 +30,7 @@ from pyro_mcp.models.system import (
     EnvironmentList,
     HostCheck,
     Pruned,
+    SuggestedEnvironment,
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
@@ -104,6 +105,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "SuggestedEnvironment",
     "Synced",
     "Workspace",
     "WorkspaceList",
