@@ -83,7 +83,7 @@ NAMES = (
         st.sampled_from(NAMES.split()),
         st.text(max_size=60)
         | st.sampled_from(['{"engines": 3}', "[project]\nrequires-python=3", "go 99999999999.9999", "3.99"])
-        | st.recursive(st.none() | st.integers(), lambda x: st.dictionaries(st.text(), x), max_leaves=4).map(json.dumps),
+        | st.recursive(st.none(), lambda inner: st.dictionaries(st.text(), inner), max_leaves=4).map(json.dumps),
         max_size=4,
     )
 )  # fmt: skip
