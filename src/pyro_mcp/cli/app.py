@@ -22,8 +22,8 @@ from pyro_mcp.cli.parsing import (
     takes_command,
     usage_error,
 )
-from pyro_mcp.cli.words import expanded, nearest_command
-from pyro_mcp.errors import InternalError, PyroError
+from pyro_mcp.cli.words import SHORT, expanded, nearest_command
+from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION
 from pyro_mcp.visible import visible_lines
@@ -113,8 +113,23 @@ def _run(words: list[str]) -> int:
     if _asks_for_help(command, prog, rest):
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
         return 0
-    parsed = parse(command, prog, leading + rest, after)
-    return execute(command, parsed)
+    return _carry_out(command, prog, leading + rest, after)
+
+
+def _carry_out(operation: Operation, prog: str, words: list[str], after: list[str] | None) -> int:
+    """Run an operation; the workspace may be left unsaid where only one is meant."""
+    try:
+        parsed = parse(operation, prog, words, after)
+    except InvalidInput:
+        from pyro_mcp.cli import meant
+
+        parsed = meant.parsed(operation, prog, words, after)
+    try:
+        return execute(operation, parsed)
+    except NotFound as error:
+        from pyro_mcp.cli import meant
+
+        return execute(operation, meant.again(operation, prog, words, after, error))
 
 
 def _asks_for_help(operation: Operation, prog: str, words: list[str]) -> bool:
@@ -151,10 +166,11 @@ def _group(path: tuple[str, ...], rest: list[str], table: dict[tuple[str, ...], 
     below = {known[len(path)] for known in table if known[: len(path)] == path and len(known) > len(path)}
     below = {word for word in below if not word.startswith("_")}
     if rest and rest[0] not in ("--help", "-h"):
-        near = nearest_command(rest[0], below)
+        near = nearest_command(rest[0], below if path else {*below, *SHORT, "help"})
         what = "option" if rest[0].startswith("-") else "command"
+        there_are = f"; there are: {', '.join(sorted(below))}" if path else ""
         raise usage_error(
-            f"There is no {what} {rest[0]!r} of `{prog}`; there are: {', '.join(sorted(below))}.",
+            f"There is no {what} {rest[0]!r} of `{prog}`{there_are}.",
             hint=f"Did you mean `{prog} {near}`?" if near else f"See `{prog} --help`.",
         )
     print(group_page(path, table), file=sys.stdout if rest else sys.stderr)

@@ -28,12 +28,15 @@ CONTENT = {
     "Logs": "output",
     "ShellOutput": "output",
     "ServiceLogs": "output",
+    "SuggestedEnvironment": "content",
 }
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124
 LEAVES_RUNNING = frozenset({"wait_seconds", "background", "until"})
 """Options of a command with which its end is not waited for."""
 FOLLOW_SECONDS = 45.0
+_LINE_CHARACTERS = 200
+"""Of a line of output that is shown as progress."""
 FAILED = ("failed",)
 """States of a result, such as a service's, that are a failure of the command line, too."""
 IDS = {
@@ -112,6 +115,8 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
         text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
+        if (record.get("devcontainer") or {}).get("hint"):
+            _note(record["devcontainer"]["hint"])
     elif parsed.content_only:
         text = record[CONTENT[kind]]
         if kind == "FileContent":
@@ -193,9 +198,12 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments = dict(parsed.arguments)
     if _wants_terminal(operation, arguments, parsed):
-        from pyro_mcp.cli.attach import run_in_terminal
+        from pyro_mcp.cli import attach
 
-        return run_in_terminal(pyro, arguments)
+        if operation.name == "exec_workspace":
+            return attach.run_in_terminal(pyro, arguments)
+        with _ProgressView(shown=True) as view:
+            return attach.one_shot_in_terminal(pyro, arguments, view.show_until_ready)
     leave_running = not LEAVES_RUNNING.isdisjoint(arguments)
     feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
     if feed and COMMAND in arguments and not leave_running:
@@ -226,14 +234,19 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
 def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Parsed) -> bool:
     """A program that is run on a terminal gets one: so editors, pagers and shells work."""
     asked = bool(arguments.pop("tty", False))
-    if operation.name != "exec_workspace" or parsed.json or parsed.content_only:
+    if COMMAND not in arguments or parsed.json or parsed.content_only:
         return False
-    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if asked and not on_terminal:
         raise usage_error(
             "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
         )
     return on_terminal and not (LEAVES_RUNNING | {"stdin", "timeout_seconds", "max_output_bytes"}) & arguments.keys()
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream is a terminal; where it is closed there is none."""
+    return stream is not None and bool(stream.isatty())
 
 
 def _pieces(
@@ -319,6 +332,12 @@ class _Interrupt:
 # -- progress
 
 
+def _last_line(data: bytes) -> str:
+    from pyro_mcp.processes.seen import seen
+
+    return next((line for line in reversed(seen(data[-4096:]).splitlines()) if line.strip()), "")[:_LINE_CHARACTERS]
+
+
 class _ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
@@ -335,13 +354,21 @@ class _ProgressView:
         self.clear()
 
     def show(self, event: Event) -> None:
-        if not self._shown or not isinstance(event, Progress):
+        if isinstance(event, Output):
+            event = Progress(_last_line(event.data))
+        if not self._shown or not isinstance(event, Progress) or not event.text:
             return
         if sys.stderr.isatty():
             self._draw(event)
         elif event.text != self._last:
             self._last = event.text
             _note(event.text)
+
+    def show_until_ready(self, event: Event) -> None:
+        """As `show`, and clear the bar when it is full: what follows has the terminal for itself."""
+        self.show(event)
+        if isinstance(event, Progress) and event.fraction == 1.0:
+            self.clear()
 
     def clear(self) -> None:
         if self._bar is not None:

@@ -28,7 +28,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
 
 def _take(parser: Parser, words: list[str], after: list[str] | None, *, host: bool) -> tuple[Any, Host | None]:
     """The options and the host; `host` says that one must be named."""
-    parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]   HOST: {', '.join(hosts.NAMES)}"
+    parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]\n\nHOST: {', '.join(hosts.NAMES)}"
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         raise SystemExit(0)

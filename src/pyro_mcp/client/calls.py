@@ -53,7 +53,10 @@ def _absolute(path: Any) -> Any:
     """What is no path is left to those who check it."""
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
-    return os.path.abspath(os.path.expanduser(path)) if isinstance(path, str) and path else path
+    if not isinstance(path, str) or not path:
+        return path
+    absolute = os.path.abspath(os.path.expanduser(path))
+    return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a folder is meant
 
 
 def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:

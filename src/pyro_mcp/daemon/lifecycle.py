@@ -37,6 +37,8 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.network.decisions import Decisions
+from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
@@ -187,12 +189,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     seeds = SeedStore(locations.seeds)
     backups = Backups(locations.backups)
     services = Services(registry)
+    questions, decisions = Questions(), Decisions(locations.decisions)
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
         registry,
         fleet,
         services,
-        Egress(),
+        Egress(questions, decisions),
         images,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
@@ -211,6 +214,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         machines=WholeMachine(manager, occupancy),
         services=services,
         engines=engines,
+        questions=questions,
+        decisions=decisions,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)

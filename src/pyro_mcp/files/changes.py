@@ -235,7 +235,8 @@ async def changed_entries(
                 code="too_many_changes",
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
-        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored)
+        specials = [path for path in listing["specials"] if below is None or _is_below(path, below)]
+        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored, specials)
         changes = sifted.changes
         sides: dict[str, dict[str, FileState]] = {}
         for side, layer in (("old", "lower"), ("new", "merged")):
@@ -335,13 +336,15 @@ def _listing(record: Said) -> dict[str, Any]:
             "link": one.name("link") if one.has("link") else None,
         }
 
-    for c in record.records("changes"):
+    specials = record.records("specials") if record.has("specials") else []  # an older agent tells of none
+    for c in [*record.records("changes"), *specials]:
         if "\0" in c.name("path") or {"", ".", ".."} & set(c.name("path").split("/")):
             raise damaged("it lists a path that is none")
     changes = [
         {"path": c.name("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
     ]
-    return {"truncated": record.flag("truncated"), "changes": changes}
+    names = [c.name("path") for c in specials]
+    return {"truncated": record.flag("truncated"), "changes": changes, "specials": names}
 
 
 def _is_below(path: str, below: str) -> bool:

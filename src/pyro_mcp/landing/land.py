@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError, InvalidInput
-from pyro_mcp.files.sifting import is_dot_git
 from pyro_mcp.landing.attributes import Attributes
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
 from pyro_mcp.patches.diff import DiffEntry
+from pyro_mcp.paths import is_dot_git
 
 _TRAILER = re.compile(r"[A-Za-z0-9-]+: |[ \t]")
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Message = dict[str, Any]
-MAX_BYTES = 8 * 1024 * 1024
-"""Of one message, as for the daemon: the largest is a patch or a file of 1 MiB, escaped."""
+MAX_BYTES = 24 * 1024 * 1024
+"""Of one message, as for the daemon: the largest is a command line of 16 MiB."""
 MAX_DEPTH = 128
 """Of lists and objects in each other: the library's parser gives up at 200."""
 MAX_DIGITS = 64

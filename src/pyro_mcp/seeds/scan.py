@@ -58,6 +58,8 @@ class SeedPlan:
     """Of a part of a git work tree: where it stands below the top."""
     repository: repository.Repository | None = None
     """What its `.git` is made from, where the work tree has no whole one of its own."""
+    bare: bool = False
+    """A part of a work tree gets no git of its own: it goes into a workspace that has one."""
 
     def fingerprint(self) -> str:
         """SHA-256 over names and metadata. It changes whenever a file of the source does."""
@@ -68,10 +70,10 @@ class SeedPlan:
         return digest.hexdigest()
 
 
-def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> SeedPlan:
+def scan(path: str | os.PathLike[str], *, include_ignored: bool = False, bare: bool = False) -> SeedPlan:
     """What `path` would seed a workspace with.
 
-    With `include_ignored`, a git work tree is taken whole like any directory.
+    With `include_ignored`, a git work tree is taken whole like any directory. `bare`: see `SeedPlan`.
 
     Raises:
         InvalidInput: missing, unreadable, a socket or device, a file that is no archive, with something
@@ -101,7 +103,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
     top = None if include_ignored else _work_tree_top(source)
     bounds.refuse_unmeant(source, work_tree=top is not None, meant=include_ignored)  # before git looks at it
     walk = _Walk(source)
-    if top is not None and walk.git(top):
+    if top is not None and walk.git(top, bare):
         kind_found = "git"
     else:
         bounds.refuse_unmeant(source, work_tree=False, meant=include_ignored)
@@ -123,6 +125,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
         commit,
         prefix,
         walk.repository,
+        bare,
     )
 
 
@@ -256,7 +259,7 @@ class _Walk:
             except OSError as error:
                 raise self.unreadable(directory, _reason(error)) from error
 
-    def git(self, top: Path) -> bool:
+    def git(self, top: Path, bare: bool = False) -> bool:
         """List a work tree, or False with a note when git cannot."""
         names = self.ls_files(top, self.source)
         if names is None:
@@ -266,6 +269,8 @@ class _Walk:
             self.notes.append(f"Git ignores this directory of {top}, so all of it was taken.")
             return False
         self.listed("", names)
+        if bare and not at_top:
+            return True
         dot = top / ".git"
         made = self.repository = repository.look(top, Path(self.source))
         if made is None and (not at_top or not dot.is_dir() or dot.is_symlink()):

@@ -101,7 +101,7 @@ class SeedStore:
                 files, size = self._fill(plan, staging / "tree", progress)
                 if restat(plan):
                     return self._publish(staging, digest, plan, files, size)
-            plan = scan(plan.source, include_ignored=plan.kind == "directory")
+            plan = scan(plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
         raise Conflict(
             f"The seed {show(str(plan.source))} was changed again and again while it was copied.",
             hint="Stop what writes to it, or seed from a copy.",
