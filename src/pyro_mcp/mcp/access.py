@@ -16,7 +16,7 @@ from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
 from pyro_mcp.seeds import repository
-from pyro_mcp.vocabulary import exceeds, online
+from pyro_mcp.vocabulary import asks, exceeds, online
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Access:
         granted = dict(arguments)
         asked = granted.get("network_policy", "off")
         if exceeds(asked, self.network):
-            most = "only be off" if not online(self.network) else f"be {self.network} at most"
+            none = not online(self.network) or (asks(self.network) and operation.name == "run_in_vm")
+            most = "only be off" if none else f"be {self.network} at most"
             raise NotPermitted(
                 f"The user does not allow that here; network_policy can {most}.",
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",

@@ -19,6 +19,7 @@ from pyro_mcp.models.files import (
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -30,6 +31,7 @@ from pyro_mcp.models.system import (
     EnvironmentList,
     HostCheck,
     Pruned,
+    SuggestedEnvironment,
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
@@ -89,6 +91,9 @@ __all__ = [
     "PatchApplied",
     "Pruned",
     "PublishedPort",
+    "Question",
+    "QuestionAnswered",
+    "QuestionList",
     "Record",
     "RefusedConnection",
     "RunResult",
@@ -104,6 +109,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "SuggestedEnvironment",
     "Synced",
     "Workspace",
     "WorkspaceList",

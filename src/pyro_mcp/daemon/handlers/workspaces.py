@@ -33,7 +33,7 @@ from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.vocabulary import NetworkPolicy, online
+from pyro_mcp.vocabulary import NetworkPolicy, asks, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -398,7 +398,7 @@ def _with_network(
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and online(row.network_policy):
+    if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
         raise InvalidInput(
             f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
             hint="The list is given when a workspace is created or opened (--allow-domain).",
