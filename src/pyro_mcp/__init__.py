@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         Snapshot,
         SnapshotDeleted,
         SnapshotList,
+        SuggestedEnvironment,
         Synced,
         WorkspaceState,
     )
@@ -169,6 +170,7 @@ __all__ = [
     "SnapshotDeleted",
     "SnapshotList",
     "Started",
+    "SuggestedEnvironment",
     "Synced",
     "Unsupported",
     "Workspace",

@@ -37,6 +37,7 @@ from pyro_mcp.models import (
     Snapshot,
     SnapshotDeleted,
     SnapshotList,
+    SuggestedEnvironment,
     Synced,
 )
 from pyro_mcp.sdk import ExecStream
@@ -1156,6 +1157,27 @@ class PyroMethods:
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4039,6 +4061,27 @@ class AsyncPyroMethods:
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

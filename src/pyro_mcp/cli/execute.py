@@ -28,6 +28,7 @@ CONTENT = {
     "Logs": "output",
     "ShellOutput": "output",
     "ServiceLogs": "output",
+    "SuggestedEnvironment": "content",
 }
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124

@@ -500,6 +500,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "SnapshotDeleted": _snapshot_deleted,
     "SnapshotList": _snapshots,
     "Synced": _synced,
+    "SuggestedEnvironment": lambda record: str(record["content"]),
     "Workspace": _workspace,
     "WorkspaceList": _workspaces,
 }

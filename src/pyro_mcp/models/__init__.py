@@ -31,6 +31,7 @@ from pyro_mcp.models.system import (
     EnvironmentList,
     HostCheck,
     Pruned,
+    SuggestedEnvironment,
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
@@ -108,6 +109,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "SuggestedEnvironment",
     "Synced",
     "Workspace",
     "WorkspaceList",

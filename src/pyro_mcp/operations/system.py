@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.operations.field import Field
-from pyro_mcp.operations.fields import EnvironmentName, Name, WorkspaceRef
+from pyro_mcp.operations.fields import EnvironmentName, HostPath, Name, WorkspaceRef
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned
+    from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned, SuggestedEnvironment
 
 
 class SystemOperations(Operations):
@@ -57,6 +57,21 @@ class SystemOperations(Operations):
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
         One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
         on with what it had downloaded. Two pulls of one environment at once do the work once.
+        """
+
+    @operation(
+        cli="env suggest",
+        read_only=True,
+        idempotent=True,
+        positional=("path",),
+        host_paths=("path",),
+        raises={"InvalidInput": "The path is no directory."},
+    )
+    def suggest_environment(self, path: HostPath) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
         """
 
     @operation(
