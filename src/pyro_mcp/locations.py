@@ -124,6 +124,11 @@ class Locations:
         return self.state / "backups"
 
     @property
+    def decisions(self) -> Path:
+        """Hosts that the user allowed or refused for a project; the user may edit it."""
+        return self.state / "network.toml"
+
+    @property
     def outputs(self) -> Path:
         return self.state / "outputs"
 

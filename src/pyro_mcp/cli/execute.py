@@ -36,12 +36,15 @@ CONTENT = {
     "Logs": "output",
     "ShellOutput": "output",
     "ServiceLogs": "output",
+    "SuggestedEnvironment": "content",
 }
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124
 LEAVES_RUNNING = frozenset({"wait_seconds", "background", "until"})
 """Options of a command with which its end is not waited for."""
 FOLLOW_SECONDS = 45.0
+_LINE_CHARACTERS = 200
+"""Of a line of output that is shown as progress."""
 FAILED = ("failed",)
 """States of a result, such as a service's, that are a failure of the command line, too."""
 IDS = {
@@ -124,6 +127,8 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
         text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
+        if (record.get("devcontainer") or {}).get("hint"):
+            _note(record["devcontainer"]["hint"])
     elif parsed.content_only:
         text = record[CONTENT[kind]]
         if kind == "FileContent":
@@ -339,6 +344,12 @@ class _Interrupt:
 # -- progress
 
 
+def _last_line(data: bytes) -> str:
+    from pyro_mcp.processes.seen import seen
+
+    return next((line for line in reversed(seen(data[-4096:]).splitlines()) if line.strip()), "")[:_LINE_CHARACTERS]
+
+
 class _ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
@@ -355,7 +366,9 @@ class _ProgressView:
         self.clear()
 
     def show(self, event: Event) -> None:
-        if not self._shown or not isinstance(event, Progress):
+        if isinstance(event, Output):
+            event = Progress(_last_line(event.data))
+        if not self._shown or not isinstance(event, Progress) or not event.text:
             return
         if sys.stderr.isatty():
             self._draw(event)

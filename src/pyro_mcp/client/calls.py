@@ -57,13 +57,14 @@ def _absolute(path: Any) -> Any:
     if not isinstance(path, str) or not path:
         return path
     try:
-        return os.path.abspath(os.path.expanduser(path))
+        absolute = os.path.abspath(os.path.expanduser(path))
     except FileNotFoundError:
         raise InvalidInput(
             f"{path!a} is relative, and the present folder has been deleted.",
             hint="Go to another folder, or give an absolute path.",
             code="folder_gone",
         ) from None
+    return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a folder is meant
 
 
 def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:

@@ -83,6 +83,23 @@ class EnvironmentService:
             manifest = await self.pull(call, wanted, patience=patience)
         return self._tree(wanted.name, manifest)
 
+    async def require_for_file(self, call: Call, name: str) -> RootTree:
+        """As `require`, for a name that stands in a project's file, whoever asks: what a model may name, and no file.
+
+        Raises:
+            NotPermitted: it is not here, and only the user brings it; or it names a place of this machine.
+        """
+        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
+        if isinstance(wanted, Reference) and wanted.transport != "registry":
+            raise NotPermitted(
+                "It names a file of this machine.",
+                hint="The user may give it as the environment.",
+                code="image_not_pulled",
+            )
+        if await asyncio.to_thread(self._usable, wanted) is None:
+            _refuse_what_the_user_did_not_choose(wanted)
+        return await self.require(call, name)
+
     def _usable(self, wanted: Wanted) -> Manifest | None:
         """The installed build, if it is just as it was made: a damaged one is built again."""
         manifest = names.installed(wanted, self.cache)

@@ -30,6 +30,8 @@ def copy_tree(source: Path, directory: int, name: str) -> None:
         finally:
             os.close(inner)
         return
+    if not info.st_mode & stat.S_IRUSR:
+        source.chmod(stat.S_IMODE(info.st_mode) | stat.S_IRUSR)  # ours, and private; the copy gets the mode as it was
     with source.open("rb") as old:
         _write_new(old.fileno(), info, directory, name)
 

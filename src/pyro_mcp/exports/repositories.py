@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyro_mcp.paths import is_dot_git
+
 MOST_DEPTH = 256
 """Directories within one another; deeper trees are refused, for the programs that would have to remove them again."""
 _SETTINGS = re.compile(
@@ -86,7 +88,7 @@ def _repositories(tree: Path) -> Iterator[Path]:
             yield directory
             continue
         for entry in os.scandir(directory):
-            if entry.name.lower() == ".git":
+            if is_dot_git(entry.name):
                 yield Path(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), depth + 1))

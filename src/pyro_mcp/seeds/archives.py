@@ -7,13 +7,15 @@ machine); a later member that goes through a link is refused. On any error the c
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -32,6 +34,8 @@ MAX_LINK_BYTES = 4095
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
+KIND = "PYRO.kind"
+"""What the agent says of a member that is no file, directory or link: see agent/tarout.go."""
 _NOT_WHOLE = {
     "PYRO.changing": (
         "is written all the time, so it could not be read whole",
@@ -49,6 +53,10 @@ class Extracted:
 
     files: int
     bytes: int
+    specials: list[str] = field(default_factory=list)
+    """FIFOs, sockets and devices that were left out, where that was allowed: `name (kind)`, relative."""
+    widened: list[str] = field(default_factory=list)
+    """Directories whose modes do not let their owner list, enter and write them."""
 
 
 def is_archive_name(name: str) -> bool:
@@ -56,8 +64,11 @@ def is_archive_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extracted:
+def extract(archive: Path, into: Path, progress: Progress | None = None, *, of_workspace: bool = False) -> Extracted:
     """Unpack `archive` into the empty directory `into`. Modes (without setuid), mtimes and links are kept.
+
+    One that an agent made of a workspace is read further: what is no file, directory or link is left out and named,
+    and directories are made such that their owner can remove them again.
 
     Raises:
         InvalidInput: damaged, cut off, of another kind than its name says, over the bounds of this module,
@@ -74,7 +85,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
                 encoding="utf-8",
                 errors="surrogateescape",
             ) as tar:
-                found = _Extraction(tar, into, archive.name, progress).run()
+                found = _Extraction(tar, into, archive.name, progress, of_workspace).run()
             while stream.read(1024 * 1024):
                 pass  # To the end, so that the checksum of the compression is looked at.
             return found
@@ -110,7 +121,12 @@ def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
 
 
 class _Extraction:
-    def __init__(self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None) -> None:
+    def __init__(
+        self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None, of_workspace: bool
+    ) -> None:
+        self.of_workspace = of_workspace
+        self.specials: list[str] = []
+        self.widened: list[str] = []
         self.tar, self.into, self.name, self.progress = tar, str(into), name, progress
         self.kinds: dict[str, Literal["file", "dir", "symlink"]] = {}
         self.dirs: dict[str, tuple[int, int]] = {}
@@ -122,7 +138,12 @@ class _Extraction:
                 raise _bad(self.name, f"has more than {MAX_MEMBERS} members", "archive_too_large")
             _refuse_what_is_not_whole(member)
             self.tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it has seen
-            self.member(member)
+            try:
+                self.member(member)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise _bad(self.name, f"has {show(member.name)}, a path too long for this machine") from None
             if self.progress and not number % 100:
                 self.progress(self.files, None, self.bytes)
         # Inner ones first: a directory's mtime changes when something is made in it.
@@ -130,7 +151,7 @@ class _Extraction:
             _stamp(os.path.join(self.into, path), mode, mtime)
         if self.progress:
             self.progress(self.files, self.files, self.bytes)
-        return Extracted(self.files, self.bytes)
+        return Extracted(self.files, self.bytes, self.specials, self.widened)
 
     def member(self, member: tarfile.TarInfo) -> None:
         path = self.checked_name(member.name, "member")
@@ -148,7 +169,13 @@ class _Extraction:
             elif there != "dir":
                 raise self.twice(path)
             self.kinds[path] = "dir"
+            if self.of_workspace and mode & stat.S_IRWXU != stat.S_IRWXU:
+                self.widened.append(path)
+                mode |= stat.S_IRWXU
             self.dirs[path] = mode, mtime
+            return
+        if self.of_workspace and (member.isfifo() or member.isdev()):
+            self.specials.append(f"{path} ({member.pax_headers.get(KIND, 'special file')})")
             return
         if there == "dir" or (there is not None and (there == "symlink") != member.issym()):
             raise self.twice(path)

@@ -56,6 +56,8 @@ class WorkspaceRow:
     disk_gib: int = 20
     runtime: dict[str, Any] = field(default_factory=dict)
     """Of its environment; see `machines.protocol.RootTree`."""
+    devcontainer: dict[str, Any] | None = None
+    """Of the seed's devcontainer.json: what was followed and noted, the script of its set-up and that one's handle."""
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pyro_mcp.vocabulary import NetworkPolicy
 from pyro_mcp.workspaces.secrets import NONE, Secrets
@@ -28,3 +29,6 @@ class Plan:
     allow_addresses: list[str] = field(default_factory=list)
     secrets: Secrets = NONE
     project: str | None = None
+    devcontainer: dict[str, Any] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables of every command, beside those of the image."""
