@@ -183,10 +183,14 @@ class Registry:
                 response.close()
 
     def _redirected(self, url: str, location: str, hops: int) -> str:
-        target = urllib.parse.urljoin(url, location)
-        parts = urllib.parse.urlsplit(target)
-        plain = parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
-        if hops > MAX_REDIRECTS or not (parts.scheme == "https" or plain) or not parts.hostname:
+        try:
+            target = urllib.parse.urljoin(url, location)
+            parts = urllib.parse.urlsplit(target)
+            followed = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # half an IPv6 address, or a port that is none
+            target, followed = location, False
+        plain = followed and parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
+        if hops > MAX_REDIRECTS or not followed or not (parts.scheme == "https" or plain):
             raise EngineError(
                 f"The registry {self._host} sends on to {target[:200]!r}, where pyro does not follow.",
                 code="registry_failed",
