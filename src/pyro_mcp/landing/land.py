@@ -74,7 +74,7 @@ def land(
     """
     text = _checked_message(message)
     author = _checked_author(author)
-    changes = _below(prefix, entries)
+    changes = below(prefix, entries)
     if not changes:
         raise _nothing()
     try:
@@ -172,7 +172,7 @@ def _checked_author(author: tuple[str, str] | None) -> tuple[str, str] | None:
     return author
 
 
-def _below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:
+def below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:
     """The entries that git can take, by their paths from the repository's top."""
     top = "".join(part + "/" for part in prefix.split("/") if part not in ("", "."))
     changes: dict[bytes, DiffEntry] = {}

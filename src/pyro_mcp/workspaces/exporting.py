@@ -317,9 +317,10 @@ async def export_patch(
     to: Destination,
     redactor: Redactor,
     include_ignored: bool,
+    stored: changes.Stored | None,
 ) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
-    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored)
+    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored, stored)
     async with _staging(to.backups) as staging:
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))

@@ -7,8 +7,10 @@ import contextlib
 import functools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
@@ -17,8 +19,10 @@ from pyro_mcp.daemon.handlers import projects
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files import changes
+from pyro_mcp.files.changes import Stored
 from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
+from pyro_mcp.landing.stored import as_stored
 from pyro_mcp.network.grants import HostPort, LanAddress
 from pyro_mcp.network.policy import NOTHING, Refused, normalised
 from pyro_mcp.network.rules import Rule, split
@@ -257,7 +261,13 @@ class WorkspaceHandlers:
         async with workspace.lock.shared():
             if path is None:
                 return await exporting.export_patch(
-                    workspace.guest, workspace.id, workspace.row.seed, to, workspace.redactor, include_ignored
+                    workspace.guest,
+                    workspace.id,
+                    workspace.row.seed,
+                    to,
+                    workspace.redactor,
+                    include_ignored,
+                    _stored(workspace.row.seed or {}),
                 )
             return await exporting.export_path(
                 workspace.guest,
@@ -335,6 +345,13 @@ def _secrets(
     found = collect(literal, files, hosts)
     inspected = any(secret.host is not None for secret in found.values()) or any(split(each)[1] for each in domains)
     return Secrets(found, new_authority("secrets") if inspected else b"")
+
+
+def _stored(seed: Mapping[str, Any]) -> Stored | None:
+    """How git would store what was changed in a work tree of it."""
+    if seed.get("kind") != "git":
+        return None
+    return functools.partial(as_stored, Path(seed["source"]), str(seed.get("prefix", "")), seed.get("commit"))
 
 
 def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
