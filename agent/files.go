@@ -110,6 +110,37 @@ func (a *agent) layer(name string) (*os.Root, error) {
 	return nil, fail(400, "bad_request", "A layer is merged or lower.")
 }
 
+// opened cleans a client's path, opens the tree and finds what the path leads to in it. The root is the caller's to close.
+func opened(open func() (*os.Root, error), text string, last bool) (*os.Root, string, error) {
+	name, err := cleanPath(text)
+	if err != nil {
+		return nil, "", err
+	}
+	root, err := open()
+	if err != nil {
+		return nil, "", err
+	}
+	if name, err = resolve(root, name, last); err != nil {
+		root.Close()
+		return nil, "", err
+	}
+	return root, name, nil
+}
+
+// found is `opened`, with what is there.
+func found(open func() (*os.Root, error), text string, last bool) (*os.Root, string, fs.FileInfo, error) {
+	root, name, err := opened(open, text, last)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	info, err := root.Lstat(name)
+	if err != nil {
+		root.Close()
+		return nil, "", nil, fileError(err, name)
+	}
+	return root, name, info, nil
+}
+
 func kindOf(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():
@@ -164,48 +195,26 @@ func describe(root *os.Root, name string, info fs.FileInfo) entry {
 }
 
 func (a *agent) statFile(w http.ResponseWriter, r *http.Request) error {
-	name, err := cleanPath(r.URL.Query().Get("path"))
-	if err != nil {
-		return err
-	}
-	root, err := a.root()
+	root, name, info, err := found(a.root, r.URL.Query().Get("path"), false)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if name, err = resolve(root, name, false); err != nil {
-		return err
-	}
-	info, err := root.Lstat(name)
-	if err != nil {
-		return fileError(err, name)
-	}
 	writeJSON(w, 200, describe(root, name, info))
 	return nil
 }
 
 func (a *agent) listFiles(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	name, err := cleanPath(query.Get("path"))
-	if err != nil {
-		return err
-	}
 	limit, err := numberOf(r, "limit", 1000, 1, maxList)
 	if err != nil {
 		return err
 	}
-	root, err := a.root()
+	root, name, info, err := found(a.root, query.Get("path"), true)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if name, err = resolve(root, name, true); err != nil {
-		return err
-	}
-	info, err := root.Lstat(name)
-	if err != nil {
-		return fileError(err, name)
-	}
 	entries := []entry{}
 	if !info.IsDir() {
 		entries = append(entries, describe(root, name, info))
@@ -294,10 +303,6 @@ func openRegular(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 }
 
 func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
-	name, err := cleanPath(r.URL.Query().Get("path"))
-	if err != nil {
-		return err
-	}
 	offset, err := numberOf(r, "offset", 0, 0, 1<<62)
 	if err != nil {
 		return err
@@ -306,14 +311,11 @@ func (a *agent) readFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	root, err := a.root()
+	root, name, err := opened(a.root, r.URL.Query().Get("path"), true)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if name, err = resolve(root, name, true); err != nil {
-		return err
-	}
 	file, info, err := openRegular(root, name)
 	if err != nil {
 		return fileError(err, name)

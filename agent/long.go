@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 )
 
 // The kernel takes no argument longer than this (MAX_ARG_STRLEN of include/uapi/linux/binfmts.h, with its NUL).
@@ -27,16 +28,37 @@ func longCommand(argv []string, terminal bool) ([]string, string, error) {
 		if len(argument) <= longestArgument {
 			continue
 		}
-		reader := map[string]string{"bash": readScript, "sh": readScriptPlainly}[path.Base(argv[0])]
-		if !terminal && i == 2 && len(argv) == 3 && reader != "" && argv[1] == "-c" {
+		reader := map[string]string{"bash": readScript, "sh": readScriptPlainly, "dash": readScriptPlainly}[path.Base(argv[0])]
+		if !terminal && reader != "" && isScript(argv, i) {
 			if len(argument) > longestScript {
 				return nil, "", fail(413, "too_large", "The command has %d bytes; %d is the most.", len(argument), longestScript)
 			}
-			return []string{argv[0], "-c", reader}, argument, nil
+			short := append([]string(nil), argv...)
+			short[i] = reader
+			for j, other := range short[i:] {
+				if len(other) > longestArgument {
+					return nil, "", fail(413, "too_large", "Argument %d has %d bytes; the kernel takes at most %d. Give it through standard input or a file.", i+j, len(other), longestArgument)
+				}
+			}
+			return short, argument, nil
 		}
 		return nil, "", fail(413, "too_large", "Argument %d has %d bytes; the kernel takes at most %d. Give it through standard input or a file.", i, len(argument), longestArgument)
 	}
 	return argv, "", nil
+}
+
+// isScript says whether word i of a shell's command line is what `-c` (or `-lc`, as Codex has it) runs.
+func isScript(argv []string, i int) bool {
+	if i < 2 {
+		return false
+	}
+	for _, word := range argv[1:i] {
+		if !strings.HasPrefix(word, "-") && !strings.HasPrefix(word, "+") && word != "pipefail" {
+			return false
+		}
+	}
+	flag := argv[i-1]
+	return strings.HasPrefix(flag, "-") && !strings.HasPrefix(flag, "--") && strings.HasSuffix(flag, "c")
 }
 
 // scriptPipe gives the reading end of a pipe through which a text comes; nobody waits for it to be read.

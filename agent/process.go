@@ -182,6 +182,9 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		if key == "" || strings.ContainsAny(key, "=\x00") || strings.Contains(value, "\x00") {
 			return nil, fail(400, "bad_request", "%q is not the name of an environment variable.", key)
 		}
+		if len(key)+1+len(value) > longestArgument {
+			return nil, fail(413, "too_large", "The environment variable %.64s has %d bytes; the kernel takes at most %d. Give it through standard input or a file.", key, len(value), longestArgument-1-len(key))
+		}
 		environment = append(environment, key+"="+value)
 		size += len(key) + len(value) + 2
 	}
@@ -194,7 +197,12 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	}
 	shownArgv := request.Argv
 	if script != "" {
-		shownArgv = []string{argv[0], "-c", script[:1024]}
+		shownArgv = append([]string(nil), argv...)
+		for i, word := range shownArgv {
+			if word == readScript || word == readScriptPlainly {
+				shownArgv[i] = script[:1024]
+			}
+		}
 	}
 	p := &process{
 		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd,

@@ -80,22 +80,11 @@ func (a *agent) searchFiles(w http.ResponseWriter, r *http.Request) error {
 		len(request.Globs) > maxSearchGlobs || len(request.Pattern) > maxSearchPattern {
 		return fail(400, "bad_request", "A search has a limit of 1 to %d, at most 20 lines of context, %d globs and a pattern of %d bytes.", maxSearchResults, maxSearchGlobs, maxSearchPattern)
 	}
-	name, err := cleanPath(request.Path)
-	if err != nil {
-		return err
-	}
-	root, err := a.root()
+	root, name, info, err := found(a.root, request.Path, true)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if name, err = resolve(root, name, true); err != nil {
-		return err
-	}
-	info, err := root.Lstat(name)
-	if err != nil {
-		return fileError(err, name)
-	}
 	s := &search{request: &request, root: a.workspace, deadline: time.Now().Add(searchTime), files: make(chan string, 256)}
 	if err := s.prepare(); err != nil {
 		return err

@@ -52,6 +52,8 @@ func spawnError(request *startRequest, err error) error {
 		return fail(422, "cwd_missing", "The working directory %s is not there.", request.Cwd)
 	}
 	switch {
+	case errors.Is(err, os.ErrNotExist) && strings.ContainsAny(name, " \n"):
+		return fail(422, "command_not_found", "The program %.100q was not found. A list is one program and its arguments: give a command line as text.", name)
 	case errors.Is(err, os.ErrNotExist):
 		return fail(422, "command_not_found", "The program %q was not found.", name)
 	case errors.Is(err, os.ErrPermission):

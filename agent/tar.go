@@ -27,22 +27,15 @@ type stagedEntry struct {
 
 // tarIn unpacks a stream below `dest`: staged whole, then moved into place, or nothing changes.
 func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
-	destination, err := cleanPath(r.URL.Query().Get("dest"))
-	if err != nil {
-		return err
-	}
 	overwrite, err := numberOf(r, "overwrite", 1, 0, 1)
 	if err != nil {
 		return err
 	}
-	root, err := a.root()
+	root, destination, err := opened(a.root, r.URL.Query().Get("dest"), true)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	if destination, err = resolve(root, destination, true); err != nil {
-		return err
-	}
 	j, err := newJournal(root)
 	if err != nil {
 		return fileError(err, ".")

@@ -1,5 +1,6 @@
-"""`make test-python`: the whole suite as the caller and, when that is root, all that runs machines again as an
-unprivileged user.
+"""`make test-python`: the whole suite as the caller. For root it is divided: what has to do with machines runs as an
+unprivileged user, as pyro's users are, and as root only what root may change (`ALSO_AS_ROOT`); `--twice` runs all as
+both.
 
 The unprivileged run uses the built wheel in an environment of its own, far from this checkout: what the wheel
 lacks fails there. The user `pyro-test` is made when it is missing, with subordinate ids; its caches stay, so
@@ -23,6 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 USER = "pyro-test"
 UV = str(ROOT / "scripts" / "uv")
 ALL = ["tests"]
+ALSO_AS_ROOT = {
+    *("test_boundary.py", "test_crash.py", "test_environment_cache.py", "test_demo.py", "test_images.py"),
+    *("test_limits.py", "test_silent_guest.py", "test_snapshots.py", "test_this_machine_refuses.py"),
+    *("test_upgrade.py", "test_whole_machine_crash.py", "test_without_mmdebstrap.py", "test_workspaces.py"),
+}
+"""Of tests/engine, what may go otherwise as root: namespaces and mounts, owners, limits, the end of machines."""
 FROM_THE_WHEEL = [
     *(
         "tests/engine",
@@ -34,7 +41,7 @@ FROM_THE_WHEEL = [
     # What says nothing more as another user, and takes long: building environments, the demo on a real project.
     *("--ignore=tests/engine/test_environment_cache.py", "--ignore=tests/engine/test_demo.py"),
 ]
-"""What the unprivileged run repeats: all that has to do with machines."""
+"""What the unprivileged run does: all that has to do with machines."""
 
 
 def say(text: str) -> None:
@@ -108,6 +115,11 @@ def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
     ).returncode
 
 
+def left_to_the_user() -> list[Path]:
+    """Files of tests that root leaves to the unprivileged run."""
+    return sorted(path for path in (ROOT / "tests/engine").glob("test_*.py") if path.name not in ALSO_AS_ROOT)
+
+
 def once_more() -> list[str]:
     """What failed, once more and loudly: on a computer that others use, a test may meet a moment without a CPU."""
     say("what failed, once more; a test that passes now is one to look at")
@@ -150,6 +162,7 @@ def unprivileged(pytest_arguments: list[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, epilog="Everything else is for pytest.")
     parser.add_argument("--engine", choices=CHOICES, default="here", help="what runs the machines (tests/engines.py)")
+    parser.add_argument("--twice", action="store_true", help="as root, run all that has to do with machines as both")
     parser.add_argument("--clean-system", action="store_true", help=f"remove the user {USER} instead")
     options, named = parser.parse_known_args()
     if options.clean_system:
@@ -158,6 +171,8 @@ def main() -> int:
     user = pwd.getpwuid(os.geteuid()).pw_name
     say(f"the suite as {user}")
     argv = [sys.executable, "-m", "pytest", *engine, *(named or ALL)]
+    if os.geteuid() == 0 and not named and not options.twice:
+        argv += [f"--ignore={path}" for path in left_to_the_user()]
     status = subprocess.run(argv, cwd=ROOT, check=False).returncode
     if status == 1:
         status = subprocess.run([*argv, *once_more()], cwd=ROOT, check=False).returncode

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from types import TracebackType
@@ -14,8 +13,7 @@ from pyro_mcp import deriving
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Output, Result, Started, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
-from pyro_mcp.client.excerpts import HeadTail, Watched
-from pyro_mcp.client.following import WAIT_SECONDS, duration_of, ended_record
+from pyro_mcp.client.following import Following
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
 from pyro_mcp.handles import ASYNC_RESULTS, AsyncWorkspace, connected
@@ -142,39 +140,24 @@ class AsyncExecStream:
             await self._pyro.cancel_workspace_exec(self._arguments["workspace"], self.handle)
 
     async def _follow(self) -> AsyncIterator[Output]:
-        bound = int(self._arguments["max_output_bytes"])
-        raw = bool(self._arguments.get("raw"))
-        streams: dict[str, HeadTail] = {name: HeadTail(bound) if raw else Watched() for name in ("stdout", "stderr")}
-        begun, seen = time.monotonic(), 0
-        operation, arguments = REGISTRY["exec_workspace"], {**self._arguments, "wait_seconds": WAIT_SECONDS}
-        first: dict[str, Any] | None = None
-        while True:
+        following = Following(REGISTRY["exec_workspace"], self._arguments)
+        while (step := following.next) is not None:
             said: asyncio.Queue[Event | None] = asyncio.Queue()
-            work = asyncio.ensure_future(self._pyro.call(operation, arguments, on_event=said.put_nowait))
+            on_event = said.put_nowait if step.streams else None
+            work = asyncio.ensure_future(self._pyro.call(step.operation, step.arguments, on_event=on_event))
             work.add_done_callback(functools.partial(_end, said))
             try:
                 while (event := await said.get()) is not None:
+                    following.saw(event)
                     if isinstance(event, Started):
                         self.handle = event.handle
                     elif isinstance(event, Output):
-                        seen += len(event.data)
-                        streams[event.stream].feed(event.data)
                         yield event
             finally:
                 if not work.done():
                     work.cancel()
-            record = await work
-            if first is None:
-                first = record
-            if record["status"] != "running":
-                break
-            operation = REGISTRY["logs_workspace"]
-            arguments = {"workspace": first["workspace"], "handle": first["handle"], "offset": seen}
-            arguments |= {"wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
-        if record is not first:
-            listed = await self._pyro.call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
-            record = ended_record(first, record, streams, bound, duration_of(first, listed, begun))
-        self._result = ExecResult.model_validate(record, extra="ignore")
+            following.took(await work)
+        self._result = ExecResult.model_validate(following.result, extra="ignore")
 
 
 def _end(said: asyncio.Queue[Event | None], work: asyncio.Future[Any]) -> None:

@@ -6,6 +6,7 @@ Such a failure is nobody's defect. It can come out of any operation, so it is to
 from __future__ import annotations
 
 import errno
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -48,12 +49,7 @@ def _of(error: BaseException, state: Path) -> PyroError | None:
         case errno.EROFS:
             return read_only(where)
         case errno.EMFILE | errno.ENFILE:
-            return HostError(
-                "This machine gives the daemon no more file descriptors; nothing was changed.",
-                hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
-                "`pyro daemon stop` and call again; machines live on.",
-                code="out_of_descriptors",
-            )
+            return out_of_descriptors()
         case errno.ENOMEM:
             return HostError(
                 "This machine has no memory left for the call.",
@@ -89,6 +85,27 @@ def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
             code="database_damaged",
         )
     return None
+
+
+def out_of_descriptors() -> HostError:
+    return HostError(
+        "This machine gives the daemon no more file descriptors; nothing was changed.",
+        hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
+        "`pyro daemon stop` and call again; machines live on.",
+        code="out_of_descriptors",
+    )
+
+
+def in_the_way(error: OSError) -> HostError | None:
+    """Of a start: the error to answer with, when something else stands where a directory of pyro's belongs."""
+    if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP) or not isinstance(error.filename, str):
+        return None
+    place = error.filename
+    return HostError(
+        f"{place} is in the way: pyro keeps a directory there, and this is none.",
+        hint=f"Move it aside, then call again: mv {shlex.quote(place)} {shlex.quote(place + '.aside')}",
+        code="in_the_way",
+    )
 
 
 def disk_full(where: str) -> HostError:

@@ -25,6 +25,8 @@ from pyro_mcp.models import (
     Logs,
     PatchApplied,
     Pruned,
+    QuestionAnswered,
+    QuestionList,
     RunResult,
     SearchResult,
     Service,
@@ -35,6 +37,7 @@ from pyro_mcp.models import (
     Snapshot,
     SnapshotDeleted,
     SnapshotList,
+    SuggestedEnvironment,
     Synced,
 )
 from pyro_mcp.sdk import ExecStream
@@ -87,8 +90,11 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -117,6 +123,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -139,6 +146,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -224,6 +232,8 @@ class PyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -248,7 +258,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -273,7 +284,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -287,7 +298,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -329,9 +341,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -359,6 +373,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -390,9 +405,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -413,8 +430,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -442,6 +461,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -467,6 +487,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -535,8 +556,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -557,6 +580,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -577,6 +601,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -601,7 +626,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -632,7 +658,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -659,10 +686,60 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -711,8 +788,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -731,6 +810,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -755,7 +835,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -790,7 +871,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -815,7 +897,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -849,8 +932,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -885,6 +970,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -912,6 +998,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -936,6 +1023,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -963,6 +1051,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -985,6 +1074,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1064,6 +1154,31 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1090,6 +1205,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1115,6 +1231,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1156,15 +1275,15 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1174,22 +1293,28 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1199,12 +1324,14 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1217,6 +1344,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1268,7 +1397,7 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -1288,7 +1417,8 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -1301,6 +1431,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1338,9 +1469,10 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1391,6 +1523,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1430,7 +1563,9 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1464,9 +1599,13 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1512,22 +1651,25 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -1537,19 +1679,23 @@ class PyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -1559,12 +1705,14 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1577,6 +1725,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1626,8 +1776,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1654,6 +1807,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1674,6 +1828,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1734,7 +1889,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1757,7 +1913,7 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -1771,7 +1927,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1811,9 +1968,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1839,6 +1998,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1868,9 +2028,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1889,8 +2051,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1916,6 +2080,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1939,6 +2104,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1999,8 +2165,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2017,6 +2185,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2033,6 +2202,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2055,7 +2225,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2084,7 +2255,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2109,7 +2281,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2159,8 +2332,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2175,6 +2350,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2197,7 +2373,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2230,7 +2407,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2253,7 +2431,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2285,8 +2464,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2319,6 +2500,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2344,6 +2526,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2366,6 +2549,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2391,6 +2575,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2411,6 +2596,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2437,6 +2623,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2467,7 +2654,7 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -2486,7 +2673,8 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -2499,6 +2687,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2530,9 +2719,10 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2579,6 +2769,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2616,7 +2807,9 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2648,9 +2841,13 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2694,8 +2891,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2739,8 +2939,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2792,8 +2995,11 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2822,6 +3028,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2844,6 +3051,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2929,6 +3137,8 @@ class AsyncPyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2953,7 +3163,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2978,7 +3189,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -2992,7 +3203,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3034,9 +3246,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3064,6 +3278,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3095,9 +3310,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3118,8 +3335,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3147,6 +3366,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3172,6 +3392,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3240,8 +3461,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3262,6 +3485,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3282,6 +3506,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3306,7 +3531,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3337,7 +3563,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3364,10 +3591,60 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3416,8 +3693,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3436,6 +3715,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3460,7 +3740,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3495,7 +3776,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3520,7 +3802,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3554,8 +3837,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3590,6 +3875,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3617,6 +3903,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3641,6 +3928,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3668,6 +3956,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3690,6 +3979,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3769,6 +4059,31 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3795,6 +4110,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3820,6 +4136,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3861,15 +4180,15 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -3879,22 +4198,28 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -3904,12 +4229,14 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -3922,6 +4249,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3973,7 +4302,7 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -3993,7 +4322,8 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -4006,6 +4336,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4043,9 +4374,10 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4096,6 +4428,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4135,7 +4468,9 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4169,9 +4504,13 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4217,22 +4556,25 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def workspace(
         self,
-        environment: str = 'debian:12',
+        environment: str | None = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
-        vcpu_count: int = 1,
-        mem_mib: int = 1024,
-        disk_gib: int = 20,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
+        vcpu_count: int | None = None,
+        mem_mib: int | None = None,
+        disk_gib: int | None = None,
         ttl_seconds: int | None = None,
         lifetime_seconds: int | None = None,
         allow_domains: list[str] | None = None,
@@ -4242,19 +4584,23 @@ class AsyncPyroMethods:
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
+        no_devcontainer: bool = False,
+        setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+                debian:12.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
-            vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            disk_gib: Disk limit in GiB, 1 to 1024.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
+            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
+            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
             ttl_seconds: Delete when unused for so long, 10 to 2592000.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
@@ -4264,12 +4610,14 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
+            no_devcontainer: Leave the seed's devcontainer.json alone.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
+                afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4282,6 +4630,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4331,8 +4681,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4359,6 +4712,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4379,6 +4733,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4439,7 +4794,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4462,7 +4818,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -4476,7 +4832,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4516,9 +4873,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4544,6 +4903,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4573,9 +4933,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4594,8 +4956,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4621,6 +4985,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4644,6 +5009,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4704,8 +5070,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4722,6 +5090,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4738,6 +5107,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4760,7 +5130,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4789,7 +5160,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4814,7 +5186,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4864,8 +5237,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4880,6 +5255,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4902,7 +5278,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4935,7 +5312,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4958,7 +5336,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4990,8 +5369,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5024,6 +5405,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5049,6 +5431,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5071,6 +5454,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5096,6 +5480,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5116,6 +5501,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5142,6 +5528,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5172,7 +5559,7 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -5191,7 +5578,8 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -5204,6 +5592,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5235,9 +5624,10 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5284,6 +5674,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5321,7 +5712,9 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5353,9 +5746,13 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5399,8 +5796,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5444,7 +5844,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """

@@ -12,11 +12,26 @@ import os
 import threading
 from pathlib import Path
 
+from pyro_mcp.host_errors import disk_full
+
 RESERVE_BYTES = 32 * 1024 * 1024
 LOW_BYTES = 8 * 1024 * 1024
 """Less than that free, and the reserve is given up for what must work."""
 ROOMY_BYTES = 4 * RESERVE_BYTES
 """So much free, and it is made again."""
+KEPT_BYTES = 2 * RESERVE_BYTES
+"""So much stays free when something large is written that a guest chose the size of."""
+
+
+def keep_room(directory: Path, coming: int = 0) -> None:
+    """Before `coming` bytes are written below `directory`: what everybody else needs must be left. Blocks shortly.
+
+    Raises:
+        HostError: it would not be.
+    """
+    found = os.statvfs(directory)
+    if found.f_bavail * found.f_frsize < coming + KEPT_BYTES:
+        raise disk_full(str(directory))
 
 
 class Reserve:

@@ -14,6 +14,7 @@ Bits that rot in place, under the same times, are the file system's to find.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -28,11 +29,26 @@ _CHUNK = 1024 * 1024
 
 
 def tree_mark(root: Path) -> str:
-    """One hash for all that `root` holds, as far as lstat tells. Blocks.
+    """One hash for all that `root` is and holds, as far as lstat tells. Blocks.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: it cannot be listed, or is a link.
     """
+    info = os.lstat(root)
+    own = f"{stat.S_IMODE(info.st_mode):o}-{info.st_uid}-{info.st_gid}"
+    return f"{own}.{_listing_mark(root)}"
+
+
+def is_as_marked(root: Path, mark: str) -> bool:
+    """Whether `root` is what it was when `tree_mark` gave `mark`; of an earlier pyro, only what it holds is in it.
+
+    Raises OSError as `tree_mark` does.
+    """
+    now = tree_mark(root)
+    return mark == (now if "." in mark else now.partition(".")[2])
+
+
+def _listing_mark(root: Path) -> str:
     whole = hashlib.sha256()
 
     def listed(directory: bytes, relative: bytes) -> None:
@@ -49,8 +65,36 @@ def tree_mark(root: Path) -> str:
             if kind == stat.S_IFDIR:
                 listed(entry.path, name + b"/")
 
+    if os.path.islink(root):
+        raise NotADirectoryError(errno.ENOTDIR, "it is a link", os.fspath(root))
     listed(os.fsencode(root), b"")
     return whole.hexdigest()
+
+
+def read_text(path: Path) -> str:
+    """A small file of pyro's own; whatever else stands there does not hang or mislead.
+
+    Raises:
+        OSError: there is none; it is a link, a pipe or anything but a file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        return file.read().decode("utf-8", "surrogateescape")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What stands as JSON in a small file of pyro's own.
+
+    Raises:
+        OSError: as `read_text`.
+        ValueError: it is no JSON, or no record.
+    """
+    record = json.loads(read_text(path))
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} holds no record")
+    return record
 
 
 def content_hash(path: Path) -> str:
@@ -81,7 +125,7 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
     A directory without a seal is broken: it was not finished, or not by this pyro.
     """
     try:
-        record = json.loads((directory / note).read_bytes())
+        record = read_record(directory / note)
         sealed = {str(name): (tuple(entry["signature"]), entry["sha256"]) for name, entry in record.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "it has no seal"

@@ -207,6 +207,34 @@ def test_damaged_agents_templates_and_seeds_are_made_anew(
         planted.write_text("planted\n")
         second = pyro.create_workspace(seed_path=str(seed), mem_mib=768).id  # no spare of this shape: a restore
         assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
+        # While the daemon runs, a record that never ends: refused to those who had it, made anew for others.
+        pyro.create_snapshot(second, "kept")
+        (record,) = (made / "seed.json" for made in fresh.locations.seeds.glob("*") if ".damaged-" not in made.name)
+        record.unlink()
+        os.mkfifo(record)
+        for call in (
+            lambda: pyro.reset_workspace(second),
+            lambda: pyro.reset_workspace(second, snapshot="kept"),
+            lambda: pyro.fork_workspace(second),
+        ):
+            with pytest.raises(PyroError) as refused:
+                call()
+            assert refused.value.code == "seed_damaged", refused.value
+        third = pyro.create_workspace(seed_path=str(seed)).id
+        assert pyro.exec_workspace(third, "cat file").stdout == "seeded\n"
+        assert pyro.reset_workspace(second).state == "running"  # its seed is there again
+        assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
+    fresh.stop_daemon()
+    aside = own_cache / "agents.aside"
+    (own_cache / "agents").rename(aside)
+    (own_cache / "agents").write_text("in the way")
+    with Pyro() as pyro:
+        with pytest.raises(PyroError) as refused:
+            pyro.list_workspaces()
+        assert refused.value.code == "in_the_way" and str(own_cache / "agents") in str(refused.value)
+        (own_cache / "agents").unlink()
+        aside.rename(own_cache / "agents")
+        assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
 
 
 def test_a_snapshot_that_was_changed_on_the_disk_is_refused_by_name(fresh: Installation) -> None:

@@ -208,3 +208,13 @@ def test_a_command_line_of_any_length(pyro: Pyro, workspace: str) -> None:
     with pytest.raises(InvalidInput, match="131071"):
         pyro.exec_workspace(workspace, ["echo", "x" * 200_000])
     assert pyro.exec_workspace(workspace, ["echo", "x" * 131_071]).exit_code == 0
+    # As Codex runs it; $0 and the arguments behind the text are those of the list.
+    script = f'a="{"x" * 200_000}"; echo ${{#a}} "$0" "$1"'
+    for words in (["bash", "-lc", script], ["/bin/bash", "-e", "-o", "pipefail", "-c", script], ["sh", "-c", script]):
+        done = pyro.exec_workspace(workspace, [*words, "zero", "one"])
+        assert (done.exit_code, done.stdout) == (0, "200000 zero one\n"), done
+    with pytest.raises(InvalidInput, match="variable BIG has 200000 bytes"):
+        pyro.exec_workspace(workspace, "true", env={"BIG": "x" * 200_000})
+    huge = "cat <<'END' | wc -c\n" + ("y" * 99 + "\n") * 104_858 + "END\n"
+    done = pyro.exec_workspace(workspace, huge, wait_seconds=50)
+    assert (done.exit_code, done.stdout) == (0, "10485800\n"), done

@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +28,15 @@ DETACH = b"\x1d"
 class Person:
     """Someone at a terminal in which the command runs."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, cwd: Path | None = None) -> None:
         self.master, slave = pty.openpty()
         self.size(30, 100)
         self.before = termios.tcgetattr(slave)
         self.seen = b""
         self.slave = slave
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pyro_mcp", "workspace", "shell", "attach", *words],
+            [sys.executable, "-m", "pyro_mcp", *words],
+            cwd=cwd,
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -66,8 +68,8 @@ class Person:
 
 
 @contextlib.contextmanager
-def person(*words: str) -> Iterator[Person]:
-    someone = Person(*words)
+def at_terminal(*words: str, cwd: Path | None = None) -> Iterator[Person]:
+    someone = Person(*words, cwd=cwd)
     try:
         yield someone
     finally:
@@ -75,6 +77,10 @@ def person(*words: str) -> Iterator[Person]:
         someone.process.wait()
         os.close(someone.master)
         os.close(someone.slave)
+
+
+def person(*words: str) -> contextlib.AbstractContextManager[Person]:
+    return at_terminal("workspace", "shell", "attach", *words)
 
 
 @pytest.fixture

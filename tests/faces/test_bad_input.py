@@ -29,8 +29,8 @@ SECONDS = float(os.environ.get("PYRO_BAD_INPUT_SECONDS") or 6)
 SEED = int(os.environ.get("PYRO_BAD_INPUT_SEED") or secrets.randbelow(2**32))
 LONGEST = 55.0
 """A call: chat hosts give a tool 60 s."""
-ELSEWHERE = {"pull_environment", "prune_environments", "doctor"}
-"""They fetch, or remove what other tests need."""
+ELSEWHERE = {"pull_environment", "prune_environments", "doctor", "export_environment"}
+"""They fetch, or remove what other tests need, or take minutes when they succeed."""
 GOOD: dict[str, Any] = {"path": "a.txt", "command": "true", "text": "x", "name": "a", "patch": "", "wait_seconds": 0}
 GOOD |= {"handle": "h", "shell": "s", "service": "s", "snapshot": "s", "output": "made", "branch": "b", "data": "x"}
 GOOD |= {"rows": 24, "cols": 80, "signal": "TERM", "environment": "debian:12"}

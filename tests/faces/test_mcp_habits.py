@@ -33,6 +33,17 @@ def test_a_model_with_the_habits_of_its_host_is_understood(
         assert ran["status"] == "running"
         given = {"workspace": ws, "command": "echo up; sleep 30", "run_in_background": "true", "until": "^up$"}
         assert (await call(session, "workspace_exec", **given))["reached"] is True
+        ran = await call(
+            session, "workspace_exec", name=ws, command=["echo $A$B"], env=["A=1", "B=2"], cwd="", tty=None
+        )
+        assert ran["stdout"] == "12\n"
+        edits = '[{"oldString": "x", "newString": "y", "description": "why"}]'
+        assert (await call(session, "workspace_edit", workspace=ws, filePath="src/a.txt", edits=edits))[
+            "replacements"
+        ] == 1
+        found = await call(session, "workspace_search", workspace=ws, query="Y", include="*.txt", **{"-i": True})
+        assert found["content"] == "src/a.txt:1:y"
+        await call(session, "workspace_edit", workspace=ws, path="src/a.txt", old="y", new="x", instruction="back")
         await call(session, "workspace_exec", workspace=ws, command="cd src && export A=1", session="s")
         ran = await call(session, "workspace_exec", workspace=ws, command="pwd; echo $A; touch b", session="s")
         assert (ran["stdout"], ran["changed"]) == ("/workspace/src\n1\n", ["src/b"])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp import jsonc
 from pyro_mcp.errors import Conflict
-from pyro_mcp.hosts import jsonc
 from pyro_mcp.hosts.documents import MISSING, JsonDocument, TomlDocument
 
 FILE = Path("config")

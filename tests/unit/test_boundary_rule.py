@@ -4,6 +4,9 @@ shown is writable on this machine's side.
 The code is held to it here. What a guest, or a Firecracker that was broken into, may change below a machine's directory
 has names (`PARTS`); whatever is made of such a name is followed through a function, and each call that takes it to the
 file system must be in `ALLOWED`, with the reason why no link can lead it elsewhere.
+
+The tree of an environment is of a stranger's making, or of a guest's (`pyro env save`): in `environments/` what is
+below one (`TREES`) is opened by `rooted`, or stands in `ALLOWED_IN_TREES`.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ TOUCHING = {
     *("is_symlink", "stat", "lstat", "unlink", "rename", "replace", "rmdir", "iterdir", "glob", "rglob", "symlink_to"),
     *("hardlink_to", "chmod", "resolve", "readlink", "listdir", "scandir", "walk", "chown", "link", "symlink", "utime"),
     *("copy", "copyfile", "copytree", "rmtree", "move", "truncate", "mkfifo", "mknod", "remove", "access", "clone"),
+    *("isfile", "isdir", "islink", "lexists", "getsize", "setxattr", "removexattr", "gettarinfo", "rename", "hardlink"),
     *("open_unix_connection", "create_unix_connection", "start_unix_server", "bind", "connect", "open_socket"),
 }
 ALLOWED = {
@@ -48,10 +52,45 @@ ALLOWED = {
 }
 
 
+TREES = {"root", "changed", "tree"}
+"""How the directories with foreign trees are called where they lie."""
+TREE_SOURCES = {"root", "tree", "into", "below", "changed"}
+"""And in the code: parameters and attributes that hold such a tree."""
+NO_TREES = {
+    "environments/rooted.py": "the way in which trees are opened",
+    "environments/cache.py": "its `root` is the directory of all environments; into a tree it goes by `wholeness`",
+    "environments/debian.py": "Debian's signed packages, unpacked by dpkg",
+    "environments/oci/registry.py": "its `into` is a download",
+    "environments/oci/layers.py": "makes and removes whole trees",
+    "environments/oci/pull.py": "makes and removes whole trees",
+}
+ROOTED = {"resolve", "exactly", "opened", "holds", "directory", "read_text", "write_text", "remove", "executable"}
+WALKS = "os.walk enters no link, and what it gives is looked at by lstat"
+ALLOWED_IN_TREES = {
+    ("environments/saving.py", "save"): "directories that it made itself",
+    ("environments/saving.py", "_gone"): WALKS,
+    ("environments/saving.py", "_as_it_is"): WALKS,
+    ("environments/saving.py", "_refuse_secrets"): WALKS,
+    ("environments/image_writer.py", "_members"): WALKS,
+    ("environments/image_writer.py", "write"): "beside the user's output; of the tree only a digest is in it",
+    ("environments/oci/dress.py", "size"): WALKS,
+    ("environments/oci/dress.py", "dress"): "chmod of what `rooted.directory` made",
+    ("environments/oci/compose.py", "compose"): "from `exactly`, and no link",
+    ("environments/oci/compose.py", "_place"): "from `resolve`",
+    ("environments/oci/compose.py", "_take_away"): "from `resolve`",
+    ("environments/oci/compose.py", "_lay"): "from `_place`, and no link",
+    ("environments/oci/compose.py", "merge"): "a walk of both trees that goes into no link but by `resolve`",
+    ("environments/oci/layer.py", "member"): "after `make_parents`, which refuses a path through a link",
+    ("environments/oci/layer.py", "hard_link"): "after `refuse_through_link`",
+    ("environments/oci/layer.py", "make_parents"): "after `refuse_through_link`",
+}
+
+
 class _Function(ast.NodeVisitor):
     """Calls in one function that take a name with a part in it to the file system."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: set[str] = PARTS, sources: set[str] = SOURCES) -> None:
+        self.parts, self.sources = parts, sources
         self.tainted: set[str] = set()
         self.found: list[tuple[int, str]] = []
 
@@ -60,8 +99,8 @@ class _Function(ast.NodeVisitor):
 
     def _is_a_part(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200:
-            return bool(PARTS & set(node.value.split("/")))
-        return getattr(node, "id", None) in self.tainted | SOURCES or getattr(node, "attr", None) in SOURCES
+            return bool(self.parts & set(node.value.split("/")))
+        return getattr(node, "id", None) in self.tainted | self.sources or getattr(node, "attr", None) in self.sources
 
     def visit_Assign(self, node: ast.Assign) -> None:
         if self.names_a_part(node.value):
@@ -87,16 +126,23 @@ class _Function(ast.NodeVisitor):
             subjects.append(called.value)
         # A function that is handed on, as to `asyncio.to_thread`, is called as well.
         handed = [arg.attr if isinstance(arg, ast.Attribute) else getattr(arg, "id", "") for arg in node.args]
-        if (name in TOUCHING or TOUCHING & set(handed)) and any(map(self.names_a_part, subjects)):
+        touches = not _is_rooted(node) and (name in TOUCHING or bool(TOUCHING & set(handed)))
+        if touches and any(map(self.names_a_part, subjects)):
             self.found.append((node.lineno, ast.unparse(node)))
         self.generic_visit(node)
 
 
-def violations(text: str) -> Iterator[tuple[str, int, str]]:
+def _is_rooted(call: ast.Call) -> bool:
+    return (
+        isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) == "rooted" and call.func.attr in ROOTED
+    )
+
+
+def violations(text: str, parts: set[str] = PARTS, sources: set[str] = SOURCES) -> Iterator[tuple[str, int, str]]:
     """Function, line and call, for each call in `text` that takes a guest's name to the file system."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            look = _Function()
+            look = _Function(parts, sources)
             look.visit(node)
             yield from ((node.name, line, call) for line, call in look.found)
 
@@ -119,6 +165,56 @@ def test_nothing_that_a_guest_can_change_is_opened_by_name() -> None:
 def test_what_is_allowed_is_still_there() -> None:
     used = {(module, function) for module, text in _of_the_machines() for function, _, _ in violations(text)}
     assert set(ALLOWED) <= used, f"take these out: {set(ALLOWED) - used}"
+
+
+def _in_trees() -> Iterator[tuple[str, str, int, str]]:
+    for path in sorted((SOURCE / "environments").rglob("*.py")):
+        module = path.relative_to(SOURCE).as_posix()
+        if module not in NO_TREES:
+            for function, line, call in violations(path.read_text(), TREES, TREE_SOURCES):
+                yield module, function, line, call
+
+
+def test_nothing_in_the_tree_of_an_environment_is_opened_but_by_the_one_way() -> None:
+    found = list(_in_trees())
+    wrong = [f"{m}:{line} in {f}: {call}" for m, f, line, call in found if (m, f) not in ALLOWED_IN_TREES]
+    assert not wrong, "\n".join(wrong)
+    used = {(module, function) for module, function, _, _ in found}
+    assert set(ALLOWED_IN_TREES) <= used, f"take these out: {set(ALLOWED_IN_TREES) - used}"
+    assert all((SOURCE / module).exists() for module in NO_TREES)
+
+
+def test_no_file_of_a_tree_is_opened_for_reading_by_a_plain_open() -> None:
+    """However it came to its name: what is read of a tree is read by `rooted.opened`."""
+    for path in sorted((SOURCE / "environments").rglob("*.py")):
+        module = path.relative_to(SOURCE).as_posix()
+        if module in NO_TREES or module == "environments/oci/local.py":  # the user's own file with an image in it
+            continue
+        opens = [
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("open", "os.open")
+        ]
+        reads = [call for call in opens if "'wb'" not in call and "'xb'" not in call and "os.O_EXCL" not in call]
+        allowed = {
+            "environments/saving.py": ["open(archive, 'rb')"],  # spooled by the daemon
+            "environments/oci/layer.py": ["open('/proc/self/uid_map')", "open('/proc/self/gid_map')"],
+        }
+        assert reads == allowed.get(module, []), module
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'os.path.lexists(root / "etc/gitconfig")',
+        '(cache.tree(digest) / "etc/passwd").read_text()',
+        'open(staged / "changed" / name, "rb")',
+        'found = os.path.join(root, "etc"); os.listdir(found)',
+        'asyncio.to_thread(shutil.copy, tree / "etc", there)',
+    ],
+)
+def test_the_rule_sees_what_would_follow_a_link_of_a_tree(line: str) -> None:
+    assert list(violations(f"async def f(self, root, tree):\n    {line}", TREES, TREE_SOURCES))
 
 
 @pytest.mark.parametrize(

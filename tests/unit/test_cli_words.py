@@ -101,6 +101,51 @@ def test_a_wrong_word_is_answered_by_its_meaning(typed: str, below: set[str], me
     assert nearest_command(typed, below) == meant
 
 
+HABITS = """
+attach=sh bash=sh branch=fork checkout=reset clone=fork commit=land connect=host containers=ls copy=cp describe=inspect
+destroy=rm enter=sh events=history fetch=pull get=ls image=env init=new kill=stop launch=new less=cat log=logs
+merge=land network=update open=sh pause=stop ports=port processes=top read=cat rebase=land remove=rm rename=update
+restore=reset resume=start revert=reset rg=search rmi=env rollback=reset rsync=cp save=snapshot scp=cp serve=mcp
+services=service
+setup=doctor show=inspect snapshots=snapshot ssh=sh stash=snapshot suspend=stop tail=logs terminal=sh undo=reset
+unpause=start upload=push vim=edit wait=logs write=edit statu=status lgos=logs exce=exec hlep=help workspce=workspace
+"""
+
+
+@pytest.mark.parametrize("pair", HABITS.split())
+def test_words_of_docker_git_and_kubectl_are_answered_by_meaning(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+    typed, meant = pair.split("=")
+    assert run([typed, "x"]) == 2
+    assert f"Did you mean `pyro {meant}`?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["mv", "login", "volume", "apply", "xyzzy", "k"])
+def test_a_word_that_means_nothing_here_is_not_guessed(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([typed]) == 2
+    said = capsys.readouterr().err
+    assert "pyro --help" in said or "pyro cp" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("new --sed .", "--seed-path"),
+        ("new --secrets A", "--secret"),
+        ("new --memory-mib 5", "--mem-mib"),
+        ("exec w --time 5 ls", "--timeout-seconds"),
+        ("diff w --sumary", "--summary"),
+        ("exec w --enviroment ls", "--env"),
+    ],
+)
+def test_an_option_that_there_is_not_is_answered_by_the_nearest(
+    line: str, meant: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYRO_HOME", str(tmp_path))
+    assert run(line.split()) == 2
+    said = capsys.readouterr().err
+    assert f"Did you mean {meant}?" in said, said
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -127,13 +172,27 @@ def test_help_fits_80_columns_and_names_real_commands(capsys: pytest.CaptureFixt
     for _, rows in START:
         for words, _ in rows:
             for one in words.split(", "):
-                first = one.split()[0]
+                first = one.split()[0].rstrip(",")
                 assert first in SHORT or first == "help" or any(path[0] == first for path in table), first
     for line in (["--help"], ["help"], ["workspace", "--help"], ["help", "workspace"], ["help", "ls"], ["version"]):
         assert run(line) == 0
         assert capsys.readouterr().out
     assert run(["exec", "w", "--cwd", "/x", "--help"]) == 0
     assert "usage: pyro workspace exec" in capsys.readouterr().out
+
+
+def test_every_help_fits_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in commands():
+        if path[0].startswith("_") or path in (("daemon", "run"),):
+            continue
+        try:
+            assert run([*path, "--help"]) == 0
+        except SystemExit as left:
+            assert not left.code
+        page = capsys.readouterr().out
+        assert page.startswith("usage: pyro"), path
+        assert max(len(line) for line in page.splitlines()) <= 80, page
 
 
 def test_completion_without_a_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -145,3 +145,32 @@ def test_what_the_pages_for_developers_name_is_there(page: str) -> None:
         assert name in targets, f"make {name}"
     for path in re.findall(r"`((?:src|tests|agent|scripts|docs|lab)/[\w./-]+)`", text):
         assert (ROOT / path).exists(), path
+
+
+def test_no_module_is_long_and_no_room_holds_everything() -> None:
+    lines = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {str(path.relative_to(SOURCE)): count for path, count in lines.items() if count > 500} == {}
+    rooms = dict.fromkeys({path.relative_to(SOURCE).parts[0] for path in lines if path.parent != SOURCE}, 0)
+    for path, count in lines.items():
+        if path.parent != SOURCE:
+            rooms[path.relative_to(SOURCE).parts[0]] += count
+    share = {room: round(100 * count / sum(lines.values()), 1) for room, count in rooms.items()}
+    assert {room: percent for room, percent in share.items() if percent >= 12} == {}
+
+
+def test_each_file_of_the_agent_has_a_test_beside_it() -> None:
+    files = {path.stem for path in (ROOT / "agent").glob("*.go")}
+    assert {name for name in files if not name.endswith("_test") and f"{name}_test" not in files} == set()
+    for path in (ROOT / "agent").glob("*_test.go"):
+        tests = re.findall(r"^func (?:Test|Fuzz)\w+\(", path.read_text(), re.MULTILINE)
+        assert tests or path.name == "agent_test.go", f"{path.name} tests nothing"
+
+
+def test_the_walk_of_a_command_takes_at_most_ten_steps_each_a_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    walk = text.split("## The walk of a command", 1)[1].split("\n## ", 1)[0]
+    steps = re.findall(r"^(\d+)\. `(\w+)/`", walk, re.MULTILINE)
+    assert [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
+    assert 3 <= len(steps) <= 10
+    assert {room for _, room in steps} <= {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert steps[0][1] == steps[-1][1] == "cli"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, TIMEOUTS, taken
+from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, TIMEOUTS, shaped, taken
 from pyro_mcp.mcp.schema import offered, operations_of
 
 EXEC = ("workspace", "command", "cwd", "background", "secret_env", "timeout_seconds", "wait_seconds")
@@ -33,6 +33,22 @@ WRITE = ("workspace", "path", "text", "executable")
         ({"command": "ls", "workspaceId": "w"}, {"command": "ls", "workspace": "w"}, 0),
         ({"command": "ls", "cmd": "ls"}, {"command": "ls"}, 0),
         ({"command": "ls", "comand": "x"}, {"command": "ls", "comand": "x"}, 0),
+        ({"command": "ls", "comand": None, "timeout": None}, {"command": "ls"}, 0),
+        ({"command": "ls", "timeout": "120000"}, {"command": "ls", "timeout_seconds": 120.0}, 1),
+        ({"command": "ls", "timeoutMs": "500"}, {"command": "ls", "timeout_seconds": 0.5}, 0),
+        ({"command": "ls", "timeout": "2m"}, {"command": "ls", "timeout_seconds": 120.0}, 1),
+        ({"command": "ls", "yield_time_ms": 1000}, {"command": "ls", "wait_seconds": 1.0}, 0),
+        ({"command": "ls", "shell": "bash", "tty": "false", "login": True}, {"command": "ls"}, 3),
+        ({"command": "ls", "shell": "fish"}, {"command": "ls", "shell": "fish"}, 0),
+        ({"command": "ls", "with_escalated_permissions": True, "justification": "j"}, {"command": "ls"}, 2),
+        ({"command": "ls", "name": "w"}, {"command": "ls", "workspace": "w"}, 0),
+        ({"command": {"command": "ls"}}, {"command": "ls"}, 0),
+        ({"command": '{"cmd": ["ls", "-l"]}'}, {"command": ["ls", "-l"]}, 0),
+        ({"command": ["cd /tmp && ls"]}, {"command": "cd /tmp && ls"}, 0),
+        ({"command": ["/opt/my program"]}, {"command": ["/opt/my program"]}, 0),
+        ({"command": '["bash", "-lc", ["ls"]]'}, {"command": ["bash", "-lc", "ls"]}, 0),
+        ({"command": "```bash\nls\n```"}, {"command": "ls"}, 0),
+        ({"command": "{ ls; }"}, {"command": "{ ls; }"}, 0),
     ],
 )
 def test_what_a_command_is_given(given: dict[str, Any], meant: dict[str, Any], notes: int) -> None:
@@ -63,8 +79,50 @@ def test_files_are_written_by_any_name() -> None:
         "text": "x",
         "workspace": "w",
     }
-    # Where nothing can say that it was left out, it is unknown.
-    assert taken({"path": "a", "description": "d"}, WRITE, can_note=False) == ({"path": "a", "description": "d"}, [])
+    # What only explains is never a reason to refuse, even where nothing can say that it was left out.
+    assert taken({"path": "a", "description": "d", "nothing": None}, WRITE, can_note=False) == ({"path": "a"}, [])
+
+
+SEARCH = ("workspace", "pattern", "path", "glob", "literal", "ignore_case", "context", "files_only", "limit")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"query": "x", "include": "*.py"}, {"pattern": "x", "glob": "*.py"}),
+        (
+            {"pattern": "x", "-i": True, "-n": True, "-A": 1, "-C": "2"},
+            {"pattern": "x", "ignore_case": True, "context": 2},
+        ),
+        ({"pattern": "x", "output_mode": "files_with_matches"}, {"pattern": "x", "files_only": True}),
+        ({"pattern": "x", "output_mode": "content", "head_limit": 5}, {"pattern": "x", "limit": 5}),
+        ({"pattern": "x", "output_mode": "count"}, {"pattern": "x", "output_mode": "count"}),
+        ({"pattern": "x", "type": "py"}, {"pattern": "x", "glob": ["*.py"]}),
+        ({"pattern": "x", "caseSensitive": "false"}, {"pattern": "x", "ignore_case": True}),
+        ({"pattern": "x", "path": ["src"]}, {"pattern": "x", "path": "src"}),
+    ],
+)
+def test_what_a_search_is_given(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert taken(given, SEARCH)[0] == meant
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "of_objects", "expected"),
+    [
+        ("*.py", "list", False, ["*.py"]),
+        ('["a", "b"]', "list", False, ["a", "b"]),
+        ("[ab].py", "list", False, ["[ab].py"]),
+        ([{"path": "a"}], "list", False, ["a"]),
+        ({"oldString": "a", "new_str": "b"}, "list", True, [{"old_string": "a", "new_string": "b"}]),
+        ('[{"old": "a", "new": "", "replaceAll": "true"}]', "list", True,
+         [{"old_string": "a", "new_string": "", "replace_all": True}]),
+        (["A=1", "B=x=y"], "dict", False, {"A": "1", "B": "x=y"}),
+        ('{"A": 1}', "dict", False, {"A": "1"}),
+        ("[1]", "string", False, "[1]"),
+    ],
+)  # fmt: skip
+def test_values_take_the_shape_of_their_parameter(value: Any, kind: str, of_objects: bool, expected: Any) -> None:
+    assert shaped(value, kind, of_objects) == expected
 
 
 def test_no_alias_is_a_parameter_of_another_meaning_or_in_a_schema() -> None:

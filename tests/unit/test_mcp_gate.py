@@ -61,6 +61,9 @@ ODD: dict[str, tuple[bytes, int, Any]] = {
     "NUL": (b'{"jsonrpc":"2.0","id":7,"method":"ping\0"}', -32700, None),
     "NUL before": (b"\0" + PING % b"7", -32700, None),
     "not UTF-8": (b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"a":"\xff"}}', -32700, None),
+    "a form feed before": (b"\f" + PING % b"7", -32700, None),
+    "a vertical tab behind": (PING % b"7" + b"\v", -32700, None),
+    "a form feed alone": (b"\f", -32700, None),
     "encoded surrogate": (b'{"jsonrpc":"2.0","id":7,"method":"\xed\xa0\x80"}', -32700, None),
     "300 deep": (DEEP % (b"[" * 300 + b"]" * 300), -32600, 7),
     "100,000 deep": (DEEP % (b"[" * 100_000 + b"]" * 100_000), -32600, 7),
@@ -73,6 +76,8 @@ ODD: dict[str, tuple[bytes, int, Any]] = {
     "request and answer": (b'{"jsonrpc":"2.0","id":7,"method":"ping","result":{}}', -32600, 7),
     "too long": (DEEP % (b'"' + b"x" * MAX_BYTES + b'"'), -32600, None),
     "unknown method": (b'{"jsonrpc":"2.0","id":7,"method":"no/such"}', -32601, 7),
+    "a method of a million letters": (b'{"jsonrpc":"2.0","id":7,"method":"' + b"x" * 10**6 + b'"}', -32601, 7),
+    "an id by an escaped key": (b'{"jsonrpc":"2.0","\\u0069d":7,"method":"ping","params":{"a":1e999}}', -32600, 7),
     "no method at all": (b'{"jsonrpc":"2.0","id":7,"method":""}', -32601, 7),
     "call without params": (b'{"jsonrpc":"2.0","id":7,"method":"tools/call"}', -32602, 7),
     "call with a number": (b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":7}}', -32602, 7),
@@ -93,6 +98,14 @@ SILENT = (
     b'{"jsonrpc":"2.0","id":99,"error":{"code":1,"message":"x"}}',
     b'{"jsonrpc":"2.0","id":99,"result":7}',
     b'{"jsonrpc":"2.0","id":null,"error":7}',
+    # Well-formed but for what they hold: an answer's id could be that of a request of the host's own.
+    b'{"jsonrpc":"2.0","id":7,"result":{"a":"\\ud800"}}',
+    b'{"jsonrpc":"2.0","id":7,"result":{"a":1e999}}',
+    b'{"jsonrpc":"2.0","id":7,"result":' + b"[" * 300 + b"]" * 300 + b"}",
+    b'{"jsonrpc":"2.0","id":7,"error":{"code":1,"message":"\\udfff"}}',
+    b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"a":"\\ud800"}}',
+    b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"a":' + b"9" * 5000 + b"}}",
+    b'{"jsonrpc":"2.0","method":"notifications/' + b"x" * 5000 + b'"}',
 )
 OPENED = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "host", "version": "1"}}
 
@@ -218,6 +231,7 @@ def _check(data: bytes) -> None:
     found = judged(data)
     if isinstance(found, Refusal):
         json.dumps(found.answer(), ensure_ascii=False).encode()
+        _check_asked(data)
     elif found is not None and "method" in found:
         # What passes, the library can read, with the same meaning.
         read: Any = jsonrpc_message_adapter.validate_json(data, by_name=False)
@@ -233,6 +247,18 @@ def _check(data: bytes) -> None:
             assert "method" not in said or "id" not in said, "a request is answered"
 
 
+def _check_asked(data: bytes) -> None:
+    """What is refused is no notification and no answer."""
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(said, dict) and said.get("jsonrpc") == "2.0":
+        answers = bool({"result", "error"} & said.keys())
+        assert not (isinstance(said.get("method"), str) and "id" not in said and not answers), "a notification"
+        assert "method" in said or not answers, "an answer"
+
+
 def test_the_deepest_that_passes_is_read_by_the_library() -> None:
     inside = b"[" * (MAX_DEPTH - 2) + b"]" * (MAX_DEPTH - 2)
     assert isinstance(judged(DEEP % inside), dict)
@@ -240,6 +266,24 @@ def test_the_deepest_that_passes_is_read_by_the_library() -> None:
     assert isinstance(judged(DEEP % (b"[" + inside + b"]")), Refusal)
     strings = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": '[{"' * 500}})
     assert isinstance(judged(strings.encode()), dict), "brackets within texts do not count"
+
+
+def test_arguments_that_come_as_text_reach_the_tool_and_errors_repeat_little(tmp_path: Path) -> None:
+    host = Talk(tmp_path)
+    host.say({"id": 1, "method": "initialize", "params": OPENED})
+    host.hear()
+    for params, says in (
+        ({"name": "workspace_list", "arguments": '{"no_such": 1}'}, "no_such"),
+        ({"name": "workspace_list", "arguments": "{}"}, '"workspaces"'),
+        ({"name": "x" * 10**6}, "There is no tool"),
+        ({"name": "workspace_list", "arguments": {"y" * 10**6: 1}}, "has no parameter"),
+    ):
+        host.say({"id": 7, "method": "tools/call", "params": params})
+        text = host.hear()["result"]["content"][0]["text"]
+        assert says in text and len(text) < 2000, text[:500]
+    host.say({"id": 8, "method": "resources/read", "params": {"uri": "pyro://" + "x" * 10**6}})
+    assert len(str(host.hear()["error"])) < 3000
+    assert host.leave() == 0
 
 
 def test_a_call_s_name_and_arguments_can_be_ones() -> None:

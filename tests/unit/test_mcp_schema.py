@@ -182,8 +182,8 @@ def run(server: WireServer, locations: Locations, tmp_path: Path) -> Run:
         ("workspace_exec", {"workspace": "w", "comand": "ls"}, ["no parameter 'comand'", "'command'"]),
         (
             "workspace_exec",
-            {"workspace": "w", "command": "ls", "env": {}},
-            ["no parameter 'env'", "[unknown_parameter]"],
+            {"workspace": "w", "command": "ls", "stdin": "x"},
+            ["no parameter 'stdin'", "[unknown_parameter]"],
         ),
         ("workspace_exec", {"workspace": "w"}, ["workspace_exec: command is missing", "[invalid_arguments]"]),
         ("workspace_exec", {"workspace": "w", "command": "ls", "wait_seconds": 51}, ["wait_seconds = 51", "50"]),

@@ -87,3 +87,13 @@ def test_many_at_once_match_as_one_by_one(lines: list[str], text: str) -> None:
     except InvalidInput:
         return
     assert together.matches(lines) == [alone.found_in(line) for line in lines]
+
+
+def test_however_busy_the_machine_is_the_clock_ends_it_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyro_mcp.pattern.MAX_WALL_SECONDS", 0.3)
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # as if others had the processor
+    pattern = Pattern(SLOW, seconds=60)
+    begun = time.monotonic()
+    with pytest.raises(InvalidInput):
+        pattern.found_in(TEXT)
+    assert time.monotonic() - begun < 20

@@ -14,6 +14,9 @@ from pyro_mcp import wholeness
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.errors import Conflict, EngineError
 from pyro_mcp.machines.agents import Agents
+from pyro_mcp.seeds import store as seed_store
+from pyro_mcp.seeds.scan import scan
+from pyro_mcp.seeds.store import SeedStore
 
 
 def _write_under_the_same_time(path: Path) -> None:
@@ -201,3 +204,94 @@ def test_a_damaged_environment_is_put_aside_and_never_served(tmp_path: Path) -> 
     assert aside.exists()
     cache.prune(set(), everything=False)
     assert not aside.exists()
+
+
+def _instead(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+RECORD_DAMAGES: dict[str, Callable[[Path], object]] = {
+    **{name: DAMAGES[name] for name in ("emptied", "cut", "other bytes", "removed", "a link")},
+    "no record": lambda path: path.write_text("[]"),
+    "a record of nothing": lambda path: path.write_text("{}"),
+    "a pipe, which nobody writes to": lambda path: _instead(path, os.mkfifo),
+    "a directory": lambda path: _instead(path, os.mkdir),
+}
+"""Of the small files that say what a tree is."""
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("damage", RECORD_DAMAGES)
+@pytest.mark.parametrize("note", ["manifest.json", "mark"])
+def test_an_environment_whose_notes_were_damaged_is_built_again_in_its_place(
+    tmp_path: Path, note: str, damage: str
+) -> None:
+    manifest = Manifest("debian:12", "0" * 24, "recipe", "2026-01-01T00:00:00Z", 1, {})
+
+    def build() -> None:
+        _tree(tmp_path / "staging" / "one" / "root")
+        EnvironmentCache(tmp_path).install(tmp_path / "staging" / "one", manifest)
+
+    EnvironmentCache(tmp_path).prepare()
+    build()
+    RECORD_DAMAGES[damage](tmp_path / manifest.digest / note)
+    looking = EnvironmentCache(tmp_path)
+    if note == "mark" and damage == "removed":
+        assert looking.sound(manifest.digest)  # as one of an earlier pyro
+        return
+    with pytest.raises(Conflict, match="changed on this machine's disk"):
+        looking.require("debian:12", manifest.digest)
+    build()
+    whole = EnvironmentCache(tmp_path)
+    assert whole.require("debian:12", manifest.digest).digest == manifest.digest
+    assert whole.current("debian:12") is not None and whole.sound(manifest.digest)
+
+
+def test_what_the_roots_of_trees_are_is_part_of_their_mark(tmp_path: Path) -> None:
+    tree = _tree(tmp_path / "tree")
+    mark = wholeness.tree_mark(tree)
+    earlier = mark.partition(".")[2]
+    assert wholeness.is_as_marked(tree, mark) and wholeness.is_as_marked(tree, earlier)
+    tree.chmod(0o700)
+    assert not wholeness.is_as_marked(tree, mark) and wholeness.is_as_marked(tree, earlier)
+    tree.rename(tmp_path / "elsewhere")
+    tree.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        wholeness.is_as_marked(tree, earlier)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("damage", RECORD_DAMAGES)
+@pytest.mark.parametrize("whose", ["seed.json", "tree", "all"])
+def test_a_seed_that_was_damaged_in_any_way_is_copied_again_and_never_shown(
+    tmp_path: Path, whose: str, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seed_store, "_RACY_NS", 0)
+    source = _tree(tmp_path / "source")
+    made = SeedStore(tmp_path / "seeds").materialise(scan(source))
+    home = tmp_path / "seeds" / made.digest
+    place = home if whose == "all" else home / whose
+    if whose != "seed.json":
+        if damage not in ("removed", "a link", "a directory"):
+            return
+        place.rename(tmp_path / "aside")
+        if damage == "a link":
+            place.symlink_to(tmp_path / "aside")
+        elif damage == "a directory":
+            place.mkdir()
+    else:
+        RECORD_DAMAGES[damage](place)
+    running = SeedStore(tmp_path / "seeds")
+    if (whose, damage) in {("all", "removed"), ("all", "a link")}:
+        # Gone, or moved to another disk: the same bytes.
+        assert (running.find(made.digest) is None) == (damage == "removed")
+    else:
+        with pytest.raises(Conflict, match="changed on this machine's disk"):
+            running.find(made.digest)
+    again = running.materialise(scan(source))
+    assert again.digest == made.digest
+    assert wholeness.tree_mark(again.tree) == wholeness.tree_mark(source)
+    assert running.find(made.digest) is not None
+    running.prune(set())
+    assert not [entry for entry in (tmp_path / "seeds").iterdir() if not entry.is_symlink()]

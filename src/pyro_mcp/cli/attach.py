@@ -23,6 +23,7 @@ from pyro_mcp.client.answers import Output, Result
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.errors import Conflict, PyroError
 from pyro_mcp.operations import REGISTRY
+from pyro_mcp.visible import visible
 
 DETACH = b"\x1d"
 """Ctrl-], as telnet has it: no editor or shell wants it."""
@@ -66,31 +67,66 @@ def run_in_terminal(pyro: Connection, arguments: dict[str, Any]) -> int:
             pyro.call(REGISTRY["close_shell"], {"workspace": workspace, "shell": shell})
 
 
+ONE_SHOT_SECONDS = 600
+"""Of a machine for one command on a terminal, once it is unused: if this program is killed, it goes by itself."""
+_OF_A_MACHINE = ("environment", "network_policy", "vcpu_count", "mem_mib")
+_OF_A_RUN = ("command", "env", "cwd")
+
+
+def one_shot_in_terminal(pyro: Connection, arguments: dict[str, Any], on_event: Any = None) -> int:
+    """Run a command on this terminal in a machine of its own, which is gone afterwards."""
+    made = {name: arguments[name] for name in _OF_A_MACHINE if name in arguments}
+    workspace = str(
+        pyro.call(REGISTRY["create_workspace"], {**made, "ttl_seconds": ONE_SHOT_SECONDS}, on_event=on_event)["id"]
+    )
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        asked = {name: arguments[name] for name in _OF_A_RUN if name in arguments}
+        return run_in_terminal(pyro, {"workspace": workspace, **asked})
+    finally:
+        with contextlib.suppress(PyroError):
+            pyro.call(REGISTRY["delete_workspace"], {"workspace": workspace})
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
 def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
-    """`pyro sh [WORKSPACE]`: an interactive bash in a workspace; it may be left unsaid where there is only one."""
-    parser = Parser(prog=prog, usage=f"{prog} [WORKSPACE]", description="A terminal in a workspace. Ctrl-] leaves.")
+    """`pyro sh [WORKSPACE]`: an interactive shell; unnamed, in the workspace of this folder, or in a new one."""
+    parser = Parser(
+        prog=prog,
+        add_help=False,
+        usage=f"{prog} [WORKSPACE]",
+        description="A terminal in a workspace. Ctrl-] leaves. Unnamed it is the only workspace of this folder; where\n"
+        "there is none, one is made, filled from the git work tree that this folder is in.",
+    )
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0
-    _, rest = parser.take(list(words))
+    _, rest = parser.take([word for word in words if word not in ("-it", "-ti", "-t", "-i")])
     if len(rest) > 1 or after:
         raise usage_error("Give the workspace alone.", hint=f"A command runs with `pyro exec`; see `{prog} --help`.")
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise usage_error("A terminal is needed on standard input and output.", hint="Programs use `pyro exec`.")
     with Connection(face="cli", client="sh") as pyro:
-        workspace = rest[0] if rest else _only_one(pyro)
-        return run_in_terminal(pyro, {"workspace": workspace})
+        return run_in_terminal(pyro, {"workspace": rest[0] if rest else _here(pyro)})
 
 
-def _only_one(pyro: Connection) -> str:
-    found = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
-    if len(found) != 1:
-        names = ", ".join(str(w["name"] or w["id"]) for w in found[:8])
-        raise usage_error(
-            f"Which workspace? There are {len(found)}: {names}." if found else "There is no workspace yet.",
-            hint="Name one: pyro sh NAME" if found else "Make one: pyro new",
-        )
-    return str(found[0]["id"])
+def _here(pyro: Connection) -> str:
+    """The workspace of this folder; a new one where the project, or the user, has none."""
+    from pyro_mcp.cli import meant
+
+    known, found = meant.look()
+    source = meant.top()
+    if found or (known and source is None):
+        return meant.id_of(found)
+    made = pyro.call(REGISTRY["create_workspace"], {"seed_path": source} if source else {})
+    said = f"a copy of {source}" if source else "empty"
+    print(f"Made workspace {made['id']}, {visible(said)}. `pyro rm {made['id']}` deletes it.", file=sys.stderr)
+    return str(made["id"])
 
 
 class _Session:

@@ -37,6 +37,10 @@ complete -c pyro -f -a '(pyro __complete -- (commandline -opc)[2..] (commandline
 """Printed for `eval "$(pyro completion bash)"`, `pyro completion fish | source` and the like."""
 
 
+OF_A_WORKSPACE = frozenset({"sh", "cp", "port", "top", "stats"})
+"""Commands that are no operations and take a workspace."""
+
+
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """Print the script for a shell, by default the one that is used."""
     parser = Parser(prog=prog, usage=f"{prog} bash|zsh|fish", description="Completion: eval the printed script.")
@@ -80,6 +84,10 @@ def choices(typed: list[str]) -> list[str]:
         found = [word for word in sorted({*below, *short}) if not word.startswith("_")]
         return [word for word in found if word.startswith(last)]
     command = table.get(path)
+    if command is not None and path[0] in OF_A_WORKSPACE:
+        names = _workspaces() if not [word for word in rest if not word.startswith("-")] or path == ("cp",) else []
+        ending = ":" if path == ("cp",) else ""
+        return [name + ending for name in names if name.startswith(last)]
     if not isinstance(command, Operation):
         return []
     if last.startswith("-"):
@@ -96,8 +104,7 @@ def _names(operation: Operation, rest: list[str]) -> list[str]:
     wanted = operation.positional[place]
     given = [word for word in rest if not word.startswith("-")]
     if wanted == "workspace":
-        found = _asked("list_workspaces", {}).get("workspaces", [])
-        return sorted(str(w["name"] or w["id"]) for w in found)
+        return _workspaces()
     if wanted in ("environment",):
         return sorted(str(e["name"]) for e in _asked("list_environments", {}).get("environments", []))
     lists = {"name": ("list_snapshots", "snapshots"), "snapshot": ("list_snapshots", "snapshots")}
@@ -108,6 +115,11 @@ def _names(operation: Operation, rest: list[str]) -> list[str]:
         lists["name"] = lists["service"]
     name, key = lists[wanted]
     return sorted(str(record["name"]) for record in _asked(name, {"workspace": given[0]}).get(key, []))
+
+
+def _workspaces() -> list[str]:
+    found = _asked("list_workspaces", {}).get("workspaces", [])
+    return sorted(str(w["name"] or w["id"]) for w in found)
 
 
 def _asked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:

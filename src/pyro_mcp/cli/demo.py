@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import os
 import re
 import secrets
 import shutil
@@ -26,8 +25,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.parsing import Parser, too_many
 from pyro_mcp.errors import NotFound, PyroError
+from pyro_mcp.git import environment
 from pyro_mcp.handles import Workspace
 from pyro_mcp.locations import Locations
 from pyro_mcp.models import ExecResult
@@ -150,7 +150,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser.add_argument("--keep-patch", metavar="FILE", help="Also leave the exported patch here.")
     options, rest = parser.take(list(words))
     if rest or after:
-        raise usage_error(f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{prog} --help`.")
+        raise too_many([*rest, *(after or [])][0], prog)
     keep_patch = Path(options.keep_patch).absolute() if options.keep_patch else None
     stage = Stage()
     try:
@@ -360,10 +360,9 @@ def as_patch(path: str, old: str | None, new: str) -> str:
 
 def git_apply(patch: Path, project: Path) -> None:
     """Apply a patch to a tree by git itself, as a repository that may lie above must not decide what it means."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment["GIT_CEILING_DIRECTORIES"] = str(project.parent.resolve())
+    alone = environment({"GIT_CEILING_DIRECTORIES": str(project.parent.resolve())})
     for command in (["git", "apply", "--check", str(patch)], ["git", "apply", str(patch)]):
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=project, env=alone, capture_output=True, text=True)
         require(done.returncode == 0, f"git would not apply it: {done.stderr}")
     there = project / REGRESSION_FILE
     require(there.is_file() and there.read_text() == REGRESSION_TEST, "git applied it, but to nothing")

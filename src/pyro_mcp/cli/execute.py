@@ -18,7 +18,15 @@ from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
+from pyro_mcp.errors import (
+    ComponentMissing,
+    DaemonUnavailable,
+    HostError,
+    InternalError,
+    NotFound,
+    NotPermitted,
+    PyroError,
+)
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.visible import visible, visible_lines
 
@@ -28,12 +36,15 @@ CONTENT = {
     "Logs": "output",
     "ShellOutput": "output",
     "ServiceLogs": "output",
+    "SuggestedEnvironment": "content",
 }
 """What `--content-only` prints, by the kind of result; commands print their output."""
 TIMED_OUT = 124
 LEAVES_RUNNING = frozenset({"wait_seconds", "background", "until"})
 """Options of a command with which its end is not waited for."""
 FOLLOW_SECONDS = 45.0
+_LINE_CHARACTERS = 200
+"""Of a line of output that is shown as progress."""
 FAILED = ("failed",)
 """States of a result, such as a service's, that are a failure of the command line, too."""
 IDS = {
@@ -66,7 +77,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
         with _ProgressView(shown=not parsed.json) as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
-            except (ComponentMissing, DaemonUnavailable, InternalError, NotPermitted) as error:
+            except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
                 if operation.name != "doctor":
                     raise
                 # Where the daemon itself cannot start, doctor is needed most.
@@ -83,11 +94,15 @@ def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
     from pyro_mcp.models import Doctor, EngineStatus
 
     locations = Locations.of_this_user()
+    try:
+        components = find_components(locations.cache)
+    except OSError:
+        components = []  # the cache cannot be; the error says why
     return Doctor(
         ok=False,
         default_engine=None,
         engines=[EngineStatus(name="gvisor", ok=False, detail=f"the daemon could not start: {error}")],
-        components=[*find_components(locations.cache), *find_tools()],
+        components=[*components, *find_tools()],
         checks=host_checks(),
         environments=[],
         daemon={"running": False, "log": str(locations.daemon_log)},
@@ -112,6 +127,8 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
         text = json.dumps(record) + "\n"
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
+        if (record.get("devcontainer") or {}).get("hint"):
+            _note(record["devcontainer"]["hint"])
     elif parsed.content_only:
         text = record[CONTENT[kind]]
         if kind == "FileContent":
@@ -193,9 +210,12 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments = dict(parsed.arguments)
     if _wants_terminal(operation, arguments, parsed):
-        from pyro_mcp.cli.attach import run_in_terminal
+        from pyro_mcp.cli import attach
 
-        return run_in_terminal(pyro, arguments)
+        if operation.name == "exec_workspace":
+            return attach.run_in_terminal(pyro, arguments)
+        with _ProgressView(shown=True) as view:
+            return attach.one_shot_in_terminal(pyro, arguments, view.show_until_ready)
     leave_running = not LEAVES_RUNNING.isdisjoint(arguments)
     feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
     if feed and COMMAND in arguments and not leave_running:
@@ -226,14 +246,19 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
 def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Parsed) -> bool:
     """A program that is run on a terminal gets one: so editors, pagers and shells work."""
     asked = bool(arguments.pop("tty", False))
-    if operation.name != "exec_workspace" or parsed.json or parsed.content_only:
+    if COMMAND not in arguments or parsed.json or parsed.content_only:
         return False
-    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if asked and not on_terminal:
         raise usage_error(
             "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
         )
     return on_terminal and not (LEAVES_RUNNING | {"stdin", "timeout_seconds", "max_output_bytes"}) & arguments.keys()
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a standard stream is a terminal; where it is closed there is none."""
+    return stream is not None and bool(stream.isatty())
 
 
 def _pieces(
@@ -319,6 +344,12 @@ class _Interrupt:
 # -- progress
 
 
+def _last_line(data: bytes) -> str:
+    from pyro_mcp.processes.seen import seen
+
+    return next((line for line in reversed(seen(data[-4096:]).splitlines()) if line.strip()), "")[:_LINE_CHARACTERS]
+
+
 class _ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
@@ -335,13 +366,21 @@ class _ProgressView:
         self.clear()
 
     def show(self, event: Event) -> None:
-        if not self._shown or not isinstance(event, Progress):
+        if isinstance(event, Output):
+            event = Progress(_last_line(event.data))
+        if not self._shown or not isinstance(event, Progress) or not event.text:
             return
         if sys.stderr.isatty():
             self._draw(event)
         elif event.text != self._last:
             self._last = event.text
             _note(event.text)
+
+    def show_until_ready(self, event: Event) -> None:
+        """As `show`, and clear the bar when it is full: what follows has the terminal for itself."""
+        self.show(event)
+        if isinstance(event, Progress) and event.fraction == 1.0:
+            self.clear()
 
     def clear(self) -> None:
         if self._bar is not None:

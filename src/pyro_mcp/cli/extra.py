@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, usage_error
+from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, too_many, usage_error
 from pyro_mcp.plain import Plain
+from pyro_mcp.vocabulary import POLICIES
 
 
 class Extra(Plain):
@@ -40,7 +41,11 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
-        Extra(("sh",), "Open a terminal in a workspace.", _module("attach", "run_shell")),
+        Extra(("sh",), "Open a terminal in a workspace; make one where there is none.", _module("attach", "run_shell")),
+        Extra(("cp",), "Copy a file or folder in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
+        Extra(("port",), "The published ports of a workspace.", _module("everyday", "port")),
+        Extra(("top",), "The processes in a workspace.", _module("everyday", "top")),
+        Extra(("stats",), "What a workspace uses: processors, memory, disk.", _module("everyday", "stats")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
         Extra(
@@ -66,9 +71,7 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
         raise SystemExit(0)
     found, rest = parser.take(words)
     if rest or after:
-        raise usage_error(
-            f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{parser.prog} --help`."
-        )
+        raise too_many([*rest, *(after or [])][0], parser.prog)
     return found
 
 
@@ -97,10 +100,11 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     )
     parser.add_argument(
         "--network",
-        choices=("off", "egress", "egress+published-ports"),
+        choices=POLICIES,
         default="egress",
-        help="The most network that a workspace may ask for: off, egress, which reaches public hosts only, or also "
-        "ports of services published on 127.0.0.1. Workspaces have none unless they ask (default: egress).",
+        help="The most network that a workspace may ask for: off; ask, hosts that you allow when asked (`pyro allow`); "
+        "egress, public hosts only; or also ports of services published on 127.0.0.1. Workspaces have none unless they "
+        "ask (default: egress).",
     )
     parser.add_argument(
         "--allow-domain",

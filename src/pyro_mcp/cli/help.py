@@ -30,7 +30,8 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Work in one",
         (
             ("exec WS COMMAND", "run a command; its output and status are yours"),
-            ("sh [WS]", "a terminal of your own"),
+            ("sh [WS]", "a terminal of your own; makes one if there is none"),
+            ("cp F WS:F, cp WS:F F", "copy a file or folder in, or out"),
             ("ssh-config WS", "how ssh, scp, rsync, git and editors reach it"),
             ("logs WS", "past commands and their output"),
             ("search WS PATTERN", "look through its files"),
@@ -39,6 +40,7 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("patch WS --patch-file F", "apply a patch, all or nothing"),
             ("push WS PATH", "copy later changes of this machine in"),
             ("history WS", "everything that was done, and who did it"),
+            ("top, stats, port WS", "its processes, what it uses, published ports"),
         ),
     ),
     (
@@ -84,7 +86,8 @@ def start_page() -> str:
     for title, rows in START:
         lines += ["", f"{title}:"]
         lines += [f"  {words:{width}}  {text}" for words, text in rows]
-    lines += ["", "Everywhere: --json, --id-only, --content-only, --help. Also: pyro version."]
+    lines += ["", "WS is a workspace's name or id; leave it out where your folder has only one."]
+    lines += ["Everywhere: --json, --id-only, --content-only, --help. Also: pyro version."]
     return "\n".join(lines)
 
 

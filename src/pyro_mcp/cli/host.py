@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp import hosts
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.parsing import Parser, too_many, usage_error
 from pyro_mcp.hosts import connect, doctor, guard
 from pyro_mcp.hosts.base import Host, server_argv
+from pyro_mcp.vocabulary import POLICIES
 
 NEXT = {
     "claude-code": "Start `claude` in your project and ask it to use pyro; `/mcp` shows the server.",
@@ -27,14 +28,14 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
 
 def _take(parser: Parser, words: list[str], after: list[str] | None, *, host: bool) -> tuple[Any, Host | None]:
     """The options and the host; `host` says that one must be named."""
-    parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]   HOST: {', '.join(hosts.NAMES)}"
+    parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]\n\nHOST: {', '.join(hosts.NAMES)}"
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         raise SystemExit(0)
     found, rest = parser.take(words)
     rest += after or []
     if len(rest) > 1:
-        raise usage_error(f"There is one word too many: {rest[1]!r}.", hint=f"See `{parser.prog} --help`.")
+        raise too_many(rest[1], parser.prog)
     if host and not rest:
         raise usage_error(
             f"HOST is missing: {', '.join(hosts.NAMES)}.", hint=f"Such as: {parser.prog} {hosts.NAMES[0]}"
@@ -48,7 +49,7 @@ def _add_server_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--network",
-        choices=("off", "egress", "egress+published-ports"),
+        choices=POLICIES,
         help="The most network that a workspace may ask for.",
     )
     parser.add_argument(

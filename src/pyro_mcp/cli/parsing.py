@@ -28,9 +28,14 @@ COMMAND = "command"
 OUTPUT_FLAGS = ("json", "id_only", "content_only")
 
 
-def usage_error(message: str, hint: str = "") -> InvalidInput:
-    """The words of the command line do not fit; exit status 2."""
-    return InvalidInput(message, hint=hint, code="bad_usage")
+def usage_error(message: str, hint: str = "", *, missing: str = "") -> InvalidInput:
+    """The words of the command line do not fit; exit status 2. `missing` is the parameter that there is no word for."""
+    return InvalidInput(message, hint=hint, code="bad_usage", details={"missing": missing} if missing else None)
+
+
+def too_many(word: str, prog: str) -> InvalidInput:
+    """A word for which there is no place."""
+    return usage_error(f"There is one word too many: {word!r}.", hint=f"See `{prog} --help`.")
 
 
 class Parsed(Plain):
@@ -43,12 +48,24 @@ class Parsed(Plain):
     follow: bool = False
 
 
+class _Filled(argparse.RawDescriptionHelpFormatter):
+    """Paragraphs fill the width that there is; those with indented lines stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        import textwrap
+
+        parts = text.split("\n\n")
+        return "\n\n".join(
+            part if "\n " in f"\n{part}" else textwrap.fill(" ".join(part.split()), max(width, 20)) for part in parts
+        )
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that raises instead of exiting, and knows no abbreviations."""
 
     def __init__(self, **words: Any) -> None:
         self._help = bool(words.get("add_help", True))
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+        super().__init__(allow_abbrev=False, formatter_class=_Filled, **words)
 
     def _get_formatter(self) -> argparse.HelpFormatter:
         """argparse asks for one with each option, and looks at the terminal for it, which is slow to import."""
@@ -140,12 +157,18 @@ def option_parser(operation: Operation, prog: str, *, with_positionals: bool = F
     """The parser of one command's options; with its positionals only to print the help."""
     said = _description(operation) if with_positionals else None
     parser = Parser(prog=prog, description=said, add_help=with_positionals)
+    if with_positionals:
+        parser.usage = f"{prog} {_usage_of(operation)} [options]".replace("  ", " ")
     for p in parameters(operation):
         if p.name in operation.positional:
             if with_positionals:
                 _add_positional(parser, operation, p)
         else:
             _add_option(parser, operation, p)
+    if operation.name == "run_in_vm":
+        parser.add_argument("--rm", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # always so
+    if operation.name == "list_workspaces":
+        parser.add_argument("-a", "--all", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     if operation.name in FOLLOWED:
         parser.add_argument(
             "--follow",
@@ -161,11 +184,13 @@ def _description(operation: Operation) -> str:
     text = operation.help
     if passes_output_on(operation):
         text = operation.summary + (
-            "\n\nThe command comes last, after `--` where it could be taken for something else: one word is a"
-            "\nshell command line, several are a program and its arguments, exactly as given. Its output is"
-            "\npassed on while it runs, and its exit status is pyro's (124 after a time-out). Ctrl-C ends the"
-            "\ncommand; a second one leaves at once."
+            "\n\nThe command comes last, after `--` where it could be taken for something else: one word is a "
+            "shell command line, several are a program and its arguments, exactly as given. Its output is "
+            "passed on while it runs, and its exit status is pyro's (124 after a time-out). Ctrl-C ends the "
+            "command; a second one leaves at once."
         )
+    if operation.positional[:1] == ("workspace",) and operation.name != "delete_workspace":
+        text += "\n\nThe workspace may be left unsaid where the present folder has only one."
     return text
 
 
@@ -182,6 +207,8 @@ def _usage_of(operation: Operation) -> str:
     for p in parameters(operation):
         if p.name in operation.positional and p.name != COMMAND:
             words.append(p.name.upper() if p.required else f"[{p.name.upper()}]")
+        elif p.required and p.name != COMMAND and (operation.name, p.name) not in TEXT_OPTIONS:
+            words.append(f"{option(singular(p))} …")
     return " ".join(words)
 
 
@@ -347,6 +374,8 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
     arguments = vars(found)
     flags = {flag: bool(arguments.pop(flag, False)) for flag in OUTPUT_FLAGS}
     follow = bool(arguments.pop("follow", False))
+    for habit in ("rm", "all"):  # what we do without being asked
+        arguments.pop(habit, None)
     if sum(flags.values()) > 1:
         raise usage_error("Only one of --json, --id-only and --content-only can hold.")
     if not takes_command(operation):
@@ -356,7 +385,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error(
                 "The command to run stands after `--`.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
             )
-        raise usage_error(f"There is one word too many: {rest[len(positionals)]!r}.", hint=f"See `{prog} --help`.")
+        raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
     if takes_command(operation) and after is not None:
@@ -368,12 +397,14 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
         if p.required and p.name not in arguments:
             if p.name == COMMAND:
                 raise usage_error(
-                    "The command to run is missing.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
+                    "The command to run is missing.",
+                    hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l",
+                    missing=p.name,
                 )
             shown = p.name.upper() if p.name in operation.positional else option(singular(p))
             if (operation.name, p.name) in TEXT_OPTIONS:
                 shown += f" or {shown}-file"
-            raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.")
+            raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.", missing=p.name)
     return Parsed({**operation.cli_defaults, **arguments}, **flags, follow=follow)
 
 
@@ -408,6 +439,18 @@ MAX_TEXT = 1024 * 1024
 """Bytes of a text argument: the operations take no more (operations/fields.py, FILE_TEXT_CAP)."""
 
 
+_read: dict[int, bytes] = {}
+
+
+def _standard_input() -> bytes:
+    """What comes in, which may be asked for twice: words are parsed again where the workspace was left unsaid."""
+    if sys.stdin is None:
+        raise InvalidInput("There is no standard input: it is closed.", code="file_unreadable")
+    if id(sys.stdin) not in _read:
+        _read[id(sys.stdin)] = sys.stdin.buffer.read(MAX_TEXT + 1)
+    return _read[id(sys.stdin)]
+
+
 def read_text(path: str) -> str:
     """The text of a file, or of standard input for `-`.
 
@@ -417,7 +460,7 @@ def read_text(path: str) -> str:
     shown = "standard input" if path == "-" else path
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_TEXT + 1)
+            data = _standard_input()
         else:
             with open(path, "rb") as file:
                 data = file.read(MAX_TEXT + 1)

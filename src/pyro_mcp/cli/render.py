@@ -144,7 +144,7 @@ def _workspaces(record: Fields) -> str:
 
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
-    shown = {key: value for key, value in record.items() if key != "seed"}
+    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer")}
     shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
     shown["published_ports"] = _ports(record)
     text = _facts(shown)
@@ -153,7 +153,17 @@ def _workspace(record: Fields) -> str:
         text += "".join(f"\n      {note}" for note in seed["notes"])
         if seed["skipped"]:
             text += f"\n      skipped: {', '.join(seed['skipped'])}"
+    if record.get("devcontainer"):
+        text += f"\n{_devcontainer(record['devcontainer'])}"
     return text
+
+
+def _devcontainer(record: Fields) -> str:
+    text = str(record["path"])
+    if record["setup_status"]:
+        text += f": set-up {record['setup_status']}" + (f" (command {record['setup']})" if record["setup"] else "")
+    said = [*record["notes"], *(f"passed over {each}" for each in record["passed_over"]), record["hint"]]
+    return text + "".join(f"\n      {each}" for each in said if each)
 
 
 def _environments(record: Fields) -> str:
@@ -446,6 +456,21 @@ def _landed(record: Fields) -> str:
     return "\n".join(lines)
 
 
+def _questions(record: Fields) -> str:
+    if not record["questions"]:
+        return "No workspace asks for a host."
+    rows = [
+        (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
+        for q in record["questions"]
+    ]
+    return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
+
+
+def _answered(record: Fields) -> str:
+    lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
+    return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
+
+
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Deleted": _deleted,
     "Diff": _diff,
@@ -460,6 +485,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "History": _history,
     "Logs": _logs,
     "PatchApplied": _applied,
+    "QuestionAnswered": _answered,
+    "QuestionList": _questions,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,
@@ -473,6 +500,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "SnapshotDeleted": _snapshot_deleted,
     "SnapshotList": _snapshots,
     "Synced": _synced,
+    "SuggestedEnvironment": lambda record: str(record["content"]),
     "Workspace": _workspace,
     "WorkspaceList": _workspaces,
 }

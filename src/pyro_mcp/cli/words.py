@@ -27,6 +27,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "diff": ("workspace", "diff"),
     "export": ("workspace", "export"),
     "land": ("workspace", "land"),
+    "update": ("workspace", "update"),
     "push": ("workspace", "sync", "push"),
     "cat": ("workspace", "file", "read"),
     "patch": ("workspace", "patch", "apply"),
@@ -78,6 +79,91 @@ SAME = {
 }
 """Words by which other tools call a command of the same level. `inspect` stays where a group has one."""
 
+MEANT = {
+    "attach": "sh",
+    "bash": "sh",
+    "branch": "fork",
+    "build": "env",
+    "checkout": "reset",
+    "clone": "fork",
+    "commit": "land",
+    "config": "host",
+    "connect": "host",
+    "container": "workspace",
+    "containers": "ls",
+    "copy": "cp",
+    "describe": "inspect",
+    "destroy": "rm",
+    "download": "export",
+    "enter": "sh",
+    "events": "history",
+    "fetch": "pull",
+    "get": "ls",
+    "image": "env",
+    "import": "new",
+    "info": "doctor",
+    "init": "new",
+    "install": "doctor",
+    "kill": "stop",
+    "launch": "new",
+    "less": "cat",
+    "load": "env",
+    "log": "logs",
+    "machine": "workspace",
+    "machines": "ls",
+    "make": "new",
+    "merge": "land",
+    "more": "cat",
+    "mv": "cp",
+    "network": "update",
+    "open": "sh",
+    "pause": "stop",
+    "port-forward": "port",
+    "ports": "port",
+    "processes": "top",
+    "prune": "env",
+    "read": "cat",
+    "rebase": "land",
+    "remove": "rm",
+    "rename": "update",
+    "restart": "reset",
+    "restore": "reset",
+    "resume": "start",
+    "revert": "reset",
+    "rg": "search",
+    "rmi": "env",
+    "rollback": "reset",
+    "rsync": "cp",
+    "save": "snapshot",
+    "scp": "cp",
+    "serve": "mcp",
+    "services": "service",
+    "setup": "doctor",
+    "shells": "shell",
+    "show": "inspect",
+    "snapshots": "snapshot",
+    "spawn": "new",
+    "ssh": "sh",
+    "stash": "snapshot",
+    "suspend": "stop",
+    "tag": "snapshot",
+    "tail": "logs",
+    "terminal": "sh",
+    "touch": "edit",
+    "tree": "file",
+    "undo": "reset",
+    "unpause": "start",
+    "up": "new",
+    "upload": "push",
+    "vi": "edit",
+    "vim": "edit",
+    "vm": "workspace",
+    "wait": "logs",
+    "workspaces": "ls",
+    "write": "edit",
+}
+"""First words of docker, git, kubectl and of people, and the command that does it here: offered, never run."""
+
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--seed": ("--seed-path",),
     "--cpus": ("--vcpu-count",),
@@ -104,6 +190,29 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "-r": ("--recursive",),
     "--wait": ("--wait-seconds",),
     "-i": ("--stdin", "--ignore-case"),
+    "-d": ("--background",),
+    "--detach": ("--background",),
+    "-q": ("--id-only",),
+    "--quiet": ("--id-only",),
+    "--volume": ("--seed-path",),
+    "--source": ("--seed-path",),
+    "--path": ("--seed-path",),
+    "--from": ("--seed-path",),
+    "--dir": ("--cwd",),
+    "--directory": ("--cwd",),
+    "--chdir": ("--cwd",),
+    "--lines": ("--tail",),
+    "--dest-path": ("--dest",),
+    "--environment": ("--env",),
+    "--label-add": ("--label",),
+    "--port": ("--publish",),
+    "--domain": ("--allow-domain",),
+    "--allow": ("--allow-domain",),
+    "--lifetime": ("--lifetime-seconds",),
+    "--disk": ("--disk-gib",),
+    "--storage": ("--disk-gib",),
+    "--stat": ("--summary",),
+    "--name-only": ("--summary",),
     "-t": ("--tty",),
     "-it": ("--tty",),
     "-ti": ("--tty",),
@@ -162,6 +271,8 @@ def expanded(words: Sequence[str], known: Iterable[tuple[str, ...]]) -> list[str
 def nearest_command(word: str, below: Iterable[str]) -> str | None:
     """The command that is meant by a word that is none: by meaning first, then by spelling."""
     choices = sorted(below)
+    if "ls" in choices and MEANT.get(word) in choices:
+        return MEANT[word]
     if SAME.get(word) in choices:
         return SAME[word]
     begins = [choice for choice in choices if len(word) > 1 and choice.startswith(word)]
@@ -169,7 +280,8 @@ def nearest_command(word: str, below: Iterable[str]) -> str | None:
         return begins[0]
     import difflib
 
-    near = difflib.get_close_matches(word, choices, 1, 0.7)
+    # Two letters of three in common are no likeness: `mv` is not `mcp`.
+    near = difflib.get_close_matches(word, choices, 1, 0.7 if len(word) > 3 else 0.85)
     return near[0] if near else None
 
 
@@ -189,5 +301,7 @@ def nearest_option(word: str, known: Iterable[str]) -> str | None:
         return begins[0]
     import difflib
 
-    near = difflib.get_close_matches(word, names, 1, 0.7)
-    return near[0] if near else None
+    # Likest of ours and of what other tools call them.
+    spoken = {other: ours for other in OPTIONS if (ours := our_option(other, names)) is not None and len(other) > 3}
+    near = difflib.get_close_matches(word, sorted({*names, *spoken}), 1, 0.7)
+    return spoken.get(near[0], near[0]) if near else None

@@ -24,6 +24,7 @@ class Connection:
         on_event: called with `Progress`, `Started` and `Output` while operations run, in the calling thread.
         locations: where the daemon's socket is; by default where the environment says.
         transport: carries the calls; by default a new `Transport` to `locations`.
+        project: only workspaces of this project are known, as to an MCP server; by default all.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class Connection:
         transport: Transport | None = None,
         face: Face = "sdk",
         client: str = "",
+        project: str | None = None,
     ) -> None:
         self._on_event = on_event
         self._face: Face = face
         self._client = client
+        self._project = project
         self._transport = transport or Transport(locations or Locations.of_this_user())
 
     def close(self) -> None:
@@ -56,7 +59,7 @@ class Connection:
         self, operation: Operation, arguments: dict[str, Any], on_event: Callable[[Event], None] | None = None
     ) -> dict[str, Any]:
         """Carry out an operation with plain arguments, and give its plain result."""
-        fields = headers(self._face, self._client, on_event is not None)
+        fields = headers(self._face, self._client, on_event is not None, project=self._project)
         path = operation_path(operation.name)
         result: dict[str, Any] | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
@@ -71,7 +74,7 @@ class Connection:
 
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
         """Carry out an operation, giving its events as they come and the `Result` last."""
-        fields = headers(self._face, self._client, True)
+        fields = headers(self._face, self._client, True, project=self._project)
         path = operation_path(operation.name)
         last: Event | Result | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):

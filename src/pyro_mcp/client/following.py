@@ -1,13 +1,15 @@
 """Following a command for as long as it takes, by calls that each last less than a minute.
 
 The first call starts it and waits a while; `logs_workspace` then goes on from the last byte that came, so
-nothing is lost or repeated. What the bytes are is for the caller.
+nothing is lost or repeated. `Following` decides which call is next and what comes out of it, without any I/O;
+`follow` is the blocking loop around it, `aio.AsyncExecStream` the async one.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pyro_mcp.client.answers import Event, Output, Result, Started
@@ -21,56 +23,104 @@ WAIT_SECONDS = 45.0
 """Of one call; below the bound of 50 s that all calls have."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """A call to make; its record goes to `Following.took`."""
+
+    operation: Operation
+    arguments: dict[str, Any]
+    streams: bool = True
+    """Whether its events are the command's, and go to `Following.saw`."""
+
+
+class Following:
+    """One command, started by `exec_workspace` or `run_in_vm`, until it has ended."""
+
+    def __init__(self, operation: Operation, arguments: dict[str, Any]) -> None:
+        self._operation = operation
+        self._bound = int(arguments.get("max_output_bytes") or RESULT_TEXT_DEFAULT)
+        raw = bool(arguments.get("raw"))
+        self._streams: dict[str, HeadTail] = {
+            name: HeadTail(self._bound) if raw else Watched() for name in ("stdout", "stderr")
+        }
+        self._begun = time.monotonic()
+        self._seen = 0
+        self._first: dict[str, Any] | None = None
+        self._ended: dict[str, Any] | None = None
+        self.result: dict[str, Any] | None = None
+        """The command's record, once there is nothing left to call."""
+        self.next: Step | None = Step(operation, {**arguments, "wait_seconds": WAIT_SECONDS})
+
+    def saw(self, event: Event) -> None:
+        """Count what the command said."""
+        if isinstance(event, Output):
+            self._seen += len(event.data)
+            self._streams[event.stream].feed(event.data)
+
+    def took(self, record: dict[str, Any]) -> Started | None:
+        """Take the answer to the call that was next; gives the command's handle when it outlives the first."""
+        if self._first is None:
+            self._first = record
+            if record["status"] != "running":
+                self._finish(record)
+                return None
+            self._go_on(self._first)
+            return Started(record["handle"], record["workspace"])
+        if self._ended is not None:
+            self._finish(self._whole(self._first, self._ended, record))
+        elif record["status"] == "running":
+            self._go_on(self._first)
+        else:
+            self._ended = record
+            self.next = self._last(self._first)
+        return None
+
+    def _go_on(self, first: dict[str, Any]) -> None:
+        place = {"workspace": first["workspace"], "handle": first["handle"], "offset": self._seen}
+        arguments = {**place, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
+        self.next = Step(REGISTRY["logs_workspace"], arguments)
+
+    def _last(self, first: dict[str, Any]) -> Step:
+        if self._operation.name == "run_in_vm":
+            # The result is taken with its handle, which also lets the machine go.
+            taken = {"handle": first["handle"], "wait_seconds": WAIT_SECONDS, "max_output_bytes": self._bound}
+            return Step(self._operation, taken, streams=False)
+        return Step(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000}, streams=False)
+
+    def _whole(self, first: dict[str, Any], ended: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
+        if self._operation.name == "run_in_vm":
+            return last
+        return ended_record(first, ended, self._streams, self._bound, self._duration(first, last))
+
+    def _finish(self, record: dict[str, Any]) -> None:
+        self.result, self.next = record, None
+
+    def _duration(self, first: dict[str, Any], listed: dict[str, Any]) -> float:
+        """How long the command ran, as the daemon says; else as long as we waited."""
+        for command in listed["commands"]:
+            if command["handle"] == first["handle"] and command["duration_seconds"] is not None:
+                return float(command["duration_seconds"])
+        return round(time.monotonic() - self._begun, 3)
+
+
 def follow(events: Events, call: Call, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
-    """Start a command by `exec_workspace` or `run_in_vm` and give its events until it has ended, then its `Result`."""
-    bound = int(arguments.get("max_output_bytes") or RESULT_TEXT_DEFAULT)
-    raw = bool(arguments.get("raw"))
-    streams: dict[str, HeadTail] = {name: HeadTail(bound) if raw else Watched() for name in ("stdout", "stderr")}
-    seen = 0
-    begun = time.monotonic()
-    record: dict[str, Any] = {}
-
-    def pass_on(said: Iterator[Event | Result]) -> Iterator[Event]:
-        nonlocal seen, record
-        for item in said:
-            if isinstance(item, Result):
-                record = item.record
-                return
-            if isinstance(item, Output):
-                seen += len(item.data)
-                streams[item.stream].feed(item.data)
-            yield item
-
-    yield from pass_on(events(operation, {**arguments, "wait_seconds": WAIT_SECONDS}))
-    if record["status"] != "running":
-        yield Result(record)
-        return
-
-    first, handle = record, record["handle"]
-    yield Started(handle, first["workspace"])
-    logs = REGISTRY["logs_workspace"]
-    while record["status"] == "running":
-        place = {"workspace": first["workspace"], "handle": handle, "offset": seen}
-        yield from pass_on(events(logs, {**place, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}))
-
-    if operation.name == "run_in_vm":
-        # The result is taken with its handle, which also lets the machine go.
-        yield Result(call(operation, {"handle": handle, "wait_seconds": WAIT_SECONDS, "max_output_bytes": bound}))
-        return
-    yield Result(ended_record(first, record, streams, bound, _duration(call, first, begun)))
-
-
-def _duration(call: Call, first: dict[str, Any], begun: float) -> float:
-    listed = call(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000})
-    return duration_of(first, listed, begun)
-
-
-def duration_of(first: dict[str, Any], listed: dict[str, Any], begun: float) -> float:
-    """How long the command ran, as the daemon says; else as long as we waited."""
-    for command in listed["commands"]:
-        if command["handle"] == first["handle"] and command["duration_seconds"] is not None:
-            return float(command["duration_seconds"])
-    return round(time.monotonic() - begun, 3)
+    """Start a command and give its events until it has ended, then its `Result`."""
+    following = Following(operation, arguments)
+    while (step := following.next) is not None:
+        record: dict[str, Any] = {}
+        if step.streams:
+            for item in events(step.operation, step.arguments):
+                if isinstance(item, Result):
+                    record = item.record
+                    break
+                following.saw(item)
+                yield item
+        else:
+            record = call(step.operation, step.arguments)
+        if (started := following.took(record)) is not None:
+            yield started
+    assert following.result is not None
+    yield Result(following.result)
 
 
 def ended_record(

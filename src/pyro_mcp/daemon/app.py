@@ -23,8 +23,8 @@ from pyro_mcp.operations.validation import validated
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
 
 log = logging.getLogger(__name__)
-MAX_REQUEST = 8 * 1024 * 1024
-"""Bytes of one request: the largest is a patch or a file of 1 MiB, escaped."""
+MAX_REQUEST = 24 * 1024 * 1024
+"""Bytes of one request, as the agent takes at most: the largest is a command line of 16 MiB."""
 BEAT_SECONDS = 5.0
 """Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
 _FIRST = asyncio.FIRST_COMPLETED
@@ -152,7 +152,11 @@ async def _body(receive: Receive) -> Any:
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > MAX_REQUEST:
-            raise InvalidInput(f"The request is larger than {MAX_REQUEST} bytes.", code="request_too_large")
+            raise InvalidInput(
+                f"The request is larger than {MAX_REQUEST} bytes.",
+                hint="Write what is large into files in pieces of 1 MiB, and let the command read them.",
+                code="request_too_large",
+            )
         if not message.get("more_body"):
             break
     try:

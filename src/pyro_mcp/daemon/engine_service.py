@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp import enclosure
@@ -21,6 +21,7 @@ from pyro_mcp.machines.host_checks import kvm_opens
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
 from pyro_mcp.models import Component, EngineStatus
+from pyro_mcp.models.base import iso
 from pyro_mcp.store import Store
 
 
@@ -183,7 +184,7 @@ class EngineService:
             RootTree(manifest.name, manifest.digest, self._environments.tree(manifest.digest))
         )
         if probe.ok:
-            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            at = iso(datetime.now(UTC))
             fact = {"ok": True, "detail": probe.detail, "boot_seconds": probe.boot_seconds, "at": at}
             await self._store.put_fact(key, fact)
         return status(probe.ok, probe.detail, probe.boot_seconds)

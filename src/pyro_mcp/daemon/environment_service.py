@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +29,12 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.models import Environment, Pruned
 from pyro_mcp.packages import install_command
+from pyro_mcp.reserve import keep_room
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
+LOOK_BYTES = 16 * 1024 * 1024
+"""Of a spooled root, until the room on the disk is looked at again."""
 PATIENCE_SECONDS = 40.0
 """How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
 
@@ -55,6 +59,8 @@ class EnvironmentService:
     def __init__(self, locations: Locations, fleet: Fleet, registry: Registry) -> None:
         self.cache = EnvironmentCache(locations.cache / "environments")
         self._pulls: dict[str, _Pull] = {}
+        self._read: Counter[str] = Counter()
+        """Builds that are being written out: nothing may remove them meanwhile."""
         self._fleet = fleet
         self._registry = registry
 
@@ -80,6 +86,23 @@ class EnvironmentService:
             manifest = await self.pull(call, wanted, patience=patience)
         return self._tree(wanted.name, manifest)
 
+    async def require_for_file(self, call: Call, name: str) -> RootTree:
+        """As `require`, for a name that stands in a project's file, whoever asks: what a model may name, and no file.
+
+        Raises:
+            NotPermitted: it is not here, and only the user brings it; or it names a place of this machine.
+        """
+        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
+        if isinstance(wanted, Reference) and wanted.transport != "registry":
+            raise NotPermitted(
+                "It names a file of this machine.",
+                hint="The user may give it as the environment.",
+                code="image_not_pulled",
+            )
+        if await asyncio.to_thread(self._usable, wanted) is None:
+            _refuse_what_the_user_did_not_choose(wanted)
+        return await self.require(call, name)
+
     def _usable(self, wanted: Wanted) -> Manifest | None:
         """The installed build, if it is just as it was made: a damaged one is built again."""
         manifest = names.installed(wanted, self.cache)
@@ -87,6 +110,7 @@ class EnvironmentService:
 
     def check(self, digests: set[str]) -> None:
         """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
+        self.cache.sweep()
         meant = {m.digest for m in map(self.cache.installed, CATALOG.values()) if m is not None}
         meant |= {digest for name, digest in self.cache.names().items() if name not in CATALOG}
         for manifest in self.cache.builds():
@@ -221,7 +245,7 @@ class EnvironmentService:
         base = await asyncio.to_thread(self.cache.require, row.environment, row.environment_digest)
         values = [secret.value.encode() for secret in workspace.secrets.by_name.values()]
         await asyncio.to_thread(self.cache.prepare)
-        archive = self.cache.root / "staging" / f"root-{secrets.token_hex(8)}.tar"
+        archive = self.cache.root / "staging" / f"root-{os.getpid()}-{secrets.token_hex(8)}.tar"
         cancel = threading.Event()
         try:
             await call.progress("reading the machine's root", 0.1)
@@ -245,10 +269,12 @@ class EnvironmentService:
             )
         await call.progress(f"writing {output}")
         cancel = threading.Event()
+        self._read[manifest.digest] += 1
         try:
             return await asyncio.to_thread(worker.export, manifest, output, self.cache, cancel)
         finally:
             cancel.set()
+            self._read[manifest.digest] -= 1
 
     async def remove(self, name: str) -> Pruned:
         """Let a name mean nothing any more, and remove its build unless something still needs it."""
@@ -259,7 +285,7 @@ class EnvironmentService:
         if manifest is None:
             raise NotFound(f"The environment {wanted.name} is not installed.", code="environment_not_installed")
         self.cache.forget(wanted.name)
-        if manifest.digest in self._registry.environments_in_use() | set(self.cache.names().values()):
+        if manifest.digest in self._in_use() | set(self.cache.names().values()):
             return Pruned(removed=[manifest.name], freed_bytes=0)
         await self._fleet.drop(manifest.digest)
         await asyncio.to_thread(self.cache.discard, manifest.digest)
@@ -269,7 +295,7 @@ class EnvironmentService:
         return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + freed)
 
     async def prune(self, everything: bool) -> Pruned:
-        in_use = self._registry.environments_in_use()
+        in_use = self._in_use()
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
@@ -280,14 +306,24 @@ class EnvironmentService:
         freed += await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{m.name} ({m.digest})" for m in removed], freed_bytes=freed)
 
+    def _in_use(self) -> set[str]:
+        return self._registry.environments_in_use() | {digest for digest, count in self._read.items() if count}
+
     def _prune_layers(self, everything: bool) -> None:
-        needed = {layer for manifest in self.cache.builds() for layer in manifest.layers}
+        def needed() -> set[str]:
+            return {layer for manifest in self.cache.builds() for layer in manifest.layers}
+
         LayerStore(self.cache.layers).prune(needed, everything)
 
 
 async def _spool(guest: Guest, archive: Path) -> None:
-    """The machine's root as its agent sends it, into a file."""
-    size = 0
+    """The machine's root as its agent sends it, into a file.
+
+    Raises:
+        InvalidInput: it is larger than any environment.
+        HostError: the disk has no room for it and for what it is unpacked to.
+    """
+    size, unlooked = 0, LOOK_BYTES
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         async with guest.download("/v1/root", {}) as stream:
@@ -297,7 +333,13 @@ async def _spool(guest: Guest, archive: Path) -> None:
                     raise InvalidInput(
                         f"The machine's root has changed by more than {MAX_BYTES} bytes.", code="environment_too_large"
                     )
+                unlooked += len(piece)
+                if unlooked > LOOK_BYTES:
+                    await asyncio.to_thread(keep_room, archive.parent, unlooked)
+                    unlooked = 0
                 await asyncio.to_thread(file.write, piece)
+        # It is unpacked beside itself.
+        await asyncio.to_thread(keep_room, archive.parent, size)
 
 
 def _stand_in(own: Definition | None, manifest: Manifest) -> list[str]:

@@ -32,6 +32,8 @@ from pyro_mcp.environments.catalog import CATALOG, Definition
 from pyro_mcp.errors import Conflict, NotFound
 
 log = logging.getLogger(__name__)
+_OWNED = re.compile(r"(?:save|root)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.([0-9]+)")
+"""What is made of an image or a workspace, with the process that makes it."""
 MARK = "mark"
 """Beside a build's tree: what `wholeness.tree_mark` said of it when it was made."""
 
@@ -90,7 +92,7 @@ class EnvironmentCache:
 
     def manifest(self, digest: str) -> Manifest | None:
         try:
-            return Manifest(**json.loads((self.root / digest / "manifest.json").read_text()))
+            return Manifest(**wholeness.read_record(self.root / digest / "manifest.json"))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -104,25 +106,28 @@ class EnvironmentCache:
             return True
         note, tree = self.root / digest / MARK, self.tree(digest)
         try:
-            mark = wholeness.tree_mark(tree)
-            if not note.exists():
-                wholeness.write_new(note, mark.encode())
-            if note.read_text() == mark:
+            if not os.path.lexists(note):
+                wholeness.write_new(note, wholeness.tree_mark(tree).encode())
+            if wholeness.is_as_marked(tree, wholeness.read_text(note)):
                 self._sound.add(digest)
                 return True
         except OSError as error:
             log.warning("the environment %s cannot be read: %s", digest, error)
         log.warning("the environment %s was changed on this disk since it was built", digest)
         self._damaged.add(digest)
+        self._put_aside(digest)
+        return False
+
+    def _put_aside(self, digest: str) -> None:
+        self._sound.discard(digest)
         with contextlib.suppress(OSError):
             os.rename(self.root / digest, self.root / f".damaged-{digest}-{secrets.token_hex(4)}")
-        return False
 
     def current(self, name: str) -> Manifest | None:
         """The build that a name means now."""
         try:
-            digest = json.loads(self._pointer(name).read_text())["digest"]
-        except (OSError, ValueError, KeyError, TypeError):
+            digest = str(wholeness.read_record(self._pointer(name))["digest"])
+        except (OSError, ValueError, KeyError):
             return None
         manifest = self.manifest(digest)
         # Two names may mean one build.
@@ -140,7 +145,7 @@ class EnvironmentCache:
         found = {}
         for pointer in sorted(self._names.glob("*.json")) if self._names.exists() else ():
             try:
-                record = json.loads(pointer.read_text())
+                record = wholeness.read_record(pointer)
                 found[str(record.get("name") or pointer.name.removesuffix(".json"))] = str(record["digest"])
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 continue
@@ -169,11 +174,16 @@ class EnvironmentCache:
         (staged / "manifest.json").write_text(json.dumps(asdict(manifest)))
         (staged / MARK).write_text(wholeness.tree_mark(staged / "root"))
         target = self.root / manifest.digest
-        if target.exists():
-            remove_tree(staged)
-        else:
-            os.rename(staged, target)
-        self.point(manifest.name, manifest.digest)
+        # Two names may mean one image, and two processes bring it at once.
+        with self.lock(f"build-{manifest.digest}", lambda: None):
+            # What stands there may be damaged; then it goes aside, and ours comes in its place.
+            if os.path.lexists(target) and self.manifest(manifest.digest) is not None and self.sound(manifest.digest):
+                remove_tree(staged)
+            else:
+                self._put_aside(manifest.digest)
+                os.rename(staged, target)
+                self._damaged.discard(manifest.digest)
+            self.point(manifest.name, manifest.digest)
 
     def point(self, name: str, digest: str) -> None:
         """From now on, a name means this build."""
@@ -188,6 +198,20 @@ class EnvironmentCache:
     def discard(self, digest: str) -> None:
         """Remove a build that nothing needs."""
         remove_tree(self.root / digest)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left behind. What a living one is at, it keeps."""
+        staging = self.root / "staging"
+        for doomed in (*self.root.glob(".doomed-*"), *staging.glob(".doomed-*")):
+            shutil.rmtree(doomed, ignore_errors=True)  # nobody wants it, whoever began
+        for left in staging.glob("*"):
+            owner = _OWNED.fullmatch(left.name)
+            if owner is None or os.path.exists(f"/proc/{owner[1] or owner[2]}"):
+                continue
+            if left.is_dir() and not left.is_symlink():
+                remove_tree(left)
+            else:
+                left.unlink(missing_ok=True)
 
     def builds(self) -> list[Manifest]:
         found = []
@@ -207,6 +231,7 @@ class EnvironmentCache:
                 known = CATALOG.get(name)
                 if known is None or self.installed(known) is not None:
                     current.add(digest)
+        self.sweep()
         removed = []
         for manifest in self.builds():
             if manifest.digest not in in_use | current:
@@ -223,7 +248,18 @@ class EnvironmentCache:
         return removed
 
     def require(self, name: str, digest: str) -> Manifest:
+        """A build, just as it was made.
+
+        Raises:
+            Conflict: it was changed on this disk.
+            NotFound: it is not there.
+        """
         manifest = self.manifest(digest)
+        if os.path.lexists(self.root / digest) and (manifest is None or not self.sound(digest)):
+            if manifest is None:
+                self._damaged.add(digest)
+                self._put_aside(digest)
+            manifest = None
         if manifest is None and digest in self._damaged:
             raise Conflict(
                 f"The build {digest} of environment {name} was changed on this machine's disk since it was made.",

@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from pyro_mcp.environments import rooted
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.oci.manifest import architecture
 from pyro_mcp.errors import Conflict, InvalidInput
@@ -135,7 +136,7 @@ def _members(tar: tarfile.TarFile, root: Path) -> None:
             member = tar.gettarinfo(path, prefix + name)
             member.uname = member.gname = ""
             if member.isreg():
-                with open(path, "rb") as content:
+                with rooted.opened(path) as content:
                     tar.addfile(member, content)
             else:
                 tar.addfile(member)

@@ -5,10 +5,13 @@ The trees lie still while they are worked on, so a walk by names is as good as o
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_LINKS = 40
 """As many as Linux follows (include/linux/namei.h)."""
@@ -52,8 +55,24 @@ def read_text(root: Path, path: str) -> str | None:
     place = resolve(root, path)
     if place is None or not place.is_file():
         return None
-    with open(place, "rb") as file:
+    with opened(place) as file:
         return file.read(MAX_READ).decode("utf-8", "replace")
+
+
+def opened(place: Path | str) -> BinaryIO:
+    """A regular file to read, from a walk of the tree or `resolve`: never what a link that stands there leads to.
+
+    Raises:
+        OSError: ELOOP where a link stands, EINVAL where something else does that is no file.
+    """
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(place))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def directory(root: Path, path: str, mode: int = 0o755) -> Path:
@@ -91,6 +110,12 @@ def exactly(root: Path, path: str) -> Path | None:
         if os.path.islink(place) or not os.path.isdir(place):
             return None
     return Path(place, name)
+
+
+def holds(root: Path, path: str) -> bool:
+    """Whether anything, a link included, stands at exactly this path."""
+    place = exactly(root, path)
+    return place is not None and os.path.lexists(place)
 
 
 def remove(root: Path, path: str) -> None:

@@ -19,6 +19,7 @@ from pyro_mcp.environments.oci import dress
 from pyro_mcp.environments.oci.compose import UnpackedLayer, compose
 from pyro_mcp.environments.oci.layer import LayerNotes, unpack
 from pyro_mcp.errors import Conflict
+from pyro_mcp.models.base import iso
 from pyro_mcp.paths import show
 
 NOT_SAVED = ("proc", "sys", "dev", "tmp", "run", "workspace", "pyro")
@@ -45,7 +46,7 @@ def save(
         InvalidInput: the archive is not what an agent sends.
     """
     with cache.lock(name, lambda: None):
-        staged = cache.root / "staging" / f"save-{secrets.token_hex(8)}"
+        staged = cache.root / "staging" / f"save-{os.getpid()}-{secrets.token_hex(8)}"
         (staged / "changed").mkdir(mode=0o700, parents=True)
         try:
             unchanged: set[str] = set()
@@ -65,7 +66,7 @@ def save(
                 name=name,
                 digest=hashlib.sha256(secrets.token_bytes(32)).hexdigest()[:24],
                 recipe="saved-1",
-                created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                created_at=iso(datetime.now(UTC)),
                 size_bytes=dress.size(staged / "root"),
                 contents=dress.contents(staged / "root"),
                 description=f"saved from a workspace on {base.name}",
@@ -90,7 +91,7 @@ def _gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
             names[:] = [each for each in names if each not in NOT_SAVED]
         for each in [*names, *files]:
             path = prefix + each
-            if path in unchanged or path in MACHINES_OWN or os.path.lexists(changed / path):
+            if path in unchanged or path in MACHINES_OWN or rooted.holds(changed, path):
                 continue
             missing.append(path)
             if each in names:
@@ -141,7 +142,7 @@ def _masked(path: str, values: list[bytes]) -> str:
 
 
 def _holds(path: str, values: list[bytes], longest: int) -> bool:
-    with open(path, "rb") as file:
+    with rooted.opened(path) as file:
         tail = b""
         while data := file.read(_CHUNK):
             text = tail + data

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from pyro_mcp.git import SAFE, environment
+
 GIT_SECONDS = 30
-_SAFE = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.untrackedCache=false", "gc.auto=0")
-"""The work tree may itself have come out of a workspace: git reads its index and runs nothing of it."""
 
 
 def work_tree_of(path: Path) -> Path | None:
@@ -22,21 +22,30 @@ def work_tree_of(path: Path) -> Path | None:
 
 def tracked(target: Path, below: list[str]) -> set[str]:
     """Those of the paths `below` the target (`""` is itself) that git tracks. All of them where git cannot say."""
-    top = work_tree_of(target.parent)
-    if top is None:
-        return set()
+    tops: dict[Path, Path | None] = {}
+    by_top: dict[Path, list[str]] = {}
+    for name in below:
+        directory = (target / name).parent if name else target.parent
+        if directory not in tops:
+            tops[directory] = work_tree_of(directory)
+        if (top := tops[directory]) is not None:
+            by_top.setdefault(top, []).append(name)
+    # A repository within another has files of its own.
+    return {name for top, names in by_top.items() for name in _tracked_in(top, target, names)}
+
+
+def _tracked_in(top: Path, target: Path, below: list[str]) -> set[str]:
     git = shutil.which("git")
     names = {os.path.relpath(os.path.join(target, name) if name else target, top): name for name in below}
     if git is None:
         return set(below)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = [git, *(word for setting in _SAFE for word in ("-c", setting)), "ls-files", "-z", "--cached"]
+    # The work tree may itself have come out of a workspace: git reads its index and runs nothing of it.
+    command = [git, *SAFE, "-c", "core.untrackedCache=false", "ls-files", "-z", "--cached"]
     try:
         done = subprocess.run(
             command,
             cwd=top,
-            env=environment,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_SECONDS,

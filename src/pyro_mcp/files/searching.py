@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pyro_mcp.errors import GuestError, InvalidInput
@@ -15,23 +16,31 @@ SEPARATOR = "--"
 """Between groups of lines that do not follow one another, as grep prints it."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for: the parameters of `operations.files.search_workspace`, which says what they mean."""
+
+    pattern: str | None
+    path: str
+    glob: list[str] | None
+    literal: bool
+    ignore_case: bool
+    context: int
+    files_only: bool
+    include_ignored: bool
+    limit: int
+    max_bytes: int
+
+
 async def search(
     guest: Guest,
     workspace_id: str,
     redactor: Redactor,
-    *,
-    pattern: str | None,
-    path: str,
-    glob: list[str] | None,
-    literal: bool,
-    ignore_case: bool,
-    context: int,
-    files_only: bool,
-    include_ignored: bool,
-    limit: int,
-    max_bytes: int,
+    wanted: Wanted,
 ) -> SearchResult:
-    """Lines that match, or files by name; see `operations.files.search_workspace`."""
+    """Lines that match, or files by name."""
+    pattern, glob, literal, ignore_case = wanted.pattern, wanted.glob, wanted.literal, wanted.ignore_case
+    context, files_only, limit, max_bytes = wanted.context, wanted.files_only, wanted.limit, wanted.max_bytes
     if not pattern and not glob:
         raise InvalidInput(
             "Neither a pattern nor a glob says what to look for.",
@@ -42,14 +51,14 @@ async def search(
         "POST",
         "/v1/files/search",
         json_body={
-            "path": str(workspace_path(path)),
+            "path": str(workspace_path(wanted.path)),
             "pattern": pattern or "",
             "literal": literal,
             "ignore_case": ignore_case,
             "globs": glob or [],
             "context": context,
             "limit": limit,
-            "include_ignored": include_ignored,
+            "include_ignored": wanted.include_ignored,
             "lines": bool(pattern) and not files_only,
         },
     )
@@ -69,7 +78,7 @@ async def search(
         hints.append(f"{total - shown} more are left out: narrow it with path or glob, or raise limit or max_bytes.")
     if late:
         hints.append("The search was ended after 30 s; narrow it with path or glob.")
-    if not total and ignored and not include_ignored:
+    if not total and ignored and not wanted.include_ignored:
         hints.append(f"{ignored} ignored files or folders were passed over; include_ignored looks there, too.")
     return SearchResult(
         workspace=workspace_id,

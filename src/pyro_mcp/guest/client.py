@@ -24,6 +24,7 @@ from pyro_mcp.guest import frames
 from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.guest.patience import Gate, Pace, Patience
 from pyro_mcp.guest.said import Said, parsed, whole_header
+from pyro_mcp.http1 import next_event
 from pyro_mcp.visible import visible_lines
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -113,14 +114,13 @@ class _Exchange:
         await self._patience.wait(self.writer.drain)
 
     async def _next_event(self, until: float | None = None) -> Any:
-        while True:
-            event = self.http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
+        async def read() -> bytes:
             begun = time.monotonic()
             data = await self._patience.wait(lambda: self.reader.read(READ_SIZE), until)
             self._pace.count(len(data), time.monotonic() - begun)
-            self.http.receive_data(data)
+            return data
+
+        return await next_event(self.http, read)
 
     async def response(
         self, *, upgrade: bool = False, patient: bool = False

@@ -1,6 +1,6 @@
 """Chat hosts: how each is told of pyro, and how one finds out whether that works.
 
-`base` says what a host is, one module per host says how that one does it. `documents`, `jsonc` and `files` edit
+`base` says what a host is, one module per host says how that one does it. `documents` and `files` edit
 configuration and keep everything else in it; `connect` and `guard` change it, `doctor` looks, with `dialogue` at the
 server and with `probe` at the host.
 """

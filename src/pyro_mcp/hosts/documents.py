@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pyro_mcp import jsonc
 from pyro_mcp.errors import Conflict
-from pyro_mcp.hosts import jsonc
 
 MISSING: Any = object()
 """There is nothing at that place."""

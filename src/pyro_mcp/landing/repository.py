@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp.errors import ComponentMissing, Conflict, EngineError, InvalidInput
+from pyro_mcp.git import SAFE, environment
 from pyro_mcp.patches.names import quote
 from pyro_mcp.paths import show
 
@@ -24,12 +25,6 @@ def shown(path: bytes) -> str:
     return quote(os.fsdecode(path)).decode()
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
-    return {**env, "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", **extra}
-
-
 def run(
     arguments: Sequence[str | bytes], *, cwd: str, env: Mapping[str, str], stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
@@ -40,7 +35,7 @@ def run(
         return subprocess.run(
             [git, *arguments],
             cwd=cwd,
-            env=_environment(env),
+            env=environment({"GIT_NO_REPLACE_OBJECTS": "1", **env}),
             input=stdin,
             capture_output=True,
             timeout=GIT_SECONDS,
@@ -68,8 +63,6 @@ def failed(what: str, done: subprocess.CompletedProcess[bytes]) -> EngineError:
 class Repository:
     """The user's repository: asked with its own settings, but it runs no program of theirs."""
 
-    _SAFE = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "protocol.allow=never", "gc.auto=0")
-
     def __init__(self, repo: Path) -> None:
         self._cwd = os.path.abspath(repo)
         if not os.path.isdir(self._cwd):
@@ -95,8 +88,7 @@ class Repository:
     def _git(
         self, *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        safe = [word for setting in self._SAFE for word in ("-c", setting)]
-        return run([*safe, *arguments], cwd=self._cwd, env=env or {}, stdin=stdin)
+        return run([*SAFE, *arguments], cwd=self._cwd, env=env or {}, stdin=stdin)
 
     def _ask(self, *arguments: str) -> bytes:
         done = self._git(*arguments)

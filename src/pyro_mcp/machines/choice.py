@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, cast
 
@@ -25,6 +25,8 @@ from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Probe, RootTree
 from pyro_mcp.models import Component
+from pyro_mcp.models.base import iso
+from pyro_mcp.wholeness import write_new
 
 Wanted = Literal["auto", "firecracker", "gvisor"]
 CHOICES = ("auto", "firecracker", "gvisor")
@@ -79,12 +81,10 @@ async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False
     tree = cache / "firecracker" / "probe" / "root"
     tree.mkdir(parents=True, exist_ok=True)
     probe = await engine.probe(RootTree("probe", "probe", tree))
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    at = iso(datetime.now(UTC))
     for old in kept.parent.glob("verdict-*.json"):
         old.unlink(missing_ok=True)
-    partial = kept.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**asdict(probe), "at": at}))
-    os.replace(partial, kept)
+    write_new(kept, json.dumps({**asdict(probe), "at": at}).encode(), 0o644)
     return probe
 
 

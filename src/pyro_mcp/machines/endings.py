@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.limits import Limits
@@ -122,7 +123,7 @@ def prune_templates(templates: Path, digests: set[str]) -> int:
     freed = 0
     for place in templates.iterdir() if templates.exists() else ():
         try:
-            known = (place / "environment").read_text() in digests
+            known = wholeness.read_text(place / "environment") in digests
         except OSError:
             known = False
         if not known:

@@ -16,9 +16,7 @@ from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
 from pyro_mcp.seeds import repository
-
-POLICIES: tuple[NetworkPolicy, ...] = ("off", "egress", "egress+published-ports")
-"""From the least to the most."""
+from pyro_mcp.vocabulary import asks, exceeds, online
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,15 @@ class Access:
         """
         granted = dict(arguments)
         asked = granted.get("network_policy", "off")
-        if POLICIES.index(asked) > POLICIES.index(self.network):
-            most = "only be off" if self.network == "off" else f"be {self.network} at most"
+        if exceeds(asked, self.network):
+            none = not online(self.network) or (asks(self.network) and operation.name == "run_in_vm")
+            most = "only be off" if none else f"be {self.network} at most"
             raise NotPermitted(
                 f"The user does not allow that here; network_policy can {most}.",
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
                 code="network_not_allowed",
             )
-        if asked != "off" and self.allow_domains and operation.name == "run_in_vm":
+        if online(asked) and self.allow_domains and operation.name == "run_in_vm":
             raise NotPermitted(
                 "The user allows certain hosts only, and a machine for one command has no such list.",
                 hint="Give network_policy off, or use a workspace: workspace_create keeps to the list.",
@@ -116,9 +115,8 @@ class Access:
                 )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
-                if name == "output":
-                    self._refuse_links(granted[name])
-                granted[name] = str(self.resolved(granted[name]))
+                text = granted[name]
+                granted[name] = self._written(text) if name == "output" else str(self.resolved(text))
                 if name in ("seed_path", "path"):
                     self._refuse_foreign_repository(Path(granted[name]))
         return granted
@@ -132,18 +130,18 @@ class Access:
                 code="path_not_allowed",
             )
 
-    def imposed(self, network_policy: str) -> dict[str, Any]:
+    def imposed(self, network_policy: NetworkPolicy) -> dict[str, Any]:
         """What every workspace with this policy is created with: the user's secrets and list of hosts."""
-        online = network_policy != "off"
+        connected = online(network_policy)
         # Without a network a secret that only its host may get has no use, and must not get in by its value.
-        names = {name for name in (*self.secrets, *self.secret_files) if online or name not in self.secret_hosts}
+        names = {name for name in (*self.secrets, *self.secret_files) if connected or name not in self.secret_hosts}
         given: dict[str, Any] = {
             "secrets": {name: value for name, value in self.secrets.items() if name in names},
             "secret_files": {name: path for name, path in self.secret_files.items() if name in names},
             "secret_hosts": {name: host for name, host in self.secret_hosts.items() if name in names},
-            "allow_domains": list(self.allow_domains) if online else [],
-            "allow_host_ports": list(self.allow_host_ports) if online else [],
-            "allow_addresses": list(self.allow_addresses) if online else [],
+            "allow_domains": list(self.allow_domains) if connected else [],
+            "allow_host_ports": list(self.allow_host_ports) if connected else [],
+            "allow_addresses": list(self.allow_addresses) if connected else [],
         }
         return {name: value for name, value in given.items() if value}
 
@@ -163,6 +161,14 @@ class Access:
                         hint="Name the real folder.",
                         code="output_through_link",
                     )
+
+    def _written(self, path: str) -> str:
+        """Where an output goes: a link that stands there is what is meant, not what it leads to."""
+        self._refuse_links(path)
+        asked = Path(os.path.normpath((self.project or Path(os.getcwd())) / os.path.expanduser(path)))
+        if asked.is_symlink() and not asked.is_dir():
+            return str(self.resolved(str(asked.parent)) / asked.name)
+        return str(self.resolved(path)) + "/" * path.endswith("/")
 
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""

@@ -5,7 +5,7 @@ body over HTTP, is judged here first: a request that cannot be one is answered, 
 reaches it.
 
 An answer bears the request's id where the id could be read, else null (JSON-RPC 2.0, section 5). Notifications and
-responses are never answered, however odd.
+responses are never answered, however odd: a host would take the answer for that of a request of its own.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from dataclasses import dataclass
 from typing import Any
 
 Message = dict[str, Any]
-MAX_BYTES = 8 * 1024 * 1024
-"""Of one message, as for the daemon: the largest is a patch or a file of 1 MiB, escaped."""
+MAX_BYTES = 24 * 1024 * 1024
+"""Of one message, as for the daemon: the largest is a command line of 16 MiB."""
 MAX_DEPTH = 128
 """Of lists and objects in each other: the library's parser gives up at 200."""
 MAX_DIGITS = 64
 """Of one number."""
 MAX_ID = 2**63 - 1
 MAX_ID_CHARACTERS = 1024
-PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602  # JSON-RPC 2.0, section 5.1
+MAX_METHOD = 256
+"""Characters of a method's name: an error of the library repeats it."""
+# JSON-RPC 2.0, section 5.1
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+_WHITE = b" \t\r\n"  # RFC 8259, section 2: nothing else is white space
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{}\]:,]|[^\s\[\]{}:,"]+', re.S)
 """A string that does not end is one token, too: looking for its end from each quote in it takes hours."""
@@ -57,7 +61,7 @@ def judged(data: bytes) -> Message | Refusal | None:
     """The message in `data`; what answers it where it is none; None where nothing is to be said or done."""
     if len(data) > MAX_BYTES:
         return TOO_LONG
-    data = data.strip()
+    data = data.strip(_WHITE)
     if not data:
         return None
     try:
@@ -74,7 +78,7 @@ def judged(data: bytes) -> Message | Refusal | None:
         if _SURROGATE.search(data):
             _check_characters(found)
     except _Odd as odd:
-        return Refusal(odd.code, str(odd), _id_in(text))
+        return _unread(odd, text)
     except ValueError as error:
         return Refusal(PARSE_ERROR, f"The message is not JSON: {error}.")
     return _message(found)
@@ -99,6 +103,8 @@ def _message(found: Any) -> Message | Refusal | None:
         return Refusal(INVALID_REQUEST, "The message has no method.", said)
     if not isinstance(found["method"], str):
         return Refusal(INVALID_REQUEST, "The method must be a string.", said)
+    if len(found["method"]) > MAX_METHOD:
+        return Refusal(METHOD_NOT_FOUND, "There is no such method.", said) if "id" in found else None
     if answers:
         return Refusal(INVALID_REQUEST, "A message is a request or an answer, not both.", said)
     if not isinstance(found.get("params"), dict | None):
@@ -134,7 +140,7 @@ def is_id(value: Any) -> bool:
     """Whether it can be a request's id."""
     if isinstance(value, str):
         return len(value) <= MAX_ID_CHARACTERS
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID
+    return isinstance(value, int) and not isinstance(value, bool) and -MAX_ID - 1 <= value <= MAX_ID
 
 
 # -- what JSON allows and we do not
@@ -187,24 +193,51 @@ def _check_characters(value: Any) -> None:
         raise _Odd(INVALID_REQUEST, "The message holds a lone surrogate, which is no character.") from None
 
 
-def _id_in(text: str) -> int | str | None:
-    """The id of a request that was read no further; None where there is not exactly one that can be one."""
-    depth, before, at_key = 0, "", False
-    found: list[str] = []
+def _unread(odd: _Odd, text: str) -> Refusal | None:
+    """What answers a message that was read no further, as far as its outline tells."""
+    outline = _outline(text)
+    keys = {key for key, _ in outline}
+    if "method" not in keys and keys & {"result", "error"}:
+        return None
+    if keys >= {"jsonrpc", "method"} and "id" not in keys:
+        return None
+    return Refusal(odd.code, str(odd), _id_in(outline))
+
+
+def _outline(text: str) -> list[tuple[str, str]]:
+    """The keys of the outermost object, each with its value where that is no list or object, unread."""
+    if not text.startswith("{"):
+        return []
+    depth, before = 0, ""
+    found: list[tuple[str, str]] = []
+    awaits = False
     for token in _TOKEN.finditer(text):
         mark = token[0]
+        if awaits and mark not in ("[", "{", "]", "}", ",", ":"):
+            found[-1] = (found[-1][0], mark)
+        awaits = depth == 1 and mark == ":"
+        if awaits:
+            found.append((_key(before), ""))
         if mark in ("[", "{"):
             depth += 1
         elif mark in ("]", "}"):
             depth -= 1
-        elif depth == 1 and mark == ":":
-            at_key = before == '"id"'
-        elif depth == 1 and at_key:
-            found.append(mark)
-        if mark != ":":
-            at_key = False
         before = mark
-    if len(found) != 1 or len(found[0]) > 2 * MAX_ID_CHARACTERS or not text.lstrip().startswith("{"):
+    return found
+
+
+def _key(token: str) -> str:
+    """A key as it is meant: `"\\u0069d"` is the id, too."""
+    try:
+        return str(json.loads(token)) if len(token) <= 64 else ""
+    except ValueError:
+        return ""
+
+
+def _id_in(outline: list[tuple[str, str]]) -> int | str | None:
+    """The id of a request; None where there is not exactly one that can be one."""
+    found = [value for key, value in outline if key == "id"]
+    if len(found) != 1 or len(found[0]) > 2 * MAX_ID_CHARACTERS:
         return None
     try:
         value = json.loads(found[0])

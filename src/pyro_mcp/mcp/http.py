@@ -94,6 +94,8 @@ class Application:
             if isinstance(found, Refused):
                 await _say(send, 413 if found is TOO_LONG else 400, found.answer())
                 return
+            if found is not None:
+                body = json.dumps(found).encode()  # as it was read here: arguments that came as text are an object now
             await self._manager.handle_request(scope, _again(body, receive), send)  # type: ignore[arg-type]
         finally:
             self._posts -= 1

@@ -190,7 +190,7 @@ class _Input:
             if isinstance(message, Refusal):
                 _write(self._wire_out, _line(message.answer()))
             elif message is not None:
-                return line.decode() if line.endswith(b"\n") else line.decode() + "\n"
+                return _line(message)  # as it was read here: arguments that came as text are an object now
 
 
 def _taken(message: Message) -> Message | Refusal | None:

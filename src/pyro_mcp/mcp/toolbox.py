@@ -23,9 +23,11 @@ from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import offered, operations_of, output_schema, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
+from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.processes.seen import seen
 from pyro_mcp.visible import json_text, storable_record, visible_lines
+from pyro_mcp.vocabulary import asks
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 49.0
@@ -35,6 +37,10 @@ WAIT_SECONDS = 45.0
 LINE_CHARACTERS = 120
 """Of a command's last line, in a word of progress."""
 LISTED_WORKSPACES = 100
+MAX_KNOWN = 256
+"""Questions of which the daemon is told that they are known: those that are open are the newest."""
+SHOWN_NAME = 100
+"""Characters of a name that there is not, in the words that refuse it."""
 OnProgress = Callable[[Progress], None]
 
 
@@ -61,6 +67,11 @@ def last_line(data: bytes) -> str:
 def said(error: PyroError) -> Answer:
     """An error as text: message, next step, code."""
     return Answer(f"{visible_lines(str(error))} [{error.code}]", is_error=True)
+
+
+def _understood(operation: Operation) -> list[str]:
+    """The parameters that a tool takes: those that it shows, and what models give a command unasked."""
+    return [p.name for p in offered(operation)] + (["env"] if operation.name == "exec_workspace" else [])
 
 
 def _noted(answer: Answer, notes: list[str]) -> Answer:
@@ -126,6 +137,22 @@ class Toolbox:
         listed = await self._pyro.call(REGISTRY["list_workspaces"], {})
         return list(listed["workspaces"][:LISTED_WORKSPACES])
 
+    def may_ask(self, name: str) -> bool:
+        """Whether a workspace may ask the user for something while this tool is called."""
+        operation = self._operations.get(name)
+        return asks(self._access.network) and operation is not None and operation.takes_workspace
+
+    async def questions(self, known: Sequence[str]) -> list[dict[str, Any]]:
+        """What workspaces of this project ask the user; waits until there is one that is not known."""
+        found = await self._pyro.call(
+            REGISTRY["list_questions"], {"wait_seconds": WAIT_SECONDS, "known": list(known)[-MAX_KNOWN:]}
+        )
+        return [question for question in found["questions"] if question["id"] not in known]
+
+    async def answer_question(self, question: str, answer: str) -> None:
+        """Pass on what the user said."""
+        await self._pyro.call(REGISTRY["answer_question"], {"asked": question, "answer": answer})
+
     async def carry_out(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run a read-only operation by its own name, for a resource."""
         operation = REGISTRY[name]
@@ -159,7 +186,7 @@ class Toolbox:
     ) -> Answer:
         try:
             operation = self._find(name)
-            names = [p.name for p in offered(operation)]
+            names = _understood(operation)
             can_note = "hint" in self._schemas[str(operation.mcp)]["properties"]
             meant, notes = habits.taken(arguments or {}, names, can_note=can_note)
             ready = self._ready(operation, meant)
@@ -178,6 +205,7 @@ class Toolbox:
     def _find(self, name: str) -> Operation:
         found = self._operations.get(name)
         if found is None:
+            name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
             near = difflib.get_close_matches(name, self._operations, 1, 0.4)
             raise InvalidInput(
                 f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
@@ -190,14 +218,20 @@ class Toolbox:
         """The arguments as the daemon gets them: known, valid, within what is allowed."""
         names = [p.name for p in offered(operation)]
         for name in arguments:
-            if name not in names:
+            if name not in _understood(operation):
+                name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
                 near = difflib.get_close_matches(name, names, 1)
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",
                     hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
                     code="unknown_parameter",
                 )
-        given = {name: value for name, value in arguments.items() if value is not None}
+        own = {p.name: p for p in parameters(operation)}
+        given = {
+            name: habits.shaped(value, own[name].kind, own[name].of_objects)
+            for name, value in arguments.items()
+            if value is not None and not (name in ("path", "cwd") and value == "" and not own[name].required)
+        }
         given = {**operation.mcp_defaults, **given}
         try:
             checked = validated(operation, given)

@@ -19,6 +19,7 @@ from pyro_mcp.models.files import (
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -30,9 +31,11 @@ from pyro_mcp.models.system import (
     EnvironmentList,
     HostCheck,
     Pruned,
+    SuggestedEnvironment,
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
+    Devcontainer,
     Exported,
     History,
     HistoryEvent,
@@ -59,6 +62,7 @@ __all__ = [
     "CommandRecord",
     "Component",
     "Deleted",
+    "Devcontainer",
     "Diff",
     "Doctor",
     "EngineName",
@@ -87,6 +91,9 @@ __all__ = [
     "PatchApplied",
     "Pruned",
     "PublishedPort",
+    "Question",
+    "QuestionAnswered",
+    "QuestionList",
     "Record",
     "RefusedConnection",
     "RunResult",
@@ -102,6 +109,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "SuggestedEnvironment",
     "Synced",
     "Workspace",
     "WorkspaceList",

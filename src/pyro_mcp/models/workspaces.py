@@ -26,6 +26,23 @@ class SeedInfo(Record):
     """Of a git work tree: the seeded directory below its top."""
 
 
+class Devcontainer(Record):
+    """What became of the project's devcontainer.json."""
+
+    path: str
+    followed: bool
+    """False: the workspace begins with the default environment and without set-up; the first note says why."""
+    setup: str | None = None
+    """Handle of the command that ran its set-up (onCreateCommand and what follows); its log is under it."""
+    setup_status: Literal["running", "done", "failed"] | None = None
+    setup_exit_code: int | None = None
+    passed_over: list[str] = Field(default_factory=list)
+    """What of it is not followed, by name."""
+    notes: list[str] = Field(default_factory=list)
+    hint: str = ""
+    """What to do about a set-up that still runs, or failed."""
+
+
 class SecretInfo(Record):
     """A secret by name; its value is never shown."""
 
@@ -65,6 +82,8 @@ class Workspace(Record):
     ttl_seconds: int | None = None
     lifetime_seconds: int | None = None
     seed: SeedInfo | None = None
+    devcontainer: Devcontainer | None = None
+    """Where the seed's devcontainer.json was used."""
     running_commands: list[str] = Field(default_factory=list)
     """Handles of commands that still run."""
     services: list[str] = Field(default_factory=list)
@@ -166,11 +185,12 @@ class Exported(Record):
     empty_directories: list[str] = Field(default_factory=list)
     """Of a patch: new directories without a file, which it cannot carry."""
     left_out_files: int = 0
-    """Ignored and tool-made files that are not in it; `left_out` has their largest groups."""
+    """Files, FIFOs, sockets and devices that are not in it; `left_out` has the largest groups."""
     left_out: list[str] = Field(default_factory=list)
-    """At most 100 git repositories, or parts of them, that were not brought out, and groups of ignored files."""
+    """At most 100 git repositories, or parts of them, that were not brought out, groups of ignored files, and FIFOs,
+    sockets and devices."""
     replaced: list[str] = Field(default_factory=list)
-    """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
+    """At most 100 files that were there and were replaced, relative to `output`; its own name for itself."""
     backup: str | None = None
     """Where on this machine what was replaced is kept: 30 days, at least 7."""
     hint: str = ""

@@ -8,19 +8,12 @@ import re
 
 import h11
 
+from pyro_mcp.http1 import next_event
 from pyro_mcp.network.relay import CHUNK
 
 MAX_PHRASE = 200
 HOP_BY_HOP = frozenset({b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive", b"te", b"upgrade"})
 """Headers that concern one connection only (RFC 9110, 7.6.1)."""
-
-
-async def next_event(connection: h11.Connection, reader: asyncio.StreamReader) -> object:
-    while True:
-        event = connection.next_event()
-        if event is not h11.NEED_DATA:
-            return event
-        connection.receive_data(await reader.read(CHUNK))
 
 
 async def send_body(
@@ -34,7 +27,7 @@ async def send_body(
     if guest.they_are_waiting_for_100_continue:
         writer.write(guest.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
     while True:
-        event = await next_event(guest, reader)
+        event = await next_event(guest, lambda: reader.read(CHUNK))
         if isinstance(event, h11.Data):
             counts["bytes_up"] += len(event.data)
             up_writer.write(server.send(event) or b"")
@@ -55,7 +48,7 @@ async def send_response(
     counts: dict[str, int],
 ) -> None:
     while True:
-        event = await next_event(server, up_reader)
+        event = await next_event(server, lambda: up_reader.read(CHUNK))
         if isinstance(event, h11.InformationalResponse):
             continue
         if isinstance(event, h11.Response):

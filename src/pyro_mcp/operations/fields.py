@@ -89,15 +89,16 @@ HostPath = Annotated[str, Field(description="On the user's machine.", min_length
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
+VCPU_COUNT_DEFAULT = 1
+MEM_MIB_DEFAULT = 1024
 DISK_GIB_DEFAULT = 20
-DiskGib = Annotated[int, Field(description="Disk limit in GiB, 1 to 1024.", ge=1, le=1024)]
 TtlSeconds = Annotated[
     int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
 ]
 LifetimeSeconds = Annotated[
     int | None, Field(description="Delete so long after its creation, 10 to 31536000.", ge=10, le=31536000)
 ]
-Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.")]
+Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only; ask: the user is asked for each.")]
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,

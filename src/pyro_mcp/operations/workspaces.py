@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
-    DISK_GIB_DEFAULT,
     AllowAddresses,
     AllowDomains,
     AllowHostPorts,
-    DiskGib,
     Engine,
-    EnvironmentName,
     HostPath,
     IncludeIgnored,
     Labels,
     LifetimeSeconds,
-    MemMib,
     Name,
     Network,
     Path,
     TtlSeconds,
-    VcpuCount,
     WorkspaceRef,
 )
 
@@ -40,15 +35,34 @@ class WorkspaceOperations(Operations):
         profiles=CORE,
         positional=("environment",),
         hidden=(
-            *("engine", "include_ignored", "ttl_seconds", "lifetime_seconds", "vcpu_count", "disk_gib"),
+            *(
+                "engine",
+                "include_ignored",
+                "no_devcontainer",
+                "ttl_seconds",
+                "lifetime_seconds",
+                "vcpu_count",
+                "disk_gib",
+            ),
             *("allow_domains", "allow_host_ports", "allow_addresses", "secrets", "secret_files", "secret_hosts"),
         ),
         streams=True,
         host_paths=("seed_path", "secret_files"),
+        raises={
+            "Conflict": "The name is taken, or the environment is being built: call again later.",
+            "Unsupported": "The engine that was asked for does not work here, or lacks what was asked of it.",
+        },
     )
     def create_workspace(
         self,
-        environment: EnvironmentName = "debian:12",
+        environment: Annotated[
+            str | None,
+            Field(
+                description="Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else debian:12.",
+                min_length=1,
+                max_length=512,
+            ),
+        ] = None,
         *,
         seed_path: Annotated[
             str | None,
@@ -57,9 +71,17 @@ class WorkspaceOperations(Operations):
         name: Name | None = None,
         labels: Labels = None,
         network_policy: Network = "off",
-        vcpu_count: VcpuCount = 1,
-        mem_mib: MemMib = 1024,
-        disk_gib: DiskGib = DISK_GIB_DEFAULT,
+        vcpu_count: Annotated[
+            int | None, Field(description="1 to 32; unsaid: 1, or what devcontainer.json requires.", ge=1, le=32)
+        ] = None,
+        mem_mib: Annotated[
+            int | None,
+            Field(description="128 to 65536; unsaid: 1024, or what devcontainer.json asks.", ge=128, le=65536),
+        ] = None,
+        disk_gib: Annotated[
+            int | None,
+            Field(description="Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.", ge=1, le=1024),
+        ] = None,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
         allow_domains: AllowDomains = None,
@@ -80,12 +102,23 @@ class WorkspaceOperations(Operations):
             ),
         ] = None,
         include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
+        no_devcontainer: Annotated[bool, Field(description="Leave the seed's devcontainer.json alone.")] = False,
+        setup_wait_seconds: Annotated[
+            float | None,
+            Field(
+                description="Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on afterwards.",
+                ge=0,
+                le=7200,
+            ),
+        ] = None,
         engine: Engine = "auto",
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
         That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
         Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
+        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
+        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
         """
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
@@ -115,6 +148,7 @@ class WorkspaceOperations(Operations):
             *("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime"),
             *("network_policy", "allow_domains", "allow_host_ports", "allow_addresses"),
         ),
+        raises={"Conflict": "The name is taken."},
     )
     def update_workspace(
         self,
@@ -154,7 +188,17 @@ class WorkspaceOperations(Operations):
     def delete_workspace(self, workspace: WorkspaceRef) -> Deleted:
         """Delete a workspace and all in it."""
 
-    @operation(cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",))
+    @operation(
+        cli="workspace reset",
+        mcp="workspace_reset",
+        profiles=CORE,
+        idempotent=True,
+        positional=("workspace",),
+        raises={
+            "NotFound": "There is no such workspace or snapshot.",
+            "EngineError": "The machine could not be restored.",
+        },
+    )
     def reset_workspace(
         self,
         workspace: WorkspaceRef,
@@ -195,6 +239,7 @@ class WorkspaceOperations(Operations):
         hidden=("include_ignored",),
         streams=True,
         host_paths=("path",),
+        raises={"Conflict": "A directory is in the way, or the workspace is stopped. Nothing was changed."},
     )
     def push_workspace_sync(
         self,
@@ -215,6 +260,10 @@ class WorkspaceOperations(Operations):
         positional=("workspace", "path"),
         streams=True,
         host_paths=("output",),
+        raises={
+            "NotFound": "There is no such workspace or file.",
+            "Conflict": "Something stands in the way at `output`, or the workspace is stopped. Nothing was changed.",
+        },
     )
     def export_workspace(
         self,
@@ -236,7 +285,17 @@ class WorkspaceOperations(Operations):
         counted, unless that is the folder that was asked for.
         """
 
-    @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
+    @operation(
+        cli="workspace land",
+        positional=("workspace",),
+        host_paths=("repo",),
+        open_world=True,
+        raises={
+            "Conflict": "The branch cannot be moved, or the value of a secret would be committed. Nothing was changed.",
+            "ComponentMissing": "There is no git on this computer.",
+            "EngineError": "git failed; the message says how.",
+        },
+    )
     def land_workspace(
         self,
         workspace: WorkspaceRef,

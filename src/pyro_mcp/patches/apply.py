@@ -12,7 +12,7 @@ from typing import Literal
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.delta import apply_delta
-from pyro_mcp.patches.match import candidates, explain, show_line, split_lines
+from pyro_mcp.patches.match import candidates, explain, is_utf8, show_line, split_lines
 from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine
 from pyro_mcp.patches.place import MAX_FUZZ, Place, Text, Unplaced, place_all
 from pyro_mcp.paths import show
@@ -94,6 +94,7 @@ def _apply_hunks(old: bytes | None, file_patch: FilePatch, hunks: tuple[Hunk, ..
             details={"path": path},
         )
     texts = _texts(lines, file_patch, hunks)
+    _check_encoding(old or b"", hunks, path)
     if file_patch.kind == "delete":
         return _apply_deletion(texts[-1], lines, file_patch, hunks), []
     first = hunks[0]
@@ -116,12 +117,13 @@ def _apply_hunks(old: bytes | None, file_patch: FilePatch, hunks: tuple[Hunk, ..
         raise _refused(refusal, path, hunks, lines)
     out: list[bytes] = []
     at = 0
-    for hunk, place in zip(hunks, places, strict=True):
+    for hunk, place in sorted(zip(hunks, places, strict=True), key=lambda pair: pair[1].changed(pair[0])):
         if _is_repeat(text, hunk, place):
             raise already_applied(path)
-        out += lines[at : place.start]
+        start, end = place.changed(hunk)
+        out += lines[at:start]
         out += _merged(lines, hunk, place, text.ignores_cr)
-        at = place.end
+        at = end
     out += lines[at:]
     # Only the last line may lack its newline; what was appended after one that did gives it one.
     ended = [line if line.endswith(b"\n") else line + _line_end(lines, 0, text.ignores_cr) for line in out[:-1]]
@@ -133,43 +135,75 @@ def _apply_hunks(old: bytes | None, file_patch: FilePatch, hunks: tuple[Hunk, ..
     return b"".join(ended + out[-1:]), placed
 
 
+def _check_encoding(content: bytes, hunks: tuple[Hunk, ...], path: str) -> None:
+    """Refuse what no hunk can be right for: UTF-16, and new text that would mix two encodings in one file."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InvalidInput(
+            f"{show(path)} is UTF-16 text, whose lines a patch cannot name.",
+            hint="Convert it first (iconv -f UTF-16 -t UTF-8), or change it with a command; nothing was changed.",
+            code="not_utf8",
+            details={"path": path},
+        )
+    added = [line.text for hunk in hunks for line in hunk.lines if line.tag == "+" and not line.text.isascii()]
+    if any(map(is_utf8, added)) and not is_utf8(content) and b"\0" not in content[:8000]:
+        raise InvalidInput(
+            f"{show(path)} is not UTF-8, and the new lines would mix two encodings in it.",
+            hint="Convert the file first (iconv), or change it with a command; nothing was changed.",
+            code="not_utf8",
+            details={"path": path},
+        )
+
+
 def _texts(lines: list[bytes], file_patch: FilePatch, hunks: tuple[Hunk, ...]) -> list[Text]:
-    """How to look at the file, in order: as it is, and without CR for a patch with LF alone.
+    """How to look at the file, in order: as it is; then without CR where only one side has them, and without the
+    white space of blank lines, which editors and models strip.
 
     Lines without any context say nothing about line ends; then a file of CRLF alone keeps to it, unless a program
     made the patch from that very file.
     """
     exact = Text(lines, ignore_trailing=file_patch.codex)
-    if not any(line.endswith(b"\r\n") for line in lines):
-        return [exact]
-    if any(line.text.endswith((b"\r\n", b"\r")) for hunk in hunks for line in hunk.lines):
-        return [exact]
-    without = Text(lines, ignore_cr=True, ignore_trailing=file_patch.codex)
-    said = file_patch.old_id or any(hunk.old_count for hunk in hunks)
-    if file_patch.codex or (not said and all(line.endswith(b"\r\n") for line in lines[:-1])):
-        return [without]
-    return [exact, without]
+    crlf = any(line.endswith(b"\r\n") for line in lines)
+    with_cr = any(line.text.endswith((b"\r\n", b"\r")) for hunk in hunks for line in hunk.lines)
+    loose = Text(lines, ignore_cr=crlf or with_cr, ignore_trailing=file_patch.codex, ignore_blank=True)
+    if not any(hunk.old_count for hunk in hunks):
+        keeps = crlf and not with_cr and not file_patch.old_id and all(line.endswith(b"\r\n") for line in lines[:-1])
+        return [loose if keeps else exact]
+    return [loose] if file_patch.codex and crlf and not with_cr else [exact, loose]
 
 
 def _merged(lines: list[bytes], hunk: Hunk, place: Place, keep_cr: bool) -> list[bytes]:
-    """The hunk's new lines, with context taken from the file itself."""
+    """What stands where the hunk changes lines, afterwards, with context between taken from the file itself."""
     out: list[bytes] = []
-    at, skip_old = place.start, place.lead
+    at = place.head
+    start, end = place.changed(hunk)
     for line in hunk.lines:
         if line.tag != "+":
-            if skip_old:
-                skip_old -= 1
-                continue
-            if at == place.end:
-                break
-            if line.tag == " ":
+            if line.tag == " " and start <= at < end:
                 out.append(lines[at])
             at += 1
-        elif keep_cr and line.text.endswith(b"\n") and not line.text.endswith(b"\r\n"):
-            out.append(line.text[:-1] + _line_end(lines, max(place.start, at - 1), True))
+        elif keep_cr and line.text.endswith(b"\n"):
+            bare = line.text[:-1].removesuffix(b"\r")
+            out.append(bare + _line_end(lines, max(place.start, at - 1), True))
         else:
             out.append(line.text)
+    if out and end == len(lines) and _keeps_ending(hunk):
+        # The patch says nothing new of the file's last newline, which models forget: it stays as it is.
+        last, ends = out[-1].removesuffix(b"\n"), lines[-1].endswith(b"\n")
+        if ends != out[-1].endswith(b"\n"):
+            out[-1] = (
+                last + _line_end(lines, end - 1, keep_cr) if ends else last.removesuffix(b"\r" if keep_cr else b"")
+            )
     return out
+
+
+def _keeps_ending(hunk: Hunk) -> bool:
+    """Whether the hunk replaces a last line by one that ends alike."""
+    tail = [line for line in hunk.lines if line.tag != " "]
+    old = next((line for line in reversed(tail) if line.tag == "-"), None)
+    if old is None or tail[-1].tag != "+" or hunk.lines[-1].tag == " ":
+        return False
+    before = hunk.before()[-1]
+    return before is old.text and before.endswith(b"\n") == tail[-1].text.endswith(b"\n")
 
 
 def _line_end(lines: list[bytes], near: int, keep_cr: bool) -> bytes:

@@ -24,11 +24,13 @@ from dataclasses import replace
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.patches.model import FilePatch, Hunk, HunkLine, PatchKind
+from pyro_mcp.patches.names import strip_prefix
 from pyro_mcp.patches.unified import UnifiedParser, show_bytes
 
-_PART = re.compile(rb"^\*\*\* (Add|Update|Delete) File:\s*(.*?)\s*$")
-_MOVE = re.compile(rb"^\*\*\* Move to:\s*(.*?)\s*$")
-_ENVELOPE = re.compile(rb"^\s*\*\*\* (?:Begin|End) Patch\s*$")
+_PART = re.compile(rb"^\*\*\* (Add|Update|Delete) File:\s*(.*?)\s*$", re.I)
+_MOVE = re.compile(rb"^\*\*\* Move to:\s*(.*?)\s*$", re.I)
+_ENVELOPE = re.compile(rb"^\s*\*\*\* (?:Begin|End) Patch\s*$", re.I)
+_END_OF_FILE = re.compile(rb"^\*\*\* (?:End of File|EOF)\s*$", re.I)
 _HINT = "Give `*** Update File: PATH`, `*** Add File: PATH` or `*** Delete File: PATH`, then lines with space, + or -."
 
 
@@ -49,14 +51,18 @@ class CodexParser(UnifiedParser):
 
     def parse(self) -> list[FilePatch]:
         files: list[FilePatch] = []
+        inside = False
         while self.at < len(self.lines):
             line = self.bare(self.at)
             part = _PART.match(line)
             if part:
-                files.append(self.part(part[1], os.fsdecode(part[2])))
-            elif line.startswith(b"*** End Patch"):
-                break
-            elif files and line.strip() and not line.startswith((b"*** ", b"```")):
+                files.append(self.part(part[1].title(), _file_name(part[2])))
+                inside = True
+            elif _ENVELOPE.match(line) or line.startswith(b"```"):
+                # A second envelope, or a second block of code, may follow; what is between is prose.
+                inside = False
+                self.at += 1
+            elif inside and line.strip() and not line.startswith(b"*** "):
                 raise self.fail(self.at, f"{show_bytes(line)} belongs to no file.", _HINT)
             else:
                 self.at += 1
@@ -70,28 +76,42 @@ class CodexParser(UnifiedParser):
         if kind == b"Delete":
             return FilePatch("delete", path, None, line_number=start + 1, codex=True)
         if kind == b"Add":
-            return FilePatch("create", None, path, hunks=self.added(), line_number=start + 1, codex=True)
+            return FilePatch(
+                "create", None, path, hunks=self.added(), line_number=start + 1, codex=True, crlf=self.crlf(start)
+            )
         moved = _MOVE.match(self.bare(self.at))
         if moved:
             self.at += 1
         hunks = self.updates()
         if not hunks and not moved:
             raise self.fail(start, f"it updates {show_bytes(os.fsencode(path))} with no lines.", _HINT)
-        target = os.fsdecode(moved[1]) if moved else path
+        target = _file_name(moved[1]) if moved else path
         kind_: PatchKind = "rename" if moved and target != path else "modify"
         return FilePatch(
-            kind_, path, target, hunks=tuple(hunks), candidates=() if kind_ == "rename" else (path,),
-            line_number=start + 1, codex=True,
+            kind_, path, target, hunks=tuple(hunks), candidates=() if kind_ == "rename" else _unique(path),
+            line_number=start + 1, codex=True, crlf=self.crlf(start),
         )  # fmt: skip
+
+    def crlf(self, index: int) -> bool:
+        """Whether the format's own line there ends in CRLF: then what carried the patch made it so."""
+        return self.lines[index].endswith(b"\r")
 
     def added(self) -> tuple[Hunk, ...]:
         first = self.at
+        if self.bare(self.at).startswith(b"@@"):
+            self.at += 1
         out: list[HunkLine] = []
+        blank = 0
         while self.at < len(self.lines) and not self.is_end(self.at):
             line = self.bare(self.at)
             if line[:1] == b"+":
+                out += [HunkLine("+", b"\n")] * blank
+                blank = 0
                 out.append(HunkLine("+", line[1:] + b"\n"))
-            elif line.strip():
+            elif not line.strip():
+                # A blank line between two others has lost its `+`; at the end it parts the text only.
+                blank += bool(out)
+            else:
                 raise self.fail(
                     self.at, f"each line of a new file begins with `+`; {show_bytes(line)} does not.", _HINT
                 )
@@ -104,6 +124,9 @@ class CodexParser(UnifiedParser):
         hunks: list[Hunk] = []
         while self.at < len(self.lines) and not self.is_part_end(self.at):
             line = self.bare(self.at)
+            if not hunks and self.is_plain_header(self.at):
+                self.at += 2  # a unified diff's header below Codex's own says nothing new
+                continue
             if line.startswith(b"@@"):
                 hunk = self.hunk()
             elif not line.strip():
@@ -113,7 +136,7 @@ class CodexParser(UnifiedParser):
                 hunk = self.chunk(self.at, b"the first hunk", ())
             else:
                 raise self.fail(self.at, f"{show_bytes(line)} begins with neither `@@`, a space, `+` nor `-`.", _HINT)
-            if self.bare(self.at).startswith(b"*** End of File"):
+            if _END_OF_FILE.match(self.bare(self.at)):
                 hunk = replace(hunk, at_end=True)
                 self.at += 1
             if not hunk.old_count and not hunk.anchors:
@@ -124,8 +147,21 @@ class CodexParser(UnifiedParser):
 
     def is_part_end(self, index: int) -> bool:
         line = self.bare(index)
-        return bool(_PART.match(line)) or line.startswith((b"*** End Patch", b"```"))
+        return bool(_PART.match(line) or _ENVELOPE.match(line)) or line.startswith(b"```")
 
     def is_end(self, index: int) -> bool:
         line = self.bare(index)
         return line.startswith((b"@@", b"*** ", b"```"))
+
+
+def _file_name(raw: bytes) -> str:
+    """A file's name as it was meant: models put it in quotes at times."""
+    for quote in (b"`", b'"', b"'"):
+        if len(raw) > 2 and raw.startswith(quote) and raw.endswith(quote):
+            return os.fsdecode(raw[1:-1])
+    return os.fsdecode(raw)
+
+
+def _unique(path: str) -> tuple[str, ...]:
+    """The names to try for a file that is updated: as written, then without git's `a/` or `b/`."""
+    return tuple(dict.fromkeys((path, strip_prefix(path))))

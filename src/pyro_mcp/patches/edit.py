@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyro_mcp.errors import InvalidInput, PatchMismatch
-from pyro_mcp.patches.match import candidates, explain, split_lines
+from pyro_mcp.patches.match import candidates, explain, is_utf8, split_lines
 from pyro_mcp.paths import show
 
 _READ_AGAIN = "Read the file again and copy the text exactly, white space included; nothing was changed."
@@ -63,7 +63,7 @@ def _apply(content: bytes | None, edit: Edit, path: str, which: str) -> tuple[by
         raise InvalidInput(
             f"{which}old_string and new_string are the same.", hint="Nothing was changed.", code="edit_changes_nothing"
         )
-    if not new.isascii() and not _is_utf8(content):
+    if not new.isascii() and not is_utf8(content):
         raise InvalidInput(
             f"{show(path)} is not UTF-8, and the new text would mix two encodings in it.",
             hint="Convert the file first (iconv), or change it with a command.",
@@ -106,11 +106,3 @@ def _crlf(content: bytes) -> bool:
     """Whether every line of the file ends in CRLF."""
     lines = content.count(b"\n")
     return lines > 0 and content.count(b"\r\n") == lines
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

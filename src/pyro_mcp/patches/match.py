@@ -25,6 +25,15 @@ def split_lines(data: bytes) -> list[bytes]:
     return lines
 
 
+def is_utf8(content: bytes) -> bool:
+    """Whether all of it is UTF-8."""
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def candidates(lines: Sequence[bytes], places: Sequence[int]) -> str:
     """The places that a hunk fits, each with its line number and the line under which it stands."""
     rows = []
@@ -53,6 +62,8 @@ def explain(lines: Sequence[bytes], want: Sequence[bytes], floor: int) -> str:
         return "The file is empty."
     if not want:
         return f"The file has {len(lines)} lines."
+    if len(lines) == 1 and lines[0].count(b"\r") > 1:
+        return "The file's lines end in a carriage return alone; turn them into newlines first (tr '\\r' '\\n')."
     start, score = _nearest(lines, want)
     if score == 0:
         return f"It expected {show_line(want[0])} and nothing like it is in the file of {len(lines)} lines."
@@ -118,7 +129,8 @@ def _pair(want: bytes, found: bytes) -> tuple[str, str]:
     if b"".join(want.split()) == b"".join(found.split()) and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
         return _visible(want), _visible(found)
     left, right = show_line(want), show_line(found)
-    alike = unicodedata.normalize("NFKC", left) == unicodedata.normalize("NFKC", right)
+    plain = (unicodedata.normalize("NFKC", line.decode("utf-8", "replace")).rstrip() for line in (want, found))
+    alike = len(set(plain)) == 1
     if alike and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
         # Letters of the same look, or bytes that are not UTF-8.
         return f"`{ascii(want.rstrip(_ENDS))[2:-1]}`", f"`{ascii(found.rstrip(_ENDS))[2:-1]}`"

@@ -1,6 +1,7 @@
 """Decides where each hunk of a file belongs: only ever where exactly one place can be meant. Pure; lines are bytes.
 
-Full context at the stated line is the place. Otherwise all places are looked for, first with full context, then with
+Full context at the stated line is the place, as in git; unless the header names another function in which the same
+lines stand. Otherwise all places are looked for, first with full context, then with
 one and two lines of context less at each end ("fuzz"); what the header names (`@@ … @@ def area(r):`) and the order
 of the hunks choose among several. If more than one is left, the hunk is refused and the candidates are named: a wrong
 function changed in silence is worse than a question.
@@ -8,6 +9,7 @@ function changed in silence is worse than a question.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +24,16 @@ _DEFINITION = re.compile(
     rb"^\s*(?:(?:export|default|pub(?:\([^)]*\))?|public|private|protected|internal|static|final|abstract|async|unsafe"
     rb"|override|virtual|inline|const|extern)\s+)*"
     rb"(?:def|class|func|fn|function|struct|enum|interface|trait|impl|module|namespace|type|sub|proc|object)\b"
-    rb"\s*(?:\([^)]*\)\s*)?([\w.$:<>-]*)"
+    rb"\s*(?:\((?:\w+\s+)?([^)]*)\)\s*)?([\w.$:<>-]*)"
 )
 """A line that opens a definition, and the name it defines, in the languages that models write most."""
+_OPENERS = (b"{", b"(", b"[", b":", b">")
+_SECTION = re.compile(rb"^\s*(?:\[|#{1,6} |<\w)")
+"""A section of an INI or TOML file, a Markdown heading, an element."""
+_CALLED = re.compile(rb"([A-Za-z_$][\w$]*)\s*\(")
+_STATEMENTS = {b"if", b"elif", b"for", b"while", b"switch", b"catch", b"with", b"when", b"match", b"return", b"except"}
+_BARE_NAME = re.compile(rb"^([A-Za-z_$][\w$]*(?:(?:\.|::|#)[\w$]+)*)\s*(?:\(.*)?[:{]?$", re.S)
+"""`run`, `run()`, `Runner.run`, `Runner::run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,13 @@ class Place:
     @property
     def end(self) -> int:
         return self.start + len(self.before)
+
+    def changed(self, hunk: Hunk) -> tuple[int, int]:
+        """The lines that it changes, without the context around them: from, and up to but not with."""
+        tags = [line.tag for line in hunk.lines]
+        first = next(i for i, tag in enumerate(tags) if tag != " ")
+        last = max(i for i, tag in enumerate(tags) if tag != " ")
+        return self.head + first, self.head + sum(tag != "+" for tag in tags[: last + 1])
 
     @property
     def head(self) -> int:
@@ -66,18 +82,27 @@ class Text:
         lines: with their line ends; only `\\n` ends a line.
         ignore_cr: overlook a carriage return at the ends of lines.
         ignore_trailing: overlook white space at the ends of lines.
+        ignore_blank: overlook white space in lines that have nothing else.
     """
 
-    def __init__(self, lines: Sequence[bytes], *, ignore_cr: bool = False, ignore_trailing: bool = False) -> None:
+    def __init__(
+        self,
+        lines: Sequence[bytes],
+        *,
+        ignore_cr: bool = False,
+        ignore_trailing: bool = False,
+        ignore_blank: bool = False,
+    ) -> None:
         self.ignores_cr = ignore_cr
         self._trailing = ignore_trailing
+        self._blank = ignore_blank
         self.keys = [self.key(line) for line in lines]
         self._index: dict[bytes, list[int]] | None = None
 
     def key(self, line: bytes) -> bytes:
         """What of a line is compared. The final newline, on either side, is overlooked."""
         line = line.removesuffix(b"\n")
-        if self._trailing:
+        if self._trailing or (self._blank and line.isspace()):
             return line.rstrip()
         return line.removesuffix(b"\r") if self.ignores_cr else line
 
@@ -117,7 +142,30 @@ def place_all(text: Text, hunks: Sequence[Hunk], most_fuzz: int = MAX_FUZZ) -> l
             floor = max(floor, found[0].end)
             if hunk.old_start is not None and found[0].before:
                 shift = found[0].head - (hunk.old_start - 1)
-    return _in_order(options)
+    try:
+        return _in_order(options)
+    except Unplaced as error:
+        if error.candidates or len(hunks) == 1:
+            raise
+        return _in_any_order(text, hunks, most_fuzz, error)
+
+
+def _in_any_order(text: Text, hunks: Sequence[Hunk], most_fuzz: int, refusal: Unplaced) -> list[Place]:
+    """Hunks that stand in another order than their places, or share lines of context: each must have one place only.
+
+    What they change must lie apart; context of one may be what another changes, as each is made from the same file.
+    """
+    places: list[Place] = []
+    for index, hunk in enumerate(hunks):
+        found = _options(text, hunk, None, 0, index, most_fuzz)
+        if len(found) != 1:
+            raise Unplaced(index, 0, [place.head for place in found])
+        places.append(found[0])
+    spans = sorted(place.changed(hunk) for place, hunk in zip(places, hunks, strict=True))
+    for (start, end), (after, _) in itertools.pairwise(spans):
+        if after < end or after == start:
+            raise refusal
+    return places
 
 
 def _in_order(options: list[list[Place]]) -> list[Place]:
@@ -150,6 +198,7 @@ def _options(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int, 
     if hunk.old_start is not None:
         stated = hunk.old_start - 1 + (shift or 0)
         if text.fits(want, stated):
+            _same_as_heading(text, hunk, before, want, stated, index)
             return [Place(stated, before, 0, 0, stated - (hunk.old_start - 1))]
         if _stands_already(text, hunk, stated):
             raise Unplaced(index, floor, why="applied")
@@ -160,6 +209,20 @@ def _options(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int, 
         if found:
             return [_moved(hunk, place) for place in _anchored(text, hunk, found, index, floor)]
     raise Unplaced(index, floor)
+
+
+def _same_as_heading(text: Text, hunk: Hunk, before: list[bytes], want: list[bytes], stated: int, index: int) -> None:
+    """A number that is exactly right decides, as in git; unless the header names another function that fits as well."""
+    if not hunk.anchors or _name(hunk.anchors[-1]) is None:
+        return
+    here = Place(stated, before, 0, 0)
+    others = [Place(at, before, 0, 0) for at in text.places(want) if at != stated]
+    below = _below_anchors(text, hunk.anchors) if others else []
+    if any(_in_scope(text, at, here) for at in below):
+        return
+    named = [place.head for place in others if any(_in_scope(text, at, place) for at in below)]
+    if named:
+        raise Unplaced(index, 0, sorted([stated, *named]))
 
 
 def _insertion(text: Text, hunk: Hunk, shift: int | None, floor: int, index: int) -> Place:
@@ -210,24 +273,42 @@ def _with_fuzz(text: Text, hunk: Hunk, before: list[bytes], want: list[bytes], f
         return [] if fuzz or not kept else [Place(at, before, 0, 0) for at in text.places(kept)]
     wanted = before[cut_head : len(before) - cut_tail]
     places = [Place(at, wanted, fuzz, cut_head) for at in text.places(kept)]
-    return [place for place in places if not fuzz or _same_definitions(text, want, place)]
+    return [place for place in places if not fuzz or _same_surroundings(text, hunk, want, place)]
 
 
-def _same_definitions(text: Text, want: list[bytes], place: Place) -> bool:
-    """Whether none of the context that was dropped names another function or class than what stands there."""
+def _same_surroundings(text: Text, hunk: Hunk, want: list[bytes], place: Place) -> bool:
+    """Whether none of the context that was dropped names another function, section or block than stands there."""
+    depth = min((_depth(line.text) for line in hunk.lines if line.tag != " " and line.text.strip()), default=0)
     for number, key in enumerate(want):
         at = place.head + number
         if place.start <= at < place.end:
             continue
         there = text.keys[at] if 0 <= at < len(text.keys) else b""
-        if key != there and _name(key) != _name(there):
+        if key == there:
+            continue
+        if _name(key) != _name(there):
+            return False
+        opens = at < place.start and any(
+            line.strip() and (_depth(line) < depth or line.rstrip().endswith(_OPENERS) or _SECTION.match(line))
+            for line in (key, there)
+        )
+        if opens and _label(key) != _label(there):
             return False
     return True
 
 
+def _label(key: bytes) -> bytes:
+    """What a line that opens a block is known by: a function's name, else the whole line."""
+    called = _CALLED.search(key)
+    return _name(key) or (called[1] if called and called[1] not in _STATEMENTS else b"".join(key.split()))
+
+
 def _name(key: bytes) -> bytes | None:
     found = _DEFINITION.match(key)
-    return found[1] if found else None
+    if not found:
+        return None
+    name = found[2].rstrip(b":")
+    return found[1].strip(b" *") + b"." + name if found[1] else name  # Go's receiver belongs to the name
 
 
 def _moved(hunk: Hunk, place: Place) -> Place:
@@ -266,10 +347,28 @@ def _below_anchors(text: Text, anchors: Sequence[bytes]) -> list[int]:
         if not found:
             # git cuts a heading at 80 bytes, and models leave a line's end away.
             found = [i for i, key in enumerate(text.keys) if key.strip().startswith(wanted)]
+        if not found:
+            found = _defined(text, wanted)
         if at != [-1]:
             found = [i for i in found if any(above < i and _within(text, above, i) for above in at)]
         at = found
     return at
+
+
+def _defined(text: Text, anchor: bytes) -> list[int]:
+    """The lines that define what an anchor names in short (`Runner.run`), or with other arguments than the file has."""
+    bare = _BARE_NAME.match(anchor)
+    defined = _name(anchor)
+    names = re.split(rb"\.|::|#", bare[1]) if bare and defined is None else [defined] if defined else []
+    at: list[int] = []
+    for number, name in enumerate(names):
+        found = [i for i, key in enumerate(text.keys) if name in _both(_name(key))]
+        at = [i for i in found if not number or any(above < i and _within(text, above, i) for above in at)]
+    return at
+
+
+def _both(name: bytes | None) -> tuple[bytes, ...]:
+    return (name, name.rsplit(b".", 1)[-1]) if name else ()
 
 
 def _in_scope(text: Text, anchor: int, place: Place) -> bool:

@@ -88,11 +88,24 @@ def plan(patches: list[FilePatch], read: Read) -> Plan:
     wanted = dict.fromkeys(
         path
         for patch in patches
-        for name in (patch.old_path, patch.new_path, *patch.candidates)
+        for full in (patch.old_path, patch.new_path, *patch.candidates)
+        for name in (full, _inside(full))
         if name
         for path in (*_parents(name), name)
     )
-    picture = _Picture(read(list(wanted)))
+    states = read(list(wanted))
+    if states.get("workspace", ABSENT).kind == "absent":
+        # `a/workspace/x` is /workspace/x behind git's prefix, unless there is a folder of that name.
+        patches = [
+            replace(
+                patch,
+                old_path=_inside(patch.old_path),
+                new_path=_inside(patch.new_path),
+                candidates=tuple(_inside(name) or "" for name in patch.candidates),
+            )
+            for patch in patches
+        ]
+    picture = _Picture(states)
     for index, patch in enumerate(patches):
         picture.play(patch, {later.old_path for later in patches[index + 1 :] if later.kind in ("delete", "rename")})
     changes = picture.changes()
@@ -125,6 +138,10 @@ def _checked_paths(patch: FilePatch) -> FilePatch:
             if number == 0:
                 raise
     return replace(patch, old_path=check(patch.old_path), new_path=check(patch.new_path), candidates=tuple(candidates))
+
+
+def _inside(path: str | None) -> str | None:
+    return path.removeprefix("workspace/") if path else path
 
 
 def _parents(path: str) -> list[str]:
@@ -177,7 +194,12 @@ class _Picture:
 
     def need_old(self, patch: FilePatch, path: str, old: FileState) -> None:
         if old.kind == "absent":
-            if patch.kind == "modify" and patch.hunks and all(hunk.old_count == 0 for hunk in patch.hunks):
+            if (
+                patch.kind == "modify"
+                and not patch.codex
+                and patch.hunks
+                and all(hunk.old_count == 0 for hunk in patch.hunks)
+            ):
                 return
             if patch.kind == "delete":
                 raise PatchMismatch(
@@ -240,7 +262,7 @@ class _Picture:
         if mode is None:
             mode = patch.old_mode if old.kind == "symlink" else None
         if (mode is not None and mode & 0o170000 == _SYMLINK) or (mode is None and old.kind == "symlink"):
-            link = os.fsdecode(content)
+            link = os.fsdecode(content.removesuffix(b"\n"))
             if not link or "\0" in link or len(content) > 4095:
                 raise InvalidInput(
                     f"The patch gives the symbolic link {show(patch.path)} no usable target.",

@@ -25,12 +25,17 @@ from pyro_mcp.paths import show
 MAX_BINARY_BYTES = 64 * 1024 * 1024
 """The most that one binary part may inflate to."""
 
-_HUNK = re.compile(rb"^@@ *-(\d{1,9})(?:,(\d{1,9}))? +\+(\d{1,9})(?:,(\d{1,9}))?(?: *@@(.*)| *)$", re.S)
+_HUNK = re.compile(rb"^@@ *- ?(\d{1,9})(?:,(\d{1,9}))?,? +\+ ?(\d{1,9})(?:,(\d{1,9}))?(?: *@@(.*)| *)$", re.S)
 _NO_NUMBERS = re.compile(rb"^@@(?:\s+(.*?))?\s*(?:@@\s*)?$", re.S)
 _ELLIPSIS = (b"", b"...", "…".encode())
 _VERSION = re.compile(rb"^\d+\.\d+")
 _PROSE = (b"From ", b"commit ", b"Subject: ")
 _HINT = "Make the patch with `git diff` or `diff -u`, or correct that line."
+_FORMS = (
+    "Give a unified diff (`--- a/PATH`, `+++ b/PATH`, `@@`, then lines with space, - or +), "
+    "or `*** Begin Patch`, `*** Update File: PATH`, `@@`, the same lines, `*** End Patch`."
+)
+_EDIT = "These are no hunks but text to search and to replace: give them to an edit as old_string and new_string."
 
 
 @dataclass
@@ -100,7 +105,7 @@ class UnifiedParser:
                     f"the hunk {show_bytes(line)} belongs to no file.",
                     "Put `--- a/PATH` and `+++ b/PATH` before it.",
                 )
-            elif line.startswith(_PROSE) or self.is_signature(self.at):
+            elif line.startswith((*_PROSE, b"```")) or self.is_signature(self.at):
                 watch = False
                 self.at += 1
             elif watch and line[:1] in (b"+", b"-") and line.strip() not in (b"--", b"---"):
@@ -110,7 +115,7 @@ class UnifiedParser:
         if not files:
             raise InvalidInput(
                 "The text holds no patch: there is no `diff --git` line and no `---`, `+++`, `@@` header.",
-                hint="Make the patch with `git diff` or `diff -u`.",
+                hint=_FORMS if b"<<<<<<<" not in b"".join(self.lines[:50]) else _EDIT,
                 code="bad_patch",
             )
         return files
@@ -161,7 +166,7 @@ class UnifiedParser:
                 draft.binary_without_data = True
                 self.at += 1
                 return draft
-            if line.startswith(b"@@ "):
+            if line.startswith(b"@@"):
                 if draft.names is None:
                     raise self.fail(self.at, "a hunk without `---` and `+++` lines before it.")
                 self.hunks(draft)
@@ -255,6 +260,12 @@ class UnifiedParser:
                         draft.line_number, f"`diff --git` names {show(name)} but the lines below it {show(plain)}."
                     )
             return name, name, ()
+        if draft.git and draft.names and not draft.null_old | draft.null_new and not draft.fields:
+            raise self.fail(
+                draft.line_number,
+                "the two names differ, and no `rename` or `copy` lines say why.",
+                "Add `rename from OLD` and `rename to NEW` below it, or give the file's one name on both sides.",
+            )
         if draft.has_plain:
             names = plain_candidates(draft.old_name, draft.new_name)
             if not names:
@@ -313,8 +324,7 @@ class UnifiedParser:
                     f"{show_bytes(self.bare(self.at))} is no hunk header.",
                     "Write `@@ -START,COUNT +START,COUNT @@`, or `@@` alone.",
                 )
-            if named not in _ELLIPSIS:
-                anchors.append(named)
+            anchors += [part for part in re.split(rb"\s+@@\s+", named) if part not in _ELLIPSIS]
             self.at += 1
             if not self.bare(self.at).startswith(b"@@"):
                 break

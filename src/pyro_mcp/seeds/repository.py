@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.git import SAFE, environment
 from pyro_mcp.paths import show
 
 _GIT_SECONDS = 60
@@ -150,24 +151,26 @@ def run(
     cwd: str,
     *arguments: str,
     data: bytes | None = None,
-    environment: dict[str, str] | None = None,
+    extra: dict[str, str] | None = None,
     seconds: float = _GIT_SECONDS,
 ) -> subprocess.CompletedProcess[bytes] | str | None:
     """Run git on a repository that may belong to anybody; None when there is none, a word when it did not run."""
     git = shutil.which("git")
     if git is None:
         return None
-    # Of the repository's own settings none may run a program here.
-    command = [git, "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never"]
+    command = [git, *SAFE]
     command += [] if directory is None else [f"--git-dir={directory}"]
     command += [] if work_tree is None else [f"--work-tree={work_tree}"]
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
-    env |= environment or {}
     given: dict[str, object] = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
     try:
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
-            [*command, *arguments], cwd=cwd, env=env, capture_output=True, timeout=seconds, check=False, **given
+            [*command, *arguments],
+            cwd=cwd,
+            env=environment(extra),
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            **given,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return type(error).__name__
@@ -292,16 +295,14 @@ def _part(repository: Repository, dot: Path) -> None:
         )
         _git(repository, dot, "index-pack", "--stdin", data=pack, seconds=_PACK_SECONDS)
         commit = _git(repository, repository.directory, "rev-parse", "HEAD^{commit}").decode().strip()
-        said = _git(repository, repository.directory, "log", "-1", "--format=%an%n%ae%n%aI", "HEAD").decode(
-            "utf-8", "replace"
-        )
+        said = _git(
+            repository, repository.directory, "log", "-1", "--no-show-signature", "--format=%an%n%ae%n%aI", "HEAD"
+        ).decode("utf-8", "replace")
         name, mail, date = (*said.splitlines(), "", "", "")[:3]
         who = {"NAME": name or "pyro", "EMAIL": mail or "pyro@localhost", "DATE": date}
-        environment = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
+        author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
         message = f"{repository.prefix} as of {commit}\n\nA part of a repository that is outside of this machine.\n"
-        made = _git(
-            repository, dot, "commit-tree", tree.decode(), data=message.encode(), environment=environment
-        ).strip()
+        made = _git(repository, dot, "commit-tree", tree.decode(), data=message.encode(), extra=author).strip()
         _git(repository, dot, "update-ref", f"refs/heads/{branch}", made.decode())
         _git(repository, dot, "read-tree", tree.decode())
     _rules(repository, dot)

@@ -21,6 +21,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import bounds, repository
 from pyro_mcp.seeds.archives import SUFFIXES, is_archive_name
+from pyro_mcp.trees import MOST_DEPTH
 
 _NAMED = 5
 """Files that a note names."""
@@ -58,6 +59,8 @@ class SeedPlan:
     """Of a part of a git work tree: where it stands below the top."""
     repository: repository.Repository | None = None
     """What its `.git` is made from, where the work tree has no whole one of its own."""
+    bare: bool = False
+    """A part of a work tree gets no git of its own: it goes into a workspace that has one."""
 
     def fingerprint(self) -> str:
         """SHA-256 over names and metadata. It changes whenever a file of the source does."""
@@ -68,10 +71,10 @@ class SeedPlan:
         return digest.hexdigest()
 
 
-def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> SeedPlan:
+def scan(path: str | os.PathLike[str], *, include_ignored: bool = False, bare: bool = False) -> SeedPlan:
     """What `path` would seed a workspace with.
 
-    With `include_ignored`, a git work tree is taken whole like any directory.
+    With `include_ignored`, a git work tree is taken whole like any directory. `bare`: see `SeedPlan`.
 
     Raises:
         InvalidInput: missing, unreadable, a socket or device, a file that is no archive, with something
@@ -101,7 +104,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
     top = None if include_ignored else _work_tree_top(source)
     bounds.refuse_unmeant(source, work_tree=top is not None, meant=include_ignored)  # before git looks at it
     walk = _Walk(source)
-    if top is not None and walk.git(top):
+    if top is not None and walk.git(top, bare):
         kind_found = "git"
     else:
         bounds.refuse_unmeant(source, work_tree=False, meant=include_ignored)
@@ -123,6 +126,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False) -> Seed
         commit,
         prefix,
         walk.repository,
+        bare,
     )
 
 
@@ -181,6 +185,14 @@ def _work_tree_top(source: Path) -> Path | None:
     return None
 
 
+def _attributes(path: str) -> bool:
+    """Whether a file says more of itself than its mode; labels of SELinux, which all files have, do not count."""
+    try:
+        return any(name != "security.selinux" for name in os.listxattr(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
 class _Walk:
     def __init__(self, source: Path) -> None:
         self.source = str(source)
@@ -190,6 +202,7 @@ class _Walk:
         self.notes: list[str] = []
         self.repository: repository.Repository | None = None
         self.special: list[str] = []
+        self.attributed: list[str] = []
         self.linked: dict[tuple[int, int], list[str]] = {}
         self.uid = os.geteuid()
         info = os.lstat(self.source)
@@ -199,6 +212,12 @@ class _Walk:
     def add(self, path: str, info: os.stat_result) -> None:
         mode = info.st_mode
         kind = stat.S_IFMT(mode)
+        if path.count("/") >= MOST_DEPTH:
+            raise InvalidInput(
+                f"{show(self.full(path))} is more than {MOST_DEPTH} directories deep in the seed; nothing was copied.",
+                hint="Seed from a directory without it.",
+                code="tree_too_deep",
+            )
         if kind == stat.S_IFREG:
             if self.uid and not (info.st_uid == self.uid and mode & 0o400) and not os.access(self.full(path), os.R_OK):
                 raise self.unreadable(path, "permission denied")
@@ -207,6 +226,8 @@ class _Walk:
             self.entries.append(_entry(path, info, None))
             if mode & (stat.S_ISUID | stat.S_ISGID):
                 self.special.append(path)
+            if _attributes(self.full(path)):
+                self.attributed.append(path)
             if info.st_nlink > 1 and ".git" not in path.split("/"):
                 self.linked.setdefault((info.st_dev, info.st_ino), []).append(path)
         elif kind == stat.S_IFLNK:
@@ -256,7 +277,7 @@ class _Walk:
             except OSError as error:
                 raise self.unreadable(directory, _reason(error)) from error
 
-    def git(self, top: Path) -> bool:
+    def git(self, top: Path, bare: bool = False) -> bool:
         """List a work tree, or False with a note when git cannot."""
         names = self.ls_files(top, self.source)
         if names is None:
@@ -266,6 +287,8 @@ class _Walk:
             self.notes.append(f"Git ignores this directory of {top}, so all of it was taken.")
             return False
         self.listed("", names)
+        if bare and not at_top:
+            return True
         dot = top / ".git"
         made = self.repository = repository.look(top, Path(self.source))
         if made is None and (not at_top or not dot.is_dir() or dot.is_symlink()):
@@ -289,6 +312,11 @@ class _Walk:
         if self.special:
             names = ", ".join(show(path) for path in self.special[:_NAMED])
             self.notes.append(f"{len(self.special)} files have set-uid or set-gid bits, which were not kept: {names}.")
+        if self.attributed:
+            names = ", ".join(show(path) for path in self.attributed[:_NAMED])
+            self.notes.append(
+                f"{len(self.attributed)} files have extended attributes or access lists, which were not kept: {names}."
+            )
         twins = [paths for paths in self.linked.values() if len(paths) > 1]
         if twins:
             names = ", ".join(show(paths[0]) for paths in twins[:_NAMED])

@@ -27,27 +27,27 @@ class Source:
     bytes: int
 
 
-def scan_source(path: str, include_ignored: bool) -> Source:
+def scan_source(path: str, include_ignored: bool, *, bare: bool = False) -> Source:
     """Look at a path of this machine. Raises InvalidInput when it cannot be copied."""
     place = Path(path)
     if not place.is_absolute():
         raise InvalidInput(f"The path {show(path)} is not absolute.", hint="Give an absolute path.", code="bad_path")
-    plan = scan(place, include_ignored=include_ignored)
+    plan = scan(place, include_ignored=include_ignored, bare=bare)
     return Source(plan.source, plan, plan.files, plan.bytes)
 
 
 def scan_push(path: str, include_ignored: bool) -> Source:
-    """As `scan_source`; a regular file that is no archive is pushed as that file."""
+    """As `scan_source`; a regular file that is no archive is pushed as that file, a part of a work tree without git."""
     place = Path(path)
     try:
         info = place.stat()
     except OSError:
-        return scan_source(path, include_ignored)
+        return scan_source(path, include_ignored, bare=True)
     if stat.S_ISREG(info.st_mode) and not archives.is_archive_name(place.name):
         if not os.access(place, os.R_OK):
             raise InvalidInput(f"{show(path)} cannot be read.", code="unreadable")
         return Source(place.resolve(), None, 1, info.st_size)
-    return scan_source(path, include_ignored)
+    return scan_source(path, include_ignored, bare=True)
 
 
 def prepare_seed(seeds: SeedStore, source: Source, progress: Progress | None = None) -> PreparedSeed:

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp import wholeness
+from pyro_mcp import trees, wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import show
 from pyro_mcp.seeds.archives import Progress, extract
@@ -50,6 +50,7 @@ _EXTRA_HEADER = re.compile(rb"(?im)(^|\])[ \t]*extraheader[ \t]*=(?:\\\r?\n|[^\n
 _PASSWORD = re.compile(rb"(?im)^([ \t]*(?:smtppass|pass|password|token|oauthtoken)[ \t]*=)[^\n]*")
 """Of sendemail, imap and what other tools keep there."""
 _GIT_CONFIGS = ("config", "config.worktree")
+_SEED = re.compile(rf"[0-9a-f]{{64}}({re.escape(_DAMAGED)}[0-9a-f]+)?\Z")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -100,7 +101,7 @@ class SeedStore:
                 files, size = self._fill(plan, staging / "tree", progress)
                 if restat(plan):
                     return self._publish(staging, digest, plan, files, size)
-            plan = scan(plan.source, include_ignored=plan.kind == "directory")
+            plan = scan(plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
         raise Conflict(
             f"The seed {show(str(plan.source))} was changed again and again while it was copied.",
             hint="Stop what writes to it, or seed from a copy.",
@@ -108,39 +109,42 @@ class SeedStore:
         )
 
     def find(self, digest: str) -> Seed | None:
-        """The seed of that digest, if it is in the store.
+        """The seed of that digest, if it is in the store. Blocks: one lstat a file.
 
         Raises:
-            Conflict: it is known to have been changed on this disk since it was made.
+            Conflict: it was changed on this disk since it was made.
         """
-        found = self._existing(digest)
+        found = self._sound(digest)
         if found is None and digest in self._damaged:
             raise Conflict(
                 f"The seed {digest[:12]} was changed on this machine's disk since it was copied; it is not used again.",
-                hint="What the running workspace has is unharmed: export it. Create a new workspace for the rest.",
+                hint="What the workspace wrote itself is unharmed: export it. What it only has of its seed may be "
+                "changed as well. Create a new workspace for the rest.",
                 code="seed_damaged",
             )
         return found
 
     def check(self, digests: set[str]) -> list[str]:
         """Look at these seeds; those that are not what they were. For a worker thread: one lstat a file."""
-        return [digest for digest in sorted(digests) if self._existing(digest) and self._sound(digest) is None]
+        there = [digest for digest in sorted(digests) if os.path.lexists(self.root / digest)]
+        return [digest for digest in there if self._sound(digest) is None]
 
     def _sound(self, digest: str) -> Seed | None:
         """The seed, if it is just as it was made; a damaged one is put aside for those that run with it."""
-        found = self._existing(digest)
-        if found is None:
+        home = self.root / digest
+        if not os.path.lexists(home):
             return None
         try:
-            mark = json.loads((self.root / digest / "seed.json").read_bytes()).get("mark")
-            if mark is None or wholeness.tree_mark(found.tree) == mark:
+            found, mark = self._recorded(digest)
+            if mark is None or wholeness.is_as_marked(found.tree, str(mark)):
                 return found
-        except (OSError, ValueError):
-            pass
+        except (OSError, ValueError, KeyError, TypeError):
+            if not os.path.lexists(home):
+                return None  # tidied away meanwhile
         log.warning("the seed %s was changed on this disk since it was copied", digest[:12])
         self._damaged.add(digest)
         with contextlib.suppress(OSError):
-            (self.root / digest).rename(self.root / f"{digest}{_DAMAGED}{secrets.token_hex(4)}")
+            home.rename(self.root / f"{digest}{_DAMAGED}{secrets.token_hex(4)}")
         return None
 
     @contextlib.contextmanager
@@ -165,7 +169,7 @@ class SeedStore:
         for path in self.root.iterdir():
             if path.name.startswith(".") or path.name.partition(_DAMAGED)[0] in in_use:
                 continue
-            if not (path / "seed.json").exists():
+            if not _SEED.match(path.name):
                 continue
             # Out of sight first: a seed that is half removed must not be found.
             aside = self.root / f".staging-removed-{secrets.token_hex(8)}"
@@ -194,13 +198,11 @@ class SeedStore:
     def _digest(self, plan: SeedPlan) -> str:
         return hashlib.sha256((self._salt + plan.fingerprint()).encode()).hexdigest()
 
-    def _existing(self, digest: str) -> Seed | None:
+    def _recorded(self, digest: str) -> tuple[Seed, Any]:
+        """What is noted of a seed, and the mark of its tree. Raises what comes of a record that is none."""
         home = self.root / digest
-        try:
-            record: dict[str, Any] = json.loads((home / "seed.json").read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return Seed(digest, home / "tree", int(record["files"]), int(record["bytes"]), True)
+        record = wholeness.read_record(home / "seed.json")
+        return Seed(digest, home / "tree", int(record["files"]), int(record["bytes"]), True), record.get("mark")
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
@@ -228,14 +230,14 @@ class SeedStore:
                 found = extract(plan.source, tree, progress)
             except PermissionError as error:
                 raise _unreadable(str(plan.source), error) from error
-            configs = _git_configs(file.relative_to(tree).as_posix() for file in tree.rglob("config*"))
+            configs = _git_configs(_files(tree, tree))
             files, size = found.files, found.bytes
         else:
             _Copy(plan, tree, progress).run()
             paths = {entry.path for entry in plan.entries}
             if plan.repository is not None:
                 build(plan.repository, tree)
-                paths |= {file.relative_to(tree).as_posix() for file in (tree / ".git").rglob("config*")}
+                paths |= set(_files(tree / ".git", tree))
             configs = _git_configs(sorted(paths))
             files, size = plan.files, plan.bytes
         for path in configs:
@@ -253,10 +255,10 @@ class SeedStore:
         try:
             staging.rename(home)
         except OSError:
-            found = self._existing(digest)
-            if found is None:
-                raise
-            return found  # Another process was quicker with the same.
+            found = self._sound(digest)
+            if found is not None:
+                return found  # Another process was quicker with the same.
+            staging.rename(home)  # What stood there was damaged, and is aside now.
         return Seed(digest, home / "tree", files, size, False)
 
 
@@ -344,6 +346,11 @@ class _Copy:
             os.close(src)
 
 
+def _files(top: Path, tree: Path) -> Iterator[str]:
+    """What is below `top`, as it is called from the seed's own top."""
+    return (os.path.relpath(entry.path, tree) for entry in trees.walk(top) if entry.name in _GIT_CONFIGS)
+
+
 def _git_configs(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if path.rpartition("/")[2] in _GIT_CONFIGS]
 
@@ -373,8 +380,7 @@ def _pump(src: int, dst: int, size: int, path: str) -> None:
         os.lseek(src, 0, os.SEEK_SET)
         os.ftruncate(dst, 0)
         os.lseek(dst, 0, os.SEEK_SET)
-    with open(src, "rb", closefd=False) as reader, open(dst, "wb", closefd=False) as writer:
-        shutil.copyfileobj(reader, writer, 1024 * 1024)
+    trees.copy_content(src, dst)
 
 
 @contextlib.contextmanager

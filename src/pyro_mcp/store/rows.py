@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pyro_mcp.models.base import iso
+from pyro_mcp.vocabulary import NetworkPolicy
 
 
 def now() -> str:
@@ -25,7 +26,7 @@ class WorkspaceRow:
     environment: str
     environment_digest: str
     engine: str
-    network_policy: str
+    network_policy: NetworkPolicy
     vcpu_count: int
     mem_mib: int
     created_at: str
@@ -55,6 +56,8 @@ class WorkspaceRow:
     disk_gib: int = 20
     runtime: dict[str, Any] = field(default_factory=dict)
     """Of its environment; see `machines.protocol.RootTree`."""
+    devcontainer: dict[str, Any] | None = None
+    """Of the seed's devcontainer.json: what was followed and noted, the script of its set-up and that one's handle."""
     suspended: dict[str, Any] | None = None
     """Of a stopped workspace: its `Moment`, dumped, and the directory of its image."""
 

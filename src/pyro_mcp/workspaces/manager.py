@@ -66,7 +66,7 @@ class WorkspaceManager:
             machine_id=None,
             environment=plan.environment,
             environment_digest=root.digest,
-            runtime=root.runtime,
+            runtime=_with_variables(root.runtime, plan.env),
             engine=plan.engine,
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
@@ -82,6 +82,7 @@ class WorkspaceManager:
             allow_host_ports=plan.allow_host_ports,
             allow_addresses=plan.allow_addresses,
             project=plan.project,
+            devcontainer=plan.devcontainer,
         )
         workspace = self._registry.admit(row)
         workspace.secrets = plan.secrets
@@ -147,9 +148,10 @@ class WorkspaceManager:
 
     async def _begin_anew(self, workspace: Workspace) -> None:
         row = workspace.row
-        machine = await self._fleet.take(row.engine, self._occupancy.root_of(row), row.vcpu_count, row.mem_mib)
+        root, seed = await self._occupancy.root_of(row), await self._occupancy.seed_of(row)
+        machine = await self._fleet.take(row.engine, root, row.vcpu_count, row.mem_mib)
         try:
-            await self._occupancy.move_in(workspace, machine, self._occupancy.seed_of(row))
+            await self._occupancy.move_in(workspace, machine, seed)
         except BaseException:
             await asyncio.shield(machine.destroy())
             raise
@@ -183,6 +185,7 @@ class WorkspaceManager:
                     await asyncio.to_thread(self._vault.write, workspace_id, parent.secrets)
                     machine = asyncio.ensure_future(self._occupancy.restored(row, image))
                     handles = await asyncio.to_thread(self._copy_commands, parent, workspace, moment)
+                    workspace.row = replace(workspace.row, devcontainer=_of_fork(parent, handles))
                     for command in workspace.commands.values():
                         await self._registry.save_command(command)
                     moment = moment.of_fork(workspace_id, handles)
@@ -297,6 +300,19 @@ class WorkspaceManager:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._registry.close()
+
+
+def _with_variables(runtime: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
+    return {**runtime, "env": {**runtime.get("env", {}), **env}} if env else runtime
+
+
+def _of_fork(parent: Workspace, handles: dict[str, str]) -> dict[str, Any] | None:
+    """What a fork knows of the set-up: a running one under its own handle, or how that of the parent ended."""
+    kept, record = parent.row.devcontainer, parent.record().devcontainer
+    if kept is None or record is None:
+        return None
+    ended = {"status": record.setup_status, "exit_code": record.setup_exit_code}
+    return {**kept, "setup": handles.get(str(record.setup)), **ended}
 
 
 def _network_of(row: WorkspaceRow) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,17 +98,18 @@ class Occupancy:
 
     # -- whose a machine is
 
-    def root_of(self, row: WorkspaceRow) -> RootTree:
-        return self._find_root(row.environment, row.environment_digest)
+    async def root_of(self, row: WorkspaceRow) -> RootTree:
+        """What its machines' root is; looked at, unless this daemon did. Raises Conflict when it is damaged."""
+        return await asyncio.to_thread(self._find_root, row.environment, row.environment_digest)
 
-    def seed_of(self, row: WorkspaceRow) -> Path | None:
-        return self._seed_tree(row.seed_digest) if row.seed_digest else None
+    async def seed_of(self, row: WorkspaceRow) -> Path | None:
+        """The tree of its seed, looked at each time. Raises Conflict when it is damaged or gone."""
+        return await asyncio.to_thread(self._seed_tree, row.seed_digest) if row.seed_digest else None
 
     async def _identity(self, workspace: Workspace) -> dict[str, Any]:
         """What makes a machine this workspace's own; random state is fresh each time."""
-        name = workspace.row.name or workspace.id
         return {
-            "hostname": re.sub("[^a-z0-9-]", "-", name.lower())[:63].strip("-"),
+            "hostname": workspace.hostname,
             # Of the workspace, not of the machine: a reset does not change who it is (machine-id(5)).
             "machine_id": hashlib.sha256(f"pyro {workspace.id}".encode()).hexdigest()[:32],
             "entropy": base64.b64encode(os.urandom(256)).decode(),
@@ -245,9 +245,8 @@ class Occupancy:
 
     async def restored(self, row: WorkspaceRow, image: Path) -> Machine:
         """A machine in the state of an image, of the shape that the row says; nobody's yet."""
-        return await self.fleet.revive(
-            row.engine, self.root_of(row), row.vcpu_count, row.mem_mib, image, self.seed_of(row)
-        )
+        root, seed = await self.root_of(row), await self.seed_of(row)
+        return await self.fleet.revive(row.engine, root, row.vcpu_count, row.mem_mib, image, seed)
 
     async def brought_back(self, workspace: Workspace, image: Path, moment: Moment) -> Machine:
         """The workspace's machine, restored from an image; its commands are not taken up yet."""

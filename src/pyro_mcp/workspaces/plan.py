@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from pyro_mcp.vocabulary import NetworkPolicy
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
 
@@ -15,7 +17,7 @@ class Plan:
     engine: str
     name: str | None
     labels: dict[str, str]
-    network_policy: str
+    network_policy: NetworkPolicy
     vcpu_count: int
     mem_mib: int
     ttl_seconds: int | None
@@ -27,3 +29,6 @@ class Plan:
     allow_addresses: list[str] = field(default_factory=list)
     secrets: Secrets = NONE
     project: str | None = None
+    devcontainer: dict[str, Any] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    """Variables of every command, beside those of the image."""

@@ -15,10 +15,12 @@ import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.wholeness import write_new
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
 """A shell variable's name, at most 64 (CONTRACT, "Names, defaults and bounds")."""
@@ -188,21 +190,15 @@ class Vault:
             "secrets": [asdict(secret) for secret in kept.by_name.values()],
             "authority": kept.authority.decode(),
         }
-        path = self._path(workspace_id)
-        partial = path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as file:
-            json.dump(record, file)
-        os.replace(partial, path)
+        write_new(self._path(workspace_id), json.dumps(record).encode())
 
     def read(self, workspace_id: str) -> Secrets:
         try:
-            record = json.loads(self._path(workspace_id).read_text())
-        except (FileNotFoundError, ValueError):
+            record = wholeness.read_record(self._path(workspace_id))
+            known = {entry["name"]: Secret(**entry) for entry in record["secrets"]}
+            return Secrets(known, record.get("authority", "").encode())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return NONE
-        return Secrets(
-            {entry["name"]: Secret(**entry) for entry in record["secrets"]}, record.get("authority", "").encode()
-        )
 
     def remove(self, workspace_id: str) -> None:
         self._path(workspace_id).unlink(missing_ok=True)

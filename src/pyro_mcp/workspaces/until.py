@@ -12,7 +12,8 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.pattern import Pattern
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.seen import seen
-from pyro_mcp.workspaces.services import FIRST_POLL_SECONDS, POLL_SECONDS, Readiness, ready_now, refuse_taken_port
+from pyro_mcp.workspaces.readiness import Readiness, ready_now, refuse_taken_port
+from pyro_mcp.workspaces.services import FIRST_POLL_SECONDS, POLL_SECONDS
 from pyro_mcp.workspaces.workspace import Workspace
 
 PIECE = 1 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from pyro_mcp.network.published import Listener
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
+from pyro_mcp.vocabulary import online
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
@@ -54,6 +56,11 @@ class Workspace:
     @property
     def id(self) -> str:
         return self.row.id
+
+    @property
+    def hostname(self) -> str:
+        """Its machine's own name for itself."""
+        return re.sub("[^a-z0-9-]", "-", (self.row.name or self.id).lower())[:63].strip("-")
 
     def require_machine(self) -> Machine:
         """The machine.
@@ -166,6 +173,43 @@ class Workspace:
             for port in service.published
         ]
 
+    def _devcontainer(self) -> models.Devcontainer | None:
+        kept = self.row.devcontainer
+        if kept is None:
+            return None
+        handle = kept.get("setup")
+        status, exit_code = kept.get("status"), kept.get("exit_code")
+        if handle in self.commands:
+            command = self.commands[handle].row
+            status = "running" if command.status in ("running", "suspended") else "failed"
+            exit_code = command.exit_code
+            if command.status == "exited" and exit_code == 0:
+                status = "done"
+        hint = str(kept.get("failure", ""))
+        if status == "running":
+            hint = (
+                f"Its set-up still runs. Wait for it: `pyro workspace logs {self.id} --handle {handle} --follow`, or "
+            )
+            hint += f"workspace_logs(handle={handle!r}, wait_seconds=45)."
+        elif status == "failed" and handle:
+            ended = "did not end" if exit_code is None else f"ended with exit status {exit_code}"
+            hint = f"Its set-up {ended}; the log says why: `pyro workspace logs {self.id} --handle {handle}`, or "
+            hint += f"workspace_logs(handle={handle!r}). The workspace can be used."
+            if not online(self.row.network_policy):
+                hint += (
+                    " Its network is off: a set-up that fetches packages needs a workspace with network_policy egress."
+                )
+        return models.Devcontainer(
+            path=kept["path"],
+            followed=kept["followed"],
+            setup=handle,
+            setup_status=status,
+            setup_exit_code=exit_code,
+            passed_over=kept.get("passed_over", []),
+            notes=kept.get("notes", []),
+            hint=hint,
+        )
+
     def record(self) -> models.Workspace:
         row = self.row
         expiry = self.expires_at()
@@ -187,6 +231,7 @@ class Workspace:
             ttl_seconds=row.ttl_seconds,
             lifetime_seconds=row.lifetime_seconds,
             seed=_seed(row.seed),
+            devcontainer=self._devcontainer(),
             running_commands=self._running("exec"),
             services=[name for name, service in self.services.items() if self._runs(service.handle)],
             shells=self._running("shell"),

@@ -26,7 +26,7 @@ from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.cli.demo import STOPPING, Stopped
 from pyro_mcp.cli.local_model.fence import ENVIRONMENT, PROFILE, Fenced, delete_all
 from pyro_mcp.cli.local_model.model import DEFAULT_HOST, Model, Wish, endpoint, printable, replayed, shortened, wishes
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.parsing import Parser, too_many, usage_error
 from pyro_mcp.client.answers import Event, Progress
 from pyro_mcp.errors import InvalidInput, PyroError
 from pyro_mcp.mcp.access import Access
@@ -119,7 +119,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
     options, rest = parser.take(list(words))
     if rest or after:
-        raise usage_error(f"There is one word too many: {[*rest, *(after or [])][0]!r}.", hint=f"See `{prog} --help`.")
+        raise too_many([*rest, *(after or [])][0], prog)
     if options.max_turns < 1:
         raise usage_error(f"--max-turns must be at least 1, not {options.max_turns}.")
     url = endpoint(options.url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST)

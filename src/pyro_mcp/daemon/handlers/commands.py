@@ -12,6 +12,7 @@ from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.operations.fields import BACKGROUND_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 from pyro_mcp.processes.command import BEGIN_SECONDS, Command
+from pyro_mcp.vocabulary import NetworkPolicy
 from pyro_mcp.workspaces.launching import argv_of, launch, shell_of
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.sessions import argv_in_session
@@ -178,7 +179,7 @@ class CommandHandlers:
         env: dict[str, str] | None,
         stdin: str | None,
         stdin_open: bool,
-        network_policy: str,
+        network_policy: NetworkPolicy,
         vcpu_count: int,
         mem_mib: int,
         timeout_seconds: float,

@@ -56,22 +56,11 @@ class FileHandlers:
         limit: int,
         max_bytes: int,
     ) -> models.SearchResult:
+        wanted = searching.Wanted(
+            *(pattern, path, glob, literal, ignore_case, context, files_only, include_ignored, limit, max_bytes)
+        )
         async with workspace.lock.shared():
-            found = await searching.search(
-                workspace.guest,
-                workspace.id,
-                workspace.redactor,
-                pattern=pattern,
-                path=path,
-                glob=glob,
-                literal=literal,
-                ignore_case=ignore_case,
-                context=context,
-                files_only=files_only,
-                include_ignored=include_ignored,
-                limit=limit,
-                max_bytes=max_bytes,
-            )
+            found = await searching.search(workspace.guest, workspace.id, workspace.redactor, wanted)
         return found.model_copy(update={"content": workspace.redactor.text(found.content)})
 
     async def write_workspace_file(

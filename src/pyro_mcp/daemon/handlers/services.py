@@ -10,7 +10,8 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
 from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.launching import argv_of, launch
-from pyro_mcp.workspaces.services import Readiness, last_lines
+from pyro_mcp.workspaces.readiness import Readiness
+from pyro_mcp.workspaces.services import last_lines
 from pyro_mcp.workspaces.workspace import Workspace
 
 

@@ -6,16 +6,23 @@ import asyncio
 import contextlib
 import functools
 import os
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers import projects
+from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files import changes
+from pyro_mcp.files.changes import Stored
 from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
+from pyro_mcp.landing.stored import as_stored
 from pyro_mcp.network.grants import HostPort, LanAddress
 from pyro_mcp.network.policy import NOTHING, Refused, normalised
 from pyro_mcp.network.rules import Rule, split
@@ -26,6 +33,7 @@ from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import WorkspaceRow
+from pyro_mcp.vocabulary import NetworkPolicy, asks, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -44,14 +52,14 @@ class WorkspaceHandlers:
         self,
         call: Call,
         *,
-        environment: str,
+        environment: str | None,
         seed_path: str | None,
         name: str | None,
         labels: dict[str, str] | None,
-        network_policy: str,
-        vcpu_count: int,
-        mem_mib: int,
-        disk_gib: int,
+        network_policy: NetworkPolicy,
+        vcpu_count: int | None,
+        mem_mib: int | None,
+        disk_gib: int | None,
         ttl_seconds: int | None,
         lifetime_seconds: int | None,
         allow_domains: list[str] | None,
@@ -61,10 +69,12 @@ class WorkspaceHandlers:
         secret_files: dict[str, str] | None,
         secret_hosts: dict[str, str] | None,
         include_ignored: bool,
+        no_devcontainer: bool,
+        setup_wait_seconds: float | None,
         engine: str,
     ) -> models.Workspace:
-        context = self._context
-        if (allow_domains or allow_host_ports or allow_addresses) and network_policy == "off":
+        context, begun = self._context, time.monotonic()
+        if (allow_domains or allow_host_ports or allow_addresses) and not online(network_policy):
             raise InvalidInput(
                 f"{'Domains' if allow_domains else 'Ports or addresses'} are allowed, but the network is off.",
                 hint="Give network_policy egress with them.",
@@ -72,14 +82,14 @@ class WorkspaceHandlers:
             )
         domains = checked_domains(allow_domains or [])
         kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains)
-        if kept.authority and network_policy == "off":
+        if kept.authority and not online(network_policy):
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
                 hint="Give network_policy egress with it.",
                 code="network_off",
             )
         engine = await context.engines.choose(call, engine)
-        if engine == "firecracker" and disk_gib != DISK_GIB_DEFAULT:
+        if engine == "firecracker" and disk_gib not in (None, DISK_GIB_DEFAULT):
             raise InvalidInput(
                 f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
                 hint="Leave disk_gib out, or create it with engine gvisor.",
@@ -87,14 +97,13 @@ class WorkspaceHandlers:
             )
         grants = checked_grants(allow_host_ports, allow_addresses)
         plan = Plan(
-            environment=environment,
+            environment="",
             engine=engine,
             name=name,
             labels=checked_labels(labels or {}),
             network_policy=network_policy,
-            vcpu_count=vcpu_count,
-            mem_mib=mem_mib,
-            disk_gib=disk_gib,
+            vcpu_count=0,
+            mem_mib=0,
             ttl_seconds=ttl_seconds,
             lifetime_seconds=lifetime_seconds,
             allow_domains=domains,
@@ -106,8 +115,7 @@ class WorkspaceHandlers:
         source = None
         if seed_path is not None:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
-        root = await context.environments.require(call, environment)
-        plan = replace(plan, environment=root.name)
+        shape = projects.Shape(vcpu_count, mem_mib, DISK_GIB_DEFAULT if engine == "firecracker" else disk_gib)
 
         async def seed() -> PreparedSeed | None:
             if source is None:
@@ -115,7 +123,16 @@ class WorkspaceHandlers:
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
             return await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
 
-        return (await context.manager.create(plan, root, seed)).record()
+        with context.seeds.used():
+            if environment is not None or no_devcontainer:
+                made = projects.Project(await context.environments.require(call, environment or DEFAULT), shape)
+            else:
+                packed = source is not None and source.plan is not None and source.plan.kind == "archive"
+                unpacked = await seed() if packed else None
+                made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape)
+            workspace = await context.manager.create(made.completed(plan), made.root, seed)
+        await projects.set_up(call, context, workspace, begun, setup_wait_seconds)
+        return workspace.record()
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
@@ -139,7 +156,7 @@ class WorkspaceHandlers:
         clear_ttl: bool,
         lifetime_seconds: int | None,
         clear_lifetime: bool,
-        network_policy: str | None,
+        network_policy: NetworkPolicy | None,
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
@@ -175,7 +192,10 @@ class WorkspaceHandlers:
         return deleted
 
     async def reset_workspace(self, call: Call, *, workspace: Workspace, snapshot: str | None) -> models.Workspace:
+        begun = time.monotonic()
         await asyncio.shield(asyncio.ensure_future(self._context.machines.reset(workspace, snapshot)))
+        if snapshot in (None, "baseline"):
+            await projects.set_up(call, self._context, workspace, begun)
         return workspace.record()
 
     async def history_workspace(
@@ -241,7 +261,13 @@ class WorkspaceHandlers:
         async with workspace.lock.shared():
             if path is None:
                 return await exporting.export_patch(
-                    workspace.guest, workspace.id, workspace.row.seed, to, workspace.redactor, include_ignored
+                    workspace.guest,
+                    workspace.id,
+                    workspace.row.seed,
+                    to,
+                    workspace.redactor,
+                    include_ignored,
+                    _stored(workspace.row.seed or {}),
                 )
             return await exporting.export_path(
                 workspace.guest,
@@ -321,6 +347,13 @@ def _secrets(
     return Secrets(found, new_authority("secrets") if inspected else b"")
 
 
+def _stored(seed: Mapping[str, Any]) -> Stored | None:
+    """How git would store what was changed in a work tree of it."""
+    if seed.get("kind") != "git":
+        return None
+    return functools.partial(as_stored, Path(seed["source"]), str(seed.get("prefix", "")), seed.get("commit"))
+
+
 def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
     """A commit is for ever, and a masked one would be a wrong one.
 
@@ -347,7 +380,7 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
 
 
 def _with_network(
-    row: WorkspaceRow, policy: str | None, domains: list[str] | None, grants: dict[str, list[str]]
+    row: WorkspaceRow, policy: NetworkPolicy | None, domains: list[str] | None, grants: dict[str, list[str]]
 ) -> WorkspaceRow:
     """The row with what its network may reach besides.
 
@@ -356,7 +389,7 @@ def _with_network(
     """
     more = checked_domains(domains or [])
     after = policy or row.network_policy
-    if after == "off":
+    if not online(after):
         if more or any(grants.values()):
             raise InvalidInput(
                 f"Workspace {row.id} reaches nothing: its network is off.",
@@ -365,7 +398,7 @@ def _with_network(
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and row.network_policy != "off":
+    if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
         raise InvalidInput(
             f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
             hint="The list is given when a workspace is created or opened (--allow-domain).",

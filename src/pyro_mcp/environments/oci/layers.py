@@ -47,13 +47,15 @@ class LayerStore:
         """The layer, if it is there and whole; a damaged one is removed."""
         place = self._place(diff_id)
         try:
-            record = json.loads((place / "layer.json").read_bytes().decode("utf-8", "surrogateescape"))
+            record = wholeness.read_record(place / "layer.json")
             notes = LayerNotes(**{**record["notes"], "dirs": _pairs(record["notes"]["dirs"])})
-            if wholeness.tree_mark(place / "root") == record["mark"]:
+            if wholeness.is_as_marked(place / "root", str(record["mark"])):
                 return UnpackedLayer(place / "root", notes)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        if place.exists():
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        elif place.exists():
             shutil.rmtree(place, ignore_errors=True)
         return None
 
@@ -83,8 +85,34 @@ class LayerStore:
             blob.unlink(missing_ok=True)
             return UnpackedLayer(place / "root", notes)
 
-    def prune(self, needed: set[str], everything: bool) -> None:
-        """Remove layers that no image needs, and downloads that nobody went on with for two weeks."""
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Meanwhile no process removes a layer: an image is being put together, which holds none of them yet."""
+        self.prepare()
+        handle = self._users()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(handle)
+
+    def _users(self) -> int:
+        return os.open(self._root / ".users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def prune(self, needed: Callable[[], set[str]], everything: bool) -> None:
+        """Remove layers that no image needs, and downloads that nobody went on with for two weeks; none while one is
+        being put together. `needed` is asked once that is certain."""
+        self.prepare()
+        handle = self._users()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._prune(needed(), everything)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
+
+    def _prune(self, needed: set[str], everything: bool) -> None:
         keep = {self._place(diff_id).name for diff_id in needed}
         for entry in list(self._root.iterdir()) if self._root.exists() else ():
             if entry.name.endswith(".lock") or entry.name in keep:

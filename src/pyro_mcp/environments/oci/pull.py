@@ -22,6 +22,7 @@ from pyro_mcp.environments.oci.manifest import ImageConfig, ImageManifest, bad
 from pyro_mcp.environments.oci.reference import DOCKER, Reference
 from pyro_mcp.environments.oci.registry import Registry, digest_of
 from pyro_mcp.errors import EngineError, NotFound
+from pyro_mcp.models.base import iso
 
 Report = Callable[[str, float | None], None]
 SIDE_BY_SIDE = 3
@@ -93,7 +94,8 @@ def pull(reference: Reference, cache: EnvironmentCache, mirror: str, report: Rep
         PyroError: as the modules of this package say.
         OSError: this machine's disk refuses it.
     """
-    with cache.lock(reference.name, lambda: report("waiting for another pull of this image", None)):
+    waiting = cache.lock(reference.name, lambda: report("waiting for another pull of this image", None))
+    with waiting, LayerStore(cache.layers).used():
         report("asking for the image", 0.0)
         with contextlib.ExitStack() as closing:
             source, (digest, manifest, raw_config) = _resolved(reference, mirror, closing)
@@ -241,7 +243,7 @@ def _install(
             name=reference.name,
             digest=build,
             recipe=f"oci-{dress.DRESS_VERSION}",
-            created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            created_at=iso(datetime.now(UTC)),
             size_bytes=dress.size(root),
             contents=dress.contents(root),
             description=dress.describe(root),

@@ -32,11 +32,12 @@ from pyro_mcp.machines.firecracker.machine import (
     FirecrackerMachine,
     read_console,
 )
-from pyro_mcp.machines.firecracker.record import RECORD, MachineRecord, SnapshotRecord
+from pyro_mcp.machines.firecracker.record import MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.record import RECORD
 from pyro_mcp.machines.warming import warm
 
 BOOT_SECONDS = 60.0

@@ -7,11 +7,12 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.machines.firecracker import jail
 from pyro_mcp.machines.processes import ProcessId
+from pyro_mcp.machines.record import read_record, write_record
 
-RECORD = "machine.json"
 SNAPSHOT_RECORD = "snapshot.json"
 
 
@@ -35,18 +36,15 @@ class MachineRecord:
     """Booted and never snapshotted: all of its memory that is not zero counts as dirty."""
 
     def write(self, directory: Path) -> None:
-        partial = directory / (RECORD + ".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, directory / RECORD)
+        write_record(self, directory)
 
     @classmethod
     def read(cls, directory: Path) -> MachineRecord | None:
         """The record, or None when the machine was not finished or the file is damaged."""
-        try:
-            raw = json.loads((directory / RECORD).read_text())
-            return cls(**{**raw, "keeper": ProcessId(**raw["keeper"]), "vmm": ProcessId(**raw["vmm"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return read_record(
+            directory,
+            lambda raw: cls(**{**raw, "keeper": ProcessId(**raw["keeper"]), "vmm": ProcessId(**raw["vmm"])}),
+        )
 
     def based_on(self, directory: Path, memory: Path | None) -> MachineRecord:
         """A record with another base, which stays usable when the snapshot that it belongs to is deleted."""
@@ -97,7 +95,7 @@ class SnapshotRecord:
     def read(cls, directory: Path) -> SnapshotRecord:
         """Raises EngineError when the snapshot is not whole."""
         try:
-            record = cls(**json.loads((directory / SNAPSHOT_RECORD).read_text()))
+            record = cls(**wholeness.read_record(directory / SNAPSHOT_RECORD))
             found = {name: (directory / name).lstat() for name in jail.SNAPSHOT_MODES}
             if record.sizes != {name: info.st_size for name, info in found.items()}:
                 raise ValueError("a file was cut")

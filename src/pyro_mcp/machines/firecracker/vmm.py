@@ -13,6 +13,7 @@ import h11
 
 from pyro_mcp.errors import EngineError
 from pyro_mcp.guest.duplex import Streams
+from pyro_mcp.http1 import READ_SIZE, next_event
 from pyro_mcp.machines.arrival import Arrival
 
 API_SECONDS = 10.0
@@ -122,10 +123,8 @@ class Vmm:
             await writer.drain()
             status, parts, size = 0, [], 0
             while True:
-                event = http.next_event()
-                if event is h11.NEED_DATA:
-                    http.receive_data(await reader.read(65536))
-                elif isinstance(event, h11.Response):
+                event = await next_event(http, lambda: reader.read(READ_SIZE))
+                if isinstance(event, h11.Response):
                     status = event.status_code
                 elif isinstance(event, h11.Data):
                     parts.append(bytes(event.data))

@@ -24,12 +24,13 @@ from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, r
 from pyro_mcp.machines.gvisor import spec as bundles
 from pyro_mcp.machines.gvisor.channel import Channel
 from pyro_mcp.machines.gvisor.machine import AGENT_SECONDS, GvisorMachine, pids_from_state, sealed_files
-from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, RECORD, MachineRecord
+from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, PARTS, MachineRecord
 from pyro_mcp.machines.gvisor.rest import Rest
 from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
 from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.record import RECORD
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class GvisorEngine:
                 code="snapshot_damaged",
             )
         try:
-            name, _, channel = (snapshot / AGENT_NAME).read_text().partition(" ")
+            name, _, channel = wholeness.read_text(snapshot / AGENT_NAME).partition(" ")
         except OSError:
             raise EngineError(
                 f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.machines.processes import ProcessId
+from pyro_mcp.machines.record import read_record, write_record
 
-RECORD = "machine.json"
 DIALS = "dials"
 AGENT_NAME = "agent"
 """In a snapshot: the content name of the agent that it runs, and how that is reached."""
@@ -33,15 +31,12 @@ class MachineRecord:
     """How its agent is reached. One that listens, of an earlier pyro, needs a directory that both sides write."""
 
     def write(self, directory: Path) -> None:
-        partial = directory / (RECORD + ".partial")
-        partial.write_text(json.dumps(asdict(self)))
-        os.replace(partial, directory / RECORD)
+        write_record(self, directory)
 
     @classmethod
     def read(cls, directory: Path) -> MachineRecord | None:
         """The record, or None when the machine was not finished or the file is damaged."""
-        try:
-            raw = json.loads((directory / RECORD).read_text())
-            return cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        return read_record(
+            directory,
+            lambda raw: cls(**{**raw, "sandbox": ProcessId(**raw["sandbox"]), "gofer": ProcessId(**raw["gofer"])}),
+        )

@@ -1,4 +1,4 @@
-"""Changes one place of a JSON text with comments, and no other byte.
+"""Reads JSON with comments and trailing commas, and changes one place of such a text and no other byte.
 
 The text is read into nodes that know where they stand; an edit is a splice. Comments, blank lines, trailing
 commas, indentation, line ends and the order of keys stay. What comes out is for the caller to check (`documents`).
@@ -100,7 +100,10 @@ class _Reader:
             except ValueError:
                 raise self.wrong(at, "this text has a wrong escape") from None
         if match := _SCALAR.match(text, at):
-            return Node(at, match.end(), json.loads(match[0]))
+            try:
+                return Node(at, match.end(), json.loads(match[0]))
+            except ValueError:  # more digits than Python reads
+                raise self.wrong(at, "this number is too long") from None
         raise self.wrong(at, "a value was expected")
 
     def _inside(self, at: int, depth: int) -> Node:
@@ -114,7 +117,10 @@ class _Reader:
                 match = _STRING.match(text, at)
                 if not match:
                     raise self.wrong(at, f"a name in quotes or {close} was expected")
-                key = str(json.loads(match[0]))
+                try:
+                    key = str(json.loads(match[0]))
+                except ValueError:
+                    raise self.wrong(at, "this name has a wrong escape") from None
                 at = self.skip(match.end())
                 if not text.startswith(":", at):
                     raise self.wrong(at, "a colon was expected")

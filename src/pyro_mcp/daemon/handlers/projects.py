@@ -1,0 +1,202 @@
+"""What a project's devcontainer.json makes of a workspace: its environment, size and variables, and its set-up.
+
+The file is untrusted (`devcontainers`). It never opens the network, never names a path of this machine, publishes no
+port, and has fetched only what a model might have fetched: any other image the user pulls first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.following import wait_and_pass_on
+from pyro_mcp.devcontainers.find import Found, find
+from pyro_mcp.devcontainers.read import Devcontainer, read, ready, shortened
+from pyro_mcp.devcontainers.script import script
+from pyro_mcp.environments.catalog import DEFAULT
+from pyro_mcp.errors import InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
+from pyro_mcp.machines.protocol import RootTree
+from pyro_mcp.operations.fields import DISK_GIB_DEFAULT, MEM_MIB_DEFAULT, VCPU_COUNT_DEFAULT
+from pyro_mcp.processes.command import Command
+from pyro_mcp.seeds.sources import Source
+from pyro_mcp.workspaces.launching import launch, shell_of
+from pyro_mcp.workspaces.plan import Plan
+from pyro_mcp.workspaces.workspace import Workspace
+
+CALL_SECONDS = 40.0
+"""How long a call of a chat host may take with its set-up (no call lasts 50 s); the set-up goes on by itself."""
+SETUP_SECONDS = 7200.0
+"""After which a set-up is ended."""
+BASE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+"""What every command has, whatever the image says (agent/process.go)."""
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How large a machine is; None where the caller did not say."""
+
+    vcpu_count: int | None
+    mem_mib: int | None
+    disk_gib: int | None
+
+    def whole(self) -> tuple[int, int, int]:
+        return (
+            self.vcpu_count or VCPU_COUNT_DEFAULT,
+            self.mem_mib or MEM_MIB_DEFAULT,
+            self.disk_gib or DISK_GIB_DEFAULT,
+        )
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a workspace is made of, as far as the project's file says it."""
+
+    root: RootTree
+    shape: Shape
+    record: dict[str, Any] | None = None
+    """For the workspace's row: what was followed, and the script of the set-up."""
+    env: dict[str, str] = field(default_factory=dict)
+
+    def completed(self, plan: Plan) -> Plan:
+        cpus, memory, disk = self.shape.whole()
+        return replace(
+            plan,
+            environment=self.root.name,
+            vcpu_count=cpus,
+            mem_mib=memory,
+            disk_gib=disk,
+            devcontainer=self.record,
+            env=self.env,
+        )
+
+
+async def of_seed(call: Call, context: Context, source: Source | None, tree: Path | None, shape: Shape) -> Project:
+    """What the seed's devcontainer.json asks for, or the default; `tree` is the seed's where it was unpacked.
+
+    Raises:
+        PyroError: an image that may be fetched could not be.
+    """
+    found = await asyncio.to_thread(_find, source, tree)
+    if source is None or found is None:
+        return Project(await context.environments.require(call, DEFAULT), shape)
+    said = Devcontainer(problem=found.problem) if found.problem else await asyncio.to_thread(read, found.text)
+    environments = context.environments
+    root = None
+    if not said.problem and said.image is not None:
+        try:
+            root = await environments.require_for_file(call, _image_of(said, source.path.name))
+        except (InvalidInput, NotFound, NotPermitted, Unsupported) as error:
+            if error.code == "image_not_found":  # that is what a registry said
+                raise
+            said.problem = f"Its image is not used: {error.message.rstrip('.')}"
+            said.notes.append(error.hint)
+    if root is None:
+        root = await environments.require(call, DEFAULT)
+    record: dict[str, Any] = {"path": shortened(found.path, 256), "followed": not said.problem}
+    env: dict[str, str] = {}
+    if said.problem:
+        said.notes.insert(0, f"{said.problem}. The workspace begins with {root.name}, without its set-up.")
+    else:
+        image_env = BASE_ENV | {str(key): str(value) for key, value in root.runtime.get("env", {}).items()}
+        done = ready(said, source.path.name, image_env)
+        env, shape = done.env, await asyncio.to_thread(grown, said, shape, context.locations.state)
+        if done.stages:
+            try:
+                record["script"] = script(done.stages, shell_of(root.runtime))
+                record["stages"] = [stage.name for stage in done.stages]
+            except Unsupported:
+                said.over(", ".join(stage.name for stage in done.stages), "the image has no shell")
+        if said.ports:
+            said.notes.append(
+                f"It names ports to forward ({', '.join(said.ports[:20])}): a service publishes one, where the network "
+                "policy is egress+published-ports."
+            )
+    record |= {"passed_over": said.passed_over, "notes": [note for note in said.notes if note]}
+    return Project(root, shape, record, env)
+
+
+def _find(source: Source | None, tree: Path | None) -> Found | None:
+    if source is None or source.plan is None:
+        return None
+    if tree is not None:
+        return find(tree)
+    return find(source.path, {entry.path for entry in source.plan.entries})
+
+
+def _image_of(said: Devcontainer, basename: str) -> str:
+    """The image's name with its variables; of `${localEnv:VARIANT:bookworm}` the default counts."""
+    alone = replace(said, stages=[], container_env={"image": said.image or ""}, remote_env={})
+    return ready(alone, basename, {}).env.get("image", "")
+
+
+def grown(said: Devcontainer, shape: Shape, place: Path) -> Shape:
+    """As large as the project asks for, where the caller did not say: at most half of this machine."""
+    cpus, memory, disk = shape.vcpu_count, shape.mem_mib, shape.disk_gib
+    if said.cpus is not None and cpus is None:
+        most = min(len(os.sched_getaffinity(0)), 32)
+        cpus = max(VCPU_COUNT_DEFAULT, min(said.cpus, most))
+        if cpus < said.cpus:
+            said.notes.append(f"hostRequirements.cpus: {said.cpus} were asked for; it has {cpus}.")
+    if said.memory_bytes is not None and memory is None:
+        half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        memory = max(MEM_MIB_DEFAULT, min(said.memory_bytes, half, 65536 << 20) >> 20)
+        if memory << 20 < said.memory_bytes:
+            said.notes.append(
+                f"hostRequirements.memory: {said.memory_bytes >> 20} MiB were asked for; it has {memory}."
+            )
+    if said.storage_bytes is not None and disk is None:
+        free = shutil.disk_usage(place).free // 2
+        disk = max(DISK_GIB_DEFAULT, min(said.storage_bytes, free, 1024 * _GIB) // _GIB)
+        if disk * _GIB < said.storage_bytes:
+            said.notes.append(
+                f"hostRequirements.storage: {said.storage_bytes // _GIB} GiB were asked for; it has {disk}."
+            )
+    return Shape(cpus, memory, disk)
+
+
+# -- the set-up
+
+
+async def set_up(
+    call: Call, context: Context, workspace: Workspace, begun: float, seconds: float | None = None
+) -> None:
+    """Run the set-up of a workspace that has one, as a command of its own, and wait as long as the caller can.
+
+    Never fails: what came of it is in the workspace's record. `begun` is when the call was (`time.monotonic`).
+    """
+    record = workspace.row.devcontainer
+    if not record or not record.get("script"):
+        return
+    shown = ["devcontainer.json", *record.get("stages", [])]
+    try:
+        command = await asyncio.shield(asyncio.ensure_future(_begin(context, workspace, record, shown)))
+    except (PyroError, OSError) as error:
+        said = f"The set-up could not be started: {error}"
+        workspace.row = replace(workspace.row, devcontainer={**record, "setup": None, "failure": said})
+        await context.registry.save(workspace)
+        return
+    handle = command.row.handle
+    await call.progress(f"workspace {workspace.id} is there; its set-up runs: command {handle}")
+    most = SETUP_SECONDS + 60 if call.face != "mcp" else max(0.0, CALL_SECONDS - (time.monotonic() - begun))
+    await wait_and_pass_on(call, command, most if seconds is None else min(seconds, most))
+
+
+async def _begin(context: Context, workspace: Workspace, record: dict[str, Any], shown: list[str]) -> Command:
+    argv = [shell_of(workspace.row.runtime), "-c", record["script"]]
+    command = await launch(
+        context.occupancy, workspace, argv, shown=shown, cwd="/workspace", timeout_seconds=SETUP_SECONDS
+    )
+    workspace.row = replace(
+        workspace.row, devcontainer={**record, "setup": command.row.handle, "failure": "", "status": None}
+    )
+    await context.registry.save(workspace)
+    context.registry.note(workspace, "daemon", "set_up", "ok", f"began as command {command.row.handle}", {})
+    return command

@@ -1,0 +1,245 @@
+"""A project's devcontainer.json: where it stands, what is read of it, and that no text can do harm or raise."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyro_mcp import jsonc
+from pyro_mcp.daemon.handlers.projects import Shape, grown
+from pyro_mcp.devcontainers.find import MAX_BYTES, find
+from pyro_mcp.devcontainers.read import MAX_NOTES, MAX_VARIABLES, NEVER, STAGES, Devcontainer, read, ready
+from pyro_mcp.devcontainers.script import script
+from pyro_mcp.devcontainers.variables import MAX_TEXT, Variables
+from pyro_mcp.visible import visible
+
+BOTH = ".devcontainer/devcontainer.json"
+
+
+def said(**properties: Any) -> Devcontainer:
+    return read(json.dumps(properties).encode())
+
+
+def put(root: Path, path: str, text: str = "{}") -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).write_text(text)
+
+
+# -- where it stands
+
+
+def test_it_is_found_in_the_places_of_containers_dev_in_their_order(tmp_path: Path) -> None:
+    assert find(tmp_path) is None
+    put(tmp_path, ".devcontainer/node/devcontainer.json", "[3]")
+    assert (found := find(tmp_path)) and (found.path, found.text) == (".devcontainer/node/devcontainer.json", b"[3]")
+    put(tmp_path, ".devcontainer/go/devcontainer.json")
+    assert (found := find(tmp_path)) and "There are 2 of them" in found.problem and "go" in found.problem
+    put(tmp_path, ".devcontainer.json", "[2]")
+    assert (found := find(tmp_path)) and (found.text, found.problem) == (b"[2]", "")
+    put(tmp_path, BOTH, "[1]")
+    assert (found := find(tmp_path)) and (found.path, found.text) == (BOTH, b"[1]")
+    # What the seed leaves out does not count.
+    assert (found := find(tmp_path, {".devcontainer.json"})) and found.text == b"[2]"
+    assert find(tmp_path, set()) is None
+
+
+def test_no_link_leads_elsewhere_and_nothing_odd_is_opened(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    put(outside, "devcontainer.json", "[1]")
+    root = tmp_path / "seed"
+    root.mkdir()
+    (root / ".devcontainer").symlink_to(outside)
+    assert find(root) is None, "through a directory that is a link"
+    (root / ".devcontainer.json").symlink_to(outside / "devcontainer.json")
+    assert (found := find(root)) and "symbolic link" in found.problem and not found.text
+    (root / ".devcontainer.json").unlink()
+    os.mkfifo(root / ".devcontainer.json")
+    assert find(root) is None
+    (root / ".devcontainer.json").unlink()
+    put(root, ".devcontainer.json", " " * (MAX_BYTES + 1))
+    assert (found := find(root)) and "larger" in found.problem
+
+
+# -- what is read
+
+
+def test_comments_trailing_commas_and_every_form_of_a_command() -> None:
+    text = b"""// a comment
+    {
+        "image": "node:22", /* another, */
+        "onCreateCommand": "echo // no comment",
+        "postCreateCommand": ["npm", "ci"],
+        "postStartCommand": {"db": "start db", "web": ["start", "web"],},
+    }"""
+    found = ready(read(text), "app", {})
+    assert [(stage.name, [(s.label, s.command) for s in stage.steps]) for stage in found.stages] == [
+        ("onCreateCommand", [("", "echo // no comment")]),
+        ("postCreateCommand", [("", ("npm", "ci"))]),
+        ("postStartCommand", [("db", "start db"), ("web", ("start", "web"))]),
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"a":}', b"\xff", b'{"a": "\\ud8"}', b"1" * 5000, b"[" * 500])
+def test_what_cannot_be_read_is_a_problem_in_words(text: bytes) -> None:
+    assert read(text).problem
+
+
+def test_what_reaches_this_machine_is_passed_over_by_name() -> None:
+    found = said(
+        image="a:1", mounts=["source=/,target=/h"], privileged=True, runArgs=["-v", "/:/h"], initializeCommand="x",
+        workspaceMount="source=/", capAdd=["SYS_ADMIN"], securityOpt=["a"], appPort=[80], features={"ghcr.io/a": {}},
+        postAttachCommand="x", remoteUser="node", odd={"a": 1}, name="quiet", workspaceFolder="/workspaces/app",
+    )  # fmt: skip
+    names = [each.partition(":")[0] for each in found.passed_over]
+    assert sorted(names) == sorted(
+        [*(name for name in NEVER if name not in ("containerUser", "secrets")), "odd", "workspaceFolder"]
+    )
+    assert not found.stages and not found.container_env
+    assert said(remoteUser="root", privileged=False, mounts=[]).passed_over == []
+
+
+@pytest.mark.parametrize("name", ["build", "dockerFile", "dockerComposeFile"])
+def test_an_image_that_would_have_to_be_made_is_a_problem_and_one_beside_it_is_none(name: str) -> None:
+    assert said(**{name: "x"}).problem
+    assert not said(**{name: "x"}, image="node:22").problem
+
+
+def test_variables_come_from_the_file_and_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "of-the-user")
+    found = said(
+        containerEnv={"A": "${localEnv:TOKEN}", "B": "${env:TOKEN:none}", "P": "${containerEnv:PATH}:/x", "N": 3},
+        remoteEnv={"C": "${containerEnv:P}|${containerEnv:MISSING:d}", "U": None, "F": "${localWorkspaceFolder}"},
+        onCreateCommand="a ${containerEnv:C} ${HOME} $(id) ${localWorkspaceFolderBasename} ${containerWorkspaceFolder}",
+    )
+    done = ready(found, "app", {"PATH": "/bin"})
+    assert done.env == {"A": "", "B": "none", "P": "/bin:/x", "N": "3", "C": "/bin:/x|d", "F": "/workspace"}
+    assert done.stages[0].steps[0].command == "a /bin:/x|d ${HOME} $(id) app /workspace"
+    assert any("TOKEN" in note for note in found.notes) and "of-the-user" not in repr((found, done))
+
+
+def test_sizes_ports_and_wishes() -> None:
+    found = said(
+        hostRequirements={"cpus": 4, "memory": "8gb", "storage": "32gb", "gpu": True},
+        forwardPorts=[3000, "db:5432", "x", True, 70000],
+        customizations={
+            "vscode": {"extensions": ["a"]},
+            "pyro": {"network": "egress", "allowDomains": ["a.b"], "q": 1},
+        },
+    )
+    assert (found.cpus, found.memory_bytes, found.storage_bytes) == (4, 8 << 30, 32 << 30)
+    assert found.ports == ["3000", "5432"]
+    assert len([each for each in found.passed_over if each.startswith("forwardPorts")]) == 3
+    assert "customizations.pyro.q" in found.passed_over and any("gpu" in each for each in found.passed_over)
+    assert any("egress" in note for note in found.notes) and any("a.b" in note for note in found.notes)
+
+
+def test_a_machine_grows_as_asked_but_not_beyond_half_of_this_one(tmp_path: Path) -> None:
+    unsaid = Shape(None, None, None)
+    asked = said(hostRequirements={"cpus": 1, "memory": "256mb", "storage": "1gb"})
+    assert grown(asked, unsaid, tmp_path).whole() == (1, 1024, 20) and asked.notes == []
+    greedy = said(hostRequirements={"cpus": 999, "memory": "999tb", "storage": "999tb"})
+    cpus, memory, disk = grown(greedy, unsaid, tmp_path).whole()
+    assert cpus <= (os.cpu_count() or 1) and disk <= 1024 and len(greedy.notes) == 3
+    assert memory << 20 <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    assert grown(greedy, Shape(1, 512, 3), tmp_path).whole() == (1, 512, 3), "what the caller says holds"
+
+
+# -- any text at all
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(),
+)
+KNOWN = "image build containerEnv remoteEnv forwardPorts hostRequirements customizations pyro cpus memory network"
+NAMES = st.sampled_from([*STAGES, *NEVER, *KNOWN.split(), "allowDomains", "workspaceFolder"])
+TREES = st.recursive(
+    LEAVES | st.text("${}:localEnvcontainerWorkspaceFolder", max_size=60),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES | st.text(max_size=8), inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(NAMES | st.text(max_size=8), TREES, max_size=8))
+def test_any_object_is_read_within_bounds(properties: dict[str, Any]) -> None:
+    found = read(json.dumps(properties).encode())
+    done = ready(found, "app", {"PATH": "/bin"})
+    assert len(found.passed_over) <= MAX_NOTES and len(done.env) <= 2 * MAX_VARIABLES
+    assert all(len(value) <= MAX_TEXT and "\0" not in value for value in done.env.values())
+    for text in (*found.passed_over, *found.notes, found.problem):
+        assert visible(text) == text
+    script(done.stages, "/bin/sh").encode()
+
+
+@given(st.binary(max_size=200) | st.text('{}[]",:/*0123456789.eE-+\\utrfalsn \n', max_size=200).map(str.encode))
+def test_any_bytes_are_read_or_a_problem(text: bytes) -> None:
+    read(text)
+
+
+@given(TREES)
+def test_the_reader_takes_what_json_takes(value: Any) -> None:
+    assert jsonc.read(json.dumps(value)).value == json.loads(json.dumps(value))
+
+
+@given(st.text(max_size=400) | st.text("${}:localEnvX", max_size=80))
+def test_what_is_no_variable_stays(text: str) -> None:
+    filled = Variables("app").put_in(text)
+    if "${" not in text:
+        assert filled == text
+
+
+def test_variables_cannot_grow_without_bound() -> None:
+    found = said(
+        containerEnv={"A": "x" * MAX_TEXT}, remoteEnv={"B": "${containerEnv:A}" * 1000}, onCreateCommand="true"
+    )
+    done = ready(found, "app", {})
+    assert set(done.env) == {"A"} and any(each.startswith("remoteEnv.B") for each in found.passed_over)
+    found = said(containerEnv={f"A{i}": "x" * MAX_TEXT for i in range(9)})
+    assert ready(found, "app", {}).env == {} and found.passed_over
+    found = said(containerEnv={"A": "x" * 30_000}, postCreateCommand={str(i): "${containerEnv:A}" for i in range(9)})
+    assert ready(found, "app", {}).stages == () and any("postCreateCommand" in each for each in found.passed_over)
+
+
+# -- the script
+
+
+def run(tmp_path: Path, **properties: Any) -> tuple[int, str]:
+    text = script(ready(said(**properties), "app", {}).stages, "/bin/sh")
+    done = subprocess.run(["sh", "-c", text], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_stages_run_in_their_order_and_end_with_the_first_failure(tmp_path: Path) -> None:
+    code, text = run(
+        tmp_path, postStartCommand="echo four", postCreateCommand=["sh", "-c", "echo \"$0\"; exit 7", "it's three"],
+        onCreateCommand="echo one; exec true", updateContentCommand={"a": "echo two a >> f", "b": "echo two b >> f"},
+    )  # fmt: skip
+    assert code == 7 and "one" in text and "it's three" in text and "four" not in text.replace("echo four", "")
+    assert "== postCreateCommand failed: exit status 7" in text
+    assert sorted((tmp_path / "f").read_text().splitlines()) == ["two a", "two b"]
+
+
+def test_steps_of_one_stage_run_side_by_side_and_each_failure_is_said(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "meet")
+    code, text = run(
+        tmp_path, postCreateCommand={"a": "echo hi > meet; exit 3", "b": "cat meet", "c": ["no-such-program"]}
+    )
+    assert "hi" in text and "(a) failed: exit status 3" in text and "(c) failed: exit status 127" in text
+    assert code == 127
+
+
+@given(st.text(max_size=60).filter(lambda text: "\0" not in text and text.strip()))
+def test_a_command_of_any_characters_is_one_word(text: str) -> None:
+    found = said(onCreateCommand=["printf", "%s", text], postCreateCommand={text: ["true"]})
+    done = subprocess.run(["sh", "-c", script(ready(found, "a", {}).stages, "sh")], capture_output=True)
+    assert done.returncode == 0 and (text.encode() in done.stdout or "${" in text)
