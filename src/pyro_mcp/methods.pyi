@@ -739,6 +739,7 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3643,6 +3644,7 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
