@@ -31,6 +31,12 @@ type treeChange struct {
 	New    *side    `json:"new"`
 }
 
+// special is a FIFO, socket or device: no diff has it, but who asks for one is told.
+type special struct {
+	Path wireName `json:"path"`
+	Kind string   `json:"kind"`
+}
+
 // differ compares the overlay's upper layer with the seed below it. Only the upper is walked, so the cost
 // grows with what was changed and not with the tree.
 type differ struct {
@@ -38,6 +44,7 @@ type differ struct {
 	upperPath    string
 	limit        int
 	changes      []treeChange
+	specials     []special
 	truncated    bool
 	// marks: only what somebody wrote, not git's own files and what tools make, each with its mark.
 	marks bool
@@ -59,11 +66,11 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer upper.Close()
-	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, marks: r.URL.Query().Get("marks") == "1"}
+	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, specials: []special{}, marks: r.URL.Query().Get("marks") == "1"}
 	if err := d.directory(".", true, false); err != nil {
 		return err
 	}
-	writeJSON(w, 200, map[string]any{"changes": d.changes, "truncated": d.truncated})
+	writeJSON(w, 200, map[string]any{"changes": d.changes, "specials": d.specials, "truncated": d.truncated})
 	return nil
 }
 
@@ -98,6 +105,14 @@ func (d *differ) note(name string, before, after *side) {
 		what = "deleted"
 	}
 	d.changes = append(d.changes, treeChange{wireName(name), what, before, after})
+}
+
+func (d *differ) special(name string, info fs.FileInfo) {
+	if len(d.specials) >= d.limit {
+		d.truncated = true
+		return
+	}
+	d.specials = append(d.specials, special{wireName(name), specialKind(info.Mode())})
 }
 
 // isWhiteout tells an overlay's mark for «deleted»: a character device 0:0, or in an overlay that is itself on
@@ -167,6 +182,9 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 		after := sideOf(d.upper, child)
 		switch {
 		case after == nil:
+			if kindOf(info.Mode()) == "other" {
+				d.special(child, info)
+			}
 			d.gone(child, before)
 		case after.Kind == "dir":
 			if err := d.subdirectory(child, before, after, opaque); err != nil {

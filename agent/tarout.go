@@ -24,6 +24,8 @@ const (
 	// What a last member says in place of being one: the tree could not be read whole, because of this name.
 	changingRecord   = "PYRO.changing"
 	unreadableRecord = "PYRO.unreadable"
+	// What a member is that is sent by its name only, as a FIFO: the other side makes none of them.
+	kindRecord = "PYRO.kind"
 )
 
 // notWhole is why a tree cannot be sent: the name, and which of the records tells it.
@@ -74,7 +76,7 @@ func (t *treeWriter) whole(name string) error {
 	return t.Close()
 }
 
-// add tells whether the name was there; devices, sockets and pipes are not sent.
+// add tells whether the name was there.
 func (t *treeWriter) add(name string) (bool, error) {
 	for range readAttempts {
 		info, err := t.root.Lstat(name)
@@ -87,7 +89,7 @@ func (t *treeWriter) add(name string) (bool, error) {
 		var there bool
 		switch kindOf(info.Mode()) {
 		case "other":
-			return true, nil
+			return true, t.addSpecial(name, info)
 		case "symlink":
 			there, err = t.addLink(name, info)
 		case "dir":
@@ -108,6 +110,23 @@ func (t *treeWriter) addLink(name string, info fs.FileInfo) (bool, error) {
 		return false, nil
 	}
 	return true, t.header(name, info, target)
+}
+
+func (t *treeWriter) addSpecial(name string, info fs.FileInfo) error {
+	return t.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeFifo, Name: t.member(name), Mode: int64(permissions(info.Mode())), ModTime: info.ModTime(),
+		PAXRecords: map[string]string{kindRecord: specialKind(info.Mode())}, Format: tar.FormatPAX,
+	})
+}
+
+func specialKind(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 func (t *treeWriter) addDirectory(name string, info fs.FileInfo) (bool, error) {
@@ -239,17 +258,22 @@ func (t *treeWriter) header(name string, info fs.FileInfo, link string) error {
 	header.Format = tar.FormatPAX
 	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
-	header.Name = strings.TrimPrefix(strings.TrimPrefix(name, t.base), "/")
-	if t.base == "." {
-		header.Name = name
-	}
-	if name == t.base {
-		header.Name = "."
-	}
+	header.Name = t.member(name)
 	if info.IsDir() {
 		header.Name += "/"
 	}
 	return t.WriteHeader(header)
+}
+
+// member is what a name is called in the archive.
+func (t *treeWriter) member(name string) string {
+	switch t.base {
+	case name:
+		return "."
+	case ".":
+		return name
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(name, t.base), "/")
 }
 
 // gone: the name is not there any more, or what it was in is no directory any more.

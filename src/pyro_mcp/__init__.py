@@ -6,10 +6,9 @@ They are loaded when first asked for, so that `import pyro_mcp` costs next to no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyro_mcp.version import VERSION as __version__
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all that is needed before Ctrl-C is ours (see `entry`)
 if TYPE_CHECKING:
     from pyro_mcp.aio import AsyncExecStream, AsyncPyro
     from pyro_mcp.client.answers import Event, Output, Progress, Started
@@ -68,6 +67,9 @@ if TYPE_CHECKING:
         PatchApplied,
         Pruned,
         PublishedPort,
+        Question,
+        QuestionAnswered,
+        QuestionList,
         Record,
         RefusedConnection,
         Rewound,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
         Snapshot,
         SnapshotDeleted,
         SnapshotList,
+        SuggestedEnvironment,
         Synced,
         WorkspaceState,
     )
@@ -150,6 +153,9 @@ __all__ = [
     "PublishedPort",
     "Pyro",
     "PyroError",
+    "Question",
+    "QuestionAnswered",
+    "QuestionList",
     "Record",
     "RefusedConnection",
     "Rewound",
@@ -167,6 +173,7 @@ __all__ = [
     "SnapshotDeleted",
     "SnapshotList",
     "Started",
+    "SuggestedEnvironment",
     "Synced",
     "Unsupported",
     "Workspace",
@@ -188,7 +195,7 @@ _HOMES = {
 """Where names live that are neither errors nor records."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         import importlib
 

@@ -49,12 +49,7 @@ def _of(error: BaseException, state: Path) -> PyroError | None:
         case errno.EROFS:
             return read_only(where)
         case errno.EMFILE | errno.ENFILE:
-            return HostError(
-                "This machine gives the daemon no more file descriptors; nothing was changed.",
-                hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
-                "`pyro daemon stop` and call again; machines live on.",
-                code="out_of_descriptors",
-            )
+            return out_of_descriptors()
         case errno.ENOMEM:
             return HostError(
                 "This machine has no memory left for the call.",
@@ -90,6 +85,15 @@ def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
             code="database_damaged",
         )
     return None
+
+
+def out_of_descriptors() -> HostError:
+    return HostError(
+        "This machine gives the daemon no more file descriptors; nothing was changed.",
+        hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
+        "`pyro daemon stop` and call again; machines live on.",
+        code="out_of_descriptors",
+    )
 
 
 def in_the_way(error: OSError) -> HostError | None:

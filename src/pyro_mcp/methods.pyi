@@ -25,6 +25,8 @@ from pyro_mcp.models import (
     Logs,
     PatchApplied,
     Pruned,
+    QuestionAnswered,
+    QuestionList,
     Rewound,
     RunResult,
     SearchResult,
@@ -36,6 +38,7 @@ from pyro_mcp.models import (
     Snapshot,
     SnapshotDeleted,
     SnapshotList,
+    SuggestedEnvironment,
     Synced,
 )
 from pyro_mcp.sdk import ExecStream
@@ -88,8 +91,11 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -118,6 +124,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -140,6 +147,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -225,6 +233,8 @@ class PyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -249,7 +259,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -274,7 +285,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -288,7 +299,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -330,9 +342,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -360,6 +374,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -391,9 +406,11 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -414,8 +431,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -433,7 +452,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number. Unsaid: list them.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -442,6 +461,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -471,6 +491,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -496,6 +517,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -564,8 +586,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -586,6 +610,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -606,6 +631,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -630,7 +656,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -661,7 +688,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -688,10 +716,60 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -740,8 +818,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -760,6 +840,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -784,7 +865,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -819,7 +901,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -844,7 +927,8 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -878,8 +962,10 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -914,6 +1000,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -941,6 +1028,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -965,6 +1053,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -992,6 +1081,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1014,6 +1104,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1093,6 +1184,31 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1119,6 +1235,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1144,6 +1261,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1190,7 +1310,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -1220,7 +1340,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -1233,8 +1354,7 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -1254,6 +1374,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1305,7 +1427,7 @@ class PyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -1325,7 +1447,8 @@ class PyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -1338,6 +1461,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1375,9 +1499,10 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1428,6 +1553,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1467,7 +1593,9 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -1501,9 +1629,13 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1549,8 +1681,11 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1561,7 +1696,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -1586,7 +1721,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -1599,8 +1735,7 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -1620,6 +1755,8 @@ class PyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1669,8 +1806,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1697,6 +1837,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1717,6 +1858,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1777,7 +1919,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1800,7 +1943,7 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -1814,7 +1957,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1854,9 +1998,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1882,6 +2028,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1911,9 +2058,11 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1932,8 +2081,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1949,7 +2100,7 @@ class WorkspaceMethods:
         touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
 
         Args:
-            to: The checkpoint's number. Unsaid: list them.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -1958,6 +2109,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1985,6 +2137,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2008,6 +2161,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2068,8 +2222,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2086,6 +2242,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2102,6 +2259,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2124,7 +2282,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2153,7 +2312,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2178,7 +2338,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2228,8 +2389,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2244,6 +2407,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2266,7 +2430,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2299,7 +2464,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2322,7 +2488,8 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2354,8 +2521,10 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2388,6 +2557,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2413,6 +2583,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2435,6 +2606,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2460,6 +2632,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2480,6 +2653,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2506,6 +2680,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2536,7 +2711,7 @@ class WorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -2555,7 +2730,8 @@ class WorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -2568,6 +2744,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2599,9 +2776,10 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2648,6 +2826,7 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2685,7 +2864,9 @@ class WorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -2717,9 +2898,13 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2763,8 +2948,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2808,8 +2996,11 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2861,8 +3052,11 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2891,6 +3085,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2913,6 +3108,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2998,6 +3194,8 @@ class AsyncPyroMethods:
             NotFound: There is no such environment.
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
+            Conflict: The environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3022,7 +3220,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3047,7 +3246,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -3061,7 +3260,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3103,9 +3303,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3133,6 +3335,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3164,9 +3367,11 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3187,8 +3392,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3206,7 +3413,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number. Unsaid: list them.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -3215,6 +3422,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3244,6 +3452,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3269,6 +3478,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3337,8 +3547,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3359,6 +3571,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3379,6 +3592,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3403,7 +3617,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3434,7 +3649,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3461,10 +3677,60 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_questions(
+        self,
+        *,
+        wait_seconds: float = 0,
+        known: list[str] | None = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+
+        Args:
+            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            known: Questions that are not waited for, by id. At most 256 entries.
+
+        Returns:
+            QuestionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def answer_question(
+        self,
+        asked: str,
+        *,
+        answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+
+        Args:
+            asked: A host, or a question's id. At most 253 characters.
+            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
+                a file; no: not now; never: not for this project. One of once, workspace, project, no,
+                never.
+
+        Returns:
+            QuestionAnswered:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3513,8 +3779,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3533,6 +3801,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3557,7 +3826,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3592,7 +3862,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3617,7 +3888,8 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3651,8 +3923,10 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3687,6 +3961,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3714,6 +3989,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3738,6 +4014,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3765,6 +4042,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3787,6 +4065,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3866,6 +4145,31 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Another call builds it at this moment.
+            EngineError: It could not be built.
+            Unsupported: The image cannot run here.
+            Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def suggest_environment(
+        self,
+        path: str,
+    ) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+
+        Args:
+            path: On the user's machine. At most 4096 characters.
+
+        Returns:
+            SuggestedEnvironment: A devcontainer.json that a project could have.
+
+        Raises:
+            InvalidInput: The path is no directory.
+            HostError: This computer refuses to read or write a file: no permission, no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3892,6 +4196,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3917,6 +4222,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
+            Conflict: Something stands at the place already.
+            EngineError: The image could not be written.
+            Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3963,7 +4271,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -3993,7 +4301,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -4006,8 +4315,7 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -4027,6 +4335,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4078,7 +4388,7 @@ class AsyncPyroMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -4098,7 +4408,8 @@ class AsyncPyroMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -4111,6 +4422,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4148,9 +4460,10 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4201,6 +4514,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4240,7 +4554,9 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -4274,9 +4590,13 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4322,8 +4642,11 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4334,7 +4657,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] = 'off',
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
         disk_gib: int | None = None,
@@ -4359,7 +4682,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
             mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
             disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
@@ -4372,8 +4696,7 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output. At most 64
-                entries.
+            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
@@ -4393,6 +4716,8 @@ class AsyncPyroMethods:
             EngineError: No machine could be started.
             ComponentMissing: This computer lacks something; `doctor` says what.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            Conflict: The name is taken, or the environment is being built: call again later.
+            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4442,8 +4767,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4470,6 +4798,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4490,6 +4819,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4550,7 +4880,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4573,7 +4904,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            paths: Several files in one call, at most 20. At most 20 entries.
+            paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             number_lines: Put the number before each line, as `cat -n`.
@@ -4587,7 +4918,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4627,9 +4959,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or directory.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4655,6 +4989,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4684,9 +5019,11 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4705,8 +5042,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4722,7 +5061,7 @@ class AsyncWorkspaceMethods:
         touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
 
         Args:
-            to: The checkpoint's number. Unsaid: list them.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -4731,6 +5070,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4758,6 +5098,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4781,6 +5122,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, or the workspace has as many snapshots as it may.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4841,8 +5183,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such snapshot.
+            Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4859,6 +5203,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it runs on.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4875,6 +5220,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4897,7 +5243,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4926,7 +5273,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4951,7 +5299,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5001,8 +5350,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5017,6 +5368,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5039,7 +5391,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5072,7 +5425,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5095,7 +5449,8 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or service.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5127,8 +5482,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5161,6 +5518,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5186,6 +5544,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended, or what runs in it does not read.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5208,6 +5567,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5233,6 +5593,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5253,6 +5614,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5279,6 +5641,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5309,7 +5672,7 @@ class AsyncWorkspaceMethods:
         clear_ttl: bool = False,
         lifetime_seconds: int | None = None,
         clear_lifetime: bool = False,
-        network_policy: Literal['off', 'egress', 'egress+published-ports'] | None = None,
+        network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] | None = None,
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
@@ -5328,7 +5691,8 @@ class AsyncWorkspaceMethods:
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete so long after its creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only. One of off, egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
+                egress, egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
             allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
                 host.pyro.internal:PORT. At most 64 entries.
@@ -5341,6 +5705,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The name is taken.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5372,9 +5737,10 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace, or no such snapshot.
+            NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5421,6 +5787,7 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5458,7 +5825,9 @@ class AsyncWorkspaceMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: There is no such workspace.
+            NotFound: There is no such workspace or file.
+            Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
@@ -5490,9 +5859,13 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
+                changed.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             HostError: This computer refuses to read or write a file: no permission, no space.
+            ComponentMissing: There is no git on this computer.
+            EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5536,8 +5909,11 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5581,7 +5957,10 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
+                it.
             DaemonUnavailable: The daemon cannot be started or reached.
         """

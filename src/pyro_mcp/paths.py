@@ -7,6 +7,7 @@ agent and `seeds.store` do that with directory descriptors, `patches.plan` by lo
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePosixPath
 
 from pyro_mcp.errors import InvalidInput
@@ -19,6 +20,11 @@ MAX_NAME_BYTES = 255
 
 IMAGE_FILES = ("oci", "oci-archive", "docker-archive")
 """References to images that name a file or directory of this machine: KIND:PATH[:TAG]."""
+
+_DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
+"""What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""
+_HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+"""What HFS+ ignores in names (next_hfs_char in utf8.c)."""
 
 _HINT = "Give a path relative to /workspace, such as `src/app.py`, or one that begins with /workspace/."
 
@@ -102,3 +108,9 @@ def show(text: str, limit: int = 120) -> str:
     if len(clean) > limit:
         clean = clean[:limit] + "…"
     return f"`{clean}`"
+
+
+def is_dot_git(path: str) -> bool:
+    """Whether a part of the path is `.git`, or what some file system takes for it."""
+    parts = re.split(r"[/\\]", _HFS_IGNORED.sub("", path))
+    return any(_DOT_GIT.match(part) for part in parts)

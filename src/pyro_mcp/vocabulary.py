@@ -10,9 +10,10 @@ from typing import Literal, get_args
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Workspace, snapshot and service names, and label keys (CONTRACT, "Names, defaults and bounds")."""
 
-NetworkPolicy = Literal["off", "egress", "egress+published-ports"]
+NetworkPolicy = Literal["off", "ask", "egress", "egress+published-ports"]
 POLICIES: tuple[NetworkPolicy, ...] = get_args(NetworkPolicy)
 """From the least to the most."""
+AskedAnswer = Literal["once", "workspace", "project", "no", "never"]
 WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
 ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
 ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
@@ -22,6 +23,11 @@ EngineName = Literal["auto", "firecracker", "gvisor"]
 def online(policy: NetworkPolicy) -> bool:
     """Whether a machine under this policy reaches anything."""
     return policy != "off"
+
+
+def asks(policy: NetworkPolicy) -> bool:
+    """Whether the user is asked for each host."""
+    return policy == "ask"
 
 
 def publishes(policy: NetworkPolicy) -> bool:

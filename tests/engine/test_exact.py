@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
-from pyro_mcp import Conflict, Pyro
+from pyro_mcp import Conflict, Pyro, PyroError
+from tests.unit.test_landing_property import PERFORM, Edit, committed, edits, perform
 
 MAKE = r"""
 import os
@@ -156,3 +159,92 @@ def test_line_ends_that_git_converts_come_back_as_they_stood(
     for path in (b"run.bat", b"new.bat", b"raw.bin"):
         assert landed[path] == expected[path], path
     assert landed.keys() == expected.keys()
+
+
+CONVERTED = {
+    "run.bat": (b"one\r\n", b"one\r\ntwo\r\n"),
+    "wide": ("one\r\n".encode("utf-16"), "one\r\ntwo\r\n".encode("utf-16")),
+    "mark": (b"$Id: x $\n", b"$Id: x $\nmore\n"),
+    "kept": (b"\r\n", b"\r\nraw\r\n"),
+    "auto": (b"a\n", b"a\nb\n"),
+}
+
+
+def test_a_patch_is_the_one_that_git_would_have_made(pyro: Pyro, project: Path, tmp_path: Path) -> None:
+    rules = (
+        "*.bat text eol=crlf\nwide text working-tree-encoding=UTF-16 eol=crlf\nmark ident\nkept -text\nauto text=auto\n"
+    )
+    (project / ".gitattributes").write_text(rules)
+    for name, (before, _) in CONVERTED.items():
+        (project / name).write_bytes(before)
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "converted")
+    objects = set((project / ".git" / "objects").rglob("*"))
+    ws = pyro.create_workspace(seed_path=str(project)).id
+    after = {name: new for name, (_, new) in CONVERTED.items()} | {"new.bat": b"n\r\n"}
+    put = "import sys\nfor name, data in eval(sys.argv[1]).items(): open(name, 'wb').write(data)"
+    assert pyro.exec_workspace(ws, ["python3", "-c", put, repr(after)]).exit_code == 0
+    pyro.export_workspace(ws, output=str(tmp_path / "p"), patch=True)
+    assert set((project / ".git" / "objects").rglob("*")) == objects
+    inside = pyro.exec_workspace(ws, "git add -A && git write-tree").stdout.strip().encode()
+    for how in (["apply"], ["apply", "--index"], ["apply", "--3way"]):
+        copy = tmp_path / how[-1].strip("-")
+        git(tmp_path, "clone", "-q", str(project), str(copy))
+        git(copy, *how, str(tmp_path / "p"))
+        git(copy, "add", "-A")
+        assert git(copy, "write-tree").strip() == inside, how
+        assert (copy / "new.bat").read_bytes() == b"n\r\n" and (copy / "kept").read_bytes() == b"\r\nraw\r\n"
+
+
+SEEDED: list[Edit] = [
+    ("write", b".gitignore", b"*.log\n"),
+    ("write", b".gitattributes", b"*.bat text eol=crlf\n"),
+    ("write", b"run.bat", b"one\r\ntwo\r\n"),
+    ("write", b"d/x", b"one\ntwo\n"),
+    ("program", b"caf\xe9", b"no end"),
+    ("write", b"d/x.log", b"tracked\n"),
+    ("link", b"b", b"d/x"),
+]
+EXAMPLES = int(os.environ.get("PYRO_TEST_EXAMPLES") or 4)
+"""More of them: PYRO_TEST_EXAMPLES=200 HYPOTHESIS_PROFILE=explore."""
+
+
+def test_any_edit_comes_back_as_git_would_have_it(pyro: Pyro, tmp_path: Path) -> None:
+    """One seed, any edit of it: exported, patched and landed, the same tree comes back, or a named refusal."""
+    seed = tmp_path / "seed"
+    committed(seed, SEEDED)
+    ws = pyro.create_workspace(seed_path=str(seed)).id
+    outcomes: list[str] = []
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(edits)
+    def any_edit(later: list[Edit]) -> None:
+        place = tmp_path / f"e{len(outcomes)}"
+        expected, out, patched = place / "expected", place / "out", place / "patched"
+        place.mkdir()
+        shutil.copytree(seed, expected, symlinks=True)
+        perform(expected, later)
+        branch = f"b{len(outcomes)}"
+        outcomes.append("?")
+        pyro.reset_workspace(ws)
+        assert pyro.exec_workspace(ws, ["python3", "-c", PERFORM, "/workspace", repr(later)]).exit_code == 0
+        pyro.export_workspace(ws, "/workspace", output=str(out), include_ignored=True)
+        assert tree(out) == tree(expected)
+        git(expected, "add", "-A")
+        stored = git(expected, "write-tree")
+        try:
+            pyro.land_workspace(ws, branch=branch)
+        except PyroError as refused:
+            assert refused.code in ("nothing_to_land", "already_landed"), refused
+            assert stored == git(seed, "rev-parse", "main^{tree}")
+            outcomes[-1] = "nothing"
+            return
+        assert git(seed, "rev-parse", f"{branch}^{{tree}}") == stored
+        pyro.export_workspace(ws, output=str(place / "p"), patch=True)
+        git(seed, "worktree", "add", "-q", "--detach", str(patched), "main")
+        git(patched, "apply", "--index", str(place / "p"))
+        assert git(patched, "write-tree") == stored
+        outcomes[-1] = "landed"
+
+    any_edit()
+    assert "landed" in outcomes

@@ -171,10 +171,10 @@ def test_what_git_ignores_and_tools_made_stays_out_unless_it_was_meant(pyro: Pyr
         if path:
             taken = "tracked.py sub sub/x.log2 keep.log empty node_modules node_modules/m node_modules/m/i.js"
             assert found == {".gitignore", *taken.split()}
-            assert done.left_out_files == 2 and "dist/inner/a" in done.left_out
+            assert done.left_out_files == 3 and "dist/inner/a" in done.left_out
         else:
             assert "node_modules" not in found and {"dist/inner/a", "sub/x.log", "sub/x.log2"} <= found
-            assert done.left_out == ["node_modules/m/i.js"]
+            assert done.left_out == ["node_modules/m/i.js", "sub/f.log (FIFO)"]
         assert "include_ignored" in done.hint
         for name in ("dist", "node_modules", "dist/inner"):
             meant = pyro.export_workspace(ws, name, output=str(tmp_path / f"{name.replace('/', '-')}{number}"))
@@ -182,4 +182,63 @@ def test_what_git_ignores_and_tools_made_stays_out_unless_it_was_meant(pyro: Pyr
         everything = pyro.export_workspace(
             ws, "/workspace", output=str(tmp_path / f"all{number}"), include_ignored=True
         )
-        assert everything.files == done.files + done.left_out_files and os.path.isdir(tmp_path / f"all{number}/dist")
+        assert everything.files + everything.left_out_files == done.files + done.left_out_files and os.path.isdir(
+            tmp_path / f"all{number}/dist"
+        )
+
+
+def test_what_cannot_come_as_it_is_is_named(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    make = """
+import os, socket
+os.makedirs(b"d/shut/in\\xe9"); os.chdir("d")
+os.mkfifo(b"pipe\\xe9"); socket.socket(socket.AF_UNIX).bind("sock")
+open("shut/secret", "w").close(); os.chmod("shut/secret", 0); os.chmod("shut/in\\udce9", 0o555); os.chmod("shut", 0o111)
+os.symlink("x" * 4000, "long"); os.symlink("loop", "loop"); os.mkdir(b"r\\xe9"); os.system("git init -q r?")
+"""
+    pyro.write_workspace_file(workspace, "make.py", make.replace("\\\\", "\\"))
+    assert pyro.exec_workspace(workspace, "python3 make.py").exit_code == 0
+    done = pyro.export_workspace(workspace, "d", output=str(tmp_path / "d"))
+    assert done.left_out == ["r\\xe9/.git", "pipe\\xe9 (FIFO)", "sock (socket)"] and "sock" in done.hint
+    assert "`shut`" in done.hint and (tmp_path / "d/shut/secret").stat().st_mode & 0o777 == 0
+    assert os.readlink(tmp_path / "d/long") == "x" * 4000 and os.readlink(tmp_path / "d/loop") == "loop"
+    shown = pyro.diff_workspace(workspace, summary=True)
+    assert {(g.path, g.why) for g in shown.left_out if g.why == "special"} == {
+        ("d/pipe\\xe9", "special"),
+        ("d/sock", "special"),
+    }
+    link = pyro.export_workspace(workspace, "d/loop", output=str(tmp_path / "link"))
+    assert "symbolic link" in link.hint
+    with pytest.raises(InvalidInput, match="does not exist"):
+        pyro.export_workspace(workspace, "make.py", output=f"{tmp_path}/missing/")
+    deep = "/".join(["d" * 200] * 20)
+    pyro.exec_workspace(
+        workspace, f"mkdir -p deep/{deep} && cd deep/{deep} && mkdir -p {'e' * 200} && echo x > {'e' * 200}/f"
+    )
+    with pytest.raises(InvalidInput, match="too long"):
+        pyro.export_workspace(workspace, "deep", output=str(tmp_path / "deep"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "link"]
+
+
+def test_a_folder_of_git_s_own_is_no_place_for_an_export(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", "--bare", "bare"], cwd=tmp_path, check=True)
+    project = tmp_path / "workspace"
+    (project / "lib").mkdir(parents=True)
+    (project / "mine").write_text("mine\n")
+    for place in (project, project / "lib"):
+        subprocess.run(["git", "init", "-q"], cwd=place, check=True)
+    (project / "lib" / "tracked").write_text("mine\n")
+    subprocess.run(["git", "add", "tracked"], cwd=project / "lib", check=True)
+    pyro.exec_workspace(workspace, "mkdir lib; echo guest | tee lib/tracked mine hook; chmod 755 hook")
+    before = snapshot(tmp_path)
+    for path, output in (
+        ("hook", "bare/hooks/post-receive"),
+        ("hook", "bare/hooks"),
+        ("lib", "bare"),
+        ("hook", "git~1"),
+        ("lib", "workspace"),
+        ("/workspace", "."),
+    ):
+        with pytest.raises(PyroError) as caught:
+            pyro.export_workspace(workspace, path, output=f"{tmp_path}/{output}", overwrite=True)
+        assert caught.value.code in ("bad_output", "output_in_project"), caught.value
+    assert snapshot(tmp_path) == before

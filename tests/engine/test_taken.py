@@ -153,3 +153,29 @@ os.makedirs(b"links"); os.symlink(b"/etc/passwd", b"links/.gitignore"); open(b"l
         b"links/z",
     }
     assert shown.left_out_files == 2
+
+
+def test_a_repository_in_the_tree_that_git_would_go_by_is_not_taken(pyro: Pyro, project: Path) -> None:
+    git(project, "init", "-q", "--bare", "fixture.git")
+    (project / "fixture.git" / "refs" / "keep").write_text("")
+    git(project, "add", "-f", "-A")
+    git(project, "commit", "-qm", "fixture")
+    ws = pyro.create_workspace(seed_path=str(project)).id
+    make = """
+git init -q --bare made.git; echo '[core] fsmonitor = touch /tmp/x' >> made.git/config
+echo '[core] fsmonitor = touch /tmp/x' >> fixture.git/config; mkfifo other; rm src/a.py; mkfifo src/a.py
+mkdir plain && echo 1 > plain/HEAD && echo 1 > plain/config
+"""
+    assert pyro.exec_workspace(ws, make).exit_code == 0
+    shown = pyro.diff_workspace(ws, summary=True)
+    assert [file.path for file in shown.files] == ["plain/HEAD", "plain/config", "src/a.py"]
+    assert {(g.path, g.why) for g in shown.left_out} == {
+        ("made.git/", "repository"),
+        ("fixture.git/", "repository"),
+        ("other", "special"),
+        ("src/a.py", "special"),
+    }
+    assert "/".join(("made.git", "config")) in {f.path for f in pyro.diff_workspace(ws, include_ignored=True).files}
+    pyro.exec_workspace(ws, "head -c 9000000 /dev/zero | tr '\\0' x > .gitignore")
+    with pytest.raises(InvalidInput, match="ignore rules are too many"):
+        pyro.diff_workspace(ws)

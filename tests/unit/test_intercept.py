@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import hashlib
 import http.client
 import http.server
@@ -15,6 +16,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,18 @@ class Origin(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
+        elif path.startswith("/compressed/"):
+            kind = path.rpartition("/")[2]
+            said = b"one " * 10_000 + self.headers["Authorization"].encode() + b" two" * 10_000
+            packed = gzip.compress(said) if kind == "gzip" else zlib.compress(said) if kind == "deflate" else said
+            packed = packed + gzip.compress(b" three") if kind == "gzip" else packed
+            self.send_response(206 if kind == "part" else 200)
+            self.send_header("Content-Encoding", {"part": "gzip", "cut": "gzip", "lie": "gzip"}.get(kind, kind))
+            packed = gzip.compress(said)[:-30] if kind == "cut" else packed
+            self.send_header("Content-Length", str(len(packed)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(packed)
         elif path == "/until-close":
             self.send_response(200)
             self.end_headers()
@@ -299,6 +313,38 @@ def test_the_value_does_not_come_back(scene: Scene) -> None:
 def test_a_value_split_over_chunks_does_not_come_back(scene: Scene) -> None:
     _, body = scene.get("/chunked", Authorization=f"Bearer {PLACEHOLDER}")
     assert body == b"one Bearer " + b"*" * len(SECRET) + b" two"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_value_in_an_answer_that_was_compressed_all_the_same_does_not_come_back(scene: Scene, coding: str) -> None:
+    response, body = scene.get(f"/compressed/{coding}", Authorization=f"Bearer {PLACEHOLDER}")
+    end = b" three" if coding == "gzip" else b""
+    assert response.status == 200
+    assert body == b"one " * 10_000 + b"Bearer " + b"*" * len(SECRET) + b" two" * 10_000 + end
+
+
+@pytest.mark.parametrize("coding", ["br", "part", "zstd"])
+def test_an_answer_in_which_no_value_can_be_looked_for_is_refused(scene: Scene, coding: str) -> None:
+    response, body = scene.get(f"/compressed/{coding}", Authorization=f"Bearer {PLACEHOLDER}")
+    assert response.status == 502 and b"no secret can be looked for" in body
+
+
+@pytest.mark.parametrize("coding", ["cut", "lie"])
+def test_an_answer_that_is_not_the_compressed_one_it_says_is_not_taken_for_a_whole_one(
+    scene: Scene, coding: str
+) -> None:
+    try:
+        response, body = scene.get(f"/compressed/{coding}", Authorization=f"Bearer {PLACEHOLDER}")
+    except (http.client.HTTPException, OSError):
+        return
+    assert response.status == 502 and SECRET.encode() not in body
+
+
+def test_a_refusal_of_what_is_no_http_does_not_repeat_it(scene: Scene) -> None:
+    with contextlib.closing(scene.raw()) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\n: {SECRET}\r\n\r\n".encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 400 ") and SECRET.encode() not in received
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\r", "a\0b", "", " a", "a\x7f"])

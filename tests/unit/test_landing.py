@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
-from pyro_mcp.files.sifting import is_dot_git
 from pyro_mcp.landing import objects, repository
 from pyro_mcp.landing.land import Landed, land
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
+from pyro_mcp.paths import is_dot_git
 
 DIR = FileVersion("dir", mode=0o755)
 TEN = b"".join(b"line %d\n" % i for i in range(10))

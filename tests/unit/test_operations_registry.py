@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pydoc
 import re
@@ -12,6 +13,7 @@ import pytest
 import pyro_mcp
 from pyro_mcp import models, reference
 from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.daemon import handlers
 from pyro_mcp.handles import AsyncWorkspace, Workspace
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.described import raised
@@ -90,6 +92,41 @@ def test_help_says_types_arguments_results_and_errors(op: Operation) -> None:
         raises = text.partition("Raises:\n")[2]
         assert "InvalidInput:" in raises and "DaemonUnavailable:" in raises
     assert set(raised(op)) <= set(pyro_mcp.__all__)
+
+
+HANDLERS = Path(handlers.__file__).parent
+ITS_OWN = ("InternalError", "ValueError")
+
+
+def _raised_by_itself(name: str) -> set[str]:
+    """The errors that an operation's handler raises in its own body, or in a function of its module that it calls."""
+    for path in HANDLERS.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        functions = {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+        if name not in functions:
+            continue
+        todo, seen, found = [name], {name}, set()
+        while todo:
+            for node in ast.walk(functions[todo.pop()]):
+                match node:
+                    case ast.Raise(exc=ast.Call(func=ast.Name(id=error))):
+                        found.add(error)
+                    case (
+                        ast.Call(func=ast.Name(id=called))
+                        | ast.Call(func=ast.Attribute(value=ast.Name(id="self"), attr=called))
+                    ) if called in functions and called not in seen:
+                        seen.add(called)
+                        todo.append(called)
+        return found
+    raise AssertionError(f"no handler has {name}")
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_what_a_handler_raises_is_said(op: Operation) -> None:
+    """The class or one above it stands under Raises."""
+    said = {getattr(pyro_mcp, name) for name in raised(op)}
+    for name in _raised_by_itself(op.name) - set(ITS_OWN):
+        assert said & set(getattr(pyro_mcp, name).__mro__), f"{name} is not under Raises"
 
 
 def test_type_stubs_are_what_the_operations_say() -> None:

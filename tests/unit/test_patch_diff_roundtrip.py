@@ -188,16 +188,16 @@ def test_large_and_hostile_texts_are_diffed_in_bounded_time() -> None:
     edited = list(lines)
     for at in (10, 5000, 10_000, 15_001, 19_990):
         edited[at] = b"changed\n"
-    begun = time.perf_counter()
+    begun = time.process_time()
     ops = opcodes(split_lines(b"".join(lines)), split_lines(b"".join(edited)))
-    few = time.perf_counter() - begun
+    few = time.process_time() - begun
     assert len(ops) == 5
     rng = random.Random(1)
     one, two = ([rng.choice([b"x\n", b"y\n"]) for _ in range(20_000)] for _ in range(2))
-    begun = time.perf_counter()
+    begun = time.process_time()
     opcodes(one, two)
-    hostile = time.perf_counter() - begun
-    assert few < 0.5 and hostile < 5  # Generous: the machine may be busy.
+    hostile = time.process_time() - begun
+    assert few < 0.5 and hostile < 5  # of CPU: what else the computer does is not counted
 
 
 def test_summary_names_renames_modes_binaries_and_empty_directories() -> None:

@@ -273,3 +273,19 @@ def test_a_value_that_comes_byte_by_byte_costs_no_more_than_its_places_for_each(
     cost(2)  # what is made once
     # Looking again at all that is held, for each place of it, made this 64 times as much, and 3 s in all.
     assert cost(320) < 40 * min(cost(80) for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "tok%252Fen%252bsecret%253Dvalue9",  # a URL within a URL
+        "&#x0074;ok&#x002f;en&#43;secret=value9",
+        "%74%6F%6b/en%2bsecret%3Dvalue9",
+    ],
+)
+def test_a_value_written_twice_over_or_in_mixed_escapes_is_masked(written: str) -> None:
+    assert Redactor(["tok/en+secret=value9"]).text(f"<{written}>") in {"<" + "*" * n + ">" for n in range(4, 200)}
+
+
+def test_each_byte_of_a_character_may_be_escaped_in_its_own_case() -> None:
+    assert "%c3" not in Redactor(["ünïcödé-sécret"]).text("%c3%BCn%C3%afc%c3%b6d%C3%A9-s%c3%A9cret").lower()

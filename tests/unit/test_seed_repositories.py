@@ -169,6 +169,42 @@ def test_credentials_stay_here_and_hooks_of_theirs_do_not_run(upstream: Path, tm
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_signature_is_not_looked_at_by_a_program_of_theirs(upstream: Path, tmp_path: Path) -> None:
+    signed = git(upstream, "cat-file", "commit", "HEAD").replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n\n", 1
+    )
+    (tmp_path / "commit").write_text(signed)
+    commit = git(upstream, "hash-object", "-t", "commit", "-w", str(tmp_path / "commit")).strip()
+    git(upstream, "update-ref", "refs/heads/main", commit)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    git(upstream, "config", "log.showSignature", "true")
+    git(upstream, "config", "gpg.program", str(program))
+    git(upstream, "log", "-1")
+    assert (tmp_path / "ran").exists()  # the trap is one
+    (tmp_path / "ran").unlink()
+    seeded(tmp_path / "store", upstream / "pkg")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_output_that_is_a_link_is_that_link(tmp_path: Path) -> None:
+    project, export = tmp_path / "project", REGISTRY["export_workspace"]
+    project.mkdir()
+    (project / "real").write_text("mine")
+    (project / "link").symlink_to("real")
+    (project / "out").symlink_to("/etc/made")
+    (project / "folder").symlink_to(".")
+    access = Access(project)
+    for name in ("link", "out", "real", "new"):
+        granted = access.granted(export, {"output": name})
+        assert granted["output"] == str(project / name)
+    assert access.granted(export, {"output": "new/"})["output"] == f"{project}/new/"
+    for name in ("folder", "folder/x", "../x"):
+        with pytest.raises(NotPermitted):
+            access.granted(export, {"output": name})
+
+
 def test_nobody_gets_another_repository_by_a_file(upstream: Path, tmp_path: Path) -> None:
     project, access = tmp_path / "project", Access(tmp_path / "project")
     (project / "x").mkdir(parents=True)

@@ -102,8 +102,9 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         "--network",
         choices=POLICIES,
         default="egress",
-        help="The most network that a workspace may ask for: off, egress, which reaches public hosts only, or also "
-        "ports of services published on 127.0.0.1. Workspaces have none unless they ask (default: egress).",
+        help="The most network that a workspace may ask for: off; ask, hosts that you allow when asked (`pyro allow`); "
+        "egress, public hosts only; or also ports of services published on 127.0.0.1. Workspaces have none unless they "
+        "ask (default: egress).",
     )
     parser.add_argument(
         "--allow-domain",

@@ -464,6 +464,21 @@ def _landed(record: Fields) -> str:
     return "\n".join(lines)
 
 
+def _questions(record: Fields) -> str:
+    if not record["questions"]:
+        return "No workspace asks for a host."
+    rows = [
+        (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
+        for q in record["questions"]
+    ]
+    return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
+
+
+def _answered(record: Fields) -> str:
+    lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
+    return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
+
+
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Deleted": _deleted,
     "Diff": _diff,
@@ -479,6 +494,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "History": _history,
     "Logs": _logs,
     "PatchApplied": _applied,
+    "QuestionAnswered": _answered,
+    "QuestionList": _questions,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,
@@ -492,6 +509,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "SnapshotDeleted": _snapshot_deleted,
     "SnapshotList": _snapshots,
     "Synced": _synced,
+    "SuggestedEnvironment": lambda record: str(record["content"]),
     "Workspace": _workspace,
     "WorkspaceList": _workspaces,
 }

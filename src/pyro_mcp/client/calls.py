@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 
 Face = Literal["cli", "sdk", "mcp"]
@@ -53,7 +54,17 @@ def _absolute(path: Any) -> Any:
     """What is no path is left to those who check it."""
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
-    return os.path.abspath(os.path.expanduser(path)) if isinstance(path, str) and path else path
+    if not isinstance(path, str) or not path:
+        return path
+    try:
+        absolute = os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"{path!a} is relative, and the present folder has been deleted.",
+            hint="Go to another folder, or give an absolute path.",
+            code="folder_gone",
+        ) from None
+    return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a folder is meant
 
 
 def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:

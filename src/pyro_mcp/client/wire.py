@@ -14,7 +14,7 @@ import json
 import re
 from typing import Any
 
-from pyro_mcp.errors import DaemonUnavailable
+from pyro_mcp.errors import DaemonUnavailable, from_record
 from pyro_mcp.version import PROTOCOL, VERSION
 
 Record = dict[str, Any]
@@ -202,9 +202,12 @@ def check_health(record: Record) -> None:
     """See that the daemon is one to talk to: of our version, or a newer one that still serves us.
 
     Raises:
+        PyroError: it says itself why it is of no use now.
         Outdated: it is an older one.
         DaemonUnavailable: it is a newer one and serves clients of our version no more.
     """
+    if isinstance(record.get("error"), dict):
+        raise from_record(record["error"])
     found, protocol = str(record.get("version") or "of an unknown version"), _number(record.get("protocol"))
     if (protocol, _release(found)) < (PROTOCOL, _release(VERSION)):
         raise Outdated(found)

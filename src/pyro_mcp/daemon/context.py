@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyro_mcp.daemon.environment_service import EnvironmentService
     from pyro_mcp.exports.backups import Backups
     from pyro_mcp.locations import Locations
+    from pyro_mcp.network.decisions import Decisions
+    from pyro_mcp.network.questions import Questions
     from pyro_mcp.seeds.store import SeedStore
     from pyro_mcp.store import Store
     from pyro_mcp.workspaces.manager import WorkspaceManager
@@ -48,8 +50,10 @@ class Context:
     machines: WholeMachine
     services: Services
     engines: EngineService
+    questions: Questions
+    decisions: Decisions
 
     def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
         """Where an export goes on this machine."""
         source = str((workspace.row.seed or {}).get("source", ""))
-        return Destination(Path(output), overwrite, self.backups, source)
+        return Destination(Path(output), overwrite, self.backups, source, folder=output.endswith("/"))

@@ -12,6 +12,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.commands import CommandHandlers
 from pyro_mcp.daemon.handlers.files import FileHandlers
 from pyro_mcp.daemon.handlers.machines import MachineHandlers
+from pyro_mcp.daemon.handlers.network import NetworkHandlers
 from pyro_mcp.daemon.handlers.services import ServiceHandlers
 from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
@@ -55,6 +56,7 @@ AREAS: tuple[type[Any], ...] = (
     MachineHandlers,
     ShellHandlers,
     ServiceHandlers,
+    NetworkHandlers,
 )
 
 

@@ -15,7 +15,6 @@ import logging.handlers
 import os
 import resource
 import signal
-import socket
 import sys
 from importlib import resources
 from pathlib import Path
@@ -26,6 +25,7 @@ from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
+from pyro_mcp.daemon.door import Door
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
 from pyro_mcp.errors import Conflict, InternalError, PyroError
@@ -37,6 +37,8 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.network.decisions import Decisions
+from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import Store
@@ -120,18 +122,6 @@ def _tell(ready_fd: int | None, line: str) -> None:
             os.close(ready_fd)
 
 
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o177)
-    try:
-        listener.bind(str(path))
-    finally:
-        os.umask(mask)
-    listener.listen(4096)  # more than any number of clients: where it is full, a connect is refused or hangs
-    return listener
-
-
 def _agent_binary() -> Path:
     path = Path(str(resources.files("pyro_mcp") / "_bin" / "pyro-agent"))
     if not path.exists():
@@ -199,12 +189,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     seeds = SeedStore(locations.seeds)
     backups = Backups(locations.backups)
     services = Services(registry)
+    questions, decisions = Questions(), Decisions(locations.decisions)
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
         registry,
         fleet,
         services,
-        Egress(),
+        Egress(questions, decisions),
         images,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
@@ -223,6 +214,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         machines=WholeMachine(manager, occupancy),
         services=services,
         engines=engines,
+        questions=questions,
+        decisions=decisions,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     await asyncio.to_thread(seeds.sweep)
@@ -246,7 +239,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
             h11_max_incomplete_event_size=65536,
         )
     )
-    listener = _listen(locations.socket)
+    listener = Door(locations.socket, stop.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyro_mcp import trees
 from pyro_mcp.exports.copies import copy_file
 from pyro_mcp.wholeness import write_new
 
@@ -59,7 +60,7 @@ class Backups:
             if not files.is_dir() or not any(files.iterdir()):
                 shutil.rmtree(place, ignore_errors=True)
                 continue
-            size = sum(file.lstat().st_blocks * 512 for file in place.rglob("*"))
+            size = _size(place)
             kept.append((place.lstat().st_mtime, size, place))
         used = 0
         for made, size, place in sorted(kept, reverse=True):
@@ -111,6 +112,12 @@ class Keeper:
             "done": done,
         }
         write_new(self._place / "manifest.json", json.dumps(record, indent=1).encode())
+
+
+def _size(place: Path) -> int:
+    with suppress(OSError):
+        return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for entry in trees.walk(place))
+    return MOST_BYTES  # what cannot be looked through goes first, when it is old enough
 
 
 def _read(place: Path) -> dict[str, object]:

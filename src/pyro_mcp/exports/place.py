@@ -25,7 +25,8 @@ from pathlib import Path
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.exports.backups import STAGE, Backups, Keeper
 from pyro_mcp.exports.copies import OPEN, copy_tree, link_or_copy
-from pyro_mcp.paths import show
+from pyro_mcp.exports.repositories import is_bare
+from pyro_mcp.paths import is_dot_git, show
 
 _NAMED = 5
 """Paths that an error names."""
@@ -94,13 +95,18 @@ def resolve(output: Path, source_name: str | None) -> tuple[Path, str]:
         directory, name = output.parent, output.name
     if not name:
         raise InvalidInput(f"{show(text)} cannot be written over.", hint="Name a file or folder.", code="bad_output")
-    if any(part.lower() == ".git" for part in (*directory.parts, name)):
+    if any(is_dot_git(part) for part in (*directory.parts, name)) or _in_bare(directory):
         raise InvalidInput(
-            f"{show(str(directory / name))} is inside of a repository's .git; nothing is exported there.",
+            f"{show(str(directory / name))} is inside of a git repository's own folder; nothing is exported there.",
             hint="Choose another place; `pyro workspace land` brings changes into a repository.",
             code="bad_output",
         )
     return directory, name
+
+
+def _in_bare(directory: Path) -> bool:
+    """Whether git would take the directory, or one above it, for a repository without a work tree: hooks run there."""
+    return any(is_bare(place) for place in (directory, *directory.parents))
 
 
 def _link(path: Path) -> InvalidInput:
@@ -193,7 +199,7 @@ def place(
     finally:
         work.close()
     if replaced:
-        return Outcome(target.path, replaced, keeper.keep())
+        return Outcome(target.path, [below or target.name for below in replaced], keeper.keep())
     keeper.drop()
     return Outcome(target.path)
 

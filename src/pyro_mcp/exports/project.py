@@ -22,9 +22,19 @@ def work_tree_of(path: Path) -> Path | None:
 
 def tracked(target: Path, below: list[str]) -> set[str]:
     """Those of the paths `below` the target (`""` is itself) that git tracks. All of them where git cannot say."""
-    top = work_tree_of(target.parent)
-    if top is None:
-        return set()
+    tops: dict[Path, Path | None] = {}
+    by_top: dict[Path, list[str]] = {}
+    for name in below:
+        directory = (target / name).parent if name else target.parent
+        if directory not in tops:
+            tops[directory] = work_tree_of(directory)
+        if (top := tops[directory]) is not None:
+            by_top.setdefault(top, []).append(name)
+    # A repository within another has files of its own.
+    return {name for top, names in by_top.items() for name in _tracked_in(top, target, names)}
+
+
+def _tracked_in(top: Path, target: Path, below: list[str]) -> set[str]:
     git = shutil.which("git")
     names = {os.path.relpath(os.path.join(target, name) if name else target, top): name for name in below}
     if git is None:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MOST_DEPTH = 256
-"""Directories within one another; deeper trees are refused, for the programs that would have to remove them again."""
+from pyro_mcp.paths import is_dot_git
+from pyro_mcp.trees import MOST_DEPTH
+
 _SETTINGS = re.compile(
     r"^(core\.(repositoryformatversion|filemode|bare|ignorecase|symlinks|precomposeunicode|autocrlf|eol|sharedrepository"
     r"|logallrefupdates)|extensions\.(objectformat|refstorage)|remote\..+\.fetch|branch\..+\.(remote|merge|rebase)"
@@ -86,7 +87,7 @@ def _repositories(tree: Path) -> Iterator[Path]:
             yield directory
             continue
         for entry in os.scandir(directory):
-            if entry.name.lower() == ".git":
+            if is_dot_git(entry.name):
                 yield Path(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), depth + 1))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import functools
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -27,6 +28,8 @@ BATCH_PATHS = 500
 SHOWN_GROUPS = 20
 LISTINGS = 8
 """Looks at what changed, when files come and go meanwhile."""
+Stored = Callable[[Sequence[DiffEntry]], list[DiffEntry]]
+"""Makes of entries what git would store."""
 CHANGING = "changing"
 PATCH_ATTEMPTS = 32
 """Each attempt that fails means that somebody else's change went through."""
@@ -235,7 +238,8 @@ async def changed_entries(
                 code="too_many_changes",
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
-        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored)
+        specials = [path for path in listing["specials"] if below is None or _is_below(path, below)]
+        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored, specials)
         changes = sifted.changes
         sides: dict[str, dict[str, FileState]] = {}
         for side, layer in (("old", "lower"), ("new", "merged")):
@@ -346,13 +350,15 @@ def _listing(record: Said) -> dict[str, Any]:
             "mark": one.text("mark") if one.has("mark") else "",
         }
 
-    for c in record.records("changes"):
+    specials = record.records("specials") if record.has("specials") else []  # an older agent tells of none
+    for c in [*record.records("changes"), *specials]:
         if "\0" in c.name("path") or {"", ".", ".."} & set(c.name("path").split("/")):
             raise damaged("it lists a path that is none")
     changes = [
         {"path": c.name("path"), "old": side(c, "old"), "new": side(c, "new")} for c in record.records("changes")
     ]
-    return {"truncated": record.flag("truncated"), "changes": changes}
+    names = [c.name("path") for c in specials]
+    return {"truncated": record.flag("truncated"), "changes": changes, "specials": names}
 
 
 def _is_below(path: str, below: str) -> bool:
@@ -372,15 +378,21 @@ def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion
 
 
 async def whole_patch(
-    guest: Guest, seed: Mapping[str, Any] | None, redactor: Redactor, include_ignored: bool
+    guest: Guest, seed: Mapping[str, Any] | None, redactor: Redactor, include_ignored: bool, stored: Stored | None
 ) -> tuple[DiffResult, Changes]:
-    """The diff as a patch with binary files in it, uncut."""
+    """The diff as a patch with binary files in it, uncut; with what `stored` makes of the entries."""
     found = await changed_entries(guest, seed, whole=True, include_ignored=include_ignored)
     entries = found.entries
     if redactor:
         # Before it is rendered: in a patch, binary content is compressed, and no value is recognised.
-        entries = [DiffEntry(e.path, _masked(e.old, redactor), _masked(e.new, redactor)) for e in entries]
+        entries = _all_masked(entries, redactor)
+    if stored is not None:
+        entries = _all_masked(await asyncio.to_thread(stored, entries), redactor)  # in another encoding now
     return render(entries, binary=True), found
+
+
+def _all_masked(entries: Sequence[DiffEntry], redactor: Redactor) -> list[DiffEntry]:
+    return [DiffEntry(e.path, _masked(e.old, redactor), _masked(e.new, redactor)) for e in entries]
 
 
 def _masked(version: FileVersion | None, redactor: Redactor) -> FileVersion | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,6 +22,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.git import ALONE, SAFE, environment
 from pyro_mcp.models import LeftOut
 from pyro_mcp.patches.plan import FileState
+from pyro_mcp.paths import is_dot_git
 
 GIT_SECONDS = 20
 MAX_DIRECTORIES = 50_000
@@ -31,18 +31,11 @@ Read = Callable[[list[str], str], Awaitable[dict[str, FileState]]]
 """Looks at paths of a layer, `merged` or `lower`."""
 _CHANGED = Mapping[str, Any]
 _MADE_NAMES = {"node_modules", "__pycache__", ".tox", ".nox", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+_INSIDES = {"HEAD", "config", "config.worktree", "commondir", "hooks", "info", "objects", "refs"}
+"""Of a git directory (gitrepository-layout(5))."""
+_SPECIAL = ("", "special")
 _MARKS = {"pyvenv.cfg": b"", "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55"}
 """Files by which a made directory is known, and how they begin (bford.info/cachedir)."""
-_DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
-"""What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""
-_HFS_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-"""What HFS+ ignores in names (next_hfs_char in utf8.c)."""
-
-
-def is_dot_git(path: str) -> bool:
-    """Whether a part of the path is `.git`, or what some file system takes for it."""
-    parts = re.split(r"[/\\]", _HFS_IGNORED.sub("", path))
-    return any(_DOT_GIT.match(part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -65,9 +58,15 @@ class _Rules:
 
 
 async def sift(
-    read: Read, changes: Sequence[_CHANGED], seed: Mapping[str, Any] | None, include_ignored: bool
+    read: Read,
+    changes: Sequence[_CHANGED],
+    seed: Mapping[str, Any] | None,
+    include_ignored: bool,
+    specials: Sequence[str] = (),
 ) -> Sifted:
     """Leave out what is not to be taken. `seed` is the workspace's `SeedInfo`, dumped.
+
+    `specials` are the names of FIFOs, sockets and devices: never taken, and only named.
 
     Raises:
         InvalidInput: the ignore rules are too many, or git does not come to an end with them.
@@ -83,7 +82,8 @@ async def sift(
             taken.append(change)
     why = {path: (path, "name") for path in odd}
     if include_ignored or not taken:
-        return Sifted(taken, _groups({c["path"]: c for c in changes}, why, set()))
+        full = {a for c in taken for a in _ancestors(c["path"])}
+        return Sifted(taken, [*_groups({c["path"]: c for c in changes}, why, set()), *_special_groups(specials, full)])
     is_git = (seed or {}).get("kind") == "git"
     made = await _made(read, taken)
     if made and await _has_rules(read, taken, made, seed if is_git else None):
@@ -104,10 +104,13 @@ async def sift(
     files = [name for a in sorted({"", *above}) for name in [_join(a, ".gitignore")]] if asked else []
     states = await read([*files, *(f"{a}/.git" for a in sorted(deep))], "merged") if files or deep else {}
     repositories = {a for a in deep if states[f"{a}/.git"].kind in ("dir", "file")}
+    repositories |= await _bare(read, {c["path"] for c in taken if c["path"] not in why})
     for change in taken:
         root = next((a for a in _ancestors(change["path"]) if a in repositories), None)
         if root is not None:
             why[change["path"]] = (root, "repository")
+    if any(states[name].kind == "file" and states[name].content is None for name in files):
+        raise _too_many()  # larger than any file that is read
     texts = {name: state.content for name in files if (state := states[name]).content}
     ignored = await asyncio.to_thread(_ignored, sorted(asked), texts, seed if is_git else None) if asked else set()
     by_root = {root for root in made if first.get(root, "") in ignored}
@@ -119,7 +122,8 @@ async def sift(
         elif known is None and path in ignored:
             why[path] = ("", "ignored")
     kept = [c for c in taken if c["path"] not in why]
-    groups = _groups({c["path"]: c for c in changes}, why, {a for c in kept for a in _ancestors(c["path"])})
+    full = {a for c in kept for a in _ancestors(c["path"])}
+    groups = [*_groups({c["path"]: c for c in changes}, why, full), *_special_groups(specials, full)]
     return Sifted(kept, groups, frozenset(path for path, (_, reason) in why.items() if reason in ("ignored", "made")))
 
 
@@ -158,6 +162,22 @@ async def _made(read: Read, changes: Iterable[_CHANGED]) -> set[str]:
         return found
     before = await read(sorted(found), "lower")
     return {one for one in found if before[one].kind == "absent"}
+
+
+async def _bare(read: Read, paths: Iterable[str]) -> set[str]:
+    """Repositories without a work tree among directories that something of was changed that git would go by.
+
+    git takes such a directory for a repository when somebody only looks around in it, and runs what its settings name.
+    """
+    candidates: set[str] = set()
+    for path in paths:
+        parts = path.split("/")
+        candidates.update("/".join(parts[:i]) for i in range(1, len(parts)) if parts[i] in _INSIDES)
+    names = [f"{a}/{inner}" for a in sorted(candidates) for inner in ("HEAD", "objects", "refs")]
+    states = await read(names, "merged") if names else {}
+    there = {name for name, state in states.items() if state.kind != "absent"}
+    # A checkout has no empty directories: one of the two may be missing here, and stand where the user works.
+    return {a for a in candidates if f"{a}/HEAD" in there and ({f"{a}/objects", f"{a}/refs"} & there)}
 
 
 async def _has_rules(read: Read, changes: Iterable[_CHANGED], made: set[str], seed: Mapping[str, Any] | None) -> bool:
@@ -200,6 +220,11 @@ def _groups(changes: Mapping[str, _CHANGED], why: Mapping[str, tuple[str, str]],
         shown = names[root, reason] if single else root + "/" if root != names[root, reason] else root
         found.append(LeftOut(path=os.fsencode(shown).decode("utf-8", "backslashreplace"), files=files, why=reason))
     return sorted(found, key=lambda one: (-one.files, one.path))
+
+
+def _special_groups(specials: Sequence[str], kept: set[str]) -> list[LeftOut]:
+    one = {"kind": "other"}
+    return _groups({p: {"path": p, "old": None, "new": one} for p in specials}, dict.fromkeys(specials, _SPECIAL), kept)
 
 
 def _ignored(paths: Sequence[str], texts: Mapping[str, bytes], seed: Mapping[str, Any] | None) -> set[str]:
@@ -310,6 +335,7 @@ _WORDS = {
     "made": "made by a tool",
     "repository": "a repository of its own",
     "name": "a name that git refuses",
+    "special": "no file, directory or link",
 }
 
 
@@ -323,4 +349,5 @@ def told(left_out: Sequence[LeftOut]) -> str:
         parts.append(f"{many}{one.path} ({_WORDS[one.why]})")
     more = sum(one.files for one in left_out[3:])
     text = ", ".join(parts) + (f" and {more:,} more files" if more else "")
-    return f"Left out: {text}; `include_ignored` takes them."
+    takes = any(one.why in ("ignored", "made", "repository") for one in left_out)
+    return f"Left out: {text}" + ("; `include_ignored` takes them." if takes else ".")

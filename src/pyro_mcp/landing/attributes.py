@@ -40,12 +40,20 @@ class Attributes:
         return converts or named or bool(self._info or self._user)
 
     def cleaned(
-        self, store: Objects, base: str, side: str, versions: Mapping[bytes, FileVersion | None]
+        self,
+        store: Objects,
+        base: str,
+        side: str,
+        versions: Mapping[bytes, FileVersion | None],
+        *,
+        refuse: bool = True,
     ) -> dict[bytes, bytes]:
         """Path to blob of the files on one side.
 
+        What goes through a filter of the user's repository is refused, or left out.
+
         Raises:
-            Conflict: a path goes through a filter of the user's repository.
+            Conflict: a path goes through such a filter.
         """
         tree = self._scratch / f"tree-{side}"
         tree.mkdir()
@@ -84,13 +92,17 @@ class Attributes:
         names = b"".join(path + b"\0" for path in files)
         fields = ask("check-attr", "-z", "--stdin", "filter", stdin=names).split(b"\0")[:-1]
         for path, value in zip(fields[::3], fields[2::3], strict=True):
-            if os.fsdecode(value) in self._filters:
+            if os.fsdecode(value) not in self._filters:
+                continue
+            del files[path]
+            if refuse:
                 raise Conflict(
                     f"{shown(path)} goes through your filter {shown(value)}, which is not run for what comes out of a "
                     "workspace. Nothing was changed.",
                     hint="Export that file by its path and commit it yourself.",
                     code="filtered_path",
                 )
+        names = b"".join(path + b"\0" for path in files)
         ask("update-index", "--add", "--replace", "-z", "--stdin", stdin=names)
         found: dict[bytes, bytes] = {}
         for record in ask("ls-files", "-s", "-z").split(b"\0")[:-1]:

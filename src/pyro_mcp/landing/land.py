@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError, InvalidInput
-from pyro_mcp.files.sifting import is_dot_git
 from pyro_mcp.landing.attributes import Attributes
 from pyro_mcp.landing.objects import SHOWN_FILES, Objects, Plan, parents
 from pyro_mcp.landing.repository import Repository, shown
 from pyro_mcp.patches.diff import DiffEntry
+from pyro_mcp.paths import is_dot_git
 
 _TRAILER = re.compile(r"[A-Za-z0-9-]+: |[ \t]")
 
@@ -74,7 +74,7 @@ def land(
     """
     text = _checked_message(message)
     author = _checked_author(author)
-    changes = _below(prefix, entries)
+    changes = below(prefix, entries)
     if not changes:
         raise _nothing()
     try:
@@ -172,7 +172,7 @@ def _checked_author(author: tuple[str, str] | None) -> tuple[str, str] | None:
     return author
 
 
-def _below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:
+def below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:
     """The entries that git can take, by their paths from the repository's top."""
     top = "".join(part + "/" for part in prefix.split("/") if part not in ("", "."))
     changes: dict[bytes, DiffEntry] = {}

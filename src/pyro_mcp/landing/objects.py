@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from pyro_mcp.errors import ComponentMissing, Conflict, InvalidInput
 from pyro_mcp.git import ALONE
 from pyro_mcp.landing.repository import FALLBACK, Repository, failed, run, said, shown
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
+from pyro_mcp.patches.names import quote
 
 SHOWN_FILES = 10
 """A message names so many conflicting files; the error's details have all."""
@@ -94,9 +95,12 @@ class Plan:
 
 
 class Objects:
-    """Makes objects in the repository's store, from a scratch git directory with settings of its own."""
+    """Makes objects in the repository's store, from a scratch git directory with settings of its own.
 
-    def __init__(self, scratch: Path, repository: Repository) -> None:
+    `apart`, they are made in that directory, and the repository's are only read.
+    """
+
+    def __init__(self, scratch: Path, repository: Repository, *, apart: bool = False) -> None:
         self._cwd = str(scratch)
         self._zero = repository.zero
         git_dir = scratch / "git"
@@ -109,9 +113,14 @@ class Objects:
         if repository.format != "sha1":
             config += f"[extensions]\n\tobjectFormat = {repository.format}\n"
         (git_dir / "config").write_text(config)
+        objects = os.path.join(repository.common, "objects")
+        if apart:
+            (git_dir / "objects" / "info").mkdir()
+            (git_dir / "objects" / "info" / "alternates").write_bytes(quote(objects) + b"\n")
+            objects = str(git_dir / "objects")
         self._env = {
             "GIT_DIR": str(git_dir),
-            "GIT_OBJECT_DIRECTORY": os.path.join(repository.common, "objects"),
+            "GIT_OBJECT_DIRECTORY": objects,
             "GIT_INDEX_FILE": str(scratch / "index"),
             **ALONE,
         }
@@ -170,6 +179,19 @@ class Objects:
             names = "".join(f"{os.path.basename(directory)}/{number}\n" for number in range(len(contents)))
             out = self._ask("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names.encode())
         return dict(zip(contents, out.split(), strict=True))
+
+    def contents(self, blobs: Collection[bytes]) -> dict[bytes, bytes]:
+        """What the blobs of these ids hold."""
+        asked = sorted(blobs)
+        out = self._ask("cat-file", "--batch", stdin=b"".join(name + b"\n" for name in asked)) if asked else b""
+        found: dict[bytes, bytes] = {}
+        at = 0
+        for name in asked:
+            end = out.index(b"\n", at)
+            size = int(out[at:end].split(b" ")[2])
+            found[name] = out[end + 1 : end + 1 + size]
+            at = end + size + 2
+        return found
 
     def write_trees(self, base: str, plan: Plan) -> tuple[str, str]:
         self._ask("read-tree", base or "--empty")

@@ -213,14 +213,13 @@ def _alternatives(character: str) -> tuple[bytes, ...]:
     pairs = [units[at : at + 2].hex() for at in range(0, len(units), 2)]
     ways = {
         raw,
-        b"".join(b"%%%02x" % byte for byte in raw),
-        b"".join(b"%%%02X" % byte for byte in raw),
+        *map(b"".join, itertools.product(*((b"%%%02x" % byte, b"%%%02X" % byte) for byte in raw))),
         b"".join(b"\\x%02x" % byte for byte in raw),
         b"".join(b"\\x%02X" % byte for byte in raw),
         b"".join(b"\\%03o" % byte for byte in raw),
         "".join(f"\\u{pair}" for pair in pairs).encode(),
         "".join(f"\\u{pair.upper()}" for pair in pairs).encode(),
-        *(text.encode() for text in (f"&#{code};", f"&#{code:03};", f"&#x{code:x};", f"&#x{code:X};")),
+        *(f"&#{text};".encode() for text in (code, f"{code:03}", f"x{code:x}", f"x{code:X}", f"x{code:04x}")),
         *map(_raw, _NAMED.get(character, ())),
         *map(_raw, _CONTROLS.get(character, ())),
     }
@@ -228,6 +227,7 @@ def _alternatives(character: str) -> tuple[bytes, ...]:
         ways.add(b"+")
     if character.isascii() and not character.isalnum() and character.isprintable():
         ways.add(b"\\" + raw)
+        ways |= {b"%%25%02X" % code, b"%%25%02x" % code}  # an URL within an URL
     return tuple(sorted(ways, key=lambda way: (-len(way), way)))
 
 

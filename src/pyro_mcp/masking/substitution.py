@@ -35,6 +35,10 @@ class Substitution:
                 return self._basic(scheme, credentials.strip()) or self._replace(value)
         return self._replace(value)
 
+    def __bool__(self) -> bool:
+        """Whether there is any value."""
+        return bool(self._values)
+
     def mask(self) -> StreamRedactor:
         """A mask for one stream of bytes back to the guest."""
         return StreamRedactor(self._redactor)

@@ -16,7 +16,7 @@ from pyro_mcp.errors import NotPermitted
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.operations import Operation
 from pyro_mcp.seeds import repository
-from pyro_mcp.vocabulary import exceeds, online
+from pyro_mcp.vocabulary import asks, exceeds, online
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Access:
         granted = dict(arguments)
         asked = granted.get("network_policy", "off")
         if exceeds(asked, self.network):
-            most = "only be off" if not online(self.network) else f"be {self.network} at most"
+            none = not online(self.network) or (asks(self.network) and operation.name == "run_in_vm")
+            most = "only be off" if none else f"be {self.network} at most"
             raise NotPermitted(
                 f"The user does not allow that here; network_policy can {most}.",
                 hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
@@ -114,9 +115,8 @@ class Access:
                 )
         for name in operation.host_paths:
             if isinstance(granted.get(name), str) and granted[name]:
-                if name == "output":
-                    self._refuse_links(granted[name])
-                granted[name] = str(self.resolved(granted[name]))
+                text = granted[name]
+                granted[name] = self._written(text) if name == "output" else str(self.resolved(text))
                 if name in ("seed_path", "path"):
                     self._refuse_foreign_repository(Path(granted[name]))
         return granted
@@ -161,6 +161,14 @@ class Access:
                         hint="Name the real folder.",
                         code="output_through_link",
                     )
+
+    def _written(self, path: str) -> str:
+        """Where an output goes: a link that stands there is what is meant, not what it leads to."""
+        self._refuse_links(path)
+        asked = Path(os.path.normpath((self.project or Path(os.getcwd())) / os.path.expanduser(path)))
+        if asked.is_symlink() and not asked.is_dir():
+            return str(self.resolved(str(asked.parent)) / asked.name)
+        return str(self.resolved(path)) + "/" * path.endswith("/")
 
     def resolved(self, path: str) -> Path:
         """Where `path` leads; relative ones begin at the project folder."""

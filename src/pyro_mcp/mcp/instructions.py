@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.operations import Profile
-from pyro_mcp.vocabulary import online
+from pyro_mcp.vocabulary import asks, online
 
 MAX_CHARACTERS = 2048
 """Claude Code cuts instructions there."""
@@ -33,8 +33,7 @@ _WORKSPACE = (
     "failure; do not start it again.\n"
     "- Long output keeps head and tail; workspace_logs with handle and offset or grep has the rest.\n"
     "- Each command starts in its own shell in /workspace; set cwd, or chain with &&.\n"
-    "- The network is off unless you create the workspace with network_policy=egress, which reaches "
-    "public hosts only{network}.\n"
+    "- The network is off unless you create the workspace with {network}.\n"
     "- When the user's files change, workspace_sync_push copies them in. {reach}\n"
     "- vm_run is one command in an empty machine, without a workspace.\n"
     "- Errors say what to do next. Fields that are empty or false are left out of results."
@@ -52,9 +51,14 @@ def instructions(profile: Profile, access: Access) -> str:
     if profile == "vm-run":
         return _VM_RUN
     project = f"the project ({access.project})" if access.project else "what seed_path names"
-    network = "" if online(access.network) else "; here the user allows none"
+    network = "network_policy=egress, which reaches public hosts only"
+    if not online(access.network):
+        network += "; here the user allows none"
+    if asks(access.network):
+        network = "network_policy=ask: the user is asked for each new host, and connections wait up to 60 s for it"
     if online(access.network) and access.allow_domains:
-        network = ", of which the user allows " + ", ".join(access.allow_domains[:8])
+        network += "; allowed already: " if asks(access.network) else ", of which the user allows "
+        network += ", ".join(access.allow_domains[:8])
     reach = (
         "Paths on the user's machine must be inside the project folder"
         if access.project

@@ -5,6 +5,7 @@ unknown arguments. The same server is run over standard input and output (`serve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from pyro_mcp.client.answers import Progress
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.mcp import prompts, resources
+from pyro_mcp.mcp.asking import Asking
 from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.roots import Roots
 from pyro_mcp.mcp.toolbox import Answer, Toolbox
@@ -42,10 +44,12 @@ def server_of(
 ) -> Server[Any]:
     """A server that offers what the catalogue lists; run it over any pair of streams, or by its HTTP application.
 
-    With `roots`, the one host at the other end may say which folder its project is. `interrupted` tells whether a
-    cancelled call was not cancelled by its host's wish; its command then runs on.
+    With `roots`, the one host at the other end may say which folder its project is, and puts questions to its user.
+    `interrupted` tells whether a cancelled call was not cancelled by its host's wish; its command then runs on.
     """
-    handlers = _Handlers(toolbox, catalogue, Roots(toolbox) if roots else None, interrupted)
+    handlers = _Handlers(
+        toolbox, catalogue, Roots(toolbox) if roots else None, Asking(toolbox) if roots else None, interrupted
+    )
     offered: dict[str, Any] = {"on_list_tools": handlers.list_tools, "on_call_tool": handlers.call_tool}
     if catalogue.prompts:
         offered |= {"on_list_prompts": handlers.list_prompts, "on_get_prompt": handlers.get_prompt}
@@ -72,7 +76,14 @@ def close_subscriptions(server: Server[Any]) -> None:
 
 
 class _Handlers:
-    def __init__(self, toolbox: Toolbox, catalogue: Catalogue, roots: Roots | None, interrupted: Interrupted) -> None:
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        catalogue: Catalogue,
+        roots: Roots | None,
+        asking: Asking | None,
+        interrupted: Interrupted,
+    ) -> None:
         self._toolbox = toolbox
         self._interrupted = interrupted
         self._tools = types.ListToolsResult.model_validate({"tools": catalogue.tools})
@@ -80,6 +91,7 @@ class _Handlers:
         self._templates = types.ListResourceTemplatesResult.model_validate({"resourceTemplates": catalogue.templates})
         self._bus = InMemorySubscriptionBus()
         self.roots = roots
+        self._asking = asking
         self.listen = ListenHandler(self._bus)
 
     # -- tools
@@ -91,13 +103,15 @@ class _Handlers:
         if self.roots is not None and self._toolbox.looks_at_host(params.name):
             await self.roots.ask(context)
         reporter = _Reporter(context) if (context.meta or {}).get("progress_token") is not None else None
+        asking = self._asking.during(context, params.name) if self._asking else contextlib.nullcontext()
         try:
-            answer = await self._toolbox.call(
-                params.name,
-                params.arguments,
-                reporter.hear if reporter else None,
-                interrupted=lambda: self._interrupted(context),
-            )
+            async with asking:
+                answer = await self._toolbox.call(
+                    params.name,
+                    params.arguments,
+                    reporter.hear if reporter else None,
+                    interrupted=lambda: self._interrupted(context),
+                )
         finally:
             if reporter is not None:
                 reporter.stop()

@@ -27,6 +27,7 @@ from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.processes.seen import seen
 from pyro_mcp.visible import json_text, storable_record, visible_lines
+from pyro_mcp.vocabulary import asks
 
 log = logging.getLogger(__name__)
 CALL_SECONDS = 49.0
@@ -36,6 +37,8 @@ WAIT_SECONDS = 45.0
 LINE_CHARACTERS = 120
 """Of a command's last line, in a word of progress."""
 LISTED_WORKSPACES = 100
+MAX_KNOWN = 256
+"""Questions of which the daemon is told that they are known: those that are open are the newest."""
 SHOWN_NAME = 100
 """Characters of a name that there is not, in the words that refuse it."""
 OnProgress = Callable[[Progress], None]
@@ -133,6 +136,22 @@ class Toolbox:
             return []
         listed = await self._pyro.call(REGISTRY["list_workspaces"], {})
         return list(listed["workspaces"][:LISTED_WORKSPACES])
+
+    def may_ask(self, name: str) -> bool:
+        """Whether a workspace may ask the user for something while this tool is called."""
+        operation = self._operations.get(name)
+        return asks(self._access.network) and operation is not None and operation.takes_workspace
+
+    async def questions(self, known: Sequence[str]) -> list[dict[str, Any]]:
+        """What workspaces of this project ask the user; waits until there is one that is not known."""
+        found = await self._pyro.call(
+            REGISTRY["list_questions"], {"wait_seconds": WAIT_SECONDS, "known": list(known)[-MAX_KNOWN:]}
+        )
+        return [question for question in found["questions"] if question["id"] not in known]
+
+    async def answer_question(self, question: str, answer: str) -> None:
+        """Pass on what the user said."""
+        await self._pyro.call(REGISTRY["answer_question"], {"asked": question, "answer": answer})
 
     async def carry_out(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Run a read-only operation by its own name, for a resource."""

@@ -21,6 +21,7 @@ from pyro_mcp.models.files import (
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -32,6 +33,7 @@ from pyro_mcp.models.system import (
     EnvironmentList,
     HostCheck,
     Pruned,
+    SuggestedEnvironment,
 )
 from pyro_mcp.models.workspaces import (
     Deleted,
@@ -92,6 +94,9 @@ __all__ = [
     "PatchApplied",
     "Pruned",
     "PublishedPort",
+    "Question",
+    "QuestionAnswered",
+    "QuestionList",
     "Record",
     "RefusedConnection",
     "Rewound",
@@ -108,6 +113,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDeleted",
     "SnapshotList",
+    "SuggestedEnvironment",
     "Synced",
     "Workspace",
     "WorkspaceList",

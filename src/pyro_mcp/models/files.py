@@ -163,8 +163,9 @@ class LeftOut(Record):
     path: str
     """A file, or a directory with a slash at its end."""
     files: int
-    why: Literal["ignored", "made", "repository", "name"]
-    """Ignored by git, made by a tool, in a repository of its own, or under a name that git refuses."""
+    why: Literal["ignored", "made", "repository", "name", "special"]
+    """Ignored by git, made by a tool, in a repository of its own, under a name that git refuses, or no file, directory
+    or link (a FIFO, socket or device)."""
 
 
 class PatchApplied(Record):

@@ -72,6 +72,16 @@ class EnvironmentList(Record):
     environments: list[Environment]
 
 
+class SuggestedEnvironment(Record):
+    """A devcontainer.json that a project could have."""
+
+    path: str
+    content: str
+    """JSON with comments."""
+    found: list[str] = Field(default_factory=list)
+    """The manifests that it was made from; the image is by the first."""
+
+
 class EnvironmentExported(Record):
     """An environment as an image on this machine."""
 

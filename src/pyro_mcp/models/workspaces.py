@@ -185,11 +185,12 @@ class Exported(Record):
     empty_directories: list[str] = Field(default_factory=list)
     """Of a patch: new directories without a file, which it cannot carry."""
     left_out_files: int = 0
-    """Ignored and tool-made files that are not in it; `left_out` has their largest groups."""
+    """Files, FIFOs, sockets and devices that are not in it; `left_out` has the largest groups."""
     left_out: list[str] = Field(default_factory=list)
-    """At most 100 git repositories, or parts of them, that were not brought out, and groups of ignored files."""
+    """At most 100 git repositories, or parts of them, that were not brought out, groups of ignored files, and FIFOs,
+    sockets and devices."""
     replaced: list[str] = Field(default_factory=list)
-    """At most 100 files that were there and were replaced, relative to `output`; empty for itself."""
+    """At most 100 files that were there and were replaced, relative to `output`; its own name for itself."""
     backup: str | None = None
     """Where on this machine what was replaced is kept: 30 days, at least 7."""
     hint: str = ""

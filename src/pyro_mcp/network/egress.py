@@ -71,6 +71,10 @@ class Interception:
     """By host."""
 
 
+Ask = Callable[[str, int], Awaitable[None]]
+"""Has the user asked about a host and a port; raises `policy.Refused` where the answer is no."""
+
+
 class EgressProxy:
     """Serves guest connections by one policy; `on_event` gets each connection's end.
 
@@ -86,6 +90,7 @@ class EgressProxy:
         check: AddressCheck = strict_check,
         interception: Interception | None = None,
         how_to_allow: Callable[[str, int, str], str] | None = None,
+        ask: Ask | None = None,
         grants: Grants = Grants(),  # noqa: B008 - frozen
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
@@ -95,6 +100,7 @@ class EgressProxy:
         self._check = check
         self._interception = interception
         self._how_to_allow = how_to_allow
+        self._ask = ask
         self._grants = grants
         self._upstream_tls = upstream_tls
 
@@ -119,7 +125,7 @@ class EgressProxy:
         with contextlib.suppress(ValueError):
             # First: a list cannot open an address that nobody may reach, and no advice may say so.
             self._check(ipaddress.ip_address(normalised(host)))
-        name = self._policy.check_host(host)
+        name = await self._permitted(host, port)
         through = UpstreamProxy.for_host(scheme, name, port)
         try:
             return name, await checked_addresses(name, port, self._resolver, self._check), through
@@ -127,6 +133,17 @@ class EgressProxy:
             if through is None:
                 raise
             return name, [], through  # only the proxy may know the name; it resolves it for itself
+
+    async def _permitted(self, host: str, port: int) -> str:
+        """The host's name in one spelling, once the policy or the user lets it pass. Nothing is resolved before."""
+        try:
+            return self._policy.check_host(host)
+        except Refused as refusal:
+            if refusal.rule != "ask" or self._ask is None:
+                raise
+        name = normalised(host)
+        await self._ask(name, port)
+        return name
 
     async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         name, addresses, through = await self._checked(host, port, "https")

@@ -2,8 +2,8 @@
 
 The guest holds placeholders. `masking.substitution` puts the values into the headers of requests that name the one
 host, and stars them, with the spellings a server commonly echoes, out of what comes back. The host itself is trusted
-with the value: one that returns it encrypted, compressed against our word, or in pieces with other text between is
-not caught.
+with the value: one that returns it encrypted, or in pieces with other text between, is not caught. What is compressed
+against our word is taken apart (`inflate`), or refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pyro_mcp.guest.duplex import Streams, deliver, unread
 from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.redaction import StreamRedactor
 from pyro_mcp.masking.substitution import Substitution
+from pyro_mcp.network.inflate import Broken, Inflater, known
 
 HANDSHAKE_SECONDS = 30.0
 IDLE_SECONDS = 900.0
@@ -127,6 +128,10 @@ async def serve_intercepted(
     await asyncio.gather(_closed(guest[1]), _closed(upstream[1]))
 
 
+class _Unreadable(Exception):
+    """An answer in which no value could be seen."""
+
+
 class _UpstreamBroke(Exception):
     """The host's side failed."""
 
@@ -176,7 +181,8 @@ class _Session:
             await self._refuse(400, "pyro: the request cannot be passed on: one of its headers is not valid\n")
             return False
         except h11.RemoteProtocolError as error:
-            await self._refuse(error.error_status_hint, f"pyro: {error}\n")
+            # Here, too: it quotes the line.
+            await self._refuse(error.error_status_hint, "pyro: the request is not valid HTTP/1.1\n")
             return False
         self._body_sent.clear()
         self._up_writer.write(self._server.send(onward) or b"")
@@ -191,13 +197,18 @@ class _Session:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(GRACE_SECONDS):
                         await self._body_sent.wait()
-        except _UpstreamBroke:
+        except (_UpstreamBroke, Broken):
             if self._reused and self._guest.our_state is h11.SEND_RESPONSE:
                 return False  # the host ended an idle connection: a close without an answer is tried again
             await self._refuse(502, f"pyro: the connection to {self._host} broke\n")
             return False
         except h11.RemoteProtocolError as error:
-            await self._refuse(error.error_status_hint, f"pyro: {error}\n")
+            await self._refuse(error.error_status_hint, "pyro: the request is not valid HTTP/1.1\n")
+            return False
+        except _Unreadable as error:
+            await self._refuse(
+                502, f"pyro: {self._host} answers in a way in which no secret can be looked for: {error}\n"
+            )
             return False
         finally:
             await _cancel(sending, answering)
@@ -280,6 +291,7 @@ class _Session:
     async def _relay_response(self, method: bytes) -> bool:
         """The response back to the guest; whether it switched protocols."""
         mask = self._substitution.mask()
+        inflater: Inflater | None = None
         while True:
             event = await self._upstream_event(mask)
             if isinstance(event, h11.InformationalResponse):
@@ -294,11 +306,15 @@ class _Session:
                 if event.status_code == 101:
                     return True
             elif isinstance(event, h11.Response):
-                await self._to_guest(self._backward(event, method))
+                inflater = self._inflater(event, method)
+                await self._to_guest(self._backward(event, method, inflated=inflater is not None))
             elif isinstance(event, h11.Data):
                 self._counts["bytes_down"] += len(event.data)
-                await self._body_to_guest(mask.feed(bytes(event.data)))
+                for piece in inflater.feed(bytes(event.data)) if inflater else (bytes(event.data),):
+                    await self._body_to_guest(mask.feed(piece))
             elif isinstance(event, h11.EndOfMessage):
+                if inflater is not None:
+                    inflater.finish()
                 await self._body_to_guest(mask.end())
                 trailers = self._masked(event.headers) if self._guest.their_http_version != b"1.0" else []
                 await self._to_guest(h11.EndOfMessage(headers=trailers))
@@ -306,9 +322,26 @@ class _Session:
             else:
                 raise _UpstreamBroke
 
-    def _backward(self, response: h11.Response, method: bytes) -> h11.Response:
+    def _inflater(self, response: h11.Response, method: bytes) -> Inflater | None:
+        """What takes apart a body that the host compressed all the same; None where there is nothing to look for.
+
+        Raises:
+            _Unreadable: it is a part of a compressed body, or in a way that nothing here knows.
+        """
+        coding = b", ".join(value for name, value in response.headers if name == b"content-encoding").strip().lower()
+        bodiless = method == b"HEAD" or response.status_code in (204, 304)
+        if coding in (b"", b"identity") or bodiless or not self._substitution:
+            return None
+        if response.status_code == 206 or not known(coding):
+            raise _Unreadable(f"compressed as {coding[:40].decode('latin-1')!r}")
+        return Inflater(coding)
+
+    def _backward(self, response: h11.Response, method: bytes, *, inflated: bool) -> h11.Response:
         """The response as the guest gets it."""
         headers = self._masked(response.headers)
+        if inflated:
+            gone = (b"content-encoding", b"content-length")  # h11 writes it in chunks, then
+            headers = [(name, value) for name, value in headers if name.lower() not in gone]
         names = {name for name, _ in response.headers}
         bodiless = method == b"HEAD" or response.status_code in (204, 304)
         until_close = not bodiless and not names & {b"content-length", b"transfer-encoding"}

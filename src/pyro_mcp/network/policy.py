@@ -57,8 +57,9 @@ NOTHING = "none"
 class Refused(Exception):
     """A connection that the policy does not allow; the text says which rule.
 
-    `rule` is `private` (no user can allow it), `not_allowed` (the user may), `host_port` (the user may, for a port of
-    this machine), `off` (the user may open the network), or `no_host` (nothing that has a host).
+    `rule` is `private` (no user can allow it), `not_allowed` (the user may), `ask` (the user is asked), `host_port`
+    (the user may, for a port of this machine), `off` (the user may open the network), or `no_host` (nothing that has
+    a host).
     """
 
     def __init__(self, text: str, rule: str = "private") -> None:
@@ -77,6 +78,10 @@ class EgressPolicy:
     allow_domains: tuple[str, ...] = ()
     off: bool = False
     """Not even these."""
+    ask: bool = False
+    """The user is asked about others."""
+    never: tuple[str, ...] = ()
+    """Names about which the user does not want to be asked again."""
 
     def check_host(self, host: str) -> str:
         """The host's name in one spelling.
@@ -89,10 +94,14 @@ class EgressPolicy:
             raise Refused(f"{name} is a name of the local network")
         if self.off:
             raise Refused("the network of this workspace is off", "off")
-        if not self.allow_domains:
+        if not self.allow_domains and not self.ask:
             return name
         if self._matching(name):
             return name
+        if self.ask:
+            if any(_stands_for(pattern.lower().rstrip("."), name) for pattern in self.never):
+                raise Refused(f"the user said that {name} is never reached", "not_allowed")
+            raise Refused(f"the user has not allowed {name}", "ask")
         raise Refused(f"{name} is not one of the allowed domains", "not_allowed")
 
     def rules(self, host: str) -> list[Rule] | None:
@@ -109,9 +118,13 @@ class EgressPolicy:
         for pattern in self.allow_domains:
             host, rule = split(pattern)
             wanted = host.lower().rstrip(".")
-            if name == wanted or (wanted.startswith("*.") and name.endswith(wanted[1:])):
+            if _stands_for(wanted, name):
                 matching.append((wanted, rule))
         return matching
+
+
+def _stands_for(pattern: str, name: str) -> bool:
+    return name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
 
 
 def normalised(host: str) -> str:

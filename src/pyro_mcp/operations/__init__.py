@@ -6,6 +6,7 @@ from pyro_mcp.operations._base import REGISTRY, Operation, Operations, Profile
 from pyro_mcp.operations.commands import CommandOperations
 from pyro_mcp.operations.files import FileOperations
 from pyro_mcp.operations.machines import MachineOperations
+from pyro_mcp.operations.network import NetworkOperations
 from pyro_mcp.operations.services import ServiceOperations
 from pyro_mcp.operations.shells import ShellOperations
 from pyro_mcp.operations.system import SystemOperations
@@ -20,6 +21,7 @@ class AllOperations(
     MachineOperations,
     ShellOperations,
     ServiceOperations,
+    NetworkOperations,
 ):
     """The areas put together. `Pyro` is this with a connection to the daemon."""
 

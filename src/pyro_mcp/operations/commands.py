@@ -43,6 +43,7 @@ class CommandOperations(Operations):
         positional=("workspace", "command"),
         hidden=("env", "stdin", "stdin_open", "max_output_bytes", "raw"),
         streams=True,
+        raises={"Unsupported": "The machine has no bash, and the call needs one: a session, or a command line for it."},
     )
     def exec_workspace(
         self,
@@ -84,7 +85,12 @@ class CommandOperations(Operations):
         If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
         """
 
-    @operation(cli="workspace feed", method="feed", positional=("workspace", "handle"))
+    @operation(
+        cli="workspace feed",
+        method="feed",
+        positional=("workspace", "handle"),
+        raises={"Conflict": "The command takes no input (any more), or has not read what it got for 30 s."},
+    )
     def feed_workspace_exec(
         self,
         workspace: WorkspaceRef,
@@ -148,6 +154,10 @@ class CommandOperations(Operations):
         positional=("environment", "command"),
         hidden=("vcpu_count", "mem_mib", "env", "stdin", "stdin_open", "max_output_bytes", "raw"),
         streams=True,
+        raises={
+            "Conflict": "The environment is being built: call again later.",
+            "Unsupported": "The engine that was asked for does not work here.",
+        },
     )
     def run_in_vm(
         self,

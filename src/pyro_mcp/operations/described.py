@@ -18,6 +18,8 @@ from pyro_mcp.operations.parameters import Parameter, parameters
 WIDTH = 100
 _ROWS_ONLY = ("status_workspace", "update_workspace", "delete_workspace", "history_workspace", "list_snapshots")
 """Operations on a workspace that need no machine: they work on one that is lost, too."""
+_STOPPED_TOO = ("start_workspace", "stop_workspace", "logs_workspace", "reset_workspace", "delete_snapshot")
+"""And those that work on one that is stopped."""
 
 
 def signature(operation: Operation, *, of_workspace: bool = False, without: tuple[str, ...] = ()) -> inspect.Signature:
@@ -93,7 +95,7 @@ def _parameter(p: Parameter) -> str:
         return "The workspace: its id, its name, or a `Workspace`."
     if p.kind == "string" and p.max_length is not None and not any(c.isdigit() for c in text):
         text += f" At most {p.max_length} characters."
-    if p.kind in ("list", "dict") and p.max_length is not None:
+    if p.kind in ("list", "dict") and p.max_length is not None and str(p.max_length) not in text:
         text += f" At most {p.max_length} entries."
     if p.choices:
         text += f" One of {', '.join(p.choices)}."
@@ -115,6 +117,8 @@ def raised(operation: Operation) -> dict[str, str]:
     elif "environment" in known:
         found["NotFound"] = "There is no such environment."
     if "workspace" in known and operation.name not in _ROWS_ONLY:
+        if operation.name not in _STOPPED_TOO:
+            found["Conflict"] = "The workspace is stopped; start it first."
         found["MachineLost"] = "The machine is gone; the message says why."
         found["GuestUnreachable"] = "The machine does not answer at present; try again, or reset the workspace."
     elif operation.name in ("create_workspace", "run_in_vm"):

@@ -98,7 +98,7 @@ TtlSeconds = Annotated[
 LifetimeSeconds = Annotated[
     int | None, Field(description="Delete so long after its creation, 10 to 31536000.", ge=10, le=31536000)
 ]
-Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only.")]
+Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only; ask: the user is asked for each.")]
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,

@@ -44,6 +44,7 @@ class FileOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace", "path"),
+        raises={"NotFound": "There is no such workspace or file."},
     )
     def list_workspace_files(
         self,
@@ -65,6 +66,7 @@ class FileOperations(Operations):
         positional=("workspace", "path"),
         mcp_defaults={"max_bytes": RESULT_TEXT_DEFAULT},
         cli_defaults={"max_bytes": FILE_TEXT_CAP},
+        raises={"NotFound": "There is no such workspace or file."},
     )
     def read_workspace_file(
         self,
@@ -94,6 +96,10 @@ class FileOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace", "pattern"),
+        raises={
+            "NotFound": "There is no such workspace or directory.",
+            "GuestError": "The search could not be carried out; the message says why.",
+        },
     )
     def search_workspace(
         self,
@@ -140,7 +146,15 @@ class FileOperations(Operations):
         """Write a whole text file, and its directories."""
 
     @operation(
-        cli="workspace edit", mcp="workspace_edit", method="edit", profiles=CORE, positional=("workspace", "path")
+        cli="workspace edit",
+        mcp="workspace_edit",
+        method="edit",
+        profiles=CORE,
+        positional=("workspace", "path"),
+        raises={
+            "NotFound": "There is no such workspace or file.",
+            "PatchMismatch": "The text does not stand there, or more than once. Nothing was changed.",
+        },
     )
     def edit_workspace_file(
         self,
@@ -163,7 +177,13 @@ class FileOperations(Operations):
     ) -> FileEdited:
         """Replace exact text in a file. White space counts; give enough lines to be unique."""
 
-    @operation(cli="workspace patch apply", mcp="workspace_patch_apply", profiles=CORE, positional=("workspace",))
+    @operation(
+        cli="workspace patch apply",
+        mcp="workspace_patch_apply",
+        profiles=CORE,
+        positional=("workspace",),
+        raises={"PatchMismatch": "The patch does not fit; the message says where. Nothing was changed."},
+    )
     def apply_workspace_patch(
         self,
         workspace: WorkspaceRef,
@@ -185,7 +205,8 @@ class FileOperations(Operations):
         self,
         workspace: WorkspaceRef,
         to: Annotated[
-            int | None, Field(description="The checkpoint's number. Unsaid: list them.", ge=0, le=2**31)
+            int | None,
+            Field(description="The checkpoint's number, 0 to 1000000. Unsaid: list them.", ge=0, le=1_000_000),
         ] = None,
         *,
         limit: Annotated[int, Field(description="Checkpoints to list, 1 to 200.", ge=1, le=200)] = 20,

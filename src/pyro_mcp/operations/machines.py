@@ -41,6 +41,7 @@ class MachineOperations(Operations):
         method="snapshot",
         profiles=FULL,
         positional=("workspace", "name"),
+        raises={"Conflict": "The name is taken, or the workspace has as many snapshots as it may."},
     )
     def create_snapshot(self, workspace: WorkspaceRef, name: SnapshotName) -> Snapshot:
         """Keep the whole machine's state under a name: files, memory, running processes.
@@ -75,6 +76,10 @@ class MachineOperations(Operations):
         mcp="workspace_fork",
         profiles=FULL,
         positional=("workspace",),
+        raises={
+            "Conflict": "The name is taken, or the workspace is stopped.",
+            "EngineError": "The machine could not be copied.",
+        },
     )
     def fork_workspace(
         self,
@@ -89,11 +94,25 @@ class MachineOperations(Operations):
         ports of this machine. Diff and reset of a fork refer to the same baseline.
         """
 
-    @operation(cli="workspace stop", mcp="workspace_stop", profiles=FULL, idempotent=True, positional=("workspace",))
+    @operation(
+        cli="workspace stop",
+        mcp="workspace_stop",
+        profiles=FULL,
+        idempotent=True,
+        positional=("workspace",),
+        raises={"EngineError": "The machine could not be saved; it runs on."},
+    )
     def stop_workspace(self, workspace: WorkspaceRef) -> Workspace:
         """Suspend the machine to disk, processes included; it uses no memory."""
 
-    @operation(cli="workspace start", mcp="workspace_start", profiles=FULL, idempotent=True, positional=("workspace",))
+    @operation(
+        cli="workspace start",
+        mcp="workspace_start",
+        profiles=FULL,
+        idempotent=True,
+        positional=("workspace",),
+        raises={"EngineError": "The machine could not be restored; it stays stopped."},
+    )
     def start_workspace(self, workspace: WorkspaceRef) -> Workspace:
         """Resume a stopped workspace as it was."""
 
@@ -104,6 +123,7 @@ class MachineOperations(Operations):
         read_only=True,
         idempotent=True,
         positional=("workspace", "path"),
+        raises={"NotFound": "There is no such workspace or file.", "Conflict": "The workspace is not stopped."},
     )
     def list_workspace_disk(
         self,
@@ -124,6 +144,7 @@ class MachineOperations(Operations):
         positional=("workspace", "path"),
         mcp_defaults={"max_bytes": RESULT_TEXT_DEFAULT},
         cli_defaults={"max_bytes": FILE_TEXT_CAP},
+        raises={"NotFound": "There is no such workspace or file.", "Conflict": "The workspace is not stopped."},
     )
     def read_workspace_disk(
         self,
@@ -145,6 +166,10 @@ class MachineOperations(Operations):
         destructive=True,
         positional=("workspace", "path"),
         host_paths=("output",),
+        raises={
+            "NotFound": "There is no such workspace or file.",
+            "Conflict": "The workspace is not stopped, or something stands in the way at `output`.",
+        },
     )
     def export_workspace_disk(
         self,

@@ -33,6 +33,10 @@ class ServiceOperations(Operations):
         profiles=FULL,
         positional=("workspace", "name", "command"),
         hidden=("env", "wait_seconds"),
+        raises={
+            "Conflict": "A service of this name runs, its port is taken, or the workspace is stopped.",
+            "Unsupported": "The machine has no shell for a command line.",
+        },
     )
     def start_service(
         self,
@@ -90,6 +94,7 @@ class ServiceOperations(Operations):
         idempotent=True,
         positional=("workspace", "name"),
         hidden=("wait_seconds",),
+        raises={"NotFound": "There is no such workspace or service."},
     )
     def status_service(
         self,
@@ -109,6 +114,7 @@ class ServiceOperations(Operations):
         positional=("workspace", "name"),
         hidden=("max_output_bytes", "raw"),
         streams=True,
+        raises={"NotFound": "There is no such workspace or service."},
     )
     def logs_service(
         self,
@@ -132,6 +138,7 @@ class ServiceOperations(Operations):
         profiles=FULL,
         idempotent=True,
         positional=("workspace", "name"),
+        raises={"NotFound": "There is no such workspace or service."},
     )
     def stop_service(
         self,

@@ -25,6 +25,7 @@ class ShellOperations(Operations):
         profiles=FULL,
         positional=("workspace", "command"),
         hidden=("env",),
+        raises={"Unsupported": "The machine has no shell."},
     )
     def open_shell(
         self,
@@ -73,6 +74,7 @@ class ShellOperations(Operations):
         mcp="shell_write",
         profiles=FULL,
         positional=("workspace", "shell", "text"),
+        raises={"Conflict": "The shell has ended, or what runs in it does not read."},
     )
     def write_shell(
         self,
@@ -89,6 +91,7 @@ class ShellOperations(Operations):
         mcp="shell_signal",
         profiles=FULL,
         positional=("workspace", "shell", "signal"),
+        raises={"Conflict": "The shell has ended."},
     )
     def signal_shell(
         self,
@@ -104,6 +107,7 @@ class ShellOperations(Operations):
         profiles=FULL,
         idempotent=True,
         positional=("workspace", "shell"),
+        raises={"Conflict": "The shell has ended."},
     )
     def resize_shell(self, workspace: WorkspaceRef, shell: ShellRef, *, rows: Rows, cols: Cols) -> Shell:
         """Change a shell's size."""

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.operations.field import Field
-from pyro_mcp.operations.fields import EnvironmentName, Name, WorkspaceRef
+from pyro_mcp.operations.fields import EnvironmentName, HostPath, Name, WorkspaceRef
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned
+    from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned, SuggestedEnvironment
 
 
 class SystemOperations(Operations):
@@ -33,7 +33,19 @@ class SystemOperations(Operations):
     def inspect_environment(self, environment: EnvironmentName) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version."""
 
-    @operation(cli="env pull", open_world=True, idempotent=True, positional=("environment",), streams=True)
+    @operation(
+        cli="env pull",
+        open_world=True,
+        idempotent=True,
+        positional=("environment",),
+        streams=True,
+        raises={
+            "Conflict": "Another call builds it at this moment.",
+            "EngineError": "It could not be built.",
+            "Unsupported": "The image cannot run here.",
+            "Cancelled": "The call was cancelled while it was built.",
+        },
+    )
     def pull_environment(
         self,
         environment: EnvironmentName = "debian:12",
@@ -47,7 +59,26 @@ class SystemOperations(Operations):
         on with what it had downloaded. Two pulls of one environment at once do the work once.
         """
 
-    @operation(cli="env save", positional=("workspace", "name"))
+    @operation(
+        cli="env suggest",
+        read_only=True,
+        idempotent=True,
+        positional=("path",),
+        host_paths=("path",),
+        raises={"InvalidInput": "The path is no directory."},
+    )
+    def suggest_environment(self, path: HostPath) -> SuggestedEnvironment:
+        """Print a devcontainer.json for a project that has none, from its manifests.
+
+        It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
+        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        """
+
+    @operation(
+        cli="env save",
+        positional=("workspace", "name"),
+        raises={"Conflict": "The name is taken, the value of a secret would be saved, or the workspace is stopped."},
+    )
     def save_environment(
         self,
         workspace: WorkspaceRef,
@@ -61,7 +92,15 @@ class SystemOperations(Operations):
         what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
         """
 
-    @operation(cli="env export", positional=("environment",))
+    @operation(
+        cli="env export",
+        positional=("environment",),
+        raises={
+            "Conflict": "Something stands at the place already.",
+            "EngineError": "The image could not be written.",
+            "Cancelled": "The call was cancelled while it was written.",
+        },
+    )
     def export_environment(
         self,
         environment: EnvironmentName,

@@ -48,6 +48,10 @@ class WorkspaceOperations(Operations):
         ),
         streams=True,
         host_paths=("seed_path", "secret_files"),
+        raises={
+            "Conflict": "The name is taken, or the environment is being built: call again later.",
+            "Unsupported": "The engine that was asked for does not work here, or lacks what was asked of it.",
+        },
     )
     def create_workspace(
         self,
@@ -144,6 +148,7 @@ class WorkspaceOperations(Operations):
             *("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime"),
             *("network_policy", "allow_domains", "allow_host_ports", "allow_addresses"),
         ),
+        raises={"Conflict": "The name is taken."},
     )
     def update_workspace(
         self,
@@ -183,7 +188,17 @@ class WorkspaceOperations(Operations):
     def delete_workspace(self, workspace: WorkspaceRef) -> Deleted:
         """Delete a workspace and all in it."""
 
-    @operation(cli="workspace reset", mcp="workspace_reset", profiles=CORE, idempotent=True, positional=("workspace",))
+    @operation(
+        cli="workspace reset",
+        mcp="workspace_reset",
+        profiles=CORE,
+        idempotent=True,
+        positional=("workspace",),
+        raises={
+            "NotFound": "There is no such workspace or snapshot.",
+            "EngineError": "The machine could not be restored.",
+        },
+    )
     def reset_workspace(
         self,
         workspace: WorkspaceRef,
@@ -224,6 +239,7 @@ class WorkspaceOperations(Operations):
         hidden=("include_ignored",),
         streams=True,
         host_paths=("path",),
+        raises={"Conflict": "A directory is in the way, or the workspace is stopped. Nothing was changed."},
     )
     def push_workspace_sync(
         self,
@@ -244,6 +260,10 @@ class WorkspaceOperations(Operations):
         positional=("workspace", "path"),
         streams=True,
         host_paths=("output",),
+        raises={
+            "NotFound": "There is no such workspace or file.",
+            "Conflict": "Something stands in the way at `output`, or the workspace is stopped. Nothing was changed.",
+        },
     )
     def export_workspace(
         self,
@@ -265,7 +285,17 @@ class WorkspaceOperations(Operations):
         counted, unless that is the folder that was asked for.
         """
 
-    @operation(cli="workspace land", positional=("workspace",), host_paths=("repo",), open_world=True)
+    @operation(
+        cli="workspace land",
+        positional=("workspace",),
+        host_paths=("repo",),
+        open_world=True,
+        raises={
+            "Conflict": "The branch cannot be moved, or the value of a secret would be committed. Nothing was changed.",
+            "ComponentMissing": "There is no git on this computer.",
+            "EngineError": "git failed; the message says how.",
+        },
+    )
     def land_workspace(
         self,
         workspace: WorkspaceRef,

@@ -7,22 +7,25 @@ machine); a later member that goes through a link is refused. On any error the c
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
 from pyro_mcp.seeds import bounds
-from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
+from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_with_holes, mtime_ns
+from pyro_mcp.trees import MOST_DEPTH
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = bounds.MAX_FILES
@@ -32,6 +35,8 @@ MAX_LINK_BYTES = 4095
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
+KIND = "PYRO.kind"
+"""What the agent says of a member that is no file, directory or link: see agent/tarout.go."""
 _NOT_WHOLE = {
     "PYRO.changing": (
         "is written all the time, so it could not be read whole",
@@ -49,6 +54,10 @@ class Extracted:
 
     files: int
     bytes: int
+    specials: list[str] = field(default_factory=list)
+    """FIFOs, sockets and devices that were left out, where that was allowed: `name (kind)`, relative."""
+    widened: list[str] = field(default_factory=list)
+    """Directories whose modes do not let their owner list, enter and write them."""
 
 
 def is_archive_name(name: str) -> bool:
@@ -56,8 +65,11 @@ def is_archive_name(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extracted:
+def extract(archive: Path, into: Path, progress: Progress | None = None, *, of_workspace: bool = False) -> Extracted:
     """Unpack `archive` into the empty directory `into`. Modes (without setuid), mtimes and links are kept.
+
+    One that an agent made of a workspace is read further: what is no file, directory or link is left out and named,
+    and directories are made such that their owner can remove them again.
 
     Raises:
         InvalidInput: damaged, cut off, of another kind than its name says, over the bounds of this module,
@@ -74,7 +86,7 @@ def extract(archive: Path, into: Path, progress: Progress | None = None) -> Extr
                 encoding="utf-8",
                 errors="surrogateescape",
             ) as tar:
-                found = _Extraction(tar, into, archive.name, progress).run()
+                found = _Extraction(tar, into, archive.name, progress, of_workspace).run()
             while stream.read(1024 * 1024):
                 pass  # To the end, so that the checksum of the compression is looked at.
             return found
@@ -110,9 +122,15 @@ def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
 
 
 class _Extraction:
-    def __init__(self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None) -> None:
+    def __init__(
+        self, tar: tarfile.TarFile, into: Path, name: str, progress: Progress | None, of_workspace: bool
+    ) -> None:
+        self.of_workspace = of_workspace
+        self.specials: list[str] = []
+        self.widened: list[str] = []
         self.tar, self.into, self.name, self.progress = tar, str(into), name, progress
-        self.kinds: dict[str, Literal["file", "dir", "symlink"]] = {}
+        self.places = Places(self.into, 0o755, self.through)
+        self.kinds = self.places.kinds
         self.dirs: dict[str, tuple[int, int]] = {}
         self.files = self.bytes = 0
 
@@ -122,7 +140,12 @@ class _Extraction:
                 raise _bad(self.name, f"has more than {MAX_MEMBERS} members", "archive_too_large")
             _refuse_what_is_not_whole(member)
             self.tar.members = []  # type: ignore[attr-defined]  # else it keeps every header it has seen
-            self.member(member)
+            try:
+                self.member(member)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                raise _bad(self.name, f"has {show(member.name)}, a path too long for this machine") from None
             if self.progress and not number % 100:
                 self.progress(self.files, None, self.bytes)
         # Inner ones first: a directory's mtime changes when something is made in it.
@@ -130,7 +153,7 @@ class _Extraction:
             _stamp(os.path.join(self.into, path), mode, mtime)
         if self.progress:
             self.progress(self.files, self.files, self.bytes)
-        return Extracted(self.files, self.bytes)
+        return Extracted(self.files, self.bytes, self.specials, self.widened)
 
     def member(self, member: tarfile.TarInfo) -> None:
         path = self.checked_name(member.name, "member")
@@ -139,7 +162,7 @@ class _Extraction:
             if not member.isdir():
                 raise _bad(self.name, "has a member without a name")
             return
-        self.make_parents(path)
+        self.places.make_parents(path)
         target = os.path.join(self.into, path)
         there = self.kinds.get(path)
         if member.isdir():
@@ -148,7 +171,13 @@ class _Extraction:
             elif there != "dir":
                 raise self.twice(path)
             self.kinds[path] = "dir"
+            if self.of_workspace and mode & stat.S_IRWXU != stat.S_IRWXU:
+                self.widened.append(path)
+                mode |= stat.S_IRWXU
             self.dirs[path] = mode, mtime
+            return
+        if self.of_workspace and (member.isfifo() or member.isdev()):
+            self.specials.append(f"{path} ({member.pax_headers.get(KIND, 'special file')})")
             return
         if there == "dir" or (there is not None and (there == "symlink") != member.issym()):
             raise self.twice(path)
@@ -175,7 +204,7 @@ class _Extraction:
 
     def hard_link(self, member: tarfile.TarInfo, path: str, target: str, there: bool) -> None:
         source = self.checked_name(member.linkname, "hard link to")
-        self.refuse_through_link(source)
+        self.places.refuse_through(source)
         if self.kinds.get(source) != "file":
             raise _bad(self.name, f"has the hard link {show(path)} to {show(source)}, which is no earlier file in it")
         if source == path:
@@ -193,33 +222,16 @@ class _Extraction:
             check_parts(parts, show(name))
         except InvalidInput as error:
             raise _bad(self.name, f"has a name that cannot be: {error.message}") from error
+        if len(parts) > MOST_DEPTH:
+            raise _bad(self.name, f"has a path of {len(parts)} parts; {MOST_DEPTH} is the most", "tree_too_deep")
         return "/".join(parts)
 
-    def refuse_through_link(self, path: str) -> None:
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            if self.kinds.get(parent) == "symlink":
-                raise _bad(
-                    self.name,
-                    f"has {show(path)}, which goes through its symbolic link {show(parent)}",
-                    "archive_escapes",
-                )
-
-    def make_parents(self, path: str) -> None:
-        parent = path.rpartition("/")[0]
-        if not parent or self.kinds.get(parent) == "dir":
-            return
-        self.refuse_through_link(path)
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            kind = self.kinds.get(parent)
-            if kind is None:
-                os.mkdir(os.path.join(self.into, parent), 0o755)
-                self.kinds[parent] = "dir"
-            elif kind != "dir":
-                raise self.twice(parent)
+    def through(self, path: str, parent: str, kind: str) -> InvalidInput:
+        if kind != "symlink":
+            return self.twice(parent)
+        return _bad(
+            self.name, f"has {show(path)}, which goes through its symbolic link {show(parent)}", "archive_escapes"
+        )
 
     def twice(self, path: str) -> InvalidInput:
         return _bad(self.name, f"has {show(path)} twice, as different kinds")

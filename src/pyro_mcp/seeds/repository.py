@@ -295,9 +295,9 @@ def _part(repository: Repository, dot: Path) -> None:
         )
         _git(repository, dot, "index-pack", "--stdin", data=pack, seconds=_PACK_SECONDS)
         commit = _git(repository, repository.directory, "rev-parse", "HEAD^{commit}").decode().strip()
-        said = _git(repository, repository.directory, "log", "-1", "--format=%an%n%ae%n%aI", "HEAD").decode(
-            "utf-8", "replace"
-        )
+        said = _git(
+            repository, repository.directory, "log", "-1", "--no-show-signature", "--format=%an%n%ae%n%aI", "HEAD"
+        ).decode("utf-8", "replace")
         name, mail, date = (*said.splitlines(), "", "", "")[:3]
         who = {"NAME": name or "pyro", "EMAIL": mail or "pyro@localhost", "DATE": date}
         author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}

@@ -23,11 +23,14 @@ from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.decisions import Decided, Decisions
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.grants import HOST, Grants
 from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_configuration
-from pyro_mcp.network.policy import EgressPolicy
-from pyro_mcp.vocabulary import online
+from pyro_mcp.network.notice import tell_desktop
+from pyro_mcp.network.policy import EgressPolicy, Refused
+from pyro_mcp.network.questions import Question, Questions
+from pyro_mcp.vocabulary import asks, online
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -47,9 +50,13 @@ Note = Callable[[str, str, dict[str, Any]], None]
 class Egress:
     """Serves every workspace whose policy lets it out."""
 
+    def __init__(self, questions: Questions, decisions: Decisions) -> None:
+        self._questions = questions
+        self._decisions = decisions
+
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT) if online(workspace.row.network_policy) else dict(OFFLINE)
+        return environment(PORT, workspace.hostname) if online(workspace.row.network_policy) else dict(OFFLINE)
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
@@ -71,7 +78,7 @@ class Egress:
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled or the machine is gone."""
         known, interception = workspace.secrets, await asyncio.to_thread(_interception, workspace.secrets)
-        heard = _Heard()
+        heard, group = _Heard(), asyncio.TaskGroup()
 
         def on_event(event: EgressEvent) -> None:
             outcome = "ok" if event.verdict == "allowed" else "error"
@@ -89,13 +96,29 @@ class Egress:
             # A value may stand in a host's name; the summary is masked where it is kept.
             note(outcome, summary, workspace.redactor.record(asdict(event)))
 
+        async def ask(host: str, port: int) -> None:
+            if not _PUBLIC_NAME.fullmatch(host):
+                raise Refused(f"the user is asked about public names only, and {host} is none", "not_allowed")
+            if workspace.redactor.text(host) != host:
+                raise Refused("the name holds a secret", "not_allowed")
+            running = workspace.running_commands()
+            command = workspace.redactor.text(_as_typed(running[-1].row.command) if running else "")
+
+            def asked(question: Question) -> None:
+                note("ok", f"asked: may it reach {question.host}:{question.port}?", {"question": question.id})
+                title = f"{workspace.row.name or workspace.id} wants to reach {host}"
+                group.create_task(tell_desktop(title, f"pyro allow {host}"))
+
+            await self._questions.ask(workspace.id, host, port, command, asked)
+
         def proxy() -> EgressProxy:
             # Made anew for each connection: what the user allows meanwhile holds at once.
             nonlocal known, interception
             if workspace.secrets is not known:
                 known, interception = workspace.secrets, _interception(workspace.secrets)
             return EgressProxy(
-                EgressPolicy(tuple(workspace.row.allow_domains), off=not online(workspace.row.network_policy)),
+                self._policy(workspace),
+                ask=ask,
                 on_event=on_event,
                 interception=interception,
                 how_to_allow=lambda host, port, rule: how_to_allow(workspace, host, port, rule),
@@ -103,11 +126,20 @@ class Egress:
             )
 
         try:
-            async with asyncio.TaskGroup() as group:
+            async with group:
                 for _ in range(WAITING if online(workspace.row.network_policy) else 1):
                     group.create_task(self._serve(machine, proxy, group))
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])
+        finally:
+            self._questions.forget(workspace.id)
+
+    def _policy(self, workspace: Workspace) -> EgressPolicy:
+        row = workspace.row
+        ask = asks(row.network_policy)
+        decided = self._decisions.of(row.project or "") if ask else Decided()
+        domains = (*row.allow_domains, *decided.allow)
+        return EgressPolicy(domains, off=not online(row.network_policy), ask=ask, never=decided.never)
 
     async def _serve(self, machine: Machine, proxy: Callable[[], EgressProxy], group: asyncio.TaskGroup) -> None:
         while True:
@@ -129,6 +161,12 @@ class Egress:
             log.exception("an egress connection failed")  # one connection must not end all others
         finally:
             writer.close()
+
+
+def _as_typed(command: str | list[str]) -> str:
+    if isinstance(command, str):
+        return command
+    return command[2] if len(command) == 3 and command[1] == "-c" else shlex.join(command)
 
 
 def new_authority(name: str) -> bytes:
@@ -180,6 +218,7 @@ class _Heard:
 _WHY: dict[str, Literal["off", "not_allowed", "private"]] = {
     "off": "off",
     "not_allowed": "not_allowed",
+    "ask": "not_allowed",
     "host_port": "not_allowed",
     "rule": "not_allowed",
 }
@@ -212,7 +251,9 @@ def how_to_allow(workspace: Workspace, host: str, port: int, rule: str) -> str:
     if kind == "rule":
         return f"{update} --allow-domain {shlex.quote(f'{host}:{asked}')}" if asked else ""
     # An address, or a name of this network: its advice would open another thing than a domain.
-    if rule not in ("off", "not_allowed") or host == HOST or not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
+    if rule not in ("off", "not_allowed", "ask") or host == HOST or not _PUBLIC_NAME.fullmatch(host.rstrip(".")):
         return ""
+    if rule == "ask":
+        return f"pyro allow {shlex.quote(host)}"
     opening = " --network-policy egress" if rule == "off" else ""
     return f"{update}{opening} --allow-domain {shlex.quote(host)}"

@@ -16,6 +16,8 @@ from pyro_mcp.workspaces.workspace import Workspace
 log = logging.getLogger(__name__)
 NOTICE_SECONDS = 300.0
 """An expiry is announced so long ahead in the history, or at half of the time where that is shorter."""
+RETRY_SECONDS = 30.0
+"""After a deletion that failed: its machine or this computer's disk may let it be by then."""
 
 
 def _steady() -> float:
@@ -48,6 +50,7 @@ class Expiry:
     async def run(self) -> None:
         """Delete each workspace when its time is over, until cancelled."""
         announced: set[str] = set()
+        failed: dict[str, datetime] = {}
         clock = Clock()
         while True:
             self._registry.times_changed.clear()
@@ -60,9 +63,16 @@ class Expiry:
                     continue
                 seconds = (expiry[0] - moment).total_seconds()
                 if seconds <= 0:
-                    await self._expired(workspace, expiry[1])
                     announced.discard(workspace.id)
-                    soonest = 0.0
+                    since = (moment - failed.get(workspace.id, datetime.min.replace(tzinfo=UTC))).total_seconds()
+                    if since >= RETRY_SECONDS:
+                        since = 0.0
+                        await self._expired(workspace, expiry[1], again=workspace.id in failed)
+                        failed[workspace.id] = moment
+                    if self._registry.holds(workspace.id):
+                        soonest = min(RETRY_SECONDS - since, RETRY_SECONDS if soonest is None else soonest)
+                    else:
+                        del failed[workspace.id]
                     continue
                 notice = min(NOTICE_SECONDS, (expiry[0] - _since(workspace)).total_seconds() / 2)
                 if seconds > notice:
@@ -82,12 +92,17 @@ class Expiry:
                 async with asyncio.timeout(soonest):
                     await self._registry.times_changed.wait()
 
-    async def _expired(self, workspace: Workspace, cause: str) -> None:
+    async def _expired(self, workspace: Workspace, cause: str, *, again: bool) -> None:
         log.info("workspace %s expired: %s", workspace.id, cause)
-        with contextlib.suppress(PyroError, OSError):
-            await self._registry.store.add_event(workspace.id, "daemon", "expiry", "ok", summary=f"deleted: {cause}")
-            workspace.notify_event()
+        if not again:
+            with contextlib.suppress(PyroError):  # a full disk must not keep it
+                said = f"deleted: {cause}"
+                await self._registry.store.add_event(workspace.id, "daemon", "expiry", "ok", summary=said)
+                workspace.notify_event()
+        try:
             await self._delete(workspace, f"it expired ({cause})")
+        except (PyroError, OSError) as error:
+            log.warning("workspace %s could not be deleted: %s", workspace.id, error)
 
 
 def _since(workspace: Workspace) -> datetime:

@@ -13,12 +13,12 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp import models
+from pyro_mcp import models, trees
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.exports import place as placing
 from pyro_mcp.exports import project
@@ -33,6 +33,8 @@ from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.seeds import archives
 
 PIPE_CHUNK = 1024 * 1024
+_WHOLE = "workspace"
+"""What a whole workspace is called in a directory that it is put into."""
 NAMED = 100
 """Names that a result lists."""
 
@@ -46,6 +48,8 @@ class Destination:
     backups: Backups
     seed_source: str = ""
     """The folder of this machine that the workspace was seeded from."""
+    folder: bool = False
+    """The output was named with a slash at its end."""
 
 
 @contextlib.asynccontextmanager
@@ -60,9 +64,16 @@ async def _staging(backups: Backups) -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, place, True)
 
 
+def _all_of(staged: Path) -> Iterator[Path]:
+    """A file or link itself, or all that is in a directory."""
+    if staged.is_symlink() or not staged.is_dir():
+        return iter([staged])
+    return (Path(entry.path) for entry in trees.walk(staged))
+
+
 def _redact(staged: Path, redactor: Redactor) -> None:
     """Mask secret values in the files of what is exported, in place: a mask is as long as what it hides. Blocks."""
-    for file in [staged] if not staged.is_dir() or staged.is_symlink() else list(staged.rglob("*")):
+    for file in _all_of(staged):
         info = file.lstat()
         if not stat.S_ISREG(info.st_mode):
             continue
@@ -83,18 +94,16 @@ def _refuse_secret_names(staged: Path, redactor: Redactor) -> None:
     Raises:
         InvalidInput: naming the entry, masked.
     """
-    for directory, names, files in os.walk(staged):
-        for name in [*names, *files]:
-            path = os.path.join(directory, name)
-            target = os.readlink(path) if os.path.islink(path) else ""
-            for text in (name, target):
-                if redactor.text(text) != text:
-                    shown = redactor.text(os.path.relpath(path, staged))
-                    raise InvalidInput(
-                        f"The name or the target of {show(shown)} holds a secret; nothing was exported.",
-                        hint="Rename it in the workspace, or export something else.",
-                        code="secret_in_name",
-                    )
+    for entry in trees.walk(staged):
+        target = os.readlink(entry.path) if entry.is_symlink() else ""
+        for text in (entry.name, target):
+            if redactor.text(text) != text:
+                shown = redactor.text(os.path.relpath(entry.path, staged))
+                raise InvalidInput(
+                    f"The name or the target of {show(shown)} holds a secret; nothing was exported.",
+                    hint="Rename it in the workspace, or export something else.",
+                    code="secret_in_name",
+                )
 
 
 async def export_path(
@@ -112,7 +121,7 @@ async def export_path(
     relative = str(workspace_path(path))
     name = None if relative == "." else Path(relative).name
     await asyncio.to_thread(_check_whole, relative, to)
-    await asyncio.to_thread(_check_place, name or "workspace", to)
+    await asyncio.to_thread(_check_place, name or _WHOLE, to)
     info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     is_directory = info.text("kind") == "dir"
     omitted = changes.Omitted()
@@ -125,9 +134,13 @@ async def export_path(
             with archive.open("wb") as file:
                 async for chunk in stream:
                     await asyncio.to_thread(file.write, chunk)
-        await asyncio.to_thread(archives.extract, archive, tree)
+        unpacked = await asyncio.to_thread(functools.partial(archives.extract, archive, tree, of_workspace=True))
         await asyncio.to_thread(archive.unlink)
         staged = tree if is_directory else tree / Path(relative).name
+        if to.folder and not is_directory and not to.output.is_dir():
+            raise InvalidInput(
+                f"The directory {show(str(to.output))} does not exist.", hint="Make it first.", code="no_directory"
+            )
         if not os.path.lexists(staged):
             raise InvalidInput(
                 f"{show(absolute(relative))} is no file, directory or link; it cannot be exported.",
@@ -142,20 +155,56 @@ async def export_path(
             await asyncio.to_thread(_refuse_secret_names, tree, redactor)
             await asyncio.to_thread(_redact, staged, redactor)
         files, size = await asyncio.to_thread(_count, staged)
-        outcome = await asyncio.to_thread(_put, staged, name or "workspace", to)
+        target = os.readlink(staged) if staged.is_symlink() else None
+        outcome = await asyncio.to_thread(_put, staged, name or _WHOLE, to)
     return models.Exported(
         workspace=workspace_id,
         path=absolute(relative),
-        output=str(outcome.path),
+        output=_told([str(outcome.path)])[0],
         kind="directory" if is_directory else "file",
         files=files,
         bytes=size,
-        left_out=[*left.repositories, *left.parts, *(group.path for group in omitted.left_out)][:NAMED],
-        left_out_files=sum(group.files for group in omitted.left_out),
-        replaced=outcome.replaced[:NAMED],
+        left_out=_told([*left.repositories, *left.parts, *(g.path for g in omitted.left_out), *unpacked.specials]),
+        left_out_files=sum(group.files for group in omitted.left_out) + len(unpacked.specials),
+        replaced=_told(outcome.replaced),
         backup=str(outcome.backup) if outcome.backup else None,
-        hint=" ".join(filter(None, (_hint(left, outcome), told(omitted.left_out), _UNJUDGED * omitted.unjudged))),
+        hint=" ".join(
+            filter(
+                None,
+                (
+                    _hint(left, outcome),
+                    told(omitted.left_out),
+                    _UNJUDGED * omitted.unjudged,
+                    _specials_hint(unpacked.specials),
+                    _widened_hint(unpacked.widened),
+                    _link_hint(target, absolute(relative)),
+                ),
+            )
+        ),
     )
+
+
+def _told(names: Sequence[str]) -> list[str]:
+    """Names for a record, which holds no bytes that are not UTF-8."""
+    return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names[:NAMED]]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(show(name) for name in names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
+def _specials_hint(specials: Sequence[str]) -> str:
+    return f"Left out, since only a running machine has them: {_some(specials)}." if specials else ""
+
+
+def _widened_hint(widened: Sequence[str]) -> str:
+    return f"Directories that their owner could not write are writable here: {_some(widened)}." if widened else ""
+
+
+def _link_hint(target: str | None, path: str) -> str:
+    if target is None:
+        return ""
+    return f"{show(path)} is a symbolic link, and came as one; export {show(target)} for what it leads to."
 
 
 _UNJUDGED = "More changed than can be judged by the ignore rules: ignored and tool-made files are there, too."
@@ -200,7 +249,7 @@ def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
 def _count(staged: Path) -> tuple[int, int]:
     """Files and links, and the files' bytes."""
     files = size = 0
-    for place in [staged] if not staged.is_dir() or staged.is_symlink() else list(staged.rglob("*")):
+    for place in _all_of(staged):
         info = place.lstat()
         if not stat.S_ISDIR(info.st_mode):
             files += 1
@@ -225,15 +274,19 @@ def _hint(left: LeftOut, outcome: placing.Outcome) -> str:
 
 def _check_whole(relative: str, to: Destination) -> None:
     """The whole workspace is never laid over the project that it came from."""
-    if relative != "." or not to.output.is_dir():
+    if relative != ".":
         return
-    here = os.path.realpath(to.output)
-    if here == os.path.realpath(to.seed_source or "/nonexistent") or os.path.lexists(to.output / ".git"):
-        raise Conflict(
-            f"{show(str(to.output))} is the user's project; a whole workspace is not copied into it.",
-            hint="`pyro workspace land` commits the changes as a branch; `patch` exports them as a patch to apply.",
-            code="output_in_project",
-        )
+    # In a directory, it comes to stand under a name of its own; a project may have that name.
+    for place in (to.output, to.output / _WHOLE):
+        here = os.path.realpath(place)
+        if os.path.isdir(here) and (
+            here == os.path.realpath(to.seed_source or "/nonexistent") or os.path.lexists(os.path.join(here, ".git"))
+        ):
+            raise Conflict(
+                f"{show(str(place))} is the user's project; a whole workspace is not copied into it.",
+                hint="`pyro workspace land` commits the changes as a branch; `patch` exports them as a patch to apply.",
+                code="output_in_project",
+            )
 
 
 def _check_place(name: str, to: Destination) -> None:
@@ -264,9 +317,10 @@ async def export_patch(
     to: Destination,
     redactor: Redactor,
     include_ignored: bool,
+    stored: changes.Stored | None,
 ) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
-    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored)
+    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored, stored)
     async with _staging(to.backups) as staging:
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))
@@ -275,11 +329,11 @@ async def export_patch(
     return models.Exported(
         workspace=workspace_id,
         path=absolute("."),
-        output=str(outcome.path),
+        output=_told([str(outcome.path)])[0],
         kind="patch",
         files=len(result.files),
         bytes=len(result.patch),
-        replaced=outcome.replaced[:NAMED],
+        replaced=_told(outcome.replaced),
         backup=str(outcome.backup) if outcome.backup else None,
         empty_directories=[absolute(directory) for directory in result.empty_directories],
         left_out=[group.path for group in found.left_out[: changes.SHOWN_GROUPS]],

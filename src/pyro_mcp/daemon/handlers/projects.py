@@ -184,7 +184,7 @@ async def set_up(
         await context.registry.save(workspace)
         return
     handle = command.row.handle
-    await call.progress(f"workspace {workspace.id} is there; its set-up runs (pyro workspace logs --handle {handle})")
+    await call.progress(f"workspace {workspace.id} is there; its set-up runs: command {handle}")
     most = SETUP_SECONDS + 60 if call.face != "mcp" else max(0.0, CALL_SECONDS - (time.monotonic() - begun))
     await wait_and_pass_on(call, command, most if seconds is None else min(seconds, most))
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.devcontainers.suggest import suggest
 from pyro_mcp.environments import names
 from pyro_mcp.environments.catalog import DEFAULT, definition
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.machines.host_checks import find_tools, host_checks
+from pyro_mcp.paths import show
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -62,6 +66,13 @@ class SystemHandlers:
         wanted = await asyncio.to_thread(names.meaning, environment, environments.cache)
         await environments.pull(call, wanted, force=force)
         return await asyncio.to_thread(environments.describe, wanted.name)
+
+    async def suggest_environment(self, call: Call, *, path: str) -> models.SuggestedEnvironment:
+        place = Path(path)
+        if not await asyncio.to_thread(place.is_dir):
+            raise InvalidInput(f"{show(path)} is no directory.", hint="Give the project's folder.", code="bad_path")
+        suggestion = await asyncio.to_thread(suggest, await asyncio.to_thread(place.resolve))
+        return models.SuggestedEnvironment(path=path, content=suggestion.content, found=list(suggestion.found))
 
     async def save_environment(
         self, call: Call, *, workspace: Workspace, name: str, overwrite: bool

@@ -7,8 +7,10 @@ import contextlib
 import functools
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
@@ -17,8 +19,10 @@ from pyro_mcp.daemon.handlers import projects
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files import changes
+from pyro_mcp.files.changes import Stored
 from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
+from pyro_mcp.landing.stored import as_stored
 from pyro_mcp.network.grants import HostPort, LanAddress
 from pyro_mcp.network.policy import NOTHING, Refused, normalised
 from pyro_mcp.network.rules import Rule, split
@@ -29,7 +33,7 @@ from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.vocabulary import NetworkPolicy, online
+from pyro_mcp.vocabulary import NetworkPolicy, asks, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -257,7 +261,13 @@ class WorkspaceHandlers:
         async with workspace.lock.shared():
             if path is None:
                 return await exporting.export_patch(
-                    workspace.guest, workspace.id, workspace.row.seed, to, workspace.redactor, include_ignored
+                    workspace.guest,
+                    workspace.id,
+                    workspace.row.seed,
+                    to,
+                    workspace.redactor,
+                    include_ignored,
+                    _stored(workspace.row.seed or {}),
                 )
             return await exporting.export_path(
                 workspace.guest,
@@ -337,6 +347,13 @@ def _secrets(
     return Secrets(found, new_authority("secrets") if inspected else b"")
 
 
+def _stored(seed: Mapping[str, Any]) -> Stored | None:
+    """How git would store what was changed in a work tree of it."""
+    if seed.get("kind") != "git":
+        return None
+    return functools.partial(as_stored, Path(seed["source"]), str(seed.get("prefix", "")), seed.get("commit"))
+
+
 def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
     """A commit is for ever, and a masked one would be a wrong one.
 
@@ -381,7 +398,7 @@ def _with_network(
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and online(row.network_policy):
+    if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
         raise InvalidInput(
             f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
             hint="The list is given when a workspace is created or opened (--allow-domain).",

@@ -1,0 +1,82 @@
+"""What workspaces ask the user, and the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from pyro_mcp import models
+from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.context import Context
+from pyro_mcp.errors import NotFound
+from pyro_mcp.network.policy import Refused, normalised
+from pyro_mcp.network.questions import Question
+from pyro_mcp.vocabulary import AskedAnswer
+
+
+class NetworkHandlers:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def list_questions(self, call: Call, *, wait_seconds: float, known: list[str] | None) -> models.QuestionList:
+        end = time.monotonic() + wait_seconds
+        while True:
+            found = self._open(call)
+            left = end - time.monotonic()
+            if left <= 0 or any(question.id not in (known or ()) for question in found):
+                return models.QuestionList(questions=[self._shown(question) for question in found])
+            await self._context.questions.changed(left)
+
+    async def answer_question(self, call: Call, *, asked: str, answer: AskedAnswer) -> models.QuestionAnswered:
+        questions = self._meant(call, asked)
+        shown = [self._shown(question) for question in questions]
+        decisions = self._context.decisions
+        if answer in ("project", "never"):
+            for project, host in {(question.project, question.host) for question in shown}:
+                await asyncio.to_thread(decisions.add, project, host, allow=answer == "project")
+        registry = self._context.registry
+        for question in questions:
+            workspace = registry.get(question.workspace)
+            if answer == "workspace":
+                domains = list(dict.fromkeys([*workspace.row.allow_domains, question.host]))
+                await registry.change(workspace, allow_domains=domains)
+            registry.note(workspace, call.client, "network", "ok", f"the user answered {answer}: {question.host}")
+            self._context.questions.answer(question, answer)
+        kept = str(decisions.path) if answer in ("project", "never") else ""
+        return models.QuestionAnswered(answered=shown, answer=answer, kept_in=kept)
+
+    def _open(self, call: Call) -> list[Question]:
+        """Those that a caller may know of."""
+        seen = {workspace.id for workspace in self._context.registry.all(call.scope)}
+        return [question for question in self._context.questions.open() if question.workspace in seen]
+
+    def _meant(self, call: Call, asked: str) -> list[Question]:
+        found = self._open(call)
+        try:
+            host = normalised(asked)
+        except Refused:
+            host = ""
+        meant = [question for question in found if asked == question.id or question.host == host]
+        if not meant:
+            listed = ", ".join(sorted({question.host for question in found}))
+            raise NotFound(
+                f"No workspace asks about {asked}." + (f" They ask about: {listed}." if listed else ""),
+                hint="`pyro questions` lists what is asked; `pyro workspace update WS --allow-domain HOST` allows a "
+                "host before it is asked for.",
+                code="no_question",
+            )
+        return meant
+
+    def _shown(self, question: Question) -> models.Question:
+        row = self._context.registry.get(question.workspace).row
+        return models.Question(
+            id=question.id,
+            workspace=question.workspace,
+            workspace_name=row.name,
+            project=row.project or "",
+            host=question.host,
+            port=question.port,
+            command=question.command,
+            asked_at=datetime.fromtimestamp(question.asked_at, UTC),
+        )

@@ -1,0 +1,36 @@
+"""Records of what workspaces ask the user."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from pyro_mcp.models.base import Record
+from pyro_mcp.vocabulary import AskedAnswer
+
+
+class Question(Record):
+    """May this workspace reach this host?"""
+
+    id: str
+    workspace: str
+    workspace_name: str | None = None
+    project: str = ""
+    """The folder whose project the workspace belongs to."""
+    host: str
+    port: int
+    command: str = ""
+    """What ran when it asked."""
+    asked_at: datetime
+
+
+class QuestionList(Record):
+    questions: list[Question] = Field(default_factory=list)
+
+
+class QuestionAnswered(Record):
+    answered: list[Question]
+    answer: AskedAnswer
+    kept_in: str = ""
+    """The file that an answer for a project is kept in, which may be edited."""

@@ -1,0 +1,124 @@
+"""What the user decided about hosts for a whole project, in a file that the user can read and edit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp.errors import HostError
+
+log = logging.getLogger(__name__)
+HEAD = (
+    "# Hosts that you allowed or refused when a workspace asked for them (`pyro allow`), by the project's folder.\n"
+    "# Edit it as you like: it is read again when it changes. Names are exact, or *.suffix.\n"
+)
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Of one project."""
+
+    allow: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+
+class Decisions:
+    """The file, kept in memory until it changes. One daemon writes it; a person may at any time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._projects: dict[str, Decided] = {}
+
+    def of(self, project: str) -> Decided:
+        """What holds for a project now."""
+        self._read()
+        return self._projects.get(project, Decided())
+
+    def add(self, project: str, host: str, *, allow: bool) -> None:
+        """Keep a decision; an earlier one about this host gives way.
+
+        Raises:
+            HostError: the file cannot be read or written; what it says stays.
+        """
+        self._read(strict=True)
+        before = self._projects.get(project, Decided())
+        allowed = [name for name in before.allow if name != host] + ([host] if allow else [])
+        never = [name for name in before.never if name != host] + ([] if allow else [host])
+        self._write({**self._projects, project: Decided(tuple(allowed), tuple(never))})
+
+    def _read(self, *, strict: bool = False) -> None:
+        try:
+            status = os.stat(self.path)
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if seen == self._seen:
+                return
+            self._projects = _parsed(self.path.read_bytes()[:MAX_BYTES])
+            self._seen = seen
+        except FileNotFoundError:
+            self._projects, self._seen = {}, None
+        except (OSError, ValueError) as error:
+            # What was read last still holds: a slip of the pen neither opens nor closes anything.
+            log.warning("%s cannot be read: %s", self.path, error)
+            if strict:
+                raise HostError(
+                    f"{self.path} cannot be read: {error}.",
+                    hint="Mend or remove it; until then nothing is kept for a project.",
+                    code="decisions_unreadable",
+                ) from error
+
+    def _write(self, projects: dict[str, Decided]) -> None:
+        text = HEAD
+        for project, decided in sorted(projects.items()):
+            text += f"\n[projects.{_quoted(project)}]\n"
+            text += "".join(
+                f"{word} = [{', '.join(map(_quoted, names))}]\n"
+                for word, names in (("allow", decided.allow), ("never", decided.never))
+                if names
+            )
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".network-")
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self.path)
+        except OSError as error:
+            raise HostError(
+                f"{self.path} cannot be written: {error.strerror}.",
+                hint="Answer for the workspace alone meanwhile.",
+                code="decisions_unwritable",
+            ) from error
+        self._projects, self._seen = projects, None
+
+
+def _quoted(text: str) -> str:
+    # Escapes of JSON are TOML's, but for surrogates, which no TOML can say.
+    return json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _parsed(data: bytes) -> dict[str, Decided]:
+    """By project.
+
+    Raises:
+        ValueError: not what this module writes.
+    """
+    projects: Any = tomllib.loads(data.decode()).get("projects", {})
+    if not isinstance(projects, dict) or not all(isinstance(each, dict) for each in projects.values()):
+        raise ValueError('[projects."FOLDER"] is expected')
+    found = {}
+    for project, lists in projects.items():
+        for word in ("allow", "never"):
+            names = lists.get(word, [])
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"{word} of {project} is no list of names")
+        found[project] = Decided(tuple(lists.get("allow", ())), tuple(lists.get("never", ())))
+    return found

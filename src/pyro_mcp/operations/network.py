@@ -1,0 +1,50 @@
+"""Operations on what workspaces with the network policy `ask` ask the user. The user answers; no tool does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from pyro_mcp.operations._base import Operations, operation
+from pyro_mcp.operations.field import Field
+from pyro_mcp.vocabulary import AskedAnswer
+
+if TYPE_CHECKING:
+    from pyro_mcp.models import QuestionAnswered, QuestionList
+
+
+class NetworkOperations(Operations):
+    @operation(cli="questions", read_only=True, idempotent=True)
+    def list_questions(
+        self,
+        *,
+        wait_seconds: Annotated[
+            float, Field(description="Wait so long for a question that is not known, 0 to 300.", ge=0, le=300)
+        ] = 0,
+        known: Annotated[
+            list[str] | None, Field(description="Questions that are not waited for, by id.", max_length=256)
+        ] = None,
+    ) -> QuestionList:
+        """List which hosts workspaces ask for, oldest first.
+
+        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
+        60 s for the answer, and the question can be answered for 15 minutes.
+        """
+
+    @operation(cli="allow", positional=("asked",), raises={"NotFound": "Nobody asks for that."})
+    def answer_question(
+        self,
+        asked: Annotated[str, Field(description="A host, or a question's id.", min_length=1, max_length=253)],
+        *,
+        answer: Annotated[
+            AskedAnswer,
+            Field(
+                description="once: for a minute; workspace: as long as it lives; project: always for this project, in "
+                "a file; no: not now; never: not for this project."
+            ),
+        ] = "workspace",
+    ) -> QuestionAnswered:
+        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+
+        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
+        whose id is given.
+        """
