@@ -101,7 +101,7 @@ class PyroMethods:
     def feed_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -113,7 +113,8 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -132,13 +133,14 @@ class PyroMethods:
     def cancel_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -155,7 +157,7 @@ class PyroMethods:
     def logs_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -169,7 +171,8 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -192,10 +195,10 @@ class PyroMethods:
 
     def run_in_vm(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         command: str | list[str] | None = None,
         *,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -210,9 +213,10 @@ class PyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters.
+            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
@@ -514,13 +518,13 @@ class PyroMethods:
     def delete_snapshot(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -538,7 +542,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.
 
@@ -548,7 +552,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -818,7 +822,7 @@ class PyroMethods:
     def status_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
@@ -826,7 +830,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -844,7 +848,7 @@ class PyroMethods:
     def logs_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -857,7 +861,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -880,7 +884,7 @@ class PyroMethods:
     def stop_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
@@ -888,7 +892,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -941,7 +945,7 @@ class PyroMethods:
     def read_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -954,7 +958,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -978,7 +982,7 @@ class PyroMethods:
     def write_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -987,7 +991,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -1006,14 +1010,14 @@ class PyroMethods:
     def signal_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -1031,7 +1035,7 @@ class PyroMethods:
     def resize_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -1040,7 +1044,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -1059,13 +1063,13 @@ class PyroMethods:
     def close_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -1115,12 +1119,12 @@ class PyroMethods:
 
     def inspect_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -1133,7 +1137,7 @@ class PyroMethods:
 
     def pull_environment(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         *,
         force: bool = False,
     ) -> Environment:
@@ -1144,7 +1148,7 @@ class PyroMethods:
         on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -1212,7 +1216,7 @@ class PyroMethods:
 
     def export_environment(
         self,
-        environment: str,
+        environment: str | Environment,
         *,
         output: str,
     ) -> EnvironmentExported:
@@ -1221,7 +1225,7 @@ class PyroMethods:
         Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
 
         Returns:
@@ -1238,12 +1242,12 @@ class PyroMethods:
 
     def remove_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Pruned:
         """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -1274,7 +1278,7 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1305,7 +1309,7 @@ class PyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1455,13 +1459,13 @@ class PyroMethods:
     def reset_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1660,7 +1664,7 @@ class PyroMethods:
 
     def workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1686,7 +1690,7 @@ class PyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1785,7 +1789,7 @@ class WorkspaceMethods:
 
     def feed(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -1796,7 +1800,8 @@ class WorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -1814,12 +1819,13 @@ class WorkspaceMethods:
 
     def cancel(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -1835,7 +1841,7 @@ class WorkspaceMethods:
 
     def logs(
         self,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -1848,7 +1854,8 @@ class WorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -2125,12 +2132,12 @@ class WorkspaceMethods:
 
     def delete_snapshot(
         self,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -2147,7 +2154,7 @@ class WorkspaceMethods:
         self,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.
 
@@ -2156,7 +2163,7 @@ class WorkspaceMethods:
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -2357,14 +2364,14 @@ class WorkspaceMethods:
 
     def status_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
         """Show a service's state.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -2381,7 +2388,7 @@ class WorkspaceMethods:
 
     def logs_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -2393,7 +2400,7 @@ class WorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -2415,14 +2422,14 @@ class WorkspaceMethods:
 
     def stop_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
         """End a service and all its processes.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -2472,7 +2479,7 @@ class WorkspaceMethods:
 
     def read_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -2484,7 +2491,7 @@ class WorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -2507,7 +2514,7 @@ class WorkspaceMethods:
 
     def write_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -2515,7 +2522,7 @@ class WorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -2533,13 +2540,13 @@ class WorkspaceMethods:
 
     def signal_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -2556,7 +2563,7 @@ class WorkspaceMethods:
 
     def resize_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -2564,7 +2571,7 @@ class WorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -2582,12 +2589,12 @@ class WorkspaceMethods:
 
     def close_shell(
         self,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -2706,12 +2713,12 @@ class WorkspaceMethods:
 
     def reset(
         self,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3005,7 +3012,7 @@ class AsyncPyroMethods:
     async def feed_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -3017,7 +3024,8 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -3036,13 +3044,14 @@ class AsyncPyroMethods:
     async def cancel_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -3059,7 +3068,7 @@ class AsyncPyroMethods:
     async def logs_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -3073,7 +3082,8 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -3096,10 +3106,10 @@ class AsyncPyroMethods:
 
     async def run_in_vm(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         command: str | list[str] | None = None,
         *,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -3114,9 +3124,10 @@ class AsyncPyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters.
+            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
@@ -3418,13 +3429,13 @@ class AsyncPyroMethods:
     async def delete_snapshot(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -3442,7 +3453,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
         """Make independent siblings of the machine, running processes included.
 
@@ -3452,7 +3463,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -3722,7 +3733,7 @@ class AsyncPyroMethods:
     async def status_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
@@ -3730,7 +3741,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -3748,7 +3759,7 @@ class AsyncPyroMethods:
     async def logs_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -3761,7 +3772,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -3784,7 +3795,7 @@ class AsyncPyroMethods:
     async def stop_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
@@ -3792,7 +3803,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -3845,7 +3856,7 @@ class AsyncPyroMethods:
     async def read_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -3858,7 +3869,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -3882,7 +3893,7 @@ class AsyncPyroMethods:
     async def write_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -3891,7 +3902,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -3910,14 +3921,14 @@ class AsyncPyroMethods:
     async def signal_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -3935,7 +3946,7 @@ class AsyncPyroMethods:
     async def resize_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -3944,7 +3955,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -3963,13 +3974,13 @@ class AsyncPyroMethods:
     async def close_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -4019,12 +4030,12 @@ class AsyncPyroMethods:
 
     async def inspect_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -4037,7 +4048,7 @@ class AsyncPyroMethods:
 
     async def pull_environment(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         *,
         force: bool = False,
     ) -> Environment:
@@ -4048,7 +4059,7 @@ class AsyncPyroMethods:
         on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -4116,7 +4127,7 @@ class AsyncPyroMethods:
 
     async def export_environment(
         self,
-        environment: str,
+        environment: str | Environment,
         *,
         output: str,
     ) -> EnvironmentExported:
@@ -4125,7 +4136,7 @@ class AsyncPyroMethods:
         Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
 
         Returns:
@@ -4142,12 +4153,12 @@ class AsyncPyroMethods:
 
     async def remove_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Pruned:
         """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -4178,7 +4189,7 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -4209,7 +4220,7 @@ class AsyncPyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4359,13 +4370,13 @@ class AsyncPyroMethods:
     async def reset_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4564,7 +4575,7 @@ class AsyncPyroMethods:
 
     def workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -4590,7 +4601,7 @@ class AsyncPyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4689,7 +4700,7 @@ class AsyncWorkspaceMethods:
 
     async def feed(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -4700,7 +4711,8 @@ class AsyncWorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -4718,12 +4730,13 @@ class AsyncWorkspaceMethods:
 
     async def cancel(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -4739,7 +4752,7 @@ class AsyncWorkspaceMethods:
 
     async def logs(
         self,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -4752,7 +4765,8 @@ class AsyncWorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -5029,12 +5043,12 @@ class AsyncWorkspaceMethods:
 
     async def delete_snapshot(
         self,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -5051,7 +5065,7 @@ class AsyncWorkspaceMethods:
         self,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
         """Make independent siblings of the machine, running processes included.
 
@@ -5060,7 +5074,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -5261,14 +5275,14 @@ class AsyncWorkspaceMethods:
 
     async def status_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
         """Show a service's state.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -5285,7 +5299,7 @@ class AsyncWorkspaceMethods:
 
     async def logs_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -5297,7 +5311,7 @@ class AsyncWorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -5319,14 +5333,14 @@ class AsyncWorkspaceMethods:
 
     async def stop_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
         """End a service and all its processes.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -5376,7 +5390,7 @@ class AsyncWorkspaceMethods:
 
     async def read_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -5388,7 +5402,7 @@ class AsyncWorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -5411,7 +5425,7 @@ class AsyncWorkspaceMethods:
 
     async def write_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -5419,7 +5433,7 @@ class AsyncWorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -5437,13 +5451,13 @@ class AsyncWorkspaceMethods:
 
     async def signal_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -5460,7 +5474,7 @@ class AsyncWorkspaceMethods:
 
     async def resize_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -5468,7 +5482,7 @@ class AsyncWorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -5486,12 +5500,12 @@ class AsyncWorkspaceMethods:
 
     async def close_shell(
         self,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -5610,12 +5624,12 @@ class AsyncWorkspaceMethods:
 
     async def reset(
         self,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
