@@ -67,6 +67,9 @@ func (p *process) afterAll(status syscall.WaitStatus) {
 func (p *process) why(status syscall.WaitStatus, timeout time.Duration) string {
 	p.lock.Lock()
 	reason, timedOut, killed, sent := p.reason, p.timedOut, p.killed, p.sent
+	if reason == "" && status.Signaled() && status.Signal() == syscall.SIGHUP && sent&(1<<syscall.SIGHUP) == 0 {
+		reason = p.hangUp
+	}
 	p.lock.Unlock()
 	switch {
 	case reason != "":

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -40,8 +38,6 @@ type door struct {
 const (
 	arenaSize    = 4 << 20 // an order with the longest argv and environment
 	doorPatience = 60 * time.Second
-	pidsMax      = 4096
-	pidsPlace    = "/pyro/pids"
 	// From include/uapi/linux/signal.h and sched.h.
 	sigBlock, sigSetMask = 0, 2
 	highDescriptor       = 200 // out of the way of those that a program gets
@@ -57,6 +53,7 @@ type order struct {
 	failed, where                         int32 // errno, and at which step
 	ready                                 int32 // the first process stands
 	void                                  int32 // nobody waits for it any more; its files may be others by now
+	group, _                              int32 // where it says that it is to be counted (crowd.go); -1 is nowhere
 }
 
 // answer is one record of the door's: kind 0 is the reply to an order, 1 the end of a process.
@@ -67,7 +64,7 @@ const answerSize = 12
 // firstName is what `ps` shows of the first process.
 var firstName = [8]byte{'f', 'i', 'r', 's', 't'}
 
-func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) {
+func openDoor(ended func(int, syscall.WaitStatus)) (*door, error) {
 	arena, err := syscall.Mmap(-1, 0, arenaSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_ANON)
 	if err != nil {
 		return nil, err
@@ -80,9 +77,6 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 		return nil, err
 	}
 	d := &door{arena: arena, order: (*order)(unsafe.Pointer(&arena[0])), replies: make(chan answer, 1), turn: make(chan struct{}, 1), gone: make(chan struct{}), dead: make(chan struct{})}
-	if limited {
-		d.limitPlace() // before the fork, which needs only the path
-	}
 	name := unsafe.StringData(os.Args[0])
 	size := 0
 	for _, word := range os.Args {
@@ -98,9 +92,6 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 	d.pid = int(pid)
 	syscall.SetNonblock(answers[0], true)
 	d.orders, d.answers = os.NewFile(uintptr(orders[1]), "orders"), os.NewFile(uintptr(answers[0]), "answers")
-	if limited {
-		os.WriteFile(filepath.Join(pidsPlace, "w/cgroup.procs"), []byte(strconv.Itoa(d.pid)), 0o644)
-	}
 	go d.listen(ended)
 	d.orders.Write([]byte{0}) // the first process
 	reply, err := d.reply(time.After(doorPatience))
@@ -114,19 +105,6 @@ func openDoor(ended func(int, syscall.WaitStatus), limited bool) (*door, error) 
 	d.first = int(reply.pid)
 	d.turn <- struct{}{}
 	return d, nil
-}
-
-// limitPlace makes the cgroup that counts what the guest runs; without one there is no such limit.
-func (d *door) limitPlace() {
-	if _, err := os.Stat(pidsPlace + "/w"); err == nil {
-		return
-	}
-	if os.MkdirAll(pidsPlace, 0o700) != nil || syscall.Mount("cgroup", pidsPlace, "cgroup", 0, "pids") != nil {
-		return
-	}
-	if os.Mkdir(pidsPlace+"/w", 0o755) == nil {
-		os.WriteFile(pidsPlace+"/w/pids.max", []byte(strconv.Itoa(pidsMax)), 0o644)
-	}
 }
 
 // listen never waits for anybody: an end may come before the answer that whoever would take it waits for.
@@ -171,7 +149,7 @@ func (d *door) giveUp() {
 }
 
 // spawn starts a program. One order is under way at a time.
-func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool) (int, error) {
+func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool, group *os.File) (int, error) {
 	late := time.After(doorPatience)
 	select {
 	case <-d.turn:
@@ -207,6 +185,10 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	o.count = int32(len(files))
 	if terminal {
 		o.terminal = 1
+	}
+	o.group = -1
+	if group != nil {
+		o.group = int32(group.Fd())
 	}
 	if _, err := d.orders.Write([]byte{1}); err != nil {
 		return 0, err
@@ -413,6 +395,11 @@ func become(o *order) {
 			o.files[i] = int32(high)
 		}
 	}
+	group := int32(-1)
+	if o.group >= 0 {
+		high, _, _ := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(o.group), syscall.F_DUPFD_CLOEXEC, highDescriptor)
+		group = int32(high)
+	}
 	for i := uintptr(0); i < uintptr(o.count); i++ {
 		syscall.RawSyscall(syscall.SYS_DUP3, uintptr(o.files[i]), i, 0)
 	}
@@ -423,6 +410,10 @@ func become(o *order) {
 	if atomic.LoadInt32(&o.void) != 0 { // looked at after the files were taken: they were still the right ones
 		o.failed, o.where = int32(syscall.ETIMEDOUT), 4
 		leave()
+	}
+	if group >= 0 { // before it can fork
+		self := [1]byte{'0'}
+		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(group), uintptr(unsafe.Pointer(&self)), 1)
 	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.program, o.argv, o.environment)
 	o.failed, o.where = int32(errno), 3

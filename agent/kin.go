@@ -12,6 +12,12 @@ import (
 // gather remembers what the process has started, which ends with it from now on: its session, and whatever
 // descends from it, the root.
 func (p *process) gather(root int) {
+	if p.crowd != nil && p.crowd.of(p) != "" { // it is known whole (crowd.go), and looking at each takes long
+		p.lock.Lock()
+		p.sweep = true
+		p.lock.Unlock()
+		return
+	}
 	all := processes()
 	started := map[int]string{}
 	mine := map[int]bool{root: true}

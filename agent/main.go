@@ -47,7 +47,7 @@ func main() {
 	}
 	go agent.processes.reap()
 	if *behind {
-		if err := agent.processes.closeIn(false); err != nil {
+		if err := agent.processes.closeIn(false, 0); err != nil {
 			fmt.Fprintln(os.Stderr, "pyro-agent:", err)
 			os.Exit(1)
 		}

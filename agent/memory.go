@@ -46,6 +46,13 @@ func (a *agent) relieve(w http.ResponseWriter, r *http.Request) error {
 	if largest == 0 {
 		return fail(409, "nothing_to_end", "No process is left to be ended.")
 	}
+	if resident < request.LimitBytes/4 { // it is not one alone
+		ended, why := a.processes.crowd.relieve(request.UsedBytes)
+		if ended > 0 {
+			writeJSON(w, 200, map[string]any{"processes": ended, "why": why})
+			return nil
+		}
+	}
 	command := commandLine(largest)
 	why := fmt.Sprintf("The machine reached %s of memory; its largest process, %q (pid %d, %d MiB), was ended.", limit, command, largest, resident>>20)
 	a.processes.blame(largest, all, why)

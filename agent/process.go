@@ -53,6 +53,7 @@ type process struct {
 	stdin     *os.File
 	tty       *os.File
 	door      *door
+	crowd     *crowd
 	watcher   *os.File // tells the terminal's foreground where the kernel does not tell us
 	asking    sync.Mutex
 	reaped    chan syscall.WaitStatus
@@ -65,6 +66,7 @@ type process struct {
 	sweep    bool           // what it started ends with it
 	kin      map[int]string // what it had started when it was told to end: pid, start time
 	reason   string         // why the agent ended one of its processes
+	hangUp   string         // why it was hung up, if it was
 	sent     uint64         // a bit for each signal that was sent on request
 }
 
@@ -101,7 +103,7 @@ type processTable struct {
 	env      map[string]string
 	door     *door // where commands live, once the machine has its identity
 	behind   bool
-	limited  bool // processes are counted
+	crowd    crowd
 	// changedSince says which files were changed since a process began; nil where that is not known.
 	changedSince func(time.Time) *changedBy
 }
@@ -203,7 +205,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		}
 	}
 	p := &process{
-		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit),
+		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd,
 		reaped: make(chan syscall.WaitStatus, 1), ended: make(chan struct{}),
 	}
 	var files childFiles
@@ -272,6 +274,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 				expired = time.After(killAfter)
 			} else {
 				syscall.Kill(-p.pid, syscall.SIGKILL)
+				t.crowd.endOf(p)
 				expired = nil
 			}
 		}
@@ -286,7 +289,9 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	if sweep {
 		// What it had started must not outlive a command that was ended.
 		syscall.Kill(-p.pid, syscall.SIGKILL)
-		p.endKin()
+		if !t.crowd.endOf(p) {
+			p.endKin()
+		}
 	}
 	select {
 	case <-drained:
@@ -301,6 +306,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		code := status.ExitStatus()
 		record.ExitCode = &code
 	}
+	t.crowd.settled()
 	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
 	if t.changedSince != nil {
@@ -322,6 +328,12 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		t.finished = t.finished[1:]
 	}
 	t.lock.Unlock()
+}
+
+func (p *process) running() bool {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	return p.pid > 0 && p.exit == nil
 }
 
 func (p *process) record() processRecord {

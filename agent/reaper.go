@@ -95,11 +95,15 @@ func (t *processTable) isOwn(pid int) bool {
 	return t.door != nil && (pid == t.door.pid || pid == t.door.first)
 }
 
-// closeIn makes commands live behind a door from now on.
-func (t *processTable) closeIn(limited bool) error {
+// closeIn makes commands live behind a door from now on; `counted` holds them to the limit of processes, which `memory`,
+// in bytes, bounds as well where it is not 0.
+func (t *processTable) closeIn(counted bool, memory int64) error {
 	t.forking.Lock()
 	defer t.forking.Unlock()
-	t.behind, t.limited = true, limited
+	t.behind = true
+	if counted {
+		t.crowd.open(memory)
+	}
 	_, err := t.openDoor()
 	return err
 }
@@ -112,7 +116,7 @@ func (t *processTable) openDoor() (*door, error) {
 	if d != nil {
 		return d, nil
 	}
-	d, err := openDoor(t.buried, t.limited)
+	d, err := openDoor(t.buried)
 	if err != nil {
 		return nil, fail(500, "spawn_failed", "%s.", err)
 	}
@@ -135,7 +139,11 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 		if p.door, err = t.openDoor(); err != nil {
 			return err
 		}
-		pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty)
+		group := t.crowd.group(p)
+		pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group)
+		if group != nil {
+			group.Close()
+		}
 	} else {
 		pid, err = syscall.ForkExec(program, argv, attributes)
 	}
@@ -143,9 +151,12 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 		return err
 	}
 	t.lock.Lock()
-	defer t.lock.Unlock()
 	t.next++
+	p.lock.Lock()
 	p.pid, p.id = pid, "p"+strconv.Itoa(t.next)
+	p.lock.Unlock()
 	t.byPID[pid], t.byID[p.id] = p, p
+	t.lock.Unlock()
+	t.crowd.watch(p.door)
 	return nil
 }

@@ -90,7 +90,11 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 		if err := a.mountWorkspace(request.Lower != nil); err != nil {
 			return err
 		}
-		if err := a.processes.closeIn(true); err != nil {
+		memory := request.MemMiB << 20
+		if a.seedDevice != "" {
+			memory = 0
+		}
+		if err := a.processes.closeIn(true, memory); err != nil {
 			return err
 		}
 	}

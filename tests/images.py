@@ -121,8 +121,11 @@ def busybox_layer() -> bytes:
 
 
 @contextmanager
-def registry(place: Path, *, password: bool = False) -> Iterator[str]:
-    """Debian's docker-registry on a free port of loopback; gives HOST:PORT. With a password: user `me`, `secret`."""
+def registry(place: Path, *, password: bool = False, tokens: str = "") -> Iterator[str]:
+    """Debian's docker-registry on a free port of loopback; gives HOST:PORT. With a password: user `me`, `secret`.
+
+    With `tokens`, the address of a token server; its certificate is `tokens.pem` in `place`.
+    """
     needs("docker-registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -137,6 +140,9 @@ def registry(place: Path, *, password: bool = False) -> Iterator[str]:
     if password:
         (place / "htpasswd").write_text(f"me:{SECRET_BCRYPT}\n")
         lines.append(f"auth: {{htpasswd: {{realm: test, path: {place}/htpasswd}}}}")
+    if tokens:
+        said = f"realm: '{tokens}', service: test, issuer: tests, rootcertbundle: {place}/tokens.pem"
+        lines.append(f"auth: {{token: {{{said}}}}}")
     (place / "config.yml").write_text("\n".join(lines) + "\n")
     with open(place / "log", "wb") as log:
         process = subprocess.Popen(

@@ -83,14 +83,18 @@ class Installation:
         """Make this the installation that new daemons belong to."""
         return _environment(self.environment)
 
-    def daemon_pid(self) -> int:
+    def running_daemon(self) -> list[int]:
+        """Its process, if there is one."""
         found = [
             p.pid
             for p in with_word_in_command_line(b"pyro_mcp.daemon")
             if f"XDG_STATE_HOME={self.root}/state\0".encode() in _environ(p.pid)
         ]
         # A child that is about to become another program still looks like the daemon.
-        found = [pid for pid in found if _parent(pid) not in found]
+        return [pid for pid in found if _parent(pid) not in found]
+
+    def daemon_pid(self) -> int:
+        found = self.running_daemon()
         assert len(found) == 1, f"{len(found)} daemons"
         return found[0]
 

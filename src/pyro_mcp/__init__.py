@@ -6,10 +6,9 @@ They are loaded when first asked for, so that `import pyro_mcp` costs next to no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pyro_mcp.version import VERSION as __version__
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all that is needed before Ctrl-C is ours (see `entry`)
 if TYPE_CHECKING:
     from pyro_mcp.aio import AsyncExecStream, AsyncPyro
     from pyro_mcp.client.answers import Event, Output, Progress, Started
@@ -192,7 +191,7 @@ _HOMES = {
 """Where names live that are neither errors nor records."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         import importlib
 

@@ -16,7 +16,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pyro_mcp.errors import NotPermitted
+from pyro_mcp.errors import HostError, InvalidInput, NotPermitted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,12 +137,12 @@ class Locations:
         """The locations that the environment names."""
         home = os.environ.get("PYRO_HOME")
         if home:
-            base = os.path.join(os.getcwd(), home) if not os.path.isabs(home) else home
+            base = home if os.path.isabs(home) else os.path.join(_here(), home)
             return cls(os.path.join(base, "run"), os.path.join(base, "state"), os.path.join(base, "cache"))
         user_home = os.path.expanduser("~")
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        state = os.environ.get("XDG_STATE_HOME") or os.path.join(user_home, ".local", "state")
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(user_home, ".cache")
+        runtime = _of_xdg("XDG_RUNTIME_DIR")
+        state = _of_xdg("XDG_STATE_HOME") or os.path.join(user_home, ".local", "state")
+        cache = _of_xdg("XDG_CACHE_HOME") or os.path.join(user_home, ".cache")
         return cls(
             os.path.join(runtime, "pyro") if runtime and os.path.isdir(runtime) else f"/tmp/pyro-{os.getuid()}",
             os.path.join(state, "pyro"),
@@ -154,10 +154,8 @@ class Locations:
         for directory in (self.runtime, self.state, self.cache):
             try:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            except (FileExistsError, NotADirectoryError) as error:
-                from pyro_mcp.host_errors import in_the_way  # it knows SQLite, which most commands can do without
-
-                raise in_the_way(error) or error from None
+            except OSError as error:
+                raise _cannot_be_made(os.fspath(directory), error) from None
         found = os.lstat(self.runtime)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise NotPermitted(
@@ -173,6 +171,44 @@ class Locations:
                 hint="Set PYRO_HOME to a shorter path.",
                 code="socket_path_too_long",
             )
+
+
+def _of_xdg(variable: str) -> str:
+    """A directory that the environment names; relative ones are to be ignored (XDG base directories, "Basics")."""
+    name = os.environ.get(variable, "")
+    return name if os.path.isabs(name) else ""
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        raise InvalidInput(
+            "PYRO_HOME is relative, and the present folder has been deleted.",
+            hint="Go to another folder, or let PYRO_HOME be absolute.",
+            code="folder_gone",
+        ) from None
+
+
+def said_by(place: str) -> str:
+    """The variable of the environment that puts a directory of pyro's where it is; empty where none does."""
+    for variable in ("PYRO_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        named = os.environ.get(variable)
+        if named and os.path.isabs(named) and place.startswith(named):
+            return variable
+    return "PYRO_HOME" if os.environ.get("PYRO_HOME") else ""
+
+
+def _cannot_be_made(place: str, error: OSError) -> HostError:
+    from pyro_mcp.host_errors import in_the_way  # it knows SQLite, which most commands can do without
+
+    variable = said_by(place)
+    found = None if variable else in_the_way(error)
+    return found or HostError(
+        f"{place} cannot be a directory of pyro's: {error.strerror or error}.",
+        hint=f"{variable or 'PYRO_HOME'} says where it is: let it name a directory that you may write.",
+        code="directory_impossible",
+    )
 
 
 def _path(name: str) -> Path:

@@ -743,6 +743,7 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3654,6 +3655,7 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: Nobody asks for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import IO, Any
 
@@ -23,6 +24,38 @@ class BoundedInfo(tarfile.TarInfo):
         if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"an extended header of {self.size} bytes")
         return super()._proc_member(tar)  # type: ignore[misc]
+
+
+class Places:
+    """What an archive has put where, so that no member goes through a link or a file of its own."""
+
+    def __init__(self, into: str, mode: int, refused: Callable[[str, str, str], Exception]) -> None:
+        """`mode` is that of directories on the way that it does not name; `refused` makes the error of a path, and
+        of what is no directory on its way: name and kind."""
+        self._into, self._mode, self._refused = into, mode, refused
+        self.kinds: dict[str, str] = {}
+        """`file`, `dir` or `symlink`, by path."""
+
+    def refuse_through(self, path: str) -> None:
+        for parent in _above(path):
+            kind = self.kinds.get(parent, "dir")
+            if kind != "dir":
+                raise self._refused(path, parent, kind)
+
+    def make_parents(self, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        if not parent or self.kinds.get(parent) == "dir":
+            return
+        self.refuse_through(path)
+        for parent in _above(path):
+            if parent not in self.kinds:
+                os.mkdir(os.path.join(self._into, parent), self._mode)
+                self.kinds[parent] = "dir"
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts))]
 
 
 def copy_with_holes(source: IO[bytes], out: IO[bytes]) -> None:

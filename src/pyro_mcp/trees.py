@@ -4,8 +4,13 @@ silence (`Path.rglob` looks behind links and fails at a long one; `os.walk` leav
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
+
+MOST_DEPTH = 256
+"""Directories within one another; deeper trees are refused, for the programs that have to go through them."""
+_CHUNK = 1024 * 1024
 
 
 def walk(top: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
@@ -18,3 +23,33 @@ def walk(top: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
             yield entry
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
+
+
+def copy_content(source: int, target: int) -> None:
+    """The content of an open file into an empty one: what is a hole stays one. Raises OSError."""
+    end = os.fstat(source).st_size
+    at = 0
+    while at < end:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+            stop = os.lseek(source, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break  # a hole up to the end
+            start, stop = at, end  # a file system that does not tell
+        while start < stop:
+            data = os.pread(source, min(_CHUNK, stop - start), start)
+            if not data:
+                break  # shorter by now; who wants the whole of it looks at the times
+            start += _write(target, data, start)
+        at = stop
+    if os.fstat(target).st_size < end:
+        os.ftruncate(target, end)
+
+
+def _write(target: int, data: bytes, at: int) -> int:
+    left = memoryview(data)
+    while left:
+        done = os.pwrite(target, left, at)
+        left, at = left[done:], at + done
+    return len(data)

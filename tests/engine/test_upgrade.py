@@ -5,6 +5,8 @@ The release before is built from this repository's history: commit f04db00, sche
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -74,17 +76,69 @@ def seed(tmp_path: Path) -> str:
 
 
 def test_machines_of_the_release_before_are_accounted_for(fresh: Installation, release_before: Path, seed: str) -> None:
+    cache = fresh.root / "cache"
+    as_it_was(fresh.locations.environments, cache / "pyro" / "environments")
+    for entry in fresh.locations.cache.iterdir():
+        if entry.name not in ("environments", "agents", "templates"):
+            (cache / "pyro" / entry.name).symlink_to(entry)
     environment = {**os.environ, "PYTHONPATH": str(release_before), "PYRO_ENGINE": "gvisor"}
+    environment["XDG_CACHE_HOME"] = str(cache)
     said = subprocess.run(
         [sys.executable, "-c", OLD_WORK, seed], env=environment, capture_output=True, text=True, timeout=120, cwd="/"
     )
     assert said.returncode == 0, said.stderr
-    old = json.loads(said.stdout)
-    before = fresh.daemon_pid()
+    accounted_for(fresh, json.loads(said.stdout))
 
+
+def test_what_the_release_before_left_on_disk_is_accounted_for(
+    fresh: Installation, engine: str, seed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same without the history of this repository: records and a database brought back to what it wrote."""
+    if engine != "gvisor":
+        pytest.skip("the release before had its agent's channel in gVisor's records only")
+    monkeypatch.setattr(sys, "argv", ["", seed])
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(OLD_WORK, {})
+    old = json.loads(said.getvalue())
+    with Pyro() as pyro:
+        wait_until(lambda: pyro.logs_workspace("old", handle=old["handle"]).output.startswith("1\n2\n"))
+    fresh.stop_daemon()
+    for record in fresh.machines.glob("*/machine.json"):
+        kept = json.loads(record.read_text())
+        assert kept.pop("channel") == "dials"
+        record.write_text(json.dumps(kept))
+    for agent in fresh.locations.images.rglob("agent"):
+        agent.write_text(agent.read_text().partition(" ")[0])
+        agent.with_name("whole.json").unlink()
+    with contextlib.closing(sqlite3.connect(fresh.locations.database)) as db:
+        db.executescript(
+            "DROP INDEX events_changed; ALTER TABLE events DROP COLUMN change; PRAGMA user_version = 2; VACUUM;"
+        )
+    accounted_for(fresh, old)
+    with contextlib.closing(sqlite3.connect(fresh.locations.database)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert db.execute("SELECT COUNT(*) FROM events WHERE change = 0").fetchone() == (0,)
+
+
+def as_it_was(environments: Path, before: Path) -> None:
+    """The default environment with the record that the release before knew; it would build its own again, else."""
+    digest = json.loads((environments / "names" / f"{catalog.DEFAULT}.json").read_text())["digest"]
+    manifest = json.loads((environments / digest / "manifest.json").read_text())
+    known = ("name", "digest", "recipe", "created_at", "size_bytes", "contents")
+    (before / "names").mkdir(parents=True)
+    (before / digest).mkdir()
+    (before / "names" / f"{catalog.DEFAULT}.json").write_text(json.dumps({"digest": digest}))
+    (before / digest / "manifest.json").write_text(json.dumps({name: manifest[name] for name in known}))
+    (before / digest / "root").symlink_to(environments / digest / "root")
+
+
+def accounted_for(fresh: Installation, old: dict[str, str]) -> None:
+    """What `OLD_WORK` made is there, is said to be lost where it is, and comes back where it can."""
+    before = fresh.running_daemon()
     with Pyro() as pyro:
         listed = {w.name: w for w in pyro.list_workspaces().workspaces}
-        assert fresh.daemon_pid() != before
+        assert fresh.daemon_pid() not in before
         assert set(listed) == {"old", "asleep"}
         lost = listed["old"]
         assert lost.id == old["workspace"] and lost.labels == {"k": "v"}

@@ -333,6 +333,18 @@ def grow(path: Path, tree: Tree) -> None:
         path.write_bytes(tree)
 
 
+def test_a_file_that_its_owner_cannot_read_comes_as_it_is_and_holes_stay(world: World) -> None:
+    (world.staged / "tree").mkdir()
+    (world.staged / "tree" / "shut").write_text("x\n")
+    (world.staged / "tree" / "shut").chmod(0)
+    (world.staged / "tree" / "holes").touch()
+    os.truncate(world.staged / "tree" / "holes", 2 << 30)
+    world.export("tree", world.here)
+    shut, holes = ((world.here / "tree" / name).stat() for name in ("shut", "holes"))
+    assert stat.S_IMODE(shut.st_mode) == 0 and shut.st_size == 2
+    assert holes.st_size == 2 << 30 and holes.st_blocks < 4096
+
+
 @settings(max_examples=150, deadline=None)
 @given(TREE, TREE, st.booleans())
 def test_any_tree_over_any_tree(source: Tree, there: Tree, overwrite: bool) -> None:

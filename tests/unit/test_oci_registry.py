@@ -266,7 +266,14 @@ def test_credentials_and_plain_text_stay_on_loopback(tmp_path: Path) -> None:
     assert base("127.0.0.1.example.com").startswith("https://")
     assert base("127.0.0.1:5000").startswith("http://")
     far = Registry(Reference("registry", "registry.example.com", "a", "b"))
-    for location in ("http://registry.example.com/x", "http://127.0.0.1/x", "file:///etc/passwd", ""):
+    for location in (
+        "http://registry.example.com/x",
+        "http://127.0.0.1/x",
+        "file:///etc/passwd",
+        "",
+        "https://[",
+        "https://a:b/",
+    ):
         with pytest.raises(EngineError):
             far._redirected("https://registry.example.com/v2/", location, registries.MAX_REDIRECTS + (location == ""))
     with pytest.raises(PyroError):

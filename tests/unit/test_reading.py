@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
+import re
 import struct
 import zlib
 from typing import Any
@@ -124,6 +126,34 @@ def test_an_encoding_is_named_read_and_written_back() -> None:
     for name in ("rot13", "hex", "idna", "zlib", "no such", "\0"):
         with pytest.raises(InvalidInput, match="no encoding"):
             read("a", encoding=name)
+
+
+WRITTEN = [
+    ("caf\u00e9\n\u00e9\r\n", codecs.BOM_UTF16_BE, "utf-16-be"),
+    ("caf\u00e9\n", b"", "utf-16-le"),
+    ("a\n", codecs.BOM_UTF32_LE, "utf-32-le"),
+    ("a\n", codecs.BOM_UTF32_BE, "utf-32-be"),
+    ("\u65e5\u672c\u8a9e\u306e\u6587\u7ae0\n", b"", "shift_jis"),
+    ("\u4e2d\u6587\u6c49\u5b57\n", b"", "gb18030"),
+]
+
+
+@pytest.mark.parametrize(("text", "mark", "name"), WRITTEN)
+def test_what_is_advised_comes_back_byte_for_byte(text: str, mark: bytes, name: str) -> None:
+    data = mark + text.encode(name)
+    with pytest.raises(InvalidInput) as refused:
+        read(data)
+    advised = re.search('encoding="([^"]+)"', refused.value.hint)
+    assert advised
+    assert _encoded(read(data, encoding=advised[1]).content, advised[1]) == data
+    assert _encoded(read(data, encoding=name).content, name) == data
+    for other in ("utf-16", "utf-32"):
+        try:
+            part = read(data, encoding=other)
+        except InvalidInput as error:
+            assert error.code == "bad_encoding"
+        else:
+            assert _encoded(part.content, other) == data
 
 
 def test_bytes_and_lines_do_not_mix() -> None:

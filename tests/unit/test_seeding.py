@@ -370,3 +370,38 @@ def test_a_seed_over_the_bounds_is_refused_before_anything_is_copied(
     monkeypatch.setattr(bounds, "MAX_BYTES", 600_000)
     with pytest.raises(InvalidInput, match=r"32 GiB|0 GiB"):
         scan(source)
+
+
+def test_holes_stay_holes_and_what_is_not_kept_is_said(tmp_path: Path) -> None:
+    source = tmp_path / "holes"
+    source.mkdir()
+    with (source / "image").open("wb") as file:
+        file.seek(1 << 30)
+        file.write(b"middle")
+        file.truncate(3 << 30)
+    (source / "only").touch()
+    os.truncate(source / "only", 5 << 30)
+    seed = SeedStore(tmp_path / "store").materialise(scan(source))
+    with (seed.tree / "image").open("rb") as file:
+        file.seek(1 << 30)
+        assert file.read(8) == b"middle\0\0"
+    assert (seed.tree / "image").stat().st_size == 3 << 30 and (seed.tree / "only").stat().st_size == 5 << 30
+    assert sum((seed.tree / name).stat().st_blocks for name in ("image", "only")) < 4096
+    try:
+        os.setxattr(source / "image", "user.x", b"1")
+    except OSError:
+        pytest.skip("no extended attributes on this file system")
+    assert any("extended attributes" in note and "image" in note for note in scan(source).notes)
+
+
+def test_what_is_too_deep_is_refused_by_name_and_a_long_link_is_none(tmp_path: Path) -> None:
+    archive, deep = tmp_path / "x.tar", tmp_path / "deep"
+    archive.write_bytes(tar_of(member("link", tarfile.SYMTYPE, link="t" * 3000), member("a")))
+    tree = SeedStore(tmp_path / "store").materialise(scan(archive)).tree
+    assert os.readlink(tree / "link") == "t" * 3000
+    archive.write_bytes(tar_of(member("d/" * 900 + "f")))
+    (deep / ("d/" * 300)).mkdir(parents=True)
+    for source in (archive, deep):
+        with pytest.raises(InvalidInput) as caught:
+            SeedStore(tmp_path / "store").materialise(scan(source))
+        assert caught.value.code == "tree_too_deep"

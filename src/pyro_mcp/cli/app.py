@@ -5,6 +5,7 @@ Start-up counts: only the parser of the command at hand is built, and nothing he
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -30,6 +31,8 @@ from pyro_mcp.visible import visible_lines
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
+_UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+"""A write to standard output that fails: a full disk, a terminal that is gone, a closed descriptor."""
 _ORDER = {"doctor": 0, "env": 1, "run": 2, "workspace": 3}
 
 
@@ -54,7 +57,9 @@ def run(argv: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()
+        return status
     except PyroError as error:
         return report(error, as_json)
     except KeyboardInterrupt:
@@ -62,9 +67,20 @@ def run(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _leave_to_nothing(1)
         return 128 + 13
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and error.filename is None:
+            _leave_to_nothing(1)
+            said = f"The output could not be written: {error.strerror}."
+            return report(PyroError(said, code="output_unwritable"), as_json=False)
+        if isinstance(error, FileNotFoundError) and _folder_is_gone():
+            gone = InvalidInput(
+                "The present folder has been deleted.",
+                hint="Go to another folder, then call again.",
+                code="folder_gone",
+            )
+            return report(gone, as_json)
         if os.environ.get("PYRO_DEBUG"):
             raise
         internal = InternalError(
@@ -75,13 +91,30 @@ def run(argv: list[str] | None = None) -> int:
 
 def report(error: PyroError, as_json: bool) -> int:
     """Print an error where it belongs, and give its exit status."""
-    if as_json:
-        print(json.dumps({"error": error.to_record()}), flush=True)
-    else:
-        print(f"error: {visible_lines(error.message)}", file=sys.stderr)
-        if error.hint:
-            print(visible_lines(error.hint), file=sys.stderr)
+    try:
+        if as_json:
+            print(json.dumps({"error": error.to_record()}), flush=True)
+        else:
+            said = visible_lines(error.message) + (f"\n{visible_lines(error.hint)}" if error.hint else "")
+            print(f"error: {said}", file=sys.stderr, flush=True)
+    except OSError:
+        _leave_to_nothing(1 if as_json else 2)  # there is no place to say it at
     return error.exit_status
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def _leave_to_nothing(descriptor: int) -> None:
+    """What is still to be written, at the latest when Python ends, goes nowhere."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
 
 
 def _run(words: list[str]) -> int:

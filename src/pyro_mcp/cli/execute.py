@@ -18,7 +18,15 @@ from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
 from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, InternalError, NotFound, NotPermitted, PyroError
+from pyro_mcp.errors import (
+    ComponentMissing,
+    DaemonUnavailable,
+    HostError,
+    InternalError,
+    NotFound,
+    NotPermitted,
+    PyroError,
+)
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.visible import visible, visible_lines
 
@@ -69,7 +77,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
         with _ProgressView(shown=not parsed.json) as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
-            except (ComponentMissing, DaemonUnavailable, InternalError, NotPermitted) as error:
+            except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
                 if operation.name != "doctor":
                     raise
                 # Where the daemon itself cannot start, doctor is needed most.
@@ -86,11 +94,15 @@ def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
     from pyro_mcp.models import Doctor, EngineStatus
 
     locations = Locations.of_this_user()
+    try:
+        components = find_components(locations.cache)
+    except OSError:
+        components = []  # the cache cannot be; the error says why
     return Doctor(
         ok=False,
         default_engine=None,
         engines=[EngineStatus(name="gvisor", ok=False, detail=f"the daemon could not start: {error}")],
-        components=[*find_components(locations.cache), *find_tools()],
+        components=[*components, *find_tools()],
         checks=host_checks(),
         environments=[],
         daemon={"running": False, "log": str(locations.daemon_log)},

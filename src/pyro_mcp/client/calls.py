@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Literal
 
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 from pyro_mcp.operations.standing import spelled_out
 
@@ -50,7 +51,14 @@ def _absolute(path: Any) -> Any:
         path = os.fspath(path)
     if not isinstance(path, str) or not path:
         return path
-    absolute = os.path.abspath(os.path.expanduser(path))
+    try:
+        absolute = os.path.abspath(os.path.expanduser(path))
+    except FileNotFoundError:
+        raise InvalidInput(
+            f"{path!a} is relative, and the present folder has been deleted.",
+            hint="Go to another folder, or give an absolute path.",
+            code="folder_gone",
+        ) from None
     return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a folder is meant
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pyro_mcp.client.wire import Outdated, Record, Wire, cannot_replace, check_health, silent, went_away
 from pyro_mcp.errors import DaemonUnavailable
-from pyro_mcp.locations import Locations
+from pyro_mcp.locations import SOCKET_PATH_LIMIT, Locations, said_by
 
 SILENCE_SECONDS = 45.0
 """A daemon that says nothing for this long counts as stuck; at work it says so every 5 s (`daemon.app`)."""
@@ -199,8 +199,17 @@ def not_running(path: str) -> DaemonUnavailable:
 
 
 def not_reached(path: str, error: OSError) -> DaemonUnavailable:
+    if error.errno is None and "too long" in str(error):  # it comes from Python, before the kernel is asked
+        return DaemonUnavailable(
+            f"The socket's path {path} is longer than {SOCKET_PATH_LIMIT} bytes, which the kernel refuses.",
+            hint="Set PYRO_HOME to a shorter path.",
+            code="socket_path_too_long",
+        )
+    variable = said_by(path)
     return DaemonUnavailable(
         f"The daemon's socket {path} cannot be reached: {error.strerror or error}.",
-        hint="`pyro daemon status` says what is known of it.",
+        hint=f"{variable} says where it is: let it name a directory that you may write."
+        if variable
+        else "Its log says more: see `pyro doctor`.",
         code="daemon_not_reached",
     )

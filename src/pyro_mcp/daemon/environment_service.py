@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,8 @@ class EnvironmentService:
     def __init__(self, locations: Locations, fleet: Fleet, registry: Registry) -> None:
         self.cache = EnvironmentCache(locations.cache / "environments")
         self._pulls: dict[str, _Pull] = {}
+        self._read: Counter[str] = Counter()
+        """Builds that are being written out: nothing may remove them meanwhile."""
         self._fleet = fleet
         self._registry = registry
 
@@ -107,6 +110,7 @@ class EnvironmentService:
 
     def check(self, digests: set[str]) -> None:
         """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
+        self.cache.sweep()
         meant = {m.digest for m in map(self.cache.installed, CATALOG.values()) if m is not None}
         meant |= {digest for name, digest in self.cache.names().items() if name not in CATALOG}
         for manifest in self.cache.builds():
@@ -241,7 +245,7 @@ class EnvironmentService:
         base = await asyncio.to_thread(self.cache.require, row.environment, row.environment_digest)
         values = [secret.value.encode() for secret in workspace.secrets.by_name.values()]
         await asyncio.to_thread(self.cache.prepare)
-        archive = self.cache.root / "staging" / f"root-{secrets.token_hex(8)}.tar"
+        archive = self.cache.root / "staging" / f"root-{os.getpid()}-{secrets.token_hex(8)}.tar"
         cancel = threading.Event()
         try:
             await call.progress("reading the machine's root", 0.1)
@@ -265,10 +269,12 @@ class EnvironmentService:
             )
         await call.progress(f"writing {output}")
         cancel = threading.Event()
+        self._read[manifest.digest] += 1
         try:
             return await asyncio.to_thread(worker.export, manifest, output, self.cache, cancel)
         finally:
             cancel.set()
+            self._read[manifest.digest] -= 1
 
     async def remove(self, name: str) -> Pruned:
         """Let a name mean nothing any more, and remove its build unless something still needs it."""
@@ -279,7 +285,7 @@ class EnvironmentService:
         if manifest is None:
             raise NotFound(f"The environment {wanted.name} is not installed.", code="environment_not_installed")
         self.cache.forget(wanted.name)
-        if manifest.digest in self._registry.environments_in_use() | set(self.cache.names().values()):
+        if manifest.digest in self._in_use() | set(self.cache.names().values()):
             return Pruned(removed=[manifest.name], freed_bytes=0)
         await self._fleet.drop(manifest.digest)
         await asyncio.to_thread(self.cache.discard, manifest.digest)
@@ -289,7 +295,7 @@ class EnvironmentService:
         return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + freed)
 
     async def prune(self, everything: bool) -> Pruned:
-        in_use = self._registry.environments_in_use()
+        in_use = self._in_use()
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
@@ -300,8 +306,13 @@ class EnvironmentService:
         freed += await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{m.name} ({m.digest})" for m in removed], freed_bytes=freed)
 
+    def _in_use(self) -> set[str]:
+        return self._registry.environments_in_use() | {digest for digest, count in self._read.items() if count}
+
     def _prune_layers(self, everything: bool) -> None:
-        needed = {layer for manifest in self.cache.builds() for layer in manifest.layers}
+        def needed() -> set[str]:
+            return {layer for manifest in self.cache.builds() for layer in manifest.layers}
+
         LayerStore(self.cache.layers).prune(needed, everything)
 
 

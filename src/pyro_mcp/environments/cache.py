@@ -32,6 +32,8 @@ from pyro_mcp.environments.catalog import CATALOG, Definition
 from pyro_mcp.errors import Conflict, NotFound
 
 log = logging.getLogger(__name__)
+_OWNED = re.compile(r"(?:save|root)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.([0-9]+)")
+"""What is made of an image or a workspace, with the process that makes it."""
 MARK = "mark"
 """Beside a build's tree: what `wholeness.tree_mark` said of it when it was made."""
 
@@ -172,14 +174,16 @@ class EnvironmentCache:
         (staged / "manifest.json").write_text(json.dumps(asdict(manifest)))
         (staged / MARK).write_text(wholeness.tree_mark(staged / "root"))
         target = self.root / manifest.digest
-        # What stands there may be damaged; then it goes aside, and ours comes in its place.
-        if os.path.lexists(target) and self.manifest(manifest.digest) is not None and self.sound(manifest.digest):
-            remove_tree(staged)
-        else:
-            self._put_aside(manifest.digest)
-            os.rename(staged, target)
-            self._damaged.discard(manifest.digest)
-        self.point(manifest.name, manifest.digest)
+        # Two names may mean one image, and two processes bring it at once.
+        with self.lock(f"build-{manifest.digest}", lambda: None):
+            # What stands there may be damaged; then it goes aside, and ours comes in its place.
+            if os.path.lexists(target) and self.manifest(manifest.digest) is not None and self.sound(manifest.digest):
+                remove_tree(staged)
+            else:
+                self._put_aside(manifest.digest)
+                os.rename(staged, target)
+                self._damaged.discard(manifest.digest)
+            self.point(manifest.name, manifest.digest)
 
     def point(self, name: str, digest: str) -> None:
         """From now on, a name means this build."""
@@ -194,6 +198,20 @@ class EnvironmentCache:
     def discard(self, digest: str) -> None:
         """Remove a build that nothing needs."""
         remove_tree(self.root / digest)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left behind. What a living one is at, it keeps."""
+        staging = self.root / "staging"
+        for doomed in (*self.root.glob(".doomed-*"), *staging.glob(".doomed-*")):
+            shutil.rmtree(doomed, ignore_errors=True)  # nobody wants it, whoever began
+        for left in staging.glob("*"):
+            owner = _OWNED.fullmatch(left.name)
+            if owner is None or os.path.exists(f"/proc/{owner[1] or owner[2]}"):
+                continue
+            if left.is_dir() and not left.is_symlink():
+                remove_tree(left)
+            else:
+                left.unlink(missing_ok=True)
 
     def builds(self) -> list[Manifest]:
         found = []
@@ -213,6 +231,7 @@ class EnvironmentCache:
                 known = CATALOG.get(name)
                 if known is None or self.installed(known) is not None:
                     current.add(digest)
+        self.sweep()
         removed = []
         for manifest in self.builds():
             if manifest.digest not in in_use | current:

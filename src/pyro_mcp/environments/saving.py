@@ -46,7 +46,7 @@ def save(
         InvalidInput: the archive is not what an agent sends.
     """
     with cache.lock(name, lambda: None):
-        staged = cache.root / "staging" / f"save-{secrets.token_hex(8)}"
+        staged = cache.root / "staging" / f"save-{os.getpid()}-{secrets.token_hex(8)}"
         (staged / "changed").mkdir(mode=0o700, parents=True)
         try:
             unchanged: set[str] = set()

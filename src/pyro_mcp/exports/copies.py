@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from pathlib import Path
+
+from pyro_mcp.trees import copy_content
 
 OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a directory is opened from the one above it."""
@@ -64,9 +65,8 @@ def copy_file(directory: int, name: str, to: int, new: str) -> None:
 def _write_new(old: int, info: os.stat_result, directory: int, name: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     new = os.open(name, flags, 0o600, dir_fd=directory)
-    with open(new, "wb") as target, open(os.dup(old), "rb") as source:
-        shutil.copyfileobj(source, target, 1 << 20)
-        target.flush()
+    with open(new, "wb") as target:
+        copy_content(old, target.fileno())
         os.fchmod(target.fileno(), stat.S_IMODE(info.st_mode) & 0o777)
         os.utime(target.fileno(), ns=(info.st_atime_ns, info.st_mtime_ns))
         os.fsync(target.fileno())

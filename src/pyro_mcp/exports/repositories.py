@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyro_mcp.paths import is_dot_git
+from pyro_mcp.trees import MOST_DEPTH
 
-MOST_DEPTH = 256
-"""Directories within one another; deeper trees are refused, for the programs that would have to remove them again."""
 _SETTINGS = re.compile(
     r"^(core\.(repositoryformatversion|filemode|bare|ignorecase|symlinks|precomposeunicode|autocrlf|eol|sharedrepository"
     r"|logallrefupdates)|extensions\.(objectformat|refstorage)|remote\..+\.fetch|branch\..+\.(remote|merge|rebase)"

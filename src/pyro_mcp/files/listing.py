@@ -14,7 +14,20 @@ from pyro_mcp.paths import WORKSPACE, show, workspace_path
 
 ENCODINGS = frozenset(
     {
-        *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "ascii", "gbk", "gb18030", "big5"),
+        *(
+            "utf-8",
+            "utf-8-sig",
+            "utf-16",
+            "utf-16-le",
+            "utf-16-be",
+            "utf-32",
+            "utf-32-le",
+            "utf-32-be",
+            "ascii",
+            "gbk",
+            "gb18030",
+            "big5",
+        ),
         *("koi8-r", "shift_jis", "euc_jp", "euc_kr", "mac-roman", *(f"cp125{n}" for n in range(9)), "cp437", "cp850"),
         *(f"iso8859-{n}" for n in (*range(1, 12), *range(13, 17))),
     }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import codecs
+import contextlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -154,13 +156,52 @@ async def _read(guest: Guest, workspace_id: str, redactor: Redactor, path: str, 
 
 
 def refuse_binary(data: bytes, relative: str, size: int) -> None:
-    sixteen = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    if b"\0" in data[:SNIFF_BYTES] and not sixteen:  # UTF-16 has its own words
-        raise InvalidInput(
-            f"{show(absolute(relative))} is a binary file of {size} bytes; only text can be read.",
-            hint="Look at it with workspace_exec (file, xxd, strings), or export it.",
-            code="binary_file",
-        )
+    if b"\0" not in data[:SNIFF_BYTES] or marked(data) is not None:
+        return  # text with a mark in front has its own words
+    text = ' If it is text, read it with encoding="utf-16-le".' if _alternate(data[:SNIFF_BYTES]) else ""
+    raise InvalidInput(
+        f"{show(absolute(relative))} is a binary file of {size} bytes; only text can be read.",
+        hint=f"Look at it with workspace_exec (file, xxd, strings), or export it.{text}",
+        code="binary_file",
+    )
+
+
+def _alternate(data: bytes) -> bool:
+    """Whether most bytes in odd places are NUL and hardly one in an even place is: Latin text in UTF-16."""
+    return data[1::2].count(0) * 2 > len(data[1::2]) and data[::2].count(0) * 20 < len(data)
+
+
+_MARKED = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""By what a text begins with, the encoding of which it comes back byte for byte: Python writes these in little endian,
+with the mark; in the others the mark is a character of the text."""
+_EASTERN = ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
+
+
+def marked(data: bytes) -> str | None:
+    """The encoding that the first bytes name."""
+    return next((name for mark, name in _MARKED if data.startswith(mark)), None)
+
+
+def _guessed(data: bytes) -> tuple[str, str]:
+    """What a text that is not UTF-8 may be, in words, and the encoding to read it in."""
+    if (name := marked(data)) is not None:
+        return name.upper(), name
+    latin = ("probably ISO-8859-1 or WINDOWS-1252", "windows-1252")
+    # In the languages of Western Europe, letters beyond ASCII stand alone; elsewhere they come in a row.
+    high = [at for at, byte in enumerate(data[:SNIFF_BYTES]) if byte >= 0x80]
+    if sum(b - a == 1 for a, b in itertools.pairwise(high)) * 2 < len(high):
+        return latin
+    fitting = []
+    for name in _EASTERN:
+        with contextlib.suppress(UnicodeDecodeError):
+            codecs.getincrementaldecoder(name)().decode(data)
+            fitting.append(name)
+    return (f"of another encoding ({', '.join(fitting)} would fit)", fitting[0]) if fitting else latin
 
 
 def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = True) -> str:
@@ -180,8 +221,7 @@ def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = Tru
         decoder = codecs.getincrementaldecoder("utf-8")()
         return decoder.decode(data, final=ends)
     except UnicodeDecodeError as error:
-        sixteen = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        kind, name = ("UTF-16", "utf-16") if sixteen else ("probably ISO-8859-1 or WINDOWS-1252", "windows-1252")
+        kind, name = _guessed(data)
         raise InvalidInput(
             f"{show(absolute(relative))} is not UTF-8 but {kind} (byte {error.start}); as text it could not be "
             "written back.",
@@ -193,10 +233,20 @@ def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = Tru
 
 def _decoded(data: bytes, whole: bool, relative: str, encoding: str) -> str:
     try:
-        return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
-    except UnicodeDecodeError as error:
+        text = codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
+        if whole and text.encode(encoding) != data:
+            better = marked(data) or (f"{encoding}-le" if encoding in ("utf-16", "utf-32") else "")
+            other = f'Read it with encoding="{better}"' if better not in ("", encoding) else "Name another encoding"
+            raise InvalidInput(
+                f"{show(absolute(relative))} read as {encoding} could not be written back byte for byte.",
+                hint=f"{other}, or change it with workspace_exec (sed).",
+                code="bad_encoding",
+            )
+        return text
+    except UnicodeError as error:
+        place = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
         raise InvalidInput(
-            f"{show(absolute(relative))} is not {encoding} (byte {error.start}).",
+            f"{show(absolute(relative))} is not {encoding}{place}.",
             hint="Leave encoding out, or name another.",
             code="bad_encoding",
         ) from None

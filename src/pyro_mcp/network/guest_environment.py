@@ -22,10 +22,12 @@ OFFLINE = {"PIP_RETRIES": "0", "npm_config_fetch_retries": "0", "PIP_DISABLE_PIP
 """Variables where there is no way out: what tries again and again only makes the one who waits wait."""
 
 
-def environment(port: int) -> dict[str, str]:
-    """Variables that curl, git, pip, uv, npm, wget, cargo, go and Node understand."""
+def environment(port: int, hostname: str = "") -> dict[str, str]:
+    """Variables that curl, git, pip, uv, npm, wget, cargo, go and Node understand; `hostname` is the machine's own."""
     proxy = f"http://127.0.0.1:{port}"
-    direct = "localhost,.localhost,127.0.0.1,127.0.0.2,127.0.1.1,127.0.0.0/8,::1,0.0.0.0"
+    # All that means the machine itself. No `[::1]`, which Python's urllib alone would understand: httpx fails at it.
+    direct = "localhost,.localhost,127.0.0.1,127.1,127.0.0.2,127.0.1.1,127.0.0.0/8,::1,0.0.0.0,0"
+    direct += f",{hostname}" if hostname else ""
     return {
         "HTTP_PROXY": proxy,
         "HTTPS_PROXY": proxy,

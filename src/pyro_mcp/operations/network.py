@@ -30,7 +30,7 @@ class NetworkOperations(Operations):
         60 s for the answer, and the question can be answered for 15 minutes.
         """
 
-    @operation(cli="allow", positional=("asked",))
+    @operation(cli="allow", positional=("asked",), raises={"NotFound": "Nobody asks for that."})
     def answer_question(
         self,
         asked: Annotated[str, Field(description="A host, or a question's id.", min_length=1, max_length=253)],

@@ -17,14 +17,15 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
 import zstandard
 
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
 from pyro_mcp.seeds import bounds
-from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
+from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_with_holes, mtime_ns
+from pyro_mcp.trees import MOST_DEPTH
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = bounds.MAX_FILES
@@ -128,7 +129,8 @@ class _Extraction:
         self.specials: list[str] = []
         self.widened: list[str] = []
         self.tar, self.into, self.name, self.progress = tar, str(into), name, progress
-        self.kinds: dict[str, Literal["file", "dir", "symlink"]] = {}
+        self.places = Places(self.into, 0o755, self.through)
+        self.kinds = self.places.kinds
         self.dirs: dict[str, tuple[int, int]] = {}
         self.files = self.bytes = 0
 
@@ -160,7 +162,7 @@ class _Extraction:
             if not member.isdir():
                 raise _bad(self.name, "has a member without a name")
             return
-        self.make_parents(path)
+        self.places.make_parents(path)
         target = os.path.join(self.into, path)
         there = self.kinds.get(path)
         if member.isdir():
@@ -202,7 +204,7 @@ class _Extraction:
 
     def hard_link(self, member: tarfile.TarInfo, path: str, target: str, there: bool) -> None:
         source = self.checked_name(member.linkname, "hard link to")
-        self.refuse_through_link(source)
+        self.places.refuse_through(source)
         if self.kinds.get(source) != "file":
             raise _bad(self.name, f"has the hard link {show(path)} to {show(source)}, which is no earlier file in it")
         if source == path:
@@ -220,33 +222,16 @@ class _Extraction:
             check_parts(parts, show(name))
         except InvalidInput as error:
             raise _bad(self.name, f"has a name that cannot be: {error.message}") from error
+        if len(parts) > MOST_DEPTH:
+            raise _bad(self.name, f"has a path of {len(parts)} parts; {MOST_DEPTH} is the most", "tree_too_deep")
         return "/".join(parts)
 
-    def refuse_through_link(self, path: str) -> None:
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            if self.kinds.get(parent) == "symlink":
-                raise _bad(
-                    self.name,
-                    f"has {show(path)}, which goes through its symbolic link {show(parent)}",
-                    "archive_escapes",
-                )
-
-    def make_parents(self, path: str) -> None:
-        parent = path.rpartition("/")[0]
-        if not parent or self.kinds.get(parent) == "dir":
-            return
-        self.refuse_through_link(path)
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            kind = self.kinds.get(parent)
-            if kind is None:
-                os.mkdir(os.path.join(self.into, parent), 0o755)
-                self.kinds[parent] = "dir"
-            elif kind != "dir":
-                raise self.twice(parent)
+    def through(self, path: str, parent: str, kind: str) -> InvalidInput:
+        if kind != "symlink":
+            return self.twice(parent)
+        return _bad(
+            self.name, f"has {show(path)}, which goes through its symbolic link {show(parent)}", "archive_escapes"
+        )
 
     def twice(self, path: str) -> InvalidInput:
         return _bad(self.name, f"has {show(path)} twice, as different kinds")

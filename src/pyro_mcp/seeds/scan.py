@@ -21,6 +21,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import bounds, repository
 from pyro_mcp.seeds.archives import SUFFIXES, is_archive_name
+from pyro_mcp.trees import MOST_DEPTH
 
 _NAMED = 5
 """Files that a note names."""
@@ -184,6 +185,14 @@ def _work_tree_top(source: Path) -> Path | None:
     return None
 
 
+def _attributes(path: str) -> bool:
+    """Whether a file says more of itself than its mode; labels of SELinux, which all files have, do not count."""
+    try:
+        return any(name != "security.selinux" for name in os.listxattr(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
 class _Walk:
     def __init__(self, source: Path) -> None:
         self.source = str(source)
@@ -193,6 +202,7 @@ class _Walk:
         self.notes: list[str] = []
         self.repository: repository.Repository | None = None
         self.special: list[str] = []
+        self.attributed: list[str] = []
         self.linked: dict[tuple[int, int], list[str]] = {}
         self.uid = os.geteuid()
         info = os.lstat(self.source)
@@ -202,6 +212,12 @@ class _Walk:
     def add(self, path: str, info: os.stat_result) -> None:
         mode = info.st_mode
         kind = stat.S_IFMT(mode)
+        if path.count("/") >= MOST_DEPTH:
+            raise InvalidInput(
+                f"{show(self.full(path))} is more than {MOST_DEPTH} directories deep in the seed; nothing was copied.",
+                hint="Seed from a directory without it.",
+                code="tree_too_deep",
+            )
         if kind == stat.S_IFREG:
             if self.uid and not (info.st_uid == self.uid and mode & 0o400) and not os.access(self.full(path), os.R_OK):
                 raise self.unreadable(path, "permission denied")
@@ -210,6 +226,8 @@ class _Walk:
             self.entries.append(_entry(path, info, None))
             if mode & (stat.S_ISUID | stat.S_ISGID):
                 self.special.append(path)
+            if _attributes(self.full(path)):
+                self.attributed.append(path)
             if info.st_nlink > 1 and ".git" not in path.split("/"):
                 self.linked.setdefault((info.st_dev, info.st_ino), []).append(path)
         elif kind == stat.S_IFLNK:
@@ -294,6 +312,11 @@ class _Walk:
         if self.special:
             names = ", ".join(show(path) for path in self.special[:_NAMED])
             self.notes.append(f"{len(self.special)} files have set-uid or set-gid bits, which were not kept: {names}.")
+        if self.attributed:
+            names = ", ".join(show(path) for path in self.attributed[:_NAMED])
+            self.notes.append(
+                f"{len(self.attributed)} files have extended attributes or access lists, which were not kept: {names}."
+            )
         twins = [paths for paths in self.linked.values() if len(paths) > 1]
         if twins:
             names = ", ".join(show(paths[0]) for paths in twins[:_NAMED])

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp import wholeness
+from pyro_mcp import trees, wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import show
 from pyro_mcp.seeds.archives import Progress, extract
@@ -230,14 +230,14 @@ class SeedStore:
                 found = extract(plan.source, tree, progress)
             except PermissionError as error:
                 raise _unreadable(str(plan.source), error) from error
-            configs = _git_configs(file.relative_to(tree).as_posix() for file in tree.rglob("config*"))
+            configs = _git_configs(_files(tree, tree))
             files, size = found.files, found.bytes
         else:
             _Copy(plan, tree, progress).run()
             paths = {entry.path for entry in plan.entries}
             if plan.repository is not None:
                 build(plan.repository, tree)
-                paths |= {file.relative_to(tree).as_posix() for file in (tree / ".git").rglob("config*")}
+                paths |= set(_files(tree / ".git", tree))
             configs = _git_configs(sorted(paths))
             files, size = plan.files, plan.bytes
         for path in configs:
@@ -346,6 +346,11 @@ class _Copy:
             os.close(src)
 
 
+def _files(top: Path, tree: Path) -> Iterator[str]:
+    """What is below `top`, as it is called from the seed's own top."""
+    return (os.path.relpath(entry.path, tree) for entry in trees.walk(top) if entry.name in _GIT_CONFIGS)
+
+
 def _git_configs(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if path.rpartition("/")[2] in _GIT_CONFIGS]
 
@@ -375,8 +380,7 @@ def _pump(src: int, dst: int, size: int, path: str) -> None:
         os.lseek(src, 0, os.SEEK_SET)
         os.ftruncate(dst, 0)
         os.lseek(dst, 0, os.SEEK_SET)
-    with open(src, "rb", closefd=False) as reader, open(dst, "wb", closefd=False) as writer:
-        shutil.copyfileobj(reader, writer, 1024 * 1024)
+    trees.copy_content(src, dst)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class Egress:
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT) if online(workspace.row.network_policy) else dict(OFFLINE)
+        return environment(PORT, workspace.hostname) if online(workspace.row.network_policy) else dict(OFFLINE)
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""

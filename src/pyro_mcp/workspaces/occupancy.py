@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -109,9 +108,8 @@ class Occupancy:
 
     async def _identity(self, workspace: Workspace) -> dict[str, Any]:
         """What makes a machine this workspace's own; random state is fresh each time."""
-        name = workspace.row.name or workspace.id
         return {
-            "hostname": re.sub("[^a-z0-9-]", "-", name.lower())[:63].strip("-"),
+            "hostname": workspace.hostname,
             # Of the workspace, not of the machine: a reset does not change who it is (machine-id(5)).
             "machine_id": hashlib.sha256(f"pyro {workspace.id}".encode()).hexdigest()[:32],
             "entropy": base64.b64encode(os.urandom(256)).decode(),

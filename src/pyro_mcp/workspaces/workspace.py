@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,6 +56,11 @@ class Workspace:
     @property
     def id(self) -> str:
         return self.row.id
+
+    @property
+    def hostname(self) -> str:
+        """Its machine's own name for itself."""
+        return re.sub("[^a-z0-9-]", "-", (self.row.name or self.id).lower())[:63].strip("-")
 
     def require_machine(self) -> Machine:
         """The machine.

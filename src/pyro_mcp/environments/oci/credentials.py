@@ -27,9 +27,14 @@ class Login:
     secret: str = field(repr=False)
 
 
-def find(host: str) -> Login | None:
-    """The user's login at a registry; None where there is none, or what keeps it cannot be read. May block 20 s."""
+def find(host: str, repository: str = "") -> Login | None:
+    """The user's login at a registry; None where there is none, or what keeps it cannot be read. May block 20 s.
+
+    One for a part of the registry, as Podman keeps them (`quay.io/team`), counts before that of the whole.
+    """
     keys = (DOCKER_KEY, "index.docker.io", DOCKER) if host == DOCKER else (host, f"https://{host}", f"http://{host}")
+    parts = repository.split("/") if repository else []
+    narrow = ["/".join([host, *parts[:count]]) for count in range(len(parts), 0, -1)]
     for file in _files():
         try:
             record = json.loads(file.read_text())
@@ -37,6 +42,10 @@ def find(host: str) -> Login | None:
             continue
         if not isinstance(record, dict):
             continue
+        for key in narrow:
+            found = _plain(_table(record, "auths").get(key))
+            if found is not None:
+                return found
         helper = _table(record, "credHelpers").get(host) or _table(record, "credHelpers").get(keys[0])
         for name in (helper, record.get("credsStore")):
             found = _ask(name, keys[0]) if isinstance(name, str) else None

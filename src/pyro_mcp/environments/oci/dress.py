@@ -14,7 +14,7 @@ from pyro_mcp.environments import rooted
 from pyro_mcp.environments.oci.layer import LayerNotes
 from pyro_mcp.environments.oci.manifest import ImageConfig
 
-DRESS_VERSION = 2
+DRESS_VERSION = 3
 """Raised whenever this module makes another tree of the same image."""
 DIRECTORIES = ("workspace", "pyro/run", "pyro/seed", "pyro/upper", "pyro/bin", "pyro/empty", "proc", "sys", "dev")
 FILES = {
@@ -23,11 +23,12 @@ FILES = {
     "etc/hostname": "pyro\n",
     "etc/machine-id": "",
 }
+INCLUDED = "[include]\n\tpath = /etc/pyro-gitconfig\n"
+"""Written where secrets have hosts (network/guest_environment.py); git passes over what is not there."""
 GIT = (
     "[safe]\n\tdirectory = *\n[user]\n\tname = agent\n\temail = agent@pyro.invalid\n"
     "[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n"
-    # Written where secrets have hosts (network/guest_environment.py); git passes over what is not there.
-    "[include]\n\tpath = /etc/pyro-gitconfig\n"
+    f"{INCLUDED}"
 )
 APT = 'APT::Sandbox::User "root";\nAPT::Install-Recommends "false";\nAcquire::Retries "3";\nDpkg::Use-Pty "0";\n'
 """The agent is root in its own machine; apt's drop to another user only fails there."""
@@ -48,6 +49,9 @@ def dress(root: Path) -> None:
         rooted.write_text(root, path, text)
     if not rooted.holds(root, "etc/gitconfig"):
         rooted.write_text(root, "etc/gitconfig", GIT)
+    elif (own := rooted.read_text(root, "etc/gitconfig")) is not None and "/etc/pyro-gitconfig" not in own:
+        # At its end: a section that the image's own text leaves open takes nothing of ours.
+        rooted.write_text(root, "etc/gitconfig", f"{own.rstrip()}\n{INCLUDED}")
     if rooted.read_text(root, "var/lib/dpkg/status") is not None and rooted.resolve(root, "etc/apt/apt.conf.d"):
         rooted.write_text(root, "etc/apt/apt.conf.d/90pyro", APT)
         for path in MANUALS:

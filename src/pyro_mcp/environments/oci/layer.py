@@ -28,7 +28,7 @@ from pyro_mcp.environments.oci.manifest import bad
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.paths import check_parts, show
 from pyro_mcp.reserve import keep_room
-from pyro_mcp.tars import MADE_UP, BoundedInfo, copy_with_holes, mtime_ns
+from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_with_holes, mtime_ns
 
 MAX_MEMBERS = 1_000_000
 """Entries in one layer."""
@@ -186,7 +186,8 @@ class _Unpacking:
     ) -> None:
         self.unchanged = unchanged
         self.tar, self.into, self.progress, self.at = tar, into, progress, at
-        self.kinds: dict[str, str] = {}
+        self.places = Places(into, 0o700, self.through)
+        self.kinds = self.places.kinds
         self.notes = LayerNotes()
         self.unlooked = 0
 
@@ -213,7 +214,7 @@ class _Unpacking:
                 raise bad("has a layer with a file that has no name")
             self.notes.dirs[""] = self.attributes(member)
             return None
-        self.make_parents(path)
+        self.places.make_parents(path)
         target = os.path.join(self.into, path)
         there = self.kinds.get(path)
         if member.isdir():
@@ -248,7 +249,7 @@ class _Unpacking:
     def whiteout(self, path: str, parent: str, name: str) -> None:
         """Something of the layers below is taken away. It is no file, so nothing is made for it."""
         if name == OPAQUE:
-            self.refuse_through_link(path)
+            self.places.refuse_through(path)
             self.notes.opaque.append(parent)
             return
         gone = name.removeprefix(WHITEOUT)
@@ -256,12 +257,12 @@ class _Unpacking:
             return  # aufs's own notes
         if gone in ("", ".", ".."):
             raise bad(f"has the whiteout {show(path)}, which takes away nothing that can be")
-        self.refuse_through_link(path)
+        self.places.refuse_through(path)
         self.notes.whiteouts.append(f"{parent}/{gone}" if parent else gone)
 
     def hard_link(self, member: tarfile.TarInfo, path: str, target: str, there: str | None) -> None:
         source = checked_name(member.linkname)
-        self.refuse_through_link(source)
+        self.places.refuse_through(source)
         kind = self.kinds.get(source)
         if kind == "dir" or not source:
             raise bad(f"has the hard link {show(path)} to {show(source)}, which is a directory")
@@ -278,24 +279,8 @@ class _Unpacking:
         os.link(os.path.join(self.into, source), target, follow_symlinks=False)
         self.kinds[path] = kind
 
-    def refuse_through_link(self, path: str) -> None:
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            if self.kinds.get(parent) in ("symlink", "file"):
-                raise bad(f"has a layer with {show(path)}, which goes through its own {show(parent)}")
-
-    def make_parents(self, path: str) -> None:
-        parent = path.rpartition("/")[0]
-        if not parent or self.kinds.get(parent) == "dir":
-            return
-        self.refuse_through_link(path)
-        parts = path.split("/")
-        for i in range(1, len(parts)):
-            parent = "/".join(parts[:i])
-            if parent not in self.kinds:
-                os.mkdir(os.path.join(self.into, parent), 0o700)
-                self.kinds[parent] = "dir"
+    def through(self, path: str, parent: str, kind: str) -> InvalidInput:
+        return bad(f"has a layer with {show(path)}, which goes through its own {show(parent)}")
 
     def write(self, member: tarfile.TarInfo, target: str) -> None:
         # Counted before writing: a header that lies about its size must not fill the disk.

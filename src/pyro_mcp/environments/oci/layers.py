@@ -85,8 +85,34 @@ class LayerStore:
             blob.unlink(missing_ok=True)
             return UnpackedLayer(place / "root", notes)
 
-    def prune(self, needed: set[str], everything: bool) -> None:
-        """Remove layers that no image needs, and downloads that nobody went on with for two weeks."""
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        """Meanwhile no process removes a layer: an image is being put together, which holds none of them yet."""
+        self.prepare()
+        handle = self._users()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(handle)
+
+    def _users(self) -> int:
+        return os.open(self._root / ".users.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def prune(self, needed: Callable[[], set[str]], everything: bool) -> None:
+        """Remove layers that no image needs, and downloads that nobody went on with for two weeks; none while one is
+        being put together. `needed` is asked once that is certain."""
+        self.prepare()
+        handle = self._users()
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._prune(needed(), everything)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(handle)
+
+    def _prune(self, needed: set[str], everything: bool) -> None:
         keep = {self._place(diff_id).name for diff_id in needed}
         for entry in list(self._root.iterdir()) if self._root.exists() else ():
             if entry.name.endswith(".lock") or entry.name in keep:

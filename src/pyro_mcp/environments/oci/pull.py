@@ -94,7 +94,8 @@ def pull(reference: Reference, cache: EnvironmentCache, mirror: str, report: Rep
         PyroError: as the modules of this package say.
         OSError: this machine's disk refuses it.
     """
-    with cache.lock(reference.name, lambda: report("waiting for another pull of this image", None)):
+    waiting = cache.lock(reference.name, lambda: report("waiting for another pull of this image", None))
+    with waiting, LayerStore(cache.layers).used():
         report("asking for the image", 0.0)
         with contextlib.ExitStack() as closing:
             source, (digest, manifest, raw_config) = _resolved(reference, mirror, closing)

@@ -183,10 +183,14 @@ class Registry:
                 response.close()
 
     def _redirected(self, url: str, location: str, hops: int) -> str:
-        target = urllib.parse.urljoin(url, location)
-        parts = urllib.parse.urlsplit(target)
-        plain = parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
-        if hops > MAX_REDIRECTS or not (parts.scheme == "https" or plain) or not parts.hostname:
+        try:
+            target = urllib.parse.urljoin(url, location)
+            parts = urllib.parse.urlsplit(target)
+            followed = bool(parts.hostname) and parts.port != 0
+        except ValueError:  # half an IPv6 address, or a port that is none
+            target, followed = location, False
+        plain = followed and parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
+        if hops > MAX_REDIRECTS or not followed or not (parts.scheme == "https" or plain):
             raise EngineError(
                 f"The registry {self._host} sends on to {target[:200]!r}, where pyro does not follow.",
                 code="registry_failed",
@@ -199,18 +203,22 @@ class Registry:
         Raises:
             NotPermitted: it asks for something else, or does not take the login.
         """
-        scheme, _, rest = challenge.partition(" ")
-        fields = {key.lower(): value for key, value in re.findall(r'([A-Za-z_]+)="([^"]*)"', rest)}
-        login = credentials.find(self._login_of)
-        if scheme.lower() == "basic" and login is not None:
+        challenges = _challenges(challenge)
+        login = credentials.find(self._login_of, self.repository)
+        fields = challenges.get("bearer")
+        if fields is None and "basic" in challenges and login is not None:
             self._authorization = _basic(login)
             return
-        realm = fields.get("realm", "")
-        parts = urllib.parse.urlsplit(realm)
+        try:
+            parts = urllib.parse.urlsplit((fields or {}).get("realm", ""))
+            more = urllib.parse.parse_qsl(parts.query)
+        except ValueError:
+            raise self._refusal(401, None) from None
         plain = parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
-        if scheme.lower() != "bearer" or not (parts.scheme == "https" or plain):
+        if fields is None or not (parts.scheme == "https" or plain):
             raise self._refusal(401, None)
-        query = {"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"}
+        realm = parts._replace(query="").geturl()
+        query = dict(more) | {"service": fields.get("service", ""), "scope": f"repository:{self.repository}:pull"}
         try:
             if login is not None and not login.user:
                 form = {"grant_type": "refresh_token", "refresh_token": login.secret, "client_id": "pyro", **query}
@@ -263,6 +271,17 @@ class Registry:
             hint="Check this machine's network and proxy variables, and pull again; what was downloaded is kept.",
             code="registry_unreachable",
         )
+
+
+def _challenges(text: str) -> dict[str, dict[str, str]]:
+    """What a registry offers, by scheme, with the fields of each: some offer two in one header (RFC 9110, 11.6.1)."""
+    found: dict[str, dict[str, str]] = {}
+    begins = list(re.finditer(r"(?i)(?:^|,)\s*(bearer|basic)(?=\s|$)", text[:8192]))
+    for number, begin in enumerate(begins):
+        end = begins[number + 1].start() if number + 1 < len(begins) else 8192
+        fields = re.findall(r'([A-Za-z_]+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))', text[begin.end() : end])
+        found.setdefault(begin[1].lower(), {key.lower(): quoted or plain for key, quoted, plain in fields})
+    return found
 
 
 class _Busy(Exception):

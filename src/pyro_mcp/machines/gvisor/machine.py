@@ -18,7 +18,7 @@ from pyro_mcp.machines.gvisor.channel import Channel
 from pyro_mcp.machines.gvisor.disk import Disk
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, MachineRecord
 from pyro_mcp.machines.gvisor.rest import Rest
-from pyro_mcp.machines.gvisor.runsc import Runsc
+from pyro_mcp.machines.gvisor.runsc import PANIC, Runsc
 
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
@@ -145,16 +145,20 @@ class GvisorMachine:
 
     async def wait_gone(self) -> str:
         await processes.wait_gone(self.record.sandbox)
-        log = self.directory / "runsc.log"
-        try:
-            tail = log.read_text(errors="replace")[-400:].strip()
-        except OSError:
-            tail = ""
-        return "the sandbox process ended" + (f": {tail}" if tail else "")
+        said = [_read(self.directory / "runsc.log")[-400:], _read(self.directory / PANIC)[:400]]
+        return ": ".join(["the sandbox process ended", *filter(None, map(str.strip, said))])
 
     async def destroy(self) -> None:
         self.rest.close()
         await self._endings.destroy(self.id)
+
+
+def _read(log: Path) -> str:
+    try:
+        with log.open(errors="replace") as opened:
+            return opened.read(1 << 20)
+    except OSError:
+        return ""
 
 
 def sealed_files(image: Path) -> list[str]:

@@ -13,6 +13,7 @@ from pyro_mcp.machines.protocol import MachineSpec
 RUNSC_SECONDS = 60.0
 """The longest a single runsc command may take; a restore of a gigabyte took 1.4 s."""
 # host-uds: the guest may dial a socket of this side's (the daemon's, gvisor/channel.py) and make none.
+PANIC = "panic.log"
 FLAGS = ("--platform=systrap", "--network=none", "--ignore-cgroups", "--host-uds=open", "--net-raw")
 
 
@@ -32,6 +33,8 @@ class Runsc:
             f"--root={directory / 'runsc'}",
             *FLAGS,
             f"--overlay2=root:dir={directory / 'fs'}",
+            # What Go says when the sandbox itself fails; each command empties it, so only the one that starts it may.
+            *([f"--panic-log={directory / PANIC}"] if wrap is not None else []),
             *arguments,
         ]
         if wrap is not None:

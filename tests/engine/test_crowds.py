@@ -1,0 +1,72 @@
+"""Fork bombs: the command that made too many processes is ended and says so; the workspace and the others go on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from pyro_mcp.sdk import Pyro
+from tests.conftest import ENVIRONMENT
+from tests.support import Installation, wait_until
+
+SHELL = ":(){ :|:& };:; sleep 50"
+SLEEPS = "while :; do sleep 100 & done"
+STUBBORN = """python3 -c '
+import os, signal
+for number in (1, 2, 3, 10, 12, 13, 14, 15, 17): signal.signal(number, signal.SIG_IGN)
+while True:
+    try:
+        if os.fork() == 0: os.setsid()
+    except OSError: pass
+'"""
+ESCAPED = "mkdir /c; mount -t cgroup -o pids none /c; echo 0 > /c/cgroup.procs; exec " + STUBBORN
+BOMBS = [SHELL, STUBBORN]
+
+
+@pytest.fixture(scope="module")
+def small(session_installation: Installation, engine: str) -> Iterator[str]:
+    """A workspace that these tests share: each leaves it alive, without a reset."""
+    if engine != "gvisor":
+        pytest.skip("the limit of a virtual machine is its kernel's")
+    with session_installation.active(), Pyro() as pyro:
+        workspace = pyro.create_workspace(ENVIRONMENT, mem_mib=512).id
+        yield workspace
+        pyro.delete_workspace(workspace)
+
+
+def works(pyro: Pyro, workspace: str) -> None:
+    assert pyro.exec_workspace(workspace, "echo well; cat kept", timeout_seconds=40).stdout == "well\nwork\n"
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=["shell", "stubborn"])
+def test_a_bomb_costs_the_command_that_lit_it(pyro: Pyro, small: str, bomb: str) -> None:
+    pyro.exec_workspace(small, "echo work > kept")
+    result = pyro.exec_workspace(small, bomb, timeout_seconds=45)
+    assert re.search(r"(process|memory) limit: its? .*\d+ processes", result.cause)  # memory may be full first
+    works(pyro, small)  # what else runs goes on, unless it had to be ended as well; that is said
+    assert pyro.logs_workspace(small, handle=result.handle).cause == result.cause
+
+
+def test_a_bomb_that_left_its_control_group_ends_all_that_runs_and_says_so(pyro: Pyro, small: str) -> None:
+    pyro.exec_workspace(small, "echo work > kept")
+    assert "All that ran" in pyro.exec_workspace(small, ESCAPED, timeout_seconds=45).cause
+    works(pyro, small)
+
+
+def test_many_quiet_processes_run_on_until_they_are_cancelled_whole(pyro: Pyro, small: str) -> None:
+    pyro.exec_workspace(small, "echo work > kept")
+    running = pyro.exec_workspace(small, f"setsid bash -c '{SLEEPS}' & {SLEEPS}", background=True)
+    wait_until(lambda: int(pyro.exec_workspace(small, "pgrep -c sleep").stdout) > 80, seconds=60)
+    works(pyro, small)
+    pyro.cancel_workspace_exec(small, running.handle)
+    assert pyro.exec_workspace(small, "pgrep -c sleep").stdout == "0\n"
+
+
+def test_a_bomb_of_a_service_ends_it_and_is_said(pyro: Pyro, small: str) -> None:
+    pyro.exec_workspace(small, "echo work > kept")
+    pyro.start_service(small, "bomb", STUBBORN)
+    wait_until(lambda: pyro.status_service(small, "bomb").state != "running", seconds=90)
+    assert " limit: it" in pyro.status_service(small, "bomb").model_dump_json()
+    works(pyro, small)
