@@ -201,6 +201,9 @@ class Workspace:
             if command.status == "exited" and exit_code == 0:
                 status = "done"
         hint = str(kept.get("failure", ""))
+        if kept.get("script") and handle is None and status is None and not hint:
+            hint = "Its set-up was not run, or begins at this moment. Where the daemon ended before it began, "
+            hint += f"`pyro workspace reset {self.id}` or workspace_reset begins anew with it."
         if status == "running":
             hint = (
                 f"Its set-up still runs. Wait for it: `pyro workspace logs {self.id} --handle {handle} --follow`, or "
