@@ -427,7 +427,8 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+                repeat.
 
         Returns:
             PatchApplied:
@@ -2080,7 +2081,8 @@ class WorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+                repeat.
 
         Returns:
             PatchApplied:
@@ -3395,7 +3397,8 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+                repeat.
 
         Returns:
             PatchApplied:
@@ -5048,7 +5051,8 @@ class AsyncWorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+                repeat.
 
         Returns:
             PatchApplied:
