@@ -427,7 +427,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
                 repeat.
 
         Returns:
@@ -2081,7 +2081,7 @@ class WorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
                 repeat.
 
         Returns:
@@ -3397,7 +3397,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
                 repeat.
 
         Returns:
@@ -5051,7 +5051,7 @@ class AsyncWorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, or `*** Begin Patch`; at most 1 MiB. Name the function after @@ where lines
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
                 repeat.
 
         Returns:
