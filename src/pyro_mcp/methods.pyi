@@ -27,6 +27,7 @@ from pyro_mcp.models import (
     Pruned,
     QuestionAnswered,
     QuestionList,
+    Rewound,
     RunResult,
     SearchResult,
     Service,
@@ -438,6 +439,35 @@ class PyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2065,6 +2095,33 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def diff(
         self,
         path: str | None = None,
@@ -3350,6 +3407,35 @@ class AsyncPyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4974,6 +5060,33 @@ class AsyncWorkspaceMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

@@ -285,6 +285,14 @@ def _applied(record: Fields) -> str:
     return "\n".join(lines)
 
 
+def _rewound(record: Fields) -> str:
+    if record["rewound_to"] is not None:
+        done = f"As at checkpoint {record['rewound_to']} again: {plural(record['changed_files'], 'file')} changed."
+        return _with_hint("\n".join([done, *(f"left as it is: {name}" for name in record["left"])]), record)
+    rows = [(c["number"], c["at"][:19], plural(c["files"], "file"), c["after"]) for c in record["checkpoints"]]
+    return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
+
+
 def _diff(record: Fields) -> str:
     if not record["files"] and not record["empty_directories"]:
         return "Nothing has changed since the baseline."
@@ -437,6 +445,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "FileContent": _file_content,
     "FileList": _file_list,
     "FileEdited": _edited,
+    "Rewound": _rewound,
     "FileWritten": _written,
     "History": _history,
     "Logs": _logs,
