@@ -80,9 +80,8 @@ ALLOWED_IN_TREES = {
     ("environments/oci/compose.py", "_take_away"): "from `resolve`",
     ("environments/oci/compose.py", "_lay"): "from `_place`, and no link",
     ("environments/oci/compose.py", "merge"): "a walk of both trees that goes into no link but by `resolve`",
-    ("environments/oci/layer.py", "member"): "after `make_parents`, which refuses a path through a link",
-    ("environments/oci/layer.py", "hard_link"): "after `refuse_through_link`",
-    ("environments/oci/layer.py", "make_parents"): "after `refuse_through_link`",
+    ("environments/oci/layer.py", "member"): "after `Places.make_parents`, which refuses a path through a link",
+    ("environments/oci/layer.py", "hard_link"): "after `Places.refuse_through`",
 }
 
 

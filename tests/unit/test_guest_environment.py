@@ -15,9 +15,9 @@ from pyro_mcp.network.guest_environment import environment
 def test_what_means_the_machine_itself_goes_to_no_proxy(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment(3128, "mine").items():
         monkeypatch.setenv(name, value)
-    assert urllib.request.proxy_bypass(f"{host}:8000")  # type: ignore[attr-defined]
+    assert urllib.request.proxy_bypass(f"{host}:8000")
     for public in ("example.com", "10.example.com", "example0", "1.1.1.1", "notmine"):
-        assert not urllib.request.proxy_bypass(public)  # type: ignore[attr-defined]
+        assert not urllib.request.proxy_bypass(public)
 
 
 def test_an_image_s_own_gitconfig_is_kept_and_asks_for_credentials(tmp_path: Path) -> None:
