@@ -427,8 +427,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
-                repeat.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -2081,8 +2080,7 @@ class WorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
-                repeat.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -3397,8 +3395,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
-                repeat.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -5051,8 +5048,7 @@ class AsyncWorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines
-                repeat.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:

@@ -190,7 +190,7 @@ class FileOperations(Operations):
         patch: Annotated[
             str,
             Field(
-                description="Unified diff or `*** Begin Patch`, at most 1 MiB; name the function after @@ if lines repeat.",
+                description="Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.",
                 max_length=FILE_TEXT_CAP,
             ),
         ],
