@@ -408,7 +408,9 @@ func stateOf(root *os.Root, name string, bound int64) (fileState, error) {
 	switch state.Kind {
 	case "symlink":
 		var link string
-		link, err = root.Readlink(name)
+		if link, err = root.Readlink(name); gone(err) || errors.Is(err, syscall.EINVAL) {
+			return fileState{Kind: "absent"}, nil // it is no link any more
+		}
 		state.Link = wireName(link)
 		sum := sha256.Sum256([]byte(state.Link))
 		state.SHA256 = hex.EncodeToString(sum[:])
