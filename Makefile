@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
+.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,6 +27,14 @@ test-agent: setup
 test-one: setup ## One test, file or folder: make test-one T=tests/unit/test_pattern.py; K= chooses by name.
 	@test -n "$(T)" || { echo "say which: make test-one T=tests/unit/test_pattern.py K=word" >&2; exit 2; }
 	@$(RUN) python -m pytest $(T) $(if $(K),-k '$(K)')
+
+coverage: setup ## What of the code the tests run, with branches, the daemon and the command line too: T=tests/unit, by default all.
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(RUN) coverage run -m pytest $(or $(T),tests) || touch build/coverage/red
+	@$(RUN) coverage combine --quiet
+	@$(RUN) coverage html --quiet --directory build/coverage/html
+	@$(RUN) coverage report
+	@echo "build/coverage/html/index.html"; test ! -e build/coverage/red
 
 check: lint ## lint and the unit tests: what to run before each commit.
 	@$(RUN) python -m pytest tests/unit -x -q

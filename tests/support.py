@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import random
 import select
 import shutil
 import signal
@@ -20,6 +22,24 @@ from pyro_mcp.sdk import Pyro
 
 SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
 """How many times slower than usual this machine is: an emulated one sets it, for the few tests with short times."""
+SEED = int(os.environ.get("PYRO_TEST_SEED") or random.randrange(2**32))
+"""Where a test leaves something to chance: set PYRO_TEST_SEED to what a failed one printed, and it does the same."""
+
+
+def chance() -> random.Random:
+    """Chance of the present test's own, the same in every run with this seed, which is printed if the test fails."""
+    print(f"PYRO_TEST_SEED={SEED} repeats this run")
+    return _chance(os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0])
+
+
+@functools.cache
+def _chance(test: str) -> random.Random:
+    return random.Random(f"{SEED} {test}")
+
+
+def slowness() -> float:
+    """How many times longer than on an idle machine a thing may take at this moment, by what else runs."""
+    return SLOWNESS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Installation:
@@ -133,9 +153,9 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for something that happens outside of this process and offers no event to a test."""
-    deadline = time.monotonic() + seconds * SLOWNESS
+    begun = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() - begun < seconds * slowness(), "it did not happen in time"
         time.sleep(0.01)
 
 

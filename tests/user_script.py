@@ -28,6 +28,11 @@ def sync() -> int | None:
         listed: list[str] = [w.id for w in pyro.list_workspaces()]
         for piece in made.stream("make"):
             print(piece.data, diff.patch, siblings, listed, size)
+        kept, shell = made.snapshot("kept"), made.open_shell()
+        pyro.write_shell(made, shell, "ls")
+        print({made: kept}, made.logs(ran), made.reset(snapshot=kept).fork(snapshot=kept))
+        web = pyro.start_service(made, "web", "python3 -m http.server")
+        print(pyro.stop_service(made, web).state, pyro.delete_snapshot(made, kept))
         when: datetime = made.created_at
         print(when, made.reset().status().snapshot("s").created_at.tzinfo)
         return ran.exit_code
@@ -40,6 +45,7 @@ async def later() -> str:
     async with AsyncPyro() as pyro:
         made = await pyro.create_workspace("debian:12")
         ran = await pyro.exec_workspace(made, "make test")
+        await pyro.logs_workspace(made, handle=ran)
         await pyro.delete_workspace(made)
         async with pyro.workspace(seed_path=".") as other:
             kept: AsyncWorkspace = await other.reset()

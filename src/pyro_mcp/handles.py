@@ -47,6 +47,9 @@ class Workspace(WorkspaceMethods, _Handle):
     The fields are those of that moment; `status()` gives a new record.
     """
 
+    def __hash__(self) -> int:  # in each class, for pyright
+        return hash(self.id)
+
 
 class AsyncWorkspace(AsyncWorkspaceMethods, _Handle):
     """A workspace, as measured when the call was answered, with every operation on it as a coroutine.
@@ -56,6 +59,9 @@ class AsyncWorkspace(AsyncWorkspaceMethods, _Handle):
 
     The fields are those of that moment; `status()` gives a new record.
     """
+
+    def __hash__(self) -> int:  # in each class, for pyright
+        return hash(self.id)
 
 
 if TYPE_CHECKING:

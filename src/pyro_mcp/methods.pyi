@@ -27,6 +27,7 @@ from pyro_mcp.models import (
     Pruned,
     QuestionAnswered,
     QuestionList,
+    Rewound,
     RunResult,
     SearchResult,
     Service,
@@ -101,7 +102,7 @@ class PyroMethods:
     def feed_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -113,7 +114,8 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -132,13 +134,14 @@ class PyroMethods:
     def cancel_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -155,7 +158,7 @@ class PyroMethods:
     def logs_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -169,7 +172,8 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -192,10 +196,10 @@ class PyroMethods:
 
     def run_in_vm(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         command: str | list[str] | None = None,
         *,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -210,9 +214,10 @@ class PyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters.
+            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
@@ -437,6 +442,35 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def diff_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -514,13 +548,13 @@ class PyroMethods:
     def delete_snapshot(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -538,7 +572,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.
 
@@ -548,7 +582,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -819,7 +853,7 @@ class PyroMethods:
     def status_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
@@ -827,7 +861,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -845,7 +879,7 @@ class PyroMethods:
     def logs_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -858,7 +892,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -881,7 +915,7 @@ class PyroMethods:
     def stop_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
@@ -889,7 +923,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -942,7 +976,7 @@ class PyroMethods:
     def read_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -955,7 +989,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -979,7 +1013,7 @@ class PyroMethods:
     def write_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -988,7 +1022,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -1007,14 +1041,14 @@ class PyroMethods:
     def signal_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -1032,7 +1066,7 @@ class PyroMethods:
     def resize_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -1041,7 +1075,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -1060,13 +1094,13 @@ class PyroMethods:
     def close_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -1116,12 +1150,12 @@ class PyroMethods:
 
     def inspect_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -1134,7 +1168,7 @@ class PyroMethods:
 
     def pull_environment(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         *,
         force: bool = False,
     ) -> Environment:
@@ -1145,7 +1179,7 @@ class PyroMethods:
         on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -1213,7 +1247,7 @@ class PyroMethods:
 
     def export_environment(
         self,
-        environment: str,
+        environment: str | Environment,
         *,
         output: str,
     ) -> EnvironmentExported:
@@ -1222,7 +1256,7 @@ class PyroMethods:
         Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
 
         Returns:
@@ -1239,12 +1273,12 @@ class PyroMethods:
 
     def remove_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Pruned:
         """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -1275,7 +1309,7 @@ class PyroMethods:
 
     def create_workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1306,7 +1340,7 @@ class PyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1456,13 +1490,13 @@ class PyroMethods:
     def reset_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1661,7 +1695,7 @@ class PyroMethods:
 
     def workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -1687,7 +1721,7 @@ class PyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -1786,7 +1820,7 @@ class WorkspaceMethods:
 
     def feed(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -1797,7 +1831,8 @@ class WorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -1815,12 +1850,13 @@ class WorkspaceMethods:
 
     def cancel(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -1836,7 +1872,7 @@ class WorkspaceMethods:
 
     def logs(
         self,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -1849,7 +1885,8 @@ class WorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -2058,6 +2095,33 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def diff(
         self,
         path: str | None = None,
@@ -2126,12 +2190,12 @@ class WorkspaceMethods:
 
     def delete_snapshot(
         self,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -2148,7 +2212,7 @@ class WorkspaceMethods:
         self,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Forked:
         """Make independent siblings of the machine, running processes included.
 
@@ -2157,7 +2221,7 @@ class WorkspaceMethods:
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -2358,14 +2422,14 @@ class WorkspaceMethods:
 
     def status_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
         """Show a service's state.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -2382,7 +2446,7 @@ class WorkspaceMethods:
 
     def logs_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -2394,7 +2458,7 @@ class WorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -2416,14 +2480,14 @@ class WorkspaceMethods:
 
     def stop_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
         """End a service and all its processes.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -2473,7 +2537,7 @@ class WorkspaceMethods:
 
     def read_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -2485,7 +2549,7 @@ class WorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -2508,7 +2572,7 @@ class WorkspaceMethods:
 
     def write_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -2516,7 +2580,7 @@ class WorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -2534,13 +2598,13 @@ class WorkspaceMethods:
 
     def signal_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -2557,7 +2621,7 @@ class WorkspaceMethods:
 
     def resize_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -2565,7 +2629,7 @@ class WorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -2583,12 +2647,12 @@ class WorkspaceMethods:
 
     def close_shell(
         self,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -2707,12 +2771,12 @@ class WorkspaceMethods:
 
     def reset(
         self,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3006,7 +3070,7 @@ class AsyncPyroMethods:
     async def feed_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -3018,7 +3082,8 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -3037,13 +3102,14 @@ class AsyncPyroMethods:
     async def cancel_workspace_exec(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -3060,7 +3126,7 @@ class AsyncPyroMethods:
     async def logs_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -3074,7 +3140,8 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -3097,10 +3164,10 @@ class AsyncPyroMethods:
 
     async def run_in_vm(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         command: str | list[str] | None = None,
         *,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -3115,9 +3182,10 @@ class AsyncPyroMethods:
         """Run a command in a fresh Linux machine that is gone afterwards.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters.
+            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
@@ -3342,6 +3410,35 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def diff_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -3419,13 +3516,13 @@ class AsyncPyroMethods:
     async def delete_snapshot(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -3443,7 +3540,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
         """Make independent siblings of the machine, running processes included.
 
@@ -3453,7 +3550,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -3724,7 +3821,7 @@ class AsyncPyroMethods:
     async def status_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
@@ -3732,7 +3829,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -3750,7 +3847,7 @@ class AsyncPyroMethods:
     async def logs_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -3763,7 +3860,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -3786,7 +3883,7 @@ class AsyncPyroMethods:
     async def stop_service(
         self,
         workspace: str | WorkspaceRecord,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
@@ -3794,7 +3891,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -3847,7 +3944,7 @@ class AsyncPyroMethods:
     async def read_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -3860,7 +3957,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -3884,7 +3981,7 @@ class AsyncPyroMethods:
     async def write_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -3893,7 +3990,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -3912,14 +4009,14 @@ class AsyncPyroMethods:
     async def signal_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -3937,7 +4034,7 @@ class AsyncPyroMethods:
     async def resize_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -3946,7 +4043,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -3965,13 +4062,13 @@ class AsyncPyroMethods:
     async def close_shell(
         self,
         workspace: str | WorkspaceRecord,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -4021,12 +4118,12 @@ class AsyncPyroMethods:
 
     async def inspect_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Environment:
         """Show one environment: what it is made of, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -4039,7 +4136,7 @@ class AsyncPyroMethods:
 
     async def pull_environment(
         self,
-        environment: str = 'debian:12',
+        environment: str | Environment = 'debian:12',
         *,
         force: bool = False,
     ) -> Environment:
@@ -4050,7 +4147,7 @@ class AsyncPyroMethods:
         on with what it had downloaded. Two pulls of one environment at once do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -4118,7 +4215,7 @@ class AsyncPyroMethods:
 
     async def export_environment(
         self,
-        environment: str,
+        environment: str | Environment,
         *,
         output: str,
     ) -> EnvironmentExported:
@@ -4127,7 +4224,7 @@ class AsyncPyroMethods:
         Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
             output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
 
         Returns:
@@ -4144,12 +4241,12 @@ class AsyncPyroMethods:
 
     async def remove_environment(
         self,
-        environment: str,
+        environment: str | Environment,
     ) -> Pruned:
         """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22.
+            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -4180,7 +4277,7 @@ class AsyncPyroMethods:
 
     async def create_workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -4211,7 +4308,7 @@ class AsyncPyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4361,13 +4458,13 @@ class AsyncPyroMethods:
     async def reset_workspace(
         self,
         workspace: str | WorkspaceRecord,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4566,7 +4663,7 @@ class AsyncPyroMethods:
 
     def workspace(
         self,
-        environment: str | None = None,
+        environment: str | None | Environment = None,
         *,
         seed_path: str | None = None,
         name: str | None = None,
@@ -4592,7 +4689,7 @@ class AsyncPyroMethods:
 
         Args:
             environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
-                debian:12.
+                debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
@@ -4691,7 +4788,7 @@ class AsyncWorkspaceMethods:
 
     async def feed(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
         *,
         data: str = '',
         end: bool = False,
@@ -4702,7 +4799,8 @@ class AsyncWorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
 
@@ -4720,12 +4818,13 @@ class AsyncWorkspaceMethods:
 
     async def cancel(
         self,
-        handle: str,
+        handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters.
+            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
 
         Returns:
             CommandRecord: A past or running command of a workspace.
@@ -4741,7 +4840,7 @@ class AsyncWorkspaceMethods:
 
     async def logs(
         self,
-        handle: str | None = None,
+        handle: str | None | ExecResult | CommandRecord | Service = None,
         *,
         offset: int | None = None,
         wait_seconds: float = 0,
@@ -4754,7 +4853,8 @@ class AsyncWorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters.
+            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+                `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
@@ -4963,6 +5063,33 @@ class AsyncWorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Unsaid: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def diff(
         self,
         path: str | None = None,
@@ -5031,12 +5158,12 @@ class AsyncWorkspaceMethods:
 
     async def delete_snapshot(
         self,
-        name: str,
+        name: str | Snapshot,
     ) -> SnapshotDeleted:
         """Delete a snapshot; the machine is not touched.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -5053,7 +5180,7 @@ class AsyncWorkspaceMethods:
         self,
         count: int = 1,
         *,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
         """Make independent siblings of the machine, running processes included.
 
@@ -5062,7 +5189,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters.
+            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -5263,14 +5390,14 @@ class AsyncWorkspaceMethods:
 
     async def status_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         wait_seconds: float = 0,
     ) -> Service:
         """Show a service's state.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             wait_seconds: Wait so long while it starts, 0 to 50.
 
         Returns:
@@ -5287,7 +5414,7 @@ class AsyncWorkspaceMethods:
 
     async def logs_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         tail: int = 200,
         offset: int | None = None,
@@ -5299,7 +5426,7 @@ class AsyncWorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
@@ -5321,14 +5448,14 @@ class AsyncWorkspaceMethods:
 
     async def stop_service(
         self,
-        name: str,
+        name: str | Service,
         *,
         grace_seconds: float = 5,
     ) -> Service:
         """End a service and all its processes.
 
         Args:
-            name: Service's name.
+            name: Service's name. Or the `Service`.
             grace_seconds: From TERM to KILL, 0 to 40.
 
         Returns:
@@ -5378,7 +5505,7 @@ class AsyncWorkspaceMethods:
 
     async def read_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         cursor: int | None = None,
         plain: bool = False,
@@ -5390,7 +5517,7 @@ class AsyncWorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -5413,7 +5540,7 @@ class AsyncWorkspaceMethods:
 
     async def write_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         text: str,
         *,
         enter: bool = False,
@@ -5421,7 +5548,7 @@ class AsyncWorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -5439,13 +5566,13 @@ class AsyncWorkspaceMethods:
 
     async def signal_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -5462,7 +5589,7 @@ class AsyncWorkspaceMethods:
 
     async def resize_shell(
         self,
-        shell: str,
+        shell: str | Shell,
         *,
         rows: int,
         cols: int,
@@ -5470,7 +5597,7 @@ class AsyncWorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -5488,12 +5615,12 @@ class AsyncWorkspaceMethods:
 
     async def close_shell(
         self,
-        shell: str,
+        shell: str | Shell,
     ) -> Shell:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters.
+            shell: Of shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -5612,12 +5739,12 @@ class AsyncWorkspaceMethods:
 
     async def reset(
         self,
-        snapshot: str | None = None,
+        snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters.
+            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from pathlib import Path
 
 from pyro_mcp.deriving import RUN, STREAM, STREAM_WITHOUT, TEMPORARY, workspace_operations
-from pyro_mcp.models import Workspace
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.described import document, signature, typed
+from pyro_mcp.operations.standing import records_for
 
 STUB = Path(__file__).with_name("methods.pyi")
 _CONNECTED = ("Workspace", "WorkspaceList", "Forked")
@@ -34,7 +35,9 @@ from pyro_mcp.sdk import ExecStream
 
 def stub() -> str:
     """The whole file."""
-    models = sorted({op.result.__name__ for op in REGISTRY.values()} - set(_CONNECTED))
+    named = {op.result.__name__ for op in REGISTRY.values()}
+    named |= {record for op in REGISTRY.values() for name in op.takes for record in records_for(op, name)}
+    models = sorted(named - set(_CONNECTED))
     parts = [HEAD.format(models="\n".join(f"    {name}," for name in models))]
     for asynchronous in (False, True):
         prefix = "Async" if asynchronous else ""
@@ -88,7 +91,7 @@ def _written(name: str, words: inspect.Signature, result: str, text: str, asynch
         if p.name == "self":
             listed.append("self")
             continue
-        kind = "str | WorkspaceRecord" if p.annotation == str | Workspace else typed(p.annotation)
+        kind = re.sub(r"\bWorkspace\b", "WorkspaceRecord", typed(p.annotation))
         listed.append(f"{p.name}: {kind}" + ("" if p.default is p.empty else f" = {p.default!r}"))
     head = f"{'async ' if asynchronous else ''}def {name}(\n" + "".join(f"    {item},\n" for item in listed)
     quoted = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')

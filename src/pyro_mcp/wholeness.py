@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -154,6 +155,15 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
             }
             write_new(directory / note, json.dumps(again).encode())
     return None
+
+
+def remove(place: Path) -> None:
+    """Remove whatever stands at `place`, and what a directory holds; nothing is followed. Blocks. Raises nothing."""
+    if place.is_symlink() or not place.is_dir():
+        with contextlib.suppress(OSError):
+            place.unlink()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 from pathlib import Path
@@ -225,6 +226,10 @@ def test_damaged_agents_templates_and_seeds_are_made_anew(
         assert pyro.reset_workspace(second).state == "running"  # its seed is there again
         assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
     fresh.stop_daemon()
+    if engine == "gvisor":
+        (template, *_) = templates.iterdir()
+        shutil.rmtree(template)
+        template.write_text("no directory")
     aside = own_cache / "agents.aside"
     (own_cache / "agents").rename(aside)
     (own_cache / "agents").write_text("in the way")
@@ -234,6 +239,7 @@ def test_damaged_agents_templates_and_seeds_are_made_anew(
         assert refused.value.code == "in_the_way" and str(own_cache / "agents") in str(refused.value)
         (own_cache / "agents").unlink()
         aside.rename(own_cache / "agents")
+        assert pyro.create_workspace(seed_path=str(seed), mem_mib=640).state == "running"
         assert pyro.exec_workspace(second, "cat file").stdout == "seeded\n"
 
 

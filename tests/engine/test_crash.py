@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from pyro_mcp.errors import DaemonUnavailable, PyroError
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
 from pyro_mcp.sdk import Pyro
-from tests.support import Installation, wait_until
+from tests.support import Installation, chance, wait_until
 
 DELAYS = (0.005, 0.02, 0.06, 0.15)
 """Seconds after the start of the operation: the machine is being restored, moved in, or already there."""
@@ -70,7 +69,7 @@ def test_a_daemon_killed_in_the_middle_leaves_whole_workspaces_or_none(
 
             thread = threading.Thread(target=work)
             thread.start()
-            time.sleep(delay * random.uniform(0.8, 1.2))
+            time.sleep(delay * chance().uniform(0.8, 1.2))
             fresh.kill_daemon()
             thread.join(30)
             assert not thread.is_alive()

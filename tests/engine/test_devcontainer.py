@@ -15,6 +15,7 @@ import pytest
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
+from tests.support import Installation
 
 FILE = ".devcontainer/devcontainer.json"
 
@@ -144,6 +145,30 @@ def test_every_place_it_may_stand_and_an_archive(pyro: Pyro, tmp_path: Path) -> 
     (tmp_path / "bad").mkdir()
     ws = pyro.create_workspace(seed_path=project(tmp_path / "bad", text='{\n"image": \n}'))
     assert ws.devcontainer is not None and "line 3" in ws.devcontainer.notes[0]
+
+
+def test_a_set_up_lives_through_a_killed_daemon_a_fork_and_a_stop(fresh: Installation, tmp_path: Path) -> None:
+    seed = project(tmp_path, onCreateCommand="echo waits; until [ -e go ]; do sleep 0.1; done; exit 5")
+    with Pyro() as pyro:
+        ws = pyro.create_workspace(seed_path=seed, setup_wait_seconds=0)
+        assert ws.devcontainer is not None and ws.devcontainer.setup is not None
+        handle = ws.devcontainer.setup
+        pyro.logs_workspace(ws.id, handle=handle, until="^waits", wait_seconds=30)
+    fresh.kill_daemon()
+    with Pyro() as pyro:
+        found = pyro.status_workspace(ws.id).devcontainer
+        assert found is not None and (found.setup, found.setup_status) == (handle, "running")
+        (fork,) = pyro.fork_workspace(ws.id).workspaces
+        assert fork.devcontainer is not None and fork.devcontainer.setup_status == "running"
+        assert fork.devcontainer.setup not in (None, handle)
+        pyro.stop_workspace(ws.id)
+        pyro.start_workspace(ws.id)
+        for each, its in ((ws.id, handle), (fork.id, str(fork.devcontainer.setup))):
+            pyro.exec_workspace(each, "touch go")
+            assert pyro.logs_workspace(each, handle=its, wait_seconds=45).exit_code == 5
+            ended = pyro.status_workspace(each).devcontainer
+            assert ended is not None and (ended.setup_status, ended.setup_exit_code) == ("failed", 5)
+            pyro.delete_workspace(each)
 
 
 def test_a_long_set_up_goes_on_behind_the_call(pyro: Pyro, tmp_path: Path) -> None:

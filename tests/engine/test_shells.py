@@ -11,7 +11,7 @@ from pyro_mcp.errors import Conflict, InvalidInput, NotFound
 from pyro_mcp.models import ShellOutput
 from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
-from tests.support import Installation, wait_until
+from tests.support import Installation, slowness, wait_until
 
 PROMPT = r"[$#] $"
 
@@ -156,11 +156,11 @@ def test_idle_wait_has_a_cap_and_ends_with_the_shell(pyro: Pyro, workspace: str)
     shell = pyro.open_shell(workspace, "while :; do echo tick; sleep 0.02; done").shell
     before = time.monotonic()
     pyro.read_shell(workspace, shell, wait_for_idle_ms=300)
-    assert time.monotonic() - before < 5.5  # the cap is 3 s; without one this never returns
+    assert time.monotonic() - before < 5.5 * slowness()  # the cap is 3 s; without one this never returns
     ended = pyro.open_shell(workspace, "exit 0").shell
     before = time.monotonic()
     pyro.read_shell(workspace, ended, wait_for_idle_ms=10_000)
-    assert time.monotonic() - before < 8
+    assert time.monotonic() - before < 8 * slowness()
 
 
 def test_waiting_for_a_pattern_sees_only_what_is_new(pyro: Pyro, workspace: str) -> None:

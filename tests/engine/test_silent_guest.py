@@ -18,7 +18,7 @@ import pytest
 from pyro_mcp.errors import GuestUnreachable, NotFound, PyroError
 from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
-from tests.support import Installation, wait_until
+from tests.support import Installation, slowness, wait_until
 
 BOUND_SECONDS = 45.0
 """No call of a chat host may last 50 s."""
@@ -94,12 +94,12 @@ def test_calls_of_a_stopped_machine_end_with_a_clear_error_and_reset_and_delete_
         for name, (seconds, error) in results.items():
             assert isinstance(error, PyroError), name
             assert error.code in ("guest_silent", "guest_unreachable", "freeze_timeout"), (name, error)
-            assert seconds < BOUND_SECONDS, (name, seconds)
+            assert seconds < BOUND_SECONDS * slowness(), (name, seconds)
             assert "defect" not in str(error)
         seconds, error = _ended(lambda: pyro.exec_workspace(neighbour, "true"))
-        assert error is None and seconds < 5
+        assert error is None and seconds < 5 * slowness()
         seconds, error = _ended(lambda: pyro.reset_workspace(workspace))
-        assert error is None and seconds < 5
+        assert error is None and seconds < 5 * slowness()
         assert pyro.exec_workspace(workspace, "echo new").stdout == "new\n"
         del stopped
 
@@ -129,7 +129,7 @@ def test_reset_and_delete_end_what_waits_for_a_stopped_guest(
         wait_until(lambda: any(e.operation == "diff_workspace" for e in pyro.history_workspace(workspace).events))
         act = pyro.reset_workspace if operation == "reset" else pyro.delete_workspace
         seconds, error = _ended(lambda: act(workspace))
-        assert error is None and seconds < 5
+        assert error is None and seconds < 5 * slowness()
         waiting.join(5)
         if operation == "reset":
             assert isinstance(caught[0], GuestUnreachable) and "being reset" in str(caught[0])
@@ -177,5 +177,5 @@ def test_a_command_that_reads_no_input_does_not_keep_its_caller(fresh: Installat
         begun = time.monotonic()
         result = pyro.exec_workspace(workspace, "sleep 60", stdin="x" * 1_000_000, wait_seconds=1)
         assert result.status == "running"
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 10 * slowness()
         pyro.cancel_workspace_exec(workspace, result.handle)

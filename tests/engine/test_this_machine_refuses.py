@@ -223,6 +223,7 @@ def test_a_daemon_without_any_descriptor_says_so_at_once_and_leaves_when_told(fr
         assert time.monotonic() - begun < 30 * SLOWNESS
         assert pyro.status_workspace(workspace).state == "running"  # who is in, is served
         held.close()
+        wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) < 200, 60)
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(newcomer, range(8))) == [None] * 8
         assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sqlite3
 import threading
 import time
@@ -20,7 +19,7 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 from tests.engine.test_snapshots import count_inside, start_counter, start_ticking, ticks, wait_ticks
-from tests.support import Installation, wait_until
+from tests.support import Installation, chance, wait_until
 
 DELAYS = (0.004, 0.03, 0.07, 0.12, 0.2)
 """Seconds after the start of the operation: the agent is asked, the image written, a machine made or named."""
@@ -68,7 +67,7 @@ def killed_during(installation: Installation, operation: str, delay: float, *arg
 
     thread = threading.Thread(target=work)
     thread.start()
-    time.sleep(delay * random.uniform(0.7, 1.3))
+    time.sleep(delay * chance().uniform(0.7, 1.3))
     installation.kill_daemon()
     thread.join(30)
     assert not thread.is_alive()

@@ -81,6 +81,28 @@ def test_ctrl_c_is_an_interrupt_first(pyro: Pyro, workspace: str) -> None:
     assert pyro.cancel_workspace_exec(workspace, stubborn.handle).status == "cancelled"
 
 
+def test_a_client_that_is_ended_ends_its_command(pyro: Pyro, workspace: str) -> None:
+    for number, nohup in ((signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True)):
+        process = subprocess.Popen(
+            [*PYRO, "exec", workspace, "trap 'echo told' INT TERM; echo begun; sleep 200 & wait; exec sleep 2"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if nohup else None,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        if nohup:
+            assert pyro.status_workspace(workspace).running_commands
+            process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+        assert process.wait(60) == 128 + (signal.SIGTERM if nohup else number)
+        process.stdout.close()
+        assert "told" in said and not pyro.status_workspace(workspace).running_commands
+
+
 def test_a_command_on_a_terminal_gets_one(pyro: Pyro, workspace: str) -> None:
     child, terminal = pty.fork()
     if child == 0:

@@ -45,6 +45,7 @@ def test_a_workspace_is_worked_with_by_its_methods(pyro: Pyro, project: Path, tm
         ran = workspace.exec("echo out; echo err >&2; exit 3")
         assert (ran.exit_code, ran.stdout, ran.stderr) == (3, "out\n", "err\n")
         assert workspace.logs(ran.handle).output.split() == ["out", "err"]
+        assert workspace.logs(ran).output == pyro.logs_workspace(workspace, handle=ran).output
         pieces = workspace.stream("printf a; printf b")
         assert b"".join(piece.data for piece in pieces) == b"ab" and pieces.result.exit_code == 0
         assert workspace.run("sleep 0.2; echo done").stdout == "done\n"

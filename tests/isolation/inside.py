@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from pyro_mcp.errors import GuestError
 from tests.isolation.attempts import ATTEMPTS, Arena, Attempt
 
 BOTH = ("gvisor", "firecracker")
@@ -441,3 +442,66 @@ def _add_other(what: str, text: str) -> None:
 
 for _what, _text in OTHERS:
     _add_other(_what, _text)
+
+
+ENDING: list[tuple[str, str]] = [
+    (
+        "stopping all that can be seen",
+        "kill -STOP 1; kill -STOP -1; for p in /proc/[0-9]*; do kill -STOP ${p#/proc/}; done",
+    ),
+    (
+        "stopping all that a new namespace shows",
+        "unshare -pf kill -STOP 1; unshare -Upf --mount-proc kill -STOP -1; nsenter -t 1 -a kill -STOP -1;"
+        " mkdir -p /tmp/p; mount -t proc p /tmp/p; for p in /tmp/p/[0-9]*; do kill -STOP ${p#/tmp/p/}; done",
+    ),
+    ("ending all that can be seen", "pkill -9 -f pyro; pkill -9 -f agent; killall5 -9; kill -9 -1"),
+    (
+        "starving all by control groups",
+        "for t in pids cpu memory freezer; do mkdir -p /tmp/c/$t; mount -t cgroup -o $t c /tmp/c/$t; done;"
+        " for d in /tmp/c /sys/fs/cgroup; do"
+        " for f in $(find $d -name pids.max -o -name cpu.cfs_quota_us); do echo 1 > $f; done;"
+        " for f in $(find $d -name memory.limit_in_bytes); do echo 4096 > $f; done;"
+        " for f in $(find $d -name freezer.state); do echo FROZEN > $f; done; done",
+    ),
+    ("halting the machine", "reboot -f; halt -f; poweroff -f; init 0; echo b > /proc/sysrq-trigger; kill -INT 1"),
+    (
+        "halting it by the system call",
+        "python3 -c 'import ctypes; c = ctypes.CDLL(None); print(c.reboot(0x01234567), c.reboot(0x4321fedc))'",
+    ),
+    (
+        "tracing all that can be seen",
+        "python3 -c 'import ctypes, os; c = ctypes.CDLL(None);"
+        ' print([c.ptrace(16, int(p), 0, 0) for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()])\'',
+    ),
+    ("taking the limits of all away", "for p in /proc/[0-9]*; do prlimit --pid ${p#/proc/} --nofile=3 --as=1000; done"),
+    ("unmounting all", "umount -l /proc /sys /dev /tmp /workspace /pyro/upper /pyro/run /pyro; umount -al; true"),
+    ("covering all", "mount -t tmpfs t /workspace; mount -t tmpfs t /usr; mount -t tmpfs t /pyro; mount -t tmpfs t /"),
+    (
+        "taking the loopback down",
+        "ip link set lo down; iptables -P INPUT DROP; iptables -P OUTPUT DROP; date -s 2100-01-01",
+    ),
+]
+"""Against its own machine: whatever it does, the next command is answered, and a reset brings all of it back."""
+
+
+def _add_ending(what: str, text: str) -> None:
+    def make(arena: Arena) -> str:
+        try:
+            said = arena.inside(f"cd /tmp; ( {text} ) 2>&1")
+            try:
+                assert arena.inside("echo $((6*7))") == "42\n", said
+                arena.pyro.write_workspace_file(arena.hostile, "written", "42")
+            except GuestError as error:  # no shell any more, say
+                said += f"\n{error}"
+        finally:
+            # What it did to its mounts, clock and interfaces is not the next one's start.
+            arena.pyro.reset_workspace(arena.hostile)
+        arena.holds(said)
+        assert arena.inside("cat file") == "seeded\n"
+        return _first_line(said)
+
+    ATTEMPTS.append(Attempt("its own machine", what, make, short="stopping" in what or "groups" in what))
+
+
+for _what, _text in ENDING:
+    _add_ending(_what, _text)

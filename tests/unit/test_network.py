@@ -324,3 +324,45 @@ def test_a_guest_that_vanishes_leaves_no_task() -> None:
                     await asyncio.sleep(0.01)
 
     asyncio.run(scenario())
+
+
+DOCUMENTATION = tuple(map(ipaddress.ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")))
+"""Nobody's networks, which transparent proxies answer with for public names (`policy`)."""
+_NETWORKS = st.sampled_from(
+    [
+        *map(ipaddress.IPv4Network, ("0.0.0.0/0", "10.0.0.0/8", "100.0.0.0/9", "169.254.0.0/15", "172.0.0.0/10")),
+        *map(ipaddress.IPv4Network, ("192.0.0.0/22", "192.168.0.0/15", "198.16.0.0/13", "224.0.0.0/3")),
+        *map(
+            ipaddress.IPv6Network, ("::/0", "::/90", "64:ff9b::/32", "100::/32", "2000::/8", "2001::/20", "2002::/15")
+        ),
+        *map(ipaddress.IPv6Network, ("3ff0::/12", "5f00::/8", "fc00::/6", "fe00::/7")),
+    ]
+)
+
+
+@given(st.data(), _NETWORKS)
+def test_what_python_knows_not_to_be_global_is_refused(
+    data: st.DataObject, network: ipaddress.IPv4Network | ipaddress.IPv6Network
+) -> None:
+    """The other way round it is no rule: Python knows fewer special ranges, and embedded addresses not at all."""
+    number = data.draw(st.integers(int(network.network_address), int(network.broadcast_address)))
+    address = type(network.network_address)(number)
+    if address.is_global and not address.is_multicast:
+        return
+    if any(address in each for each in DOCUMENTATION) or getattr(address, "ipv4_mapped", None) is not None:
+        return
+    with pytest.raises(Refused):
+        check_address(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("\uff11\uff12\uff17.\uff10.\uff10.\uff11", "\u2460\u2461\u2466.0.0.1", "127\u30020\u30020\u30021", "0177.1"),
+        *("0x7f.1", "017700000001", "127.0.0.1..", "\u217cocalhost", "loc\u00adalhost", "localhost\u3002", "::1%lo"),
+        *("fe80::1%25eth0", "127.0.0.1\0", "x@127.0.0.1", "127.0.0.1#x", "%3127.0.0.1", "[::ffff:0x7f.1]", "[::1]:80"),
+    ],
+)
+def test_no_spelling_of_an_inside_address_is_a_public_name(host: str) -> None:
+    with pytest.raises(Refused):
+        check_address(ipaddress.ip_address(EgressPolicy().check_host(host)))

@@ -221,7 +221,11 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     if feed and COMMAND in arguments and not leave_running:
         arguments["stdin_open"] = True
     record: dict[str, Any] = {}
-    with _ProgressView(shown=not parsed.json) as view, _Interrupt(pyro, arguments.get("workspace")) as interrupt:
+    leaving = () if leave_running else (signal.SIGTERM, signal.SIGHUP)
+    with (
+        _ProgressView(shown=not parsed.json) as view,
+        _Interrupt(pyro, arguments.get("workspace"), (signal.SIGINT, *leaving)) as interrupt,
+    ):
         for said in _pieces(pyro, operation, arguments, leave_running):
             match said:
                 case Started():
@@ -240,7 +244,7 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
         print_result(operation, record, parsed)
     elif not parsed.content_only:
         _tell_outcome(record)
-    return _exit_status(record, interrupted=interrupt.asked)
+    return _exit_status(record, interrupt.number)
 
 
 def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Parsed) -> bool:
@@ -291,27 +295,30 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note(record["cause"])
 
 
-def _exit_status(record: dict[str, Any], *, interrupted: bool) -> int:
+def _exit_status(record: dict[str, Any], ended_by: int) -> int:
     status = record["status"]
     if status == "running":
         return 0
     if status == "timed_out":
         return TIMED_OUT
-    if status == "cancelled" and interrupted:
-        return 130
+    if status == "cancelled" and ended_by:
+        return 128 + ended_by
     code = record.get("exit_code")
     return code if isinstance(code, int) else 1
 
 
 class _Interrupt:
-    """Ctrl-C while a command runs: the first cancels the command, the second leaves at once."""
+    """Ctrl-C while a command runs: the first cancels the command, the second leaves at once. So do TERM and HUP, with
+    which `timeout` and a closed window end this program, unless it was told to pass over them, as `nohup` does."""
 
-    def __init__(self, pyro: Connection, workspace: str | None) -> None:
+    def __init__(self, pyro: Connection, workspace: str | None, signals: tuple[signal.Signals, ...]) -> None:
         self._pyro = pyro
         self._workspace = workspace
+        self._signals = signals
         self._handle: str | None = None
-        self._before: Any = None
-        self.asked = False
+        self._before: dict[int, Any] = {}
+        self.number = 0
+        """The signal that asked for the end."""
 
     def started(self, said: Started) -> None:
         self._handle = said.handle
@@ -319,19 +326,24 @@ class _Interrupt:
 
     def __enter__(self) -> _Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._arrived)
+            for number in self._signals:
+                if number == signal.SIGINT or signal.getsignal(number) == signal.SIG_DFL:
+                    self._before[number] = signal.signal(number, self._arrived)
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _arrived(self, number: int, frame: Any) -> None:
-        again, self.asked = self.asked, True
+        again, self.number = bool(self.number), number
         if again or self._handle is None or self._workspace is None:
             # Nothing runs yet, or its name is not known: leaving closes the connection, which ends a one-shot run.
-            raise KeyboardInterrupt
-        _note("\nCancelling the command; once more to leave at once.")
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + number)
+        if number == signal.SIGINT:
+            _note("\nCancelling the command; once more to leave at once.")
         threading.Thread(target=self._cancel, daemon=True).start()
 
     def _cancel(self) -> None:

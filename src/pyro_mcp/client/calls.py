@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
+from pyro_mcp.operations.standing import spelled_out
 
 Face = Literal["cli", "sdk", "mcp"]
 
@@ -14,18 +15,12 @@ Face = Literal["cli", "sdk", "mcp"]
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with paths of this machine absolute: the daemon has another working directory.
 
-    A `Workspace` stands for its id.
+    A record stands for its name (`operations.standing`).
 
     `~` is the caller's home directory. Symbolic links are left as they are. PYRO_ENGINE is the caller's, too: the
     daemon may have been started by another one.
     """
-    ready = dict(arguments)
-    given = ready.get("workspace")
-    if given is not None and not isinstance(given, str):
-        from pyro_mcp.models import Workspace
-
-        if isinstance(given, Workspace):
-            ready["workspace"] = given.id
+    ready = spelled_out(operation, arguments)
     if operation.name == "create_workspace" and ready.get("engine", "auto") == "auto" and os.environ.get("PYRO_ENGINE"):
         ready["engine"] = os.environ["PYRO_ENGINE"]
     environment, output = ready.get("environment"), ready.get("output")

@@ -162,8 +162,8 @@ def _change_record(change: Change) -> dict[str, Any]:
     record: dict[str, Any] = {
         "op": change.op,
         "path": wire_name(change.path),
-        "make_parents": change.op in ("write", "symlink", "rename"),
-        "prune_parents": change.op in ("delete", "rename"),
+        "make_parents": change.op in ("write", "symlink", "rename", "mkdir"),
+        "prune_parents": change.op in ("delete", "rename", "rmdir"),
     }
     if change.content is not None:
         record["content"] = base64.b64encode(change.content).decode()
@@ -337,6 +337,16 @@ def _refuse_withheld(entries: list[DiffEntry]) -> None:
             )
 
 
+async def marked_changes(guest: Guest) -> tuple[list[dict[str, Any]], bool]:
+    """What somebody wrote since the baseline, each with a mark of its present state; and whether that is all.
+
+    Without contents, and without git's own files and what tools make. Each is a record with path, old and new.
+    """
+    answer = await guest.call("GET", "/v1/changes?marks=1", seconds=WORK_SECONDS)
+    listing = _listing(answer.record())
+    return listing["changes"], not listing["truncated"]
+
+
 def _listing(record: Said) -> dict[str, Any]:
     """The agent's list of changes, checked: who reads it needs to look no further."""
 
@@ -349,6 +359,7 @@ def _listing(record: Said) -> dict[str, Any]:
             "mode": one.whole("mode"),
             "size": one.whole("size"),
             "link": one.name("link") if one.has("link") else None,
+            "mark": one.text("mark") if one.has("mark") else "",
         }
 
     specials = record.records("specials") if record.has("specials") else []  # an older agent tells of none

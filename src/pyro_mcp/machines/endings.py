@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pyro_mcp import wholeness
 from pyro_mcp.errors import EngineError
+from pyro_mcp.host_errors import in_the_way
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId
@@ -105,6 +106,9 @@ def engine_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        in_its_way = in_the_way(error)
+        if in_its_way is not None:
+            raise in_its_way from error
         raise EngineError(
             f"The machine could not be started: {error}.",
             hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",

@@ -105,6 +105,9 @@ class Workspace(Record):
     """Why the machine was lost, when it was."""
     directory: str = "/workspace"
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # so that it may stand in sets and as a key; equal ones have the same id
+
 
 class WorkspaceList(Record):
     workspaces: list[Workspace]

@@ -9,11 +9,13 @@ import inspect
 import textwrap
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pyro_mcp.models import Workspace
+from pyro_mcp import models
 from pyro_mcp.operations._base import Operation
 from pyro_mcp.operations.parameters import Parameter, parameters
+from pyro_mcp.operations.standing import records_for
 
 WIDTH = 100
 _ROWS_ONLY = ("status_workspace", "update_workspace", "delete_workspace", "history_workspace", "list_snapshots")
@@ -28,7 +30,11 @@ def signature(operation: Operation, *, of_workspace: bool = False, without: tupl
     for p in operation.plain_signature.parameters.values():
         if p.name == "self" or p.name in without or (of_workspace and p.name == "workspace"):
             continue
-        kind = str | Workspace if p.name == "workspace" else plain(operation.takes[p.name].annotation)
+        kind = plain(operation.takes[p.name].annotation)
+        if p.name == "workspace":
+            kind = str
+        for record in records_for(operation, p.name):
+            kind = kind | getattr(models, record)
         kept.append(p.replace(annotation=kind))
     return inspect.Signature(kept, return_annotation=operation.result)
 
@@ -72,7 +78,7 @@ def document(
     parts = [lead or operation.help]
     given = [p for p in parameters(operation) if p.name not in without and not (of_workspace and p.name == "workspace")]
     if given:
-        parts.append("Args:\n" + "\n".join(_item(p.name, _parameter(p)) for p in given))
+        parts.append("Args:\n" + "\n".join(_item(p.name, _parameter(p, records_for(operation, p.name))) for p in given))
     parts.append("Returns:\n" + _item("", returns or _result(operation)))
     parts.append("Raises:\n" + "\n".join(_item(name, when) for name, when in raised(operation).items()))
     return "\n\n".join(parts) + "\n"
@@ -89,7 +95,7 @@ def _item(name: str, text: str) -> str:
     )
 
 
-def _parameter(p: Parameter) -> str:
+def _parameter(p: Parameter, records: Mapping[str, str]) -> str:
     text = p.description
     if p.name == "workspace":
         return "The workspace: its id, its name, or a `Workspace`."
@@ -97,6 +103,9 @@ def _parameter(p: Parameter) -> str:
         text += f" At most {p.max_length} characters."
     if p.kind in ("list", "dict") and p.max_length is not None and str(p.max_length) not in text:
         text += f" At most {p.max_length} entries."
+    if records:
+        *others, last = (f"`{record}`" for record in records)
+        text += f" Or {'the' if not others else 'its'} {', '.join(others)}{' or ' if others else ''}{last}."
     if p.choices:
         text += f" One of {', '.join(p.choices)}."
     return text

@@ -22,7 +22,16 @@ from pyro_mcp.operations.fields import (
 )
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
+    from pyro_mcp.models import (
+        Diff,
+        FileContent,
+        FileEdited,
+        FileList,
+        FileWritten,
+        PatchApplied,
+        Rewound,
+        SearchResult,
+    )
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
@@ -184,6 +193,29 @@ class FileOperations(Operations):
         ],
     ) -> PatchApplied:
         """Apply a patch, all or nothing: create, modify, delete, rename."""
+
+    @operation(
+        cli="workspace rewind",
+        mcp="workspace_rewind",
+        method="rewind",
+        profiles=CORE,
+        positional=("workspace", "to"),
+    )
+    def rewind_workspace(
+        self,
+        workspace: WorkspaceRef,
+        to: Annotated[
+            int | None,
+            Field(description="The checkpoint's number, 0 to 1000000. Unsaid: list them.", ge=0, le=1_000_000),
+        ] = None,
+        *,
+        limit: Annotated[int, Field(description="Checkpoints to list, 1 to 200.", ge=1, le=200)] = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        """
 
     @operation(
         cli="workspace diff",

@@ -7,6 +7,7 @@ port, and has fetched only what a model might have fetched: any other image the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
@@ -21,7 +22,7 @@ from pyro_mcp.devcontainers.find import Found, find
 from pyro_mcp.devcontainers.read import Devcontainer, read, ready, shortened
 from pyro_mcp.devcontainers.script import script
 from pyro_mcp.environments.catalog import DEFAULT
-from pyro_mcp.errors import InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
+from pyro_mcp.errors import HostError, InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT, MEM_MIB_DEFAULT, VCPU_COUNT_DEFAULT
 from pyro_mcp.processes.command import Command
@@ -180,8 +181,10 @@ async def set_up(
         command = await asyncio.shield(asyncio.ensure_future(_begin(context, workspace, record, shown)))
     except (PyroError, OSError) as error:
         said = f"The set-up could not be started: {error}"
-        workspace.row = replace(workspace.row, devcontainer={**record, "setup": None, "failure": said})
-        await context.registry.save(workspace)
+        kept = workspace.row.devcontainer or record
+        workspace.row = replace(workspace.row, devcontainer={**kept, "failure": said})
+        with contextlib.suppress(HostError):  # on a full disk: the workspace is there all the same
+            await context.registry.save(workspace)
         return
     handle = command.row.handle
     await call.progress(f"workspace {workspace.id} is there; its set-up runs: command {handle}")
@@ -191,6 +194,7 @@ async def set_up(
 
 async def _begin(context: Context, workspace: Workspace, record: dict[str, Any], shown: list[str]) -> Command:
     argv = [shell_of(workspace.row.runtime), "-c", record["script"]]
+    workspace.row = replace(workspace.row, devcontainer={**record, "setup": None, "failure": "", "status": None})
     command = await launch(
         context.occupancy, workspace, argv, shown=shown, cwd="/workspace", timeout_seconds=SETUP_SECONDS
     )

@@ -20,6 +20,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from pyro_mcp import wholeness
 from pyro_mcp.errors import ComponentMissing, EngineError, InvalidInput, PyroError
 from pyro_mcp.machines import processes
 from pyro_mcp.machines.endings import Endings, engine_errors, prune_templates, remove_stale
@@ -125,7 +126,8 @@ class FirecrackerEngine:
             known += [f"{stat.st_size}:{stat.st_mtime_ns}" for stat in stats]
             known.append(self.agent_digest())
             place = self._templates / hashlib.sha256("\n".join(known).encode()).hexdigest()[:24]
-            if not place.exists():
+            if not place.is_dir():
+                wholeness.remove(place)
                 place.mkdir(parents=True, exist_ok=True)
                 (place / "environment").write_text(root.digest)
             return place
@@ -136,12 +138,12 @@ class FirecrackerEngine:
     async def _template_of(self, place: Path, spec: MachineSpec) -> Path:
         variant = place / f"{spec.mem_mib}"
         async with self._locks.setdefault(variant, asyncio.Lock()):
-            if variant.exists():
+            if os.path.lexists(variant):
                 try:
                     await asyncio.to_thread(SnapshotRecord.read, variant)
                 except EngineError:
                     log.warning("the template %s is damaged and made anew", variant)
-                    await asyncio.to_thread(shutil.rmtree, variant, True)
+                    await asyncio.to_thread(wholeness.remove, variant)
             if not variant.exists():
                 machine_id = f"template-{place.name[:8]}-{spec.mem_mib}-{os.getpid()}"
                 machine = await self._boot(

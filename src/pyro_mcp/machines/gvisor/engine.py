@@ -111,11 +111,11 @@ class GvisorEngine:
         ).hexdigest()[:24]
         place = self._templates / key
         async with self._template_locks.setdefault(key, asyncio.Lock()):
-            if place.exists():
+            if os.path.lexists(place):
                 damage = await asyncio.to_thread(wholeness.broken, place)
                 if damage is not None:
                     log.warning("the template %s is made anew: %s", key, damage)
-                    await asyncio.to_thread(shutil.rmtree, place, True)
+                    await asyncio.to_thread(wholeness.remove, place)
             if not place.exists():
                 machine_id = f"template-{key[:8]}-{os.getpid()}"
                 await self._make_template(MachineSpec(machine_id, root, vcpu_count, mem_mib=1024), place)
