@@ -427,7 +427,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -2080,7 +2080,7 @@ class WorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -3395,7 +3395,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -5048,7 +5048,7 @@ class AsyncWorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:

@@ -189,7 +189,10 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         patch: Annotated[
             str,
-            Field(description="Unified diff, at most 1 MiB.", max_length=FILE_TEXT_CAP),
+            Field(
+                description="Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.",
+                max_length=FILE_TEXT_CAP,
+            ),
         ],
     ) -> PatchApplied:
         """Apply a patch, all or nothing: create, modify, delete, rename."""
