@@ -152,6 +152,15 @@ func (d *differ) attribute(name, attribute string) (byte, bool) {
 // that it is hidden by a directory above. Below an opaque directory the overlay marks nothing more.
 func (d *differ) directory(name string, merged, opaque bool) error {
 	names, err := readNames(d.upper, name)
+	for range readAttempts {
+		if err == nil || name == "." {
+			break
+		}
+		if info, failed := d.upper.Lstat(name); failed != nil || !info.IsDir() {
+			return nil // something else has its name by now
+		}
+		names, err = readNames(d.upper, name)
+	}
 	if err != nil {
 		return err
 	}

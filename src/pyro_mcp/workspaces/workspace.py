@@ -75,8 +75,8 @@ class Workspace:
         if self.row.state == "lost":
             raise MachineLost(
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
-                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline; "
-                "or delete it.",
+                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline, "
+                "and rewind brings its files back to the last checkpoint; or delete it.",
             )
         if self.row.state == "stopped":
             raise Conflict(
