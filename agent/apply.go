@@ -41,7 +41,7 @@ type applied struct {
 
 func actionOf(root *os.Root, c *change) string {
 	switch c.Op {
-	case "delete":
+	case "delete", "rmdir":
 		return "deleted"
 	case "rename":
 		return "renamed"
@@ -344,7 +344,7 @@ func (j *journal) stageContent(c *change) (string, error) {
 	case "symlink":
 		staged := j.temporary()
 		return staged, j.root.Symlink(c.Link, staged)
-	case "delete", "mkdir", "chmod", "rename":
+	case "delete", "mkdir", "rmdir", "chmod", "rename":
 		return "", nil
 	}
 	return "", fail(400, "bad_request", "There is no change %q.", c.Op)
@@ -371,6 +371,18 @@ func (j *journal) carryOut(c *change, staged string) error {
 		j.did(func() { j.root.Remove(c.Path) })
 		if c.Mode != nil {
 			return j.root.Chmod(c.Path, fileMode(*c.Mode))
+		}
+		return nil
+	case "rmdir": // one that is not empty stays
+		info, err := j.root.Lstat(c.Path)
+		if err == nil && info.IsDir() && j.root.Remove(c.Path) == nil {
+			j.did(func() {
+				j.root.Mkdir(c.Path, 0o700)
+				j.root.Chmod(c.Path, info.Mode())
+			})
+			if c.PruneParents {
+				j.pruneParents(c.Path)
+			}
 		}
 		return nil
 	case "delete":

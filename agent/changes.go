@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 )
 
@@ -18,6 +20,8 @@ type side struct {
 	Mode uint32   `json:"mode"`
 	Size int64    `json:"size"`
 	Link wireName `json:"link,omitempty"`
+	// Mark tells one state of a file from another without reading it; given when asked for, of what is there now.
+	Mark string `json:"mark,omitempty"`
 }
 
 type treeChange struct {
@@ -42,6 +46,8 @@ type differ struct {
 	changes      []treeChange
 	specials     []special
 	truncated    bool
+	// marks: only what somebody wrote, not git's own files and what tools make, each with its mark.
+	marks bool
 }
 
 func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
@@ -60,7 +66,7 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer upper.Close()
-	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, specials: []special{}}
+	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, specials: []special{}, marks: r.URL.Query().Get("marks") == "1"}
 	if err := d.directory(".", true, false); err != nil {
 		return err
 	}
@@ -146,6 +152,15 @@ func (d *differ) attribute(name, attribute string) (byte, bool) {
 // that it is hidden by a directory above. Below an opaque directory the overlay marks nothing more.
 func (d *differ) directory(name string, merged, opaque bool) error {
 	names, err := readNames(d.upper, name)
+	for range readAttempts {
+		if err == nil || name == "." {
+			break
+		}
+		if info, failed := d.upper.Lstat(name); failed != nil || !info.IsDir() {
+			return nil // something else has its name by now
+		}
+		names, err = readNames(d.upper, name)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,6 +172,9 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 		}
 	}
 	for _, base := range names {
+		if d.marks && (base == ".git" || madeNames[base] || strings.HasPrefix(base, stagePrefix)) {
+			continue
+		}
 		child := path.Join(name, base)
 		info, err := d.upper.Lstat(child)
 		if err != nil {
@@ -187,6 +205,9 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 				before = nil
 			}
 			if !d.same(child, before, after) {
+				if stat, ok := info.Sys().(*syscall.Stat_t); ok && d.marks {
+					after.Mark = fmt.Sprintf("%d.%d.%d", stat.Ctim.Nano(), stat.Ino, stat.Size)
+				}
 				d.note(child, before, after)
 			}
 		}

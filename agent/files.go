@@ -336,6 +336,8 @@ type readManyRequest struct {
 	Layer        string     `json:"layer"`
 	Paths        []wireName `json:"paths"`
 	MaxBytesEach int64      `json:"max_bytes_each"`
+	// Direct: what is only there behind a symbolic link on the way is absent.
+	Direct bool `json:"direct,omitempty"`
 }
 
 type fileState struct {
@@ -371,7 +373,12 @@ func (a *agent) readMany(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		if name, err = resolve(root, name, false); err != nil {
+		asked := name
+		if name, err = resolve(root, name, false); request.Direct && (err != nil || name != asked) {
+			states = append(states, fileState{Path: text, Kind: "absent"})
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		state, err := stateOf(root, name, min(request.MaxBytesEach, budget))
@@ -401,7 +408,9 @@ func stateOf(root *os.Root, name string, bound int64) (fileState, error) {
 	switch state.Kind {
 	case "symlink":
 		var link string
-		link, err = root.Readlink(name)
+		if link, err = root.Readlink(name); gone(err) || errors.Is(err, syscall.EINVAL) {
+			return fileState{Kind: "absent"}, nil // it is no link any more
+		}
 		state.Link = wireName(link)
 		sum := sha256.Sum256([]byte(state.Link))
 		state.SHA256 = hex.EncodeToString(sum[:])
@@ -423,14 +432,13 @@ func readWhole(root *os.Root, name string, state fileState, size, bound int64) (
 		}
 		file, before, err := openRegular(root, name)
 		if err != nil {
-			if errors.Is(err, os.ErrNotExist) {
+			if gone(err) {
 				return fileState{Kind: "absent"}, nil
 			}
-			var own *apiError
-			if errors.As(err, &own) { // it is no file any more
-				break
+			if info, failed := root.Lstat(name); failed == nil && info.Mode().IsRegular() {
+				return state, err
 			}
-			return state, err
+			break // it is no file any more, or what it is in is no directory
 		}
 		content, err := io.ReadAll(io.LimitReader(file, bound+1))
 		after, failed := file.Stat()

@@ -27,6 +27,7 @@ from pyro_mcp.models import (
     Pruned,
     QuestionAnswered,
     QuestionList,
+    Rewound,
     RunResult,
     SearchResult,
     Service,
@@ -69,20 +70,20 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.
@@ -113,7 +114,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
@@ -139,7 +140,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
 
         Returns:
@@ -171,7 +172,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: One command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
@@ -179,7 +180,7 @@ class PyroMethods:
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
             limit: Commands to list, 1 to 1000.
 
         Returns:
@@ -222,11 +223,11 @@ class PyroMethods:
             stdin_open: Leave standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            timeout_seconds: End it after this, at most 3600.
+            mem_mib: MiB, 128 to 65536.
+            timeout_seconds: Seconds until it is ended, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             RunResult: The outcome of a one-shot machine.
@@ -254,7 +255,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -291,11 +292,11 @@ class PyroMethods:
             paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            number_lines: Put the number before each line, as `cat -n`.
+            number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
             byte_offset: First byte, instead of lines.
-            encoding: When it is not UTF-8, such as windows-1252.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            encoding: If not UTF-8: such as windows-1252.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -328,16 +329,16 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
-            path: Only below it. At most 4096 characters.
-            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            path: Only below this path. At most 4096 characters.
+            glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
-            ignore_case: Upper and lower case are the same.
+            ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
             files_only: Only which files, with counts.
             include_ignored: Also ignored files, node_modules.
-            limit: Matches or files to give, 1 to 10000.
-            max_bytes: Of content, 200 to 1048576.
+            limit: Matches or files to return, 1 to 10000.
+            max_bytes: Bytes of content, 200 to 1048576.
 
         Returns:
             SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
@@ -368,8 +369,8 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
-            executable: Unsaid: kept.
-            encoding: When it is not UTF-8, such as windows-1252.
+            executable: Default: unchanged.
+            encoding: If not UTF-8: such as windows-1252.
 
         Returns:
             FileWritten:
@@ -426,7 +427,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -438,6 +439,35 @@ class PyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -454,9 +484,9 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Only below it. At most 4096 characters.
-            summary: Only the files' names.
-            max_bytes: Of patch, 200 to 1048576.
+            path: Only below this path. At most 4096 characters.
+            summary: File names only.
+            max_bytes: Bytes of patch, 200 to 1048576.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -622,7 +652,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -655,7 +685,7 @@ class PyroMethods:
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             byte_offset: First byte, instead of lines.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -682,8 +712,8 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Where to, on the user's machine. At most 4096 characters.
-            overwrite: Replace files that are there; a backup is kept.
+            output: Destination on the user's machine. At most 4096 characters.
+            overwrite: Replace existing files; a backup is kept.
 
         Returns:
             Exported:
@@ -710,7 +740,7 @@ class PyroMethods:
         60 s for the answer, and the question can be answered for 15 minutes.
 
         Args:
-            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
             known: Questions that are not waited for, by id. At most 256 entries.
 
         Returns:
@@ -776,15 +806,15 @@ class PyroMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when it exists. At most 4096 characters.
             ready_tcp: Ready when the port, 1 to 65535, accepts.
             ready_http: Ready when PORT/path answers below 400.
             ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
             publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
                 entries.
-            wait_seconds: Wait so long until it is ready, 0 to 50.
+            wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -832,7 +862,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Service's name. Or the `Service`.
-            wait_seconds: Wait so long while it starts, 0 to 50.
+            wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -866,9 +896,9 @@ class PyroMethods:
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
-            wait_seconds: Wait so long for more, 0 to 50.
+            wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ServiceLogs:
@@ -894,7 +924,7 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Service's name. Or the `Service`.
-            grace_seconds: From TERM to KILL, 0 to 40.
+            grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
             Service: A long-lived process with a name.
@@ -926,7 +956,7 @@ class PyroMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -959,7 +989,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -992,7 +1022,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -1018,7 +1048,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -1045,7 +1075,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -1070,7 +1100,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -1309,18 +1339,18 @@ class PyroMethods:
         commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
-            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
-            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
                 may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
                 public host; none: no public one. At most 256 entries.
@@ -1334,8 +1364,8 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
-                afterwards.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
+                on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1417,9 +1447,9 @@ class PyroMethods:
             clear_name: Remove the name.
             labels: To set.
             clear_labels: Keys to remove.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
@@ -1494,7 +1524,7 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
             after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Wait so long for one, 0 to 50.
+            wait_seconds: Seconds to wait for one, 0 to 50.
 
         Returns:
             History:
@@ -1594,7 +1624,7 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
             repo: The git repository; by default the one it was seeded from. At most 4096 characters.
-            message: Of the commit. At most 65536 characters.
+            message: Commit message. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -1636,18 +1666,18 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             The stream.
@@ -1690,18 +1720,18 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
-            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
-            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
                 may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
                 public host; none: no public one. At most 256 entries.
@@ -1715,8 +1745,8 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
-                afterwards.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
+                on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -1759,20 +1789,20 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.
@@ -1801,7 +1831,7 @@ class WorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
@@ -1825,7 +1855,7 @@ class WorkspaceMethods:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
 
         Returns:
@@ -1855,7 +1885,7 @@ class WorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: One command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
@@ -1863,7 +1893,7 @@ class WorkspaceMethods:
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
             limit: Commands to list, 1 to 1000.
 
         Returns:
@@ -1888,7 +1918,7 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -1923,11 +1953,11 @@ class WorkspaceMethods:
             paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            number_lines: Put the number before each line, as `cat -n`.
+            number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
             byte_offset: First byte, instead of lines.
-            encoding: When it is not UTF-8, such as windows-1252.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            encoding: If not UTF-8: such as windows-1252.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -1958,16 +1988,16 @@ class WorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
-            path: Only below it. At most 4096 characters.
-            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            path: Only below this path. At most 4096 characters.
+            glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
-            ignore_case: Upper and lower case are the same.
+            ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
             files_only: Only which files, with counts.
             include_ignored: Also ignored files, node_modules.
-            limit: Matches or files to give, 1 to 10000.
-            max_bytes: Of content, 200 to 1048576.
+            limit: Matches or files to return, 1 to 10000.
+            max_bytes: Bytes of content, 200 to 1048576.
 
         Returns:
             SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
@@ -1996,8 +2026,8 @@ class WorkspaceMethods:
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
-            executable: Unsaid: kept.
-            encoding: When it is not UTF-8, such as windows-1252.
+            executable: Default: unchanged.
+            encoding: If not UTF-8: such as windows-1252.
 
         Returns:
             FileWritten:
@@ -2050,7 +2080,7 @@ class WorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -2065,6 +2095,33 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def diff(
         self,
         path: str | None = None,
@@ -2076,9 +2133,9 @@ class WorkspaceMethods:
         """Show what changed since the baseline, as a patch for `git apply`.
 
         Args:
-            path: Only below it. At most 4096 characters.
-            summary: Only the files' names.
-            max_bytes: Of patch, 200 to 1048576.
+            path: Only below this path. At most 4096 characters.
+            summary: File names only.
+            max_bytes: Bytes of patch, 200 to 1048576.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -2224,7 +2281,7 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -2255,7 +2312,7 @@ class WorkspaceMethods:
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             byte_offset: First byte, instead of lines.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -2280,8 +2337,8 @@ class WorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Where to, on the user's machine. At most 4096 characters.
-            overwrite: Replace files that are there; a backup is kept.
+            output: Destination on the user's machine. At most 4096 characters.
+            overwrite: Replace existing files; a backup is kept.
 
         Returns:
             Exported:
@@ -2323,15 +2380,15 @@ class WorkspaceMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when it exists. At most 4096 characters.
             ready_tcp: Ready when the port, 1 to 65535, accepts.
             ready_http: Ready when PORT/path answers below 400.
             ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
             publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
                 entries.
-            wait_seconds: Wait so long until it is ready, 0 to 50.
+            wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -2373,7 +2430,7 @@ class WorkspaceMethods:
 
         Args:
             name: Service's name. Or the `Service`.
-            wait_seconds: Wait so long while it starts, 0 to 50.
+            wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -2405,9 +2462,9 @@ class WorkspaceMethods:
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
-            wait_seconds: Wait so long for more, 0 to 50.
+            wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ServiceLogs:
@@ -2431,7 +2488,7 @@ class WorkspaceMethods:
 
         Args:
             name: Service's name. Or the `Service`.
-            grace_seconds: From TERM to KILL, 0 to 40.
+            grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
             Service: A long-lived process with a name.
@@ -2461,7 +2518,7 @@ class WorkspaceMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -2492,7 +2549,7 @@ class WorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -2523,7 +2580,7 @@ class WorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -2547,7 +2604,7 @@ class WorkspaceMethods:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -2572,7 +2629,7 @@ class WorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -2595,7 +2652,7 @@ class WorkspaceMethods:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -2676,9 +2733,9 @@ class WorkspaceMethods:
             clear_name: Remove the name.
             labels: To set.
             clear_labels: Keys to remove.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
@@ -2745,7 +2802,7 @@ class WorkspaceMethods:
         Args:
             limit: The newest events, 1 to 10000.
             after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Wait so long for one, 0 to 50.
+            wait_seconds: Seconds to wait for one, 0 to 50.
 
         Returns:
             History:
@@ -2839,7 +2896,7 @@ class WorkspaceMethods:
         Args:
             branch: Branch to commit on; created if missing.
             repo: The git repository; by default the one it was seeded from. At most 4096 characters.
-            message: Of the commit. At most 65536 characters.
+            message: Commit message. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -2879,18 +2936,18 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             The stream.
@@ -2927,18 +2984,18 @@ class WorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.
@@ -2981,20 +3038,20 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.
@@ -3025,7 +3082,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
@@ -3051,7 +3108,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
 
         Returns:
@@ -3083,7 +3140,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: One command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
@@ -3091,7 +3148,7 @@ class AsyncPyroMethods:
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
             limit: Commands to list, 1 to 1000.
 
         Returns:
@@ -3134,11 +3191,11 @@ class AsyncPyroMethods:
             stdin_open: Leave standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
-            mem_mib: 128 to 65536.
-            timeout_seconds: End it after this, at most 3600.
+            mem_mib: MiB, 128 to 65536.
+            timeout_seconds: Seconds until it is ended, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             RunResult: The outcome of a one-shot machine.
@@ -3166,7 +3223,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -3203,11 +3260,11 @@ class AsyncPyroMethods:
             paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            number_lines: Put the number before each line, as `cat -n`.
+            number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
             byte_offset: First byte, instead of lines.
-            encoding: When it is not UTF-8, such as windows-1252.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            encoding: If not UTF-8: such as windows-1252.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3240,16 +3297,16 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
-            path: Only below it. At most 4096 characters.
-            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            path: Only below this path. At most 4096 characters.
+            glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
-            ignore_case: Upper and lower case are the same.
+            ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
             files_only: Only which files, with counts.
             include_ignored: Also ignored files, node_modules.
-            limit: Matches or files to give, 1 to 10000.
-            max_bytes: Of content, 200 to 1048576.
+            limit: Matches or files to return, 1 to 10000.
+            max_bytes: Bytes of content, 200 to 1048576.
 
         Returns:
             SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
@@ -3280,8 +3337,8 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
-            executable: Unsaid: kept.
-            encoding: When it is not UTF-8, such as windows-1252.
+            executable: Default: unchanged.
+            encoding: If not UTF-8: such as windows-1252.
 
         Returns:
             FileWritten:
@@ -3338,7 +3395,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -3350,6 +3407,35 @@ class AsyncPyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def rewind_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3366,9 +3452,9 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Only below it. At most 4096 characters.
-            summary: Only the files' names.
-            max_bytes: Of patch, 200 to 1048576.
+            path: Only below this path. At most 4096 characters.
+            summary: File names only.
+            max_bytes: Bytes of patch, 200 to 1048576.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -3534,7 +3620,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -3567,7 +3653,7 @@ class AsyncPyroMethods:
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             byte_offset: First byte, instead of lines.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3594,8 +3680,8 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Where to, on the user's machine. At most 4096 characters.
-            overwrite: Replace files that are there; a backup is kept.
+            output: Destination on the user's machine. At most 4096 characters.
+            overwrite: Replace existing files; a backup is kept.
 
         Returns:
             Exported:
@@ -3622,7 +3708,7 @@ class AsyncPyroMethods:
         60 s for the answer, and the question can be answered for 15 minutes.
 
         Args:
-            wait_seconds: Wait so long for a question that is not known, 0 to 300.
+            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
             known: Questions that are not waited for, by id. At most 256 entries.
 
         Returns:
@@ -3688,15 +3774,15 @@ class AsyncPyroMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when it exists. At most 4096 characters.
             ready_tcp: Ready when the port, 1 to 65535, accepts.
             ready_http: Ready when PORT/path answers below 400.
             ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
             publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
                 entries.
-            wait_seconds: Wait so long until it is ready, 0 to 50.
+            wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -3744,7 +3830,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Service's name. Or the `Service`.
-            wait_seconds: Wait so long while it starts, 0 to 50.
+            wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -3778,9 +3864,9 @@ class AsyncPyroMethods:
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
-            wait_seconds: Wait so long for more, 0 to 50.
+            wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ServiceLogs:
@@ -3806,7 +3892,7 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Service's name. Or the `Service`.
-            grace_seconds: From TERM to KILL, 0 to 40.
+            grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
             Service: A long-lived process with a name.
@@ -3838,7 +3924,7 @@ class AsyncPyroMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -3871,7 +3957,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -3904,7 +3990,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -3930,7 +4016,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -3957,7 +4043,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -3982,7 +4068,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -4221,18 +4307,18 @@ class AsyncPyroMethods:
         commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
-            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
-            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
                 may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
                 public host; none: no public one. At most 256 entries.
@@ -4246,8 +4332,8 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
-                afterwards.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
+                on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4329,9 +4415,9 @@ class AsyncPyroMethods:
             clear_name: Remove the name.
             labels: To set.
             clear_labels: Keys to remove.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
@@ -4406,7 +4492,7 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
             after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Wait so long for one, 0 to 50.
+            wait_seconds: Seconds to wait for one, 0 to 50.
 
         Returns:
             History:
@@ -4506,7 +4592,7 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
             repo: The git repository; by default the one it was seeded from. At most 4096 characters.
-            message: Of the commit. At most 65536 characters.
+            message: Commit message. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -4548,18 +4634,18 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             The stream.
@@ -4602,18 +4688,18 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else
+            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
-            vcpu_count: 1 to 32; unsaid: 1, or what devcontainer.json requires.
-            mem_mib: 128 to 65536; unsaid: 1024, or what devcontainer.json asks.
-            disk_gib: Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
                 may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
                 public host; none: no public one. At most 256 entries.
@@ -4627,8 +4713,8 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on
-                afterwards.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
+                on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
                 gvisor.
 
@@ -4671,20 +4757,20 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.
@@ -4713,7 +4799,7 @@ class AsyncWorkspaceMethods:
         An input about which nothing is said for 90 s ends by itself.
 
         Args:
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             data: Base64, at most 1 MiB of it.
             end: This is the last piece.
@@ -4737,7 +4823,7 @@ class AsyncWorkspaceMethods:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
 
         Args:
-            handle: Of the command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
 
         Returns:
@@ -4767,7 +4853,7 @@ class AsyncWorkspaceMethods:
         """List commands, or read the output of one by `handle`.
 
         Args:
-            handle: Of one command. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
+            handle: One command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
@@ -4775,7 +4861,7 @@ class AsyncWorkspaceMethods:
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
             limit: Commands to list, 1 to 1000.
 
         Returns:
@@ -4800,7 +4886,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -4835,11 +4921,11 @@ class AsyncWorkspaceMethods:
             paths: Several files in one call, at most 20.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            number_lines: Put the number before each line, as `cat -n`.
+            number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
             byte_offset: First byte, instead of lines.
-            encoding: When it is not UTF-8, such as windows-1252.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            encoding: If not UTF-8: such as windows-1252.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -4870,16 +4956,16 @@ class AsyncWorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Unsaid: find files by name.
-            path: Only below it. At most 4096 characters.
-            glob: Only such files, such as *.py or src/**; !docs leaves out. At most 64 entries.
+            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            path: Only below this path. At most 4096 characters.
+            glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
-            ignore_case: Upper and lower case are the same.
+            ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
             files_only: Only which files, with counts.
             include_ignored: Also ignored files, node_modules.
-            limit: Matches or files to give, 1 to 10000.
-            max_bytes: Of content, 200 to 1048576.
+            limit: Matches or files to return, 1 to 10000.
+            max_bytes: Bytes of content, 200 to 1048576.
 
         Returns:
             SearchResult: Lines or files that were found, as text: `path:line:text`, with `path-line-text`
@@ -4908,8 +4994,8 @@ class AsyncWorkspaceMethods:
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
-            executable: Unsaid: kept.
-            encoding: When it is not UTF-8, such as windows-1252.
+            executable: Default: unchanged.
+            encoding: If not UTF-8: such as windows-1252.
 
         Returns:
             FileWritten:
@@ -4962,7 +5048,7 @@ class AsyncWorkspaceMethods:
         """Apply a patch, all or nothing: create, modify, delete, rename.
 
         Args:
-            patch: Unified diff, at most 1 MiB.
+            patch: Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.
 
         Returns:
             PatchApplied:
@@ -4977,6 +5063,33 @@ class AsyncWorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def rewind(
+        self,
+        to: int | None = None,
+        *,
+        limit: int = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+
+        Args:
+            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            limit: Checkpoints to list, 1 to 200.
+
+        Returns:
+            Rewound: The checkpoints of a workspace, and what became of the files.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: The workspace is stopped; start it first.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def diff(
         self,
         path: str | None = None,
@@ -4988,9 +5101,9 @@ class AsyncWorkspaceMethods:
         """Show what changed since the baseline, as a patch for `git apply`.
 
         Args:
-            path: Only below it. At most 4096 characters.
-            summary: Only the files' names.
-            max_bytes: Of patch, 200 to 1048576.
+            path: Only below this path. At most 4096 characters.
+            summary: File names only.
+            max_bytes: Bytes of patch, 200 to 1048576.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -5136,7 +5249,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            recursive: Go into directories.
+            recursive: Include subdirectories.
             limit: 1 to 20000.
 
         Returns:
@@ -5167,7 +5280,7 @@ class AsyncWorkspaceMethods:
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
             byte_offset: First byte, instead of lines.
-            max_bytes: Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.
+            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -5192,8 +5305,8 @@ class AsyncWorkspaceMethods:
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Where to, on the user's machine. At most 4096 characters.
-            overwrite: Replace files that are there; a backup is kept.
+            output: Destination on the user's machine. At most 4096 characters.
+            overwrite: Replace existing files; a backup is kept.
 
         Returns:
             Exported:
@@ -5235,15 +5348,15 @@ class AsyncWorkspaceMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when it exists. At most 4096 characters.
             ready_tcp: Ready when the port, 1 to 65535, accepts.
             ready_http: Ready when PORT/path answers below 400.
             ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Failed when not ready by then, at most 3600.
+            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
             publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
                 entries.
-            wait_seconds: Wait so long until it is ready, 0 to 50.
+            wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -5285,7 +5398,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             name: Service's name. Or the `Service`.
-            wait_seconds: Wait so long while it starts, 0 to 50.
+            wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
             Service: A long-lived process with a name.
@@ -5317,9 +5430,9 @@ class AsyncWorkspaceMethods:
             tail: The last lines, 1 to 10000.
             offset: First byte, instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
-            wait_seconds: Wait so long for more, 0 to 50.
+            wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ServiceLogs:
@@ -5343,7 +5456,7 @@ class AsyncWorkspaceMethods:
 
         Args:
             name: Service's name. Or the `Service`.
-            grace_seconds: From TERM to KILL, 0 to 40.
+            grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
             Service: A long-lived process with a name.
@@ -5373,7 +5486,7 @@ class AsyncWorkspaceMethods:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -5404,7 +5517,7 @@ class AsyncWorkspaceMethods:
         """Read a shell's output.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             cursor: Of the last answer: what is new since then.
             plain: As a person sees it: no control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
@@ -5435,7 +5548,7 @@ class AsyncWorkspaceMethods:
         """Type into a shell; read from the cursor that comes back.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             text: Keys, such as ls or \\u0003 for Ctrl-C.
             enter: Press Enter after it.
 
@@ -5459,7 +5572,7 @@ class AsyncWorkspaceMethods:
         """Send a signal to a shell's foreground.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
@@ -5484,7 +5597,7 @@ class AsyncWorkspaceMethods:
         """Change a shell's size.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
             rows: 1 to 500.
             cols: 1 to 500.
 
@@ -5507,7 +5620,7 @@ class AsyncWorkspaceMethods:
         """End a shell and what runs in it.
 
         Args:
-            shell: Of shell_open. At most 64 characters. Or the `Shell`.
+            shell: From shell_open. At most 64 characters. Or the `Shell`.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -5588,9 +5701,9 @@ class AsyncWorkspaceMethods:
             clear_name: Remove the name.
             labels: To set.
             clear_labels: Keys to remove.
-            ttl_seconds: Delete when unused for so long, 10 to 2592000.
+            ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
-            lifetime_seconds: Delete so long after its creation, 10 to 31536000.
+            lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
             network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
                 egress, egress+published-ports.
@@ -5657,7 +5770,7 @@ class AsyncWorkspaceMethods:
         Args:
             limit: The newest events, 1 to 10000.
             after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Wait so long for one, 0 to 50.
+            wait_seconds: Seconds to wait for one, 0 to 50.
 
         Returns:
             History:
@@ -5751,7 +5864,7 @@ class AsyncWorkspaceMethods:
         Args:
             branch: Branch to commit on; created if missing.
             repo: The git repository; by default the one it was seeded from. At most 4096 characters.
-            message: Of the commit. At most 65536 characters.
+            message: Commit message. At most 65536 characters.
             include_ignored: Ignored and tool-made files, too.
 
         Returns:
@@ -5791,18 +5904,18 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             The stream.
@@ -5839,18 +5952,18 @@ class AsyncWorkspaceMethods:
 
         Args:
             command: Shell command line, run by bash.
-            cwd: Unsaid: /workspace, or where the session is. At most 4096 characters.
+            cwd: Default: /workspace, or the session's directory. At most 4096 characters.
             session: Any name: cd, export and functions then last from call to call of this name.
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
-            secret_env: Variable to secret. At most 64 entries.
+            secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Unsaid: 1800, in the background
+            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
                 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
-            raw: Output as it came, not as a person would have seen it.
+            raw: Exact output, escape sequences included.
 
         Returns:
             ExecResult: One command's outcome, or its state so far when it still runs.

@@ -117,6 +117,10 @@ def test_a_workspace_cannot_fill_this_machines_disk(pyro: Pyro, engine: str) -> 
         assert full.exit_code == 1
         assert "The disk is full" in full.cause
         assert "1024 MiB" in full.cause
+        if place == "/workspace/x":
+            assert "No space left on device" in full.stdout + full.stderr
+            sizes = pyro.exec_workspace(workspace.id, "df -B1M --output=size,avail /workspace /tmp | tail -2").stdout
+            assert [line.split() for line in sizes.splitlines()] == [["1024", "0"], ["1024", "1024"]]
         # What is freed can be filled again, and meanwhile everything else works.
         again = pyro.exec_workspace(workspace.id, f"rm {place} && head -c 99999999 /dev/zero > {place} && rm {place}")
         assert (again.exit_code, again.cause) == (0, "")

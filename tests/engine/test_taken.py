@@ -179,3 +179,19 @@ mkdir plain && echo 1 > plain/HEAD && echo 1 > plain/config
     pyro.exec_workspace(ws, "head -c 9000000 /dev/zero | tr '\\0' x > .gitignore")
     with pytest.raises(InvalidInput, match="ignore rules are too many"):
         pyro.diff_workspace(ws)
+
+
+def test_what_was_behind_a_link_in_the_seed_is_looked_at_as_it_stands(pyro: Pyro, tmp_path: Path) -> None:
+    seed = tmp_path / "links"
+    seed.mkdir()
+    (seed / "away").symlink_to("/etc")
+    (seed / "real").mkdir()
+    (seed / "real" / "node_modules").mkdir()
+    (seed / "near").symlink_to("real")
+    ws = pyro.create_workspace(seed_path=str(seed)).id
+    each = "mkdir -p $d/node_modules; echo 1 > $d/node_modules/x; echo 1 > $d/mine"
+    make = f"rm away near; for d in away near; do {each}; done"
+    assert pyro.exec_workspace(ws, make).exit_code == 0
+    shown = pyro.diff_workspace(ws)
+    assert {f.path for f in shown.files if f.status == "added"} == {"away/mine", "near/mine"}
+    assert {g.path for g in shown.left_out} == {"away/node_modules/x", "near/node_modules/x"}

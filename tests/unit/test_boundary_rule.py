@@ -242,6 +242,7 @@ def test_only_these_modules_reach_into_a_machines_directory_at_all() -> None:
 def test_every_mount_of_a_gvisor_machine_is_bound_from_a_read_only_twin(tmp_path: Path) -> None:
     shown = tmp_path / "shown"
     made = spec.bundle(
+        disk_gib=20,
         directory=tmp_path / "machine",
         shown=shown / "machine",
         root=shown / "root",

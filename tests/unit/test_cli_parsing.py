@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from pyro_mcp.cli.app import _match, commands, run
+from pyro_mcp.cli.figures import ago, duration, size
 from pyro_mcp.cli.parsing import Parsed, parse
-from pyro_mcp.cli.render import ago, duration, render, size
+from pyro_mcp.cli.render import render
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import REGISTRY, Operation
 

@@ -118,9 +118,10 @@ def _read_by_the_code() -> set[str]:
             text = _text(name, constants)
             if text is not None and (own or text in constants.values()):
                 found.add(text)
-    # Read through a helper that takes the name: machines/components.find_program.
+    # Read through a helper that takes the name: machines/components.find_program, locations._of_xdg.
     helped = re.compile(r'find_program\([^)]*?f?"(PYRO_[A-Z{}a-z.()]+)"', re.DOTALL)
     for path in SOURCE.rglob("*.py"):
+        found |= set(re.findall(r'_of_xdg\("(\w+)"\)', path.read_text()))
         for text in helped.findall(path.read_text()):
             found |= {"PYRO_FIRECRACKER", "PYRO_JAILER"} if "{" in text else {text}
     return found

@@ -205,7 +205,7 @@ def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -
     if as_json:
         print(json.dumps(figures))
         return 0
-    from pyro_mcp.cli.render import size
+    from pyro_mcp.cli.figures import size
 
     print(f"processes  {figures['processes']}, load {figures['load']:.2f}")
     print(f"memory     {size(figures['memory_bytes'])} of {size(figures['memory_limit_bytes'])}")

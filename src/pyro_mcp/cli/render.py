@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pyro_mcp.cli.figures import ago, duration, plural, size
 from pyro_mcp.visible import visible, visible_lines
 
 if TYPE_CHECKING:
-    import datetime
+    pass
 
 Fields = dict[str, Any]
 
@@ -52,51 +53,6 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
-
-
-def size(count: int | None) -> str:
-    """Bytes in words: 1023 B, 1.5 KiB, 20 MiB."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-        value /= 1024
-    return str(count)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172800 else f"{seconds / 86400:.0f} days"
-
-
-def ago(moment: str | None, now: datetime.datetime | None = None) -> str:
-    """A time relative to now: `12 s ago`, `in 3 min`."""
-    if not moment:
-        return "-"
-    import datetime
-
-    try:
-        then = datetime.datetime.fromisoformat(moment)
-    except ValueError:
-        return moment
-    seconds = ((now or datetime.datetime.now(datetime.UTC)) - then).total_seconds()
-    if abs(seconds) < 1:
-        return "now"
-    count = duration(float(round(abs(seconds)))).replace(".0 s", " s")
-    return f"{count} ago" if seconds > 0 else f"in {count}"
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _facts(record: Fields) -> str:
@@ -329,6 +285,14 @@ def _applied(record: Fields) -> str:
     return "\n".join(lines)
 
 
+def _rewound(record: Fields) -> str:
+    if record["rewound_to"] is not None:
+        done = f"As at checkpoint {record['rewound_to']} again: {plural(record['changed_files'], 'file')} changed."
+        return _with_hint("\n".join([done, *(f"left as it is: {name}" for name in record["left"])]), record)
+    rows = [(c["number"], c["at"][:19], plural(c["files"], "file"), c["after"]) for c in record["checkpoints"]]
+    return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
+
+
 def _diff(record: Fields) -> str:
     if not record["files"] and not record["empty_directories"]:
         return "Nothing has changed since the baseline."
@@ -481,6 +445,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "FileContent": _file_content,
     "FileList": _file_list,
     "FileEdited": _edited,
+    "Rewound": _rewound,
     "FileWritten": _written,
     "History": _history,
     "Logs": _logs,

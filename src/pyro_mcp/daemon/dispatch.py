@@ -31,6 +31,17 @@ LOOKING = frozenset(
 """Operations that only look at what pyro keeps itself: no event, no activity."""
 TYPING = frozenset({"read_shell", "write_shell", "feed_workspace_exec"})
 """What keeps a workspace from counting as unused, though it leaves no event."""
+CHANGING = {
+    "exec_workspace": "",
+    "edit_workspace_file": "edit",
+    "write_workspace_file": "write",
+    "apply_workspace_patch": "patch",
+    "push_workspace_sync": "push",
+    "reset_workspace": "reset",
+}
+"""What changes files, so that they are kept afterwards, and in what words."""
+STARTING = frozenset({"exec_workspace"})
+"""What changes them in its own time; see `Occupancy.command_ended`."""
 ATTACHED = "attach"
 """The client that types single keys for a person: no event for each."""
 SUMMARY_CHARACTERS = 200
@@ -93,7 +104,15 @@ class Dispatcher:
         workspace.in_use += 1
         outcome, said = "ok", None
         try:
-            return workspace.redactor.result(await handler(call, **arguments))
+            if operation.name in CHANGING:
+                await workspace.before_change()
+            result = workspace.redactor.result(await handler(call, **arguments))
+            if operation.name in CHANGING and operation.name not in STARTING:
+                workspace.keeper.happened(f"{CHANGING[operation.name]} {summary}".strip())
+            elif operation.name == "fork_workspace":
+                for made in result.workspaces:
+                    registry.get(made.id).keeper.happened(f"fork of {workspace.row.name or workspace.id}")
+            return result
         except (GuestUnreachable, EngineError) as error:
             _masked(error, workspace.redactor)
             outcome, said = "error", error.message

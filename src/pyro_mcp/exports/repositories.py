@@ -126,8 +126,10 @@ def _disarm(git: Path, tree: Path, found: LeftOut) -> None:
     for directory, names, files in os.walk(git):
         for name in [*names, *files]:
             place = Path(directory, name)
-            if place.is_symlink():
-                drop(place)
+            if place.is_symlink() or (
+                name in names and "modules" not in place.relative_to(git).parts and is_bare(place)
+            ):
+                drop(place)  # a repository within one's own folders is one as well for who looks around in it
             elif place.is_file() and place.stat().st_mode & 0o111:
                 place.chmod(stat.S_IMODE(place.stat().st_mode) & ~0o111)
 

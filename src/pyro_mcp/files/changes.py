@@ -42,8 +42,15 @@ class _Wanted(Exception):
         self.paths = paths
 
 
-async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> dict[str, FileState]:
-    """What stands at these paths, relative to /workspace, links not followed."""
+async def read_directly(guest: Guest, paths: list[str], layer: str = "merged") -> dict[str, FileState]:
+    """What stands at these paths; what is only there behind a symbolic link on the way is absent."""
+    return await read_states(guest, paths, layer, direct=True)
+
+
+async def read_states(
+    guest: Guest, paths: list[str], layer: str = "merged", *, direct: bool = False
+) -> dict[str, FileState]:
+    """What stands at these paths, relative to /workspace; a link there is not followed, one on the way is."""
     states: dict[str, FileState] = {}
     for start in range(0, len(paths), BATCH_PATHS):
         batch = paths[start : start + BATCH_PATHS]
@@ -51,7 +58,12 @@ async def read_states(guest: Guest, paths: list[str], layer: str = "merged") -> 
             answer = await guest.call(
                 "POST",
                 "/v1/files/read-many",
-                json_body={"layer": layer, "paths": [wire_name(path) for path in batch], "max_bytes_each": FILE_CAP},
+                json_body={
+                    "layer": layer,
+                    "paths": [wire_name(path) for path in batch],
+                    "max_bytes_each": FILE_CAP,
+                    "direct": direct,
+                },
                 seconds=WORK_SECONDS,
             )
             again: list[str] = []
@@ -150,8 +162,8 @@ def _change_record(change: Change) -> dict[str, Any]:
     record: dict[str, Any] = {
         "op": change.op,
         "path": wire_name(change.path),
-        "make_parents": change.op in ("write", "symlink", "rename"),
-        "prune_parents": change.op in ("delete", "rename"),
+        "make_parents": change.op in ("write", "symlink", "rename", "mkdir"),
+        "prune_parents": change.op in ("delete", "rename", "rmdir"),
     }
     if change.content is not None:
         record["content"] = base64.b64encode(change.content).decode()
@@ -239,11 +251,11 @@ async def changed_entries(
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
         specials = [path for path in listing["specials"] if below is None or _is_below(path, below)]
-        sifted = await sift(functools.partial(read_states, guest), changes, seed, include_ignored, specials)
+        sifted = await sift(functools.partial(read_directly, guest), changes, seed, include_ignored, specials)
         changes = sifted.changes
         sides: dict[str, dict[str, FileState]] = {}
         for side, layer in (("old", "lower"), ("new", "merged")):
-            sides[side] = await read_states(guest, [c["path"] for c in changes if _read(c[side])], layer)
+            sides[side] = await read_directly(guest, [c["path"] for c in changes if _read(c[side])], layer)
         moved = [
             c["path"]
             for c in changes
@@ -295,7 +307,7 @@ async def omitted(guest: Guest, seed: Mapping[str, Any] | None, below: str) -> O
         "new": {"kind": "file", "mode": 0o644, "size": 0, "link": None},
     }
     changes = [c for c in listing["changes"] if _is_below(c["path"], below)]
-    sifted = await sift(functools.partial(read_states, guest), [*changes, probe], seed, False)
+    sifted = await sift(functools.partial(read_directly, guest), [*changes, probe], seed, False)
     if probe["path"] in sifted.omitted:
         return Omitted()
     left_out = [one for one in sifted.left_out if one.why in ("ignored", "made")]
@@ -325,6 +337,16 @@ def _refuse_withheld(entries: list[DiffEntry]) -> None:
             )
 
 
+async def marked_changes(guest: Guest) -> tuple[list[dict[str, Any]], bool]:
+    """What somebody wrote since the baseline, each with a mark of its present state; and whether that is all.
+
+    Without contents, and without git's own files and what tools make. Each is a record with path, old and new.
+    """
+    answer = await guest.call("GET", "/v1/changes?marks=1", seconds=WORK_SECONDS)
+    listing = _listing(answer.record())
+    return listing["changes"], not listing["truncated"]
+
+
 def _listing(record: Said) -> dict[str, Any]:
     """The agent's list of changes, checked: who reads it needs to look no further."""
 
@@ -337,6 +359,7 @@ def _listing(record: Said) -> dict[str, Any]:
             "mode": one.whole("mode"),
             "size": one.whole("size"),
             "link": one.name("link") if one.has("link") else None,
+            "mark": one.text("mark") if one.has("mark") else "",
         }
 
     specials = record.records("specials") if record.has("specials") else []  # an older agent tells of none

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.git import ALONE, SAFE, environment
 from pyro_mcp.models import LeftOut
 from pyro_mcp.patches.plan import FileState
-from pyro_mcp.paths import is_dot_git
+from pyro_mcp.paths import WORKSPACE, is_dot_git, show
 
 GIT_SECONDS = 20
 MAX_DIRECTORIES = 50_000
@@ -109,8 +109,15 @@ async def sift(
         root = next((a for a in _ancestors(change["path"]) if a in repositories), None)
         if root is not None:
             why[change["path"]] = (root, "repository")
-    if any(states[name].kind == "file" and states[name].content is None for name in files):
-        raise _too_many()  # larger than any file that is read
+    for name in files:
+        if states[name].changing:
+            raise Conflict(
+                f"{show(f'{WORKSPACE}/{name}')} is written all the time, so its rules could not be read.",
+                hint="Stop what writes it, and try again.",
+                code="file_changing",
+            )
+        if states[name].kind == "file" and states[name].content is None:
+            raise _too_many()  # larger than any file that is read
     texts = {name: state.content for name in files if (state := states[name]).content}
     ignored = await asyncio.to_thread(_ignored, sorted(asked), texts, seed if is_git else None) if asked else set()
     by_root = {root for root in made if first.get(root, "") in ignored}

@@ -32,10 +32,10 @@ class Fleet:
         """An engine's boundary in words; empty for one that there is not."""
         return self._engines[name].isolation if name in self._engines else ""
 
-    async def take(self, name: str, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
+    async def take(self, name: str, root: RootTree, vcpu_count: int, mem_mib: int, disk_gib: int) -> Machine:
         """A machine in the template's state that nobody else has."""
         self.engine(name)
-        return await self._pools[name].take(root, vcpu_count, mem_mib)
+        return await self._pools[name].take(root, vcpu_count, mem_mib, disk_gib)
 
     async def revive(
         self, name: str, root: RootTree, vcpu_count: int, mem_mib: int, image: Path, seed: Path | None

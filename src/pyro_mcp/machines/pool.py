@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 
 from pyro_mcp.errors import PyroError
-from pyro_mcp.machines.protocol import Engine, Machine, MachineSpec, RootTree
+from pyro_mcp.machines.protocol import DISK_GIB, Engine, Machine, MachineSpec, RootTree
 from pyro_mcp.machines.warming import warm
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ REFILL_DELAY_SECONDS = 0.3, 3.0
 REFILL_DELAY_RESTORES = 3
 """A refill starts as long after a machine was taken as so many restores take here, within bounds, so that it does not
 race the first command for the CPU."""
-Shape = tuple[str, int, int]
+Shape = tuple[str, int, int, int]
 
 
 def new_machine_id() -> str:
@@ -47,9 +47,9 @@ class WarmPool:
         self._restore_seconds = 0.0
         self._recent: list[Shape] = []
 
-    async def take(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
+    async def take(self, root: RootTree, vcpu_count: int, mem_mib: int, disk_gib: int = DISK_GIB) -> Machine:
         """A machine in the template's state that nobody else has."""
-        shape = (root.digest, vcpu_count, mem_mib)
+        shape = (root.digest, vcpu_count, mem_mib, disk_gib)
         ready = self._ready.setdefault(shape, deque())
         await self._asked_for(shape)
         while ready:
@@ -58,7 +58,7 @@ class WarmPool:
                 self._refill_later(root, shape)
                 return machine
             await machine.destroy()
-        machine = await self._restore(root, vcpu_count, mem_mib)
+        machine = await self._restore(root, vcpu_count, mem_mib, disk_gib)
         self._refill_later(root, shape)
         return machine
 
@@ -69,11 +69,12 @@ class WarmPool:
             while other not in self._recent and spares:
                 await spares.popleft().destroy()
 
-    async def _restore(self, root: RootTree, vcpu_count: int, mem_mib: int) -> Machine:
-        template = await self._engine.template(root, vcpu_count)
+    async def _restore(self, root: RootTree, vcpu_count: int, mem_mib: int, disk_gib: int) -> Machine:
+        template = await self._engine.template(root, vcpu_count, disk_gib)
         async with self._restores:
             begun = time.monotonic()
-            machine = await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), template)
+            spec = MachineSpec(new_machine_id(), root, vcpu_count, mem_mib, disk_gib)
+            machine = await self._engine.restore(spec, template)
             self._restore_seconds = time.monotonic() - begun
             return machine
 
@@ -94,7 +95,7 @@ class WarmPool:
         await asyncio.sleep(min(most, max(least, REFILL_DELAY_RESTORES * self._restore_seconds)))
         try:
             while len(ready) < self._spares and not self._closed and shape in self._recent:
-                machine = await self._restore(root, shape[1], shape[2])
+                machine = await self._restore(root, *shape[1:])
                 try:
                     await warm(machine.guest)
                 except BaseException:

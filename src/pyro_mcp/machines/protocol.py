@@ -26,6 +26,9 @@ class RootTree:
     where there is none), and what an image says of its `user`, `workdir`, `entrypoint` and `cmd`: only shown."""
 
 
+DISK_GIB = 20
+
+
 @dataclass(frozen=True)
 class MachineSpec:
     """What a machine is to be."""
@@ -36,6 +39,8 @@ class MachineSpec:
     """Virtual CPUs, at least 1."""
     mem_mib: int
     """Memory in MiB, at least 128."""
+    disk_gib: int = DISK_GIB
+    """What each of its file systems shows as its size, where the engine can give them one."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ class Engine(Protocol):
     async def probe(self, root: RootTree) -> Probe:
         """Boot a machine and say whether it worked; the verdict holds until this computer restarts."""
 
-    async def template(self, root: RootTree, vcpu_count: int) -> Path:
-        """The snapshot of the environment booted with so many CPUs, made on first use."""
+    async def template(self, root: RootTree, vcpu_count: int, disk_gib: int = DISK_GIB) -> Path:
+        """The snapshot of the environment booted with so many CPUs and so large a disk, made on first use."""
 
     async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
         """A new machine from a snapshot, its agent answering. A snapshot that knew a seed needs it from the start."""

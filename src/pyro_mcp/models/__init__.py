@@ -6,6 +6,7 @@ from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
     ChangedFile,
+    Checkpoint,
     Diff,
     FileContent,
     FileEdited,
@@ -16,6 +17,7 @@ from pyro_mcp.models.files import (
     HunkPlaced,
     LeftOut,
     PatchApplied,
+    Rewound,
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
@@ -59,6 +61,7 @@ from pyro_mcp.vocabulary import (
 __all__ = [
     "NAME_PATTERN",
     "ChangedFile",
+    "Checkpoint",
     "CommandRecord",
     "Component",
     "Deleted",
@@ -96,6 +99,7 @@ __all__ = [
     "QuestionList",
     "Record",
     "RefusedConnection",
+    "Rewound",
     "RunResult",
     "SearchResult",
     "SecretInfo",

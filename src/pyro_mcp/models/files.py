@@ -95,6 +95,34 @@ class SearchResult(Record):
     hint: str = ""
 
 
+class Checkpoint(Record):
+    """The files as they were after something happened."""
+
+    number: int
+    at: Moment
+    after: str
+    """The command or edit."""
+    files: int
+    """How many it changed."""
+    paths: list[str] = Field(default_factory=list)
+    """The first 5 of them."""
+
+
+class Rewound(Record):
+    """The checkpoints of a workspace, and what became of the files."""
+
+    workspace: str
+    rewound_to: int | None = None
+    changed_files: int = 0
+    """Files that were put back, or taken away."""
+    left: list[str] = Field(default_factory=list)
+    """The first 20 that stay as they are: too large to be kept, at present or then."""
+    left_files: int = 0
+    checkpoints: list[Checkpoint] = Field(default_factory=list)
+    """Newest first."""
+    hint: str = ""
+
+
 class FileEdited(Record):
     workspace: str
     path: str

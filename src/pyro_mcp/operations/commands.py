@@ -52,7 +52,7 @@ class CommandOperations(Operations):
         *,
         cwd: Annotated[
             str | None,
-            Field(description="Unsaid: /workspace, or where the session is.", max_length=4096),
+            Field(description="Default: /workspace, or the session's directory.", max_length=4096),
         ] = None,
         session: Annotated[
             str | None,
@@ -72,7 +72,7 @@ class CommandOperations(Operations):
         timeout_seconds: Annotated[
             float | None,
             Field(
-                description="Seconds until it is ended, at most 86400. Unsaid: 1800, in the background 86400.",
+                description="Seconds until it is ended, at most 86400. Default: 1800; in the background, 86400.",
                 gt=0,
                 le=MAX_TIMEOUT_SECONDS,
             ),
@@ -94,7 +94,7 @@ class CommandOperations(Operations):
     def feed_workspace_exec(
         self,
         workspace: WorkspaceRef,
-        handle: Annotated[str, Field(description="Of the command.", max_length=64)],
+        handle: Annotated[str, Field(description="The command's handle.", max_length=64)],
         *,
         data: Annotated[str, Field(description="Base64, at most 1 MiB of it.", max_length=FILE_TEXT_CAP)] = "",
         end: Annotated[bool, Field(description="This is the last piece.")] = False,
@@ -116,7 +116,7 @@ class CommandOperations(Operations):
     def cancel_workspace_exec(
         self,
         workspace: WorkspaceRef,
-        handle: Annotated[str, Field(description="Of the command.", max_length=64)],
+        handle: Annotated[str, Field(description="The command's handle.", max_length=64)],
     ) -> CommandRecord:
         """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart."""
 
@@ -133,7 +133,7 @@ class CommandOperations(Operations):
     def logs_workspace(
         self,
         workspace: WorkspaceRef,
-        handle: Annotated[str | None, Field(description="Of one command.", max_length=64)] = None,
+        handle: Annotated[str | None, Field(description="One command's handle.", max_length=64)] = None,
         *,
         offset: Annotated[
             int | None, Field(description="First byte; negative: from the end.", ge=-(2**40), le=2**40)
@@ -171,7 +171,9 @@ class CommandOperations(Operations):
         network_policy: OneShotNetwork = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
-        timeout_seconds: Annotated[float, Field(description="End it after this, at most 3600.", gt=0, le=3600)] = 600,
+        timeout_seconds: Annotated[
+            float, Field(description="Seconds until it is ended, at most 3600.", gt=0, le=3600)
+        ] = 600,
         wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,

@@ -69,7 +69,7 @@ MaxOutput = Annotated[
     int,
     Field(description="Bytes of output to return, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
-Raw = Annotated[bool, Field(description="Output as it came, not as a person would have seen it.")]
+Raw = Annotated[bool, Field(description="Exact output, escape sequences included.")]
 IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 OptionalPath = Annotated[str | None, Field(description="Below /workspace.", max_length=4096)]
@@ -79,24 +79,24 @@ ByteOffset = Annotated[int | None, Field(description="First byte, instead of lin
 ReadBytes = Annotated[
     int,
     Field(
-        description="Of content, as JSON counts it: at most 1048576; unsaid, 10000 for a tool.", ge=1, le=FILE_TEXT_CAP
+        description="Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.",
+        ge=1,
+        le=FILE_TEXT_CAP,
     ),
 ]
-Encoding = Annotated[
-    str | None, Field(description="When it is not UTF-8, such as windows-1252.", min_length=1, max_length=32)
-]
+Encoding = Annotated[str | None, Field(description="If not UTF-8: such as windows-1252.", min_length=1, max_length=32)]
 HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
-MemMib = Annotated[int, Field(description="128 to 65536.", ge=128, le=65536)]
+MemMib = Annotated[int, Field(description="MiB, 128 to 65536.", ge=128, le=65536)]
 VCPU_COUNT_DEFAULT = 1
 MEM_MIB_DEFAULT = 1024
 DISK_GIB_DEFAULT = 20
 TtlSeconds = Annotated[
-    int | None, Field(description="Delete when unused for so long, 10 to 2592000.", ge=10, le=2592000)
+    int | None, Field(description="Delete when unused for this many seconds, 10 to 2592000.", ge=10, le=2592000)
 ]
 LifetimeSeconds = Annotated[
-    int | None, Field(description="Delete so long after its creation, 10 to 31536000.", ge=10, le=31536000)
+    int | None, Field(description="Delete this many seconds after creation, 10 to 31536000.", ge=10, le=31536000)
 ]
 Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only; ask: the user is asked for each.")]
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
@@ -120,8 +120,8 @@ AllowAddresses = Annotated[
     list[str] | None,
     Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
 ]
-SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable to secret.", max_length=64)]
+SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable name to secret name.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]
-Shell = Annotated[str, Field(description="Of shell_open.", max_length=64)]
+Shell = Annotated[str, Field(description="From shell_open.", max_length=64)]
 ServiceName = Annotated[str, Field(description="Service's name.", pattern=NAME_PATTERN)]
 Engine = Annotated[EngineName, Field(description="auto: firecracker where KVM boots a guest, else gvisor.")]

@@ -22,7 +22,16 @@ from pyro_mcp.operations.fields import (
 )
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Diff, FileContent, FileEdited, FileList, FileWritten, PatchApplied, SearchResult
+    from pyro_mcp.models import (
+        Diff,
+        FileContent,
+        FileEdited,
+        FileList,
+        FileWritten,
+        PatchApplied,
+        Rewound,
+        SearchResult,
+    )
 
 CORE: tuple[Profile, ...] = ("workspace-core", "workspace-full")
 
@@ -42,7 +51,7 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         path: Path = "/workspace",
         *,
-        recursive: Annotated[bool, Field(description="Go into directories.")] = False,
+        recursive: Annotated[bool, Field(description="Include subdirectories.")] = False,
         limit: Annotated[int, Field(description="1 to 20000.", ge=1, le=20000)] = 200,
     ) -> FileList:
         """List a directory."""
@@ -69,7 +78,7 @@ class FileOperations(Operations):
         ] = None,
         offset: Lines = None,
         limit: LineCount = None,
-        number_lines: Annotated[bool, Field(description="Put the number before each line, as `cat -n`.")] = False,
+        number_lines: Annotated[bool, Field(description="Number the lines, as `cat -n` does.")] = False,
         grep: Annotated[
             str | None,
             Field(description="Only lines that match this regex, as number:line.", max_length=1000),
@@ -97,22 +106,22 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         pattern: Annotated[
             str | None,
-            Field(description="Regular expression (RE2) for a line. Unsaid: find files by name.", max_length=4096),
+            Field(description="Regular expression (RE2) for a line. Without it: find files by name.", max_length=4096),
         ] = None,
         *,
-        path: Annotated[str, Field(description="Only below it.", max_length=4096)] = "/workspace",
+        path: Annotated[str, Field(description="Only below this path.", max_length=4096)] = "/workspace",
         glob: Annotated[
             list[str] | None,
-            Field(description="Only such files, such as *.py or src/**; !docs leaves out.", max_length=64),
+            Field(description="Only files like *.py or src/**; !docs excludes.", max_length=64),
         ] = None,
         literal: Annotated[bool, Field(description="The pattern is plain text.")] = False,
-        ignore_case: Annotated[bool, Field(description="Upper and lower case are the same.")] = False,
+        ignore_case: Annotated[bool, Field(description="Ignore case.")] = False,
         context: Annotated[int, Field(description="Lines around each match, 0 to 20.", ge=0, le=20)] = 0,
         files_only: Annotated[bool, Field(description="Only which files, with counts.")] = False,
         include_ignored: Annotated[bool, Field(description="Also ignored files, node_modules.")] = False,
-        limit: Annotated[int, Field(description="Matches or files to give, 1 to 10000.", ge=1, le=10000)] = 100,
+        limit: Annotated[int, Field(description="Matches or files to return, 1 to 10000.", ge=1, le=10000)] = 100,
         max_bytes: Annotated[
-            int, Field(description="Of content, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
+            int, Field(description="Bytes of content, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
         ] = RESULT_TEXT_DEFAULT,
     ) -> SearchResult:
         """Search file contents, or find files by name."""
@@ -131,7 +140,7 @@ class FileOperations(Operations):
         path: Path,
         text: Annotated[str, Field(description="At most 1 MiB.", max_length=FILE_TEXT_CAP)],
         *,
-        executable: Annotated[bool | None, Field(description="Unsaid: kept.")] = None,
+        executable: Annotated[bool | None, Field(description="Default: unchanged.")] = None,
         encoding: Encoding = None,
     ) -> FileWritten:
         """Write a whole text file, and its directories."""
@@ -180,10 +189,36 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         patch: Annotated[
             str,
-            Field(description="Unified diff, at most 1 MiB.", max_length=FILE_TEXT_CAP),
+            Field(
+                description="Unified diff or `*** Begin Patch`, at most 1 MiB; @@ may name the function.",
+                max_length=FILE_TEXT_CAP,
+            ),
         ],
     ) -> PatchApplied:
         """Apply a patch, all or nothing: create, modify, delete, rename."""
+
+    @operation(
+        cli="workspace rewind",
+        mcp="workspace_rewind",
+        method="rewind",
+        profiles=CORE,
+        positional=("workspace", "to"),
+    )
+    def rewind_workspace(
+        self,
+        workspace: WorkspaceRef,
+        to: Annotated[
+            int | None,
+            Field(description="The checkpoint's number, 0 to 1000000. Without it: list them.", ge=0, le=1_000_000),
+        ] = None,
+        *,
+        limit: Annotated[int, Field(description="Checkpoints to list, 1 to 200.", ge=1, le=200)] = 20,
+    ) -> Rewound:
+        """Undo: put the files back to how they were after a command or edit, or list these moments.
+
+        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
+        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        """
 
     @operation(
         cli="workspace diff",
@@ -196,11 +231,11 @@ class FileOperations(Operations):
     def diff_workspace(
         self,
         workspace: WorkspaceRef,
-        path: Annotated[str | None, Field(description="Only below it.", max_length=4096)] = None,
+        path: Annotated[str | None, Field(description="Only below this path.", max_length=4096)] = None,
         *,
-        summary: Annotated[bool, Field(description="Only the files' names.")] = False,
+        summary: Annotated[bool, Field(description="File names only.")] = False,
         max_bytes: Annotated[
-            int, Field(description="Of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
+            int, Field(description="Bytes of patch, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
         ] = RESULT_TEXT_DEFAULT * 2,
         include_ignored: IncludeIgnored = False,
     ) -> Diff:

@@ -130,7 +130,7 @@ class MachineOperations(Operations):
         workspace: WorkspaceRef,
         path: Path = "/workspace",
         *,
-        recursive: Annotated[bool, Field(description="Go into directories.")] = False,
+        recursive: Annotated[bool, Field(description="Include subdirectories.")] = False,
         limit: Annotated[int, Field(description="1 to 20000.", ge=1, le=20000)] = 200,
     ) -> FileList:
         """List files of a stopped workspace, without starting it."""
@@ -176,7 +176,7 @@ class MachineOperations(Operations):
         workspace: WorkspaceRef,
         path: Path,
         *,
-        output: Annotated[str, Field(description="Where to, on the user's machine.", min_length=1, max_length=4096)],
-        overwrite: Annotated[bool, Field(description="Replace files that are there; a backup is kept.")] = False,
+        output: Annotated[str, Field(description="Destination on the user's machine.", min_length=1, max_length=4096)],
+        overwrite: Annotated[bool, Field(description="Replace existing files; a backup is kept.")] = False,
     ) -> Exported:
         """Write a file or tree of a stopped workspace to the user's machine."""

@@ -18,7 +18,7 @@ class NetworkOperations(Operations):
         self,
         *,
         wait_seconds: Annotated[
-            float, Field(description="Wait so long for a question that is not known, 0 to 300.", ge=0, le=300)
+            float, Field(description="Seconds to wait for a question that is not known, 0 to 300.", ge=0, le=300)
         ] = 0,
         known: Annotated[
             list[str] | None, Field(description="Questions that are not waited for, by id.", max_length=256)

@@ -56,7 +56,7 @@ class ServiceOperations(Operations):
         ] = None,
         ready_command: Annotated[str | None, Field(description="Ready when it succeeds.", max_length=65536)] = None,
         ready_timeout_seconds: Annotated[
-            float, Field(description="Failed when not ready by then, at most 3600.", gt=0, le=3600)
+            float, Field(description="Seconds it may take to become ready, at most 3600.", gt=0, le=3600)
         ] = 30,
         publish: Annotated[
             list[str] | None,
@@ -65,7 +65,7 @@ class ServiceOperations(Operations):
             ),
         ] = None,
         wait_seconds: Annotated[
-            float, Field(description="Wait so long until it is ready, 0 to 50.", ge=0, le=50)
+            float, Field(description="Seconds to wait until it is ready, 0 to 50.", ge=0, le=50)
         ] = WAIT,
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
@@ -101,7 +101,7 @@ class ServiceOperations(Operations):
         workspace: WorkspaceRef,
         name: ServiceName,
         *,
-        wait_seconds: Annotated[float, Field(description="Wait so long while it starts, 0 to 50.", ge=0, le=50)] = 0,
+        wait_seconds: Annotated[float, Field(description="Seconds to wait while it starts, 0 to 50.", ge=0, le=50)] = 0,
     ) -> Service:
         """Show a service's state."""
 
@@ -126,7 +126,7 @@ class ServiceOperations(Operations):
             int | None, Field(description="First byte, instead of the last lines.", ge=0, le=2**40)
         ] = None,
         grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
-        wait_seconds: Annotated[float, Field(description="Wait so long for more, 0 to 50.", ge=0, le=50)] = 0,
+        wait_seconds: Annotated[float, Field(description="Seconds to wait for more, 0 to 50.", ge=0, le=50)] = 0,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,
     ) -> ServiceLogs:
@@ -145,6 +145,6 @@ class ServiceOperations(Operations):
         workspace: WorkspaceRef,
         name: ServiceName,
         *,
-        grace_seconds: Annotated[float, Field(description="From TERM to KILL, 0 to 40.", ge=0, le=40)] = 5,
+        grace_seconds: Annotated[float, Field(description="Seconds from TERM to KILL, 0 to 40.", ge=0, le=40)] = 5,
     ) -> Service:
         """End a service and all its processes."""

@@ -58,7 +58,7 @@ class WorkspaceOperations(Operations):
         environment: Annotated[
             str | None,
             Field(
-                description="Such as debian:12, or an image: node:22; unsaid: devcontainer.json's, else debian:12.",
+                description="Such as debian:12, or an image: node:22; default: devcontainer.json's, else debian:12.",
                 min_length=1,
                 max_length=512,
             ),
@@ -72,15 +72,15 @@ class WorkspaceOperations(Operations):
         labels: Labels = None,
         network_policy: Network = "off",
         vcpu_count: Annotated[
-            int | None, Field(description="1 to 32; unsaid: 1, or what devcontainer.json requires.", ge=1, le=32)
+            int | None, Field(description="1 to 32; default: 1, or what devcontainer.json requires.", ge=1, le=32)
         ] = None,
         mem_mib: Annotated[
             int | None,
-            Field(description="128 to 65536; unsaid: 1024, or what devcontainer.json asks.", ge=128, le=65536),
+            Field(description="MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.", ge=128, le=65536),
         ] = None,
         disk_gib: Annotated[
             int | None,
-            Field(description="Disk limit in GiB, 1 to 1024; unsaid: 20, or what it requires.", ge=1, le=1024),
+            Field(description="Disk limit in GiB, 1 to 1024; default: 20, or what it requires.", ge=1, le=1024),
         ] = None,
         ttl_seconds: TtlSeconds = None,
         lifetime_seconds: LifetimeSeconds = None,
@@ -106,7 +106,7 @@ class WorkspaceOperations(Operations):
         setup_wait_seconds: Annotated[
             float | None,
             Field(
-                description="Seconds to wait for its set-up, 0 to 7200; unsaid: until it ends. It goes on afterwards.",
+                description="Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes on afterwards.",
                 ge=0,
                 le=7200,
             ),
@@ -224,7 +224,7 @@ class WorkspaceOperations(Operations):
             int | None,
             Field(description="Only what has begun or ended since: the cursor of an earlier answer.", ge=0),
         ] = None,
-        wait_seconds: Annotated[float, Field(description="Wait so long for one, 0 to 50.", ge=0, le=50)] = 0,
+        wait_seconds: Annotated[float, Field(description="Seconds to wait for one, 0 to 50.", ge=0, le=50)] = 0,
     ) -> History:
         """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome."""
 
@@ -307,7 +307,7 @@ class WorkspaceOperations(Operations):
                 description="The git repository; by default the one it was seeded from.", min_length=1, max_length=4096
             ),
         ] = None,
-        message: Annotated[str | None, Field(description="Of the commit.", max_length=65536)] = None,
+        message: Annotated[str | None, Field(description="Commit message.", max_length=65536)] = None,
         include_ignored: IncludeIgnored = False,
     ) -> Landed:
         """Commit the workspace's changes as a branch of the git repository it was seeded from.

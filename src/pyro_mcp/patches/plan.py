@@ -53,7 +53,7 @@ class Change:
     too): "absent", or the SHA-256 of the file's content or of the link's target.
     """
 
-    op: Literal["write", "delete", "symlink", "chmod", "rename"]
+    op: Literal["write", "delete", "symlink", "chmod", "rename", "mkdir", "rmdir"]
     path: str
     to: str | None = None
     mode: int | None = None

@@ -68,6 +68,8 @@ class Command:
         """Files of the workspace that were changed while it ran, the first 20; not kept."""
         self.changed_files: int | None = None
         """How many; None where nobody could tell in time."""
+        self.ending: Callable[[Command], None] | None = None
+        """Called at its end, before anybody who waits for it hears of that."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -326,6 +328,8 @@ class Command:
             stdout_bytes=self.output.stdout_bytes,
             stderr_bytes=self.output.stderr_bytes,
         )
+        if self.ending is not None:
+            self.ending(self)
         self._notify()
 
     def leave(self) -> None:

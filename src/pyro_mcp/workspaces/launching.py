@@ -85,6 +85,7 @@ async def launch(
         except BaseException:
             occupancy.registry.drop_command(workspace, command)
             raise
+        command.ending = workspace.command_changed
         command.follow(guest, stream, occupancy.command_ended)
     if stdin_open:
         command.open_input()

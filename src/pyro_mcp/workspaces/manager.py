@@ -94,7 +94,9 @@ class WorkspaceManager:
                 try:
                     await self._registry.save(workspace)
                     await asyncio.to_thread(self._vault.write, workspace_id, plan.secrets)
-                    machine = asyncio.ensure_future(self._fleet.take(plan.engine, root, plan.vcpu_count, plan.mem_mib))
+                    machine = asyncio.ensure_future(
+                        self._fleet.take(plan.engine, root, plan.vcpu_count, plan.mem_mib, plan.disk_gib)
+                    )
                     with self._seeds.used():
                         prepared = await seed()
                         if prepared is not None:
@@ -149,7 +151,7 @@ class WorkspaceManager:
     async def _begin_anew(self, workspace: Workspace) -> None:
         row = workspace.row
         root, seed = await self._occupancy.root_of(row), await self._occupancy.seed_of(row)
-        machine = await self._fleet.take(row.engine, root, row.vcpu_count, row.mem_mib)
+        machine = await self._fleet.take(row.engine, root, row.vcpu_count, row.mem_mib, row.disk_gib)
         try:
             await self._occupancy.move_in(workspace, machine, seed)
         except BaseException:

@@ -239,6 +239,8 @@ class Occupancy:
         await self.registry.store.put_command(command.row, command.number)
         if command.row.kind == "service":
             await self._attached.ended(workspace, command)
+        if command.ending is None:
+            workspace.command_changed(command)
         self.registry.activity(workspace)
 
     # -- from an image

@@ -22,6 +22,7 @@ from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.vocabulary import online
+from pyro_mcp.workspaces.keeping import Keeper
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
@@ -35,6 +36,8 @@ class Workspace:
         self.commands: dict[str, Command] = {}
         self.lock = SharedLock()
         self.outputs = outputs
+        self.keeper = Keeper(self)
+        """The checkpoints of its files."""
         self.watcher: asyncio.Task[None] | None = None
         self.network: asyncio.Task[None] | None = None
         self.in_use = 0
@@ -72,8 +75,8 @@ class Workspace:
         if self.row.state == "lost":
             raise MachineLost(
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
-                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline; "
-                "or delete it.",
+                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline, "
+                "and rewind brings its files back to the last checkpoint; or delete it.",
             )
         if self.row.state == "stopped":
             raise Conflict(
@@ -96,6 +99,18 @@ class Workspace:
         with self.machine.guest.barred(why) if self.machine is not None else contextlib.nullcontext():
             async with self.lock.exclusive(urgent=True):
                 yield
+
+    async def before_change(self) -> None:
+        """Have what went before kept; what is typed into a shell has no end that would tell of it."""
+        if self.row.state == "running" and self._running("shell"):
+            self.keeper.happened("shell")
+        await self.keeper.settled()
+
+    def command_changed(self, command: Command) -> None:
+        """A command ended: keep the files, unless it is known to have changed none."""
+        if command.changed_files != 0 and self.row.state == "running" and not self.row.one_shot:
+            words = command.row.command
+            self.keeper.happened(words[2] if len(words) == 3 and words[1] == "-c" else " ".join(words))
 
     def command(self, handle: str) -> Command:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from pyro_mcp import models
@@ -9,6 +10,8 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.files import changes, editing, listing, reading, searching
 from pyro_mcp.workspaces.workspace import Workspace
+
+LEFT_NAMED = 20
 
 
 class FileHandlers:
@@ -87,6 +90,25 @@ class FileHandlers:
     async def apply_workspace_patch(self, call: Call, *, workspace: Workspace, patch: str) -> models.PatchApplied:
         async with workspace.lock.shared():
             return await changes.apply_patch(workspace.guest, workspace.id, patch)
+
+    async def rewind_workspace(self, call: Call, *, workspace: Workspace, to: int | None, limit: int) -> models.Rewound:
+        keeper = workspace.keeper
+        if to is None:
+            found = await keeper.listed(limit)
+            hint = "Go back to one with its number; `0` or the lowest is the beginning." if len(found) > 1 else ""
+            return models.Rewound(workspace=workspace.id, checkpoints=found, hint=hint)
+        async with workspace.lock.shared():
+            changed, left = await asyncio.shield(asyncio.ensure_future(keeper.rewind(to)))
+        newest = await keeper.listed(2)
+        return models.Rewound(
+            workspace=workspace.id,
+            rewound_to=to,
+            changed_files=changed,
+            left=left[:LEFT_NAMED],
+            left_files=len(left),
+            checkpoints=newest,
+            hint=f"{len(left)} files are not kept (over 8 MiB) and stay as they are." if left else "",
+        )
 
     async def diff_workspace(
         self,

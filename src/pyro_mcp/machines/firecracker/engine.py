@@ -37,7 +37,7 @@ from pyro_mcp.machines.firecracker.record import MachineRecord, SnapshotRecord
 from pyro_mcp.machines.firecracker.vmm import wait_for_socket
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import boot_id
-from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.protocol import DISK_GIB, Machine, MachineSpec, Probe, RootTree
 from pyro_mcp.machines.record import RECORD
 from pyro_mcp.machines.warming import warm
 
@@ -116,7 +116,7 @@ class FirecrackerEngine:
 
     # -- templates
 
-    async def template(self, root: RootTree, vcpu_count: int) -> Path:
+    async def template(self, root: RootTree, vcpu_count: int, disk_gib: int = DISK_GIB) -> Path:
         """The place of the environment's templates: one for each size of memory, made when it is first restored."""
 
         def identify() -> Path:

@@ -1,9 +1,11 @@
 """Holds what the files of a gVisor machine take on this machine's disk.
 
 They are in three files, one each for /, /tmp and the workspace's upper layer, which the sandbox lets grow by a GiB at
-a time. This release of gVisor gives none of them a size, so the kernel of this machine holds it: the sandbox's limit of
-file size (RLIMIT_FSIZE, setrlimit(2)). A guest that meets it reads "File too large". The limit is for one file; what
-the others take is taken off it a few times a second. Room that is freed inside can be filled again.
+a time. The latter two have the size of the disk (gvisor/spec.py): `df` shows it, and what is beyond is ENOSPC. This
+release of gVisor gives / none, so there, and for all three together, the kernel of this machine holds it: the sandbox's
+limit of file size (RLIMIT_FSIZE, setrlimit(2)). A guest that meets it reads "File too large". The limit is for one
+file; what the others take is taken off it a few times a second, rounded up to a whole GiB. Room that is freed can be
+filled again.
 """
 
 from __future__ import annotations
@@ -89,4 +91,4 @@ def growth(limit: int, sizes: list[int], free: int, least: int) -> int:
     if free < RESERVE:
         return least
     smaller = sum(sizes) - max(sizes, default=0)
-    return max(least, (limit - smaller) // GIB * GIB)
+    return max(least, whole(max(0, limit - smaller)))

@@ -29,7 +29,7 @@ from pyro_mcp.machines.gvisor.rest import Rest
 from pyro_mcp.machines.gvisor.runsc import FLAGS, Runsc
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.processes import ProcessId, boot_id
-from pyro_mcp.machines.protocol import Machine, MachineSpec, Probe, RootTree
+from pyro_mcp.machines.protocol import DISK_GIB, Machine, MachineSpec, Probe, RootTree
 from pyro_mcp.machines.record import RECORD
 
 log = logging.getLogger(__name__)
@@ -71,14 +71,19 @@ class GvisorEngine:
             channel.close()
         enclosure.unmount(str(directory / "seed" / "tree"))
 
-    async def _prepare(self, machine_id: str, root: RootTree, agent: Path) -> Path:
-        directory = self._machines / machine_id
+    async def _prepare(self, spec: MachineSpec, agent: Path) -> Path:
+        directory = self._machines / spec.id
         directory.mkdir(mode=0o700)
         for part in PARTS:
             (directory / part).mkdir(mode=0o755)
         shown = self._shown
         configuration = bundles.bundle(
-            directory=directory, shown=shown(directory), root=shown(root.path), agent=shown(agent), hostname="pyro"
+            directory=directory,
+            shown=shown(directory),
+            root=shown(spec.root.path),
+            agent=shown(agent),
+            hostname="pyro",
+            disk_gib=spec.disk_gib,
         )
         bundles.write_bundle(directory, configuration)
         self._channel(directory).listen()
@@ -90,7 +95,7 @@ class GvisorEngine:
 
     # -- templates
 
-    async def template(self, root: RootTree, vcpu_count: int) -> Path:
+    async def template(self, root: RootTree, vcpu_count: int, disk_gib: int = DISK_GIB) -> Path:
         with engine_errors():
             agent = await asyncio.to_thread(self._agents.current)
             runsc = await asyncio.to_thread(self._runsc.path.stat)
@@ -102,6 +107,7 @@ class GvisorEngine:
                     root.digest,
                     str(tree.st_ino),
                     str(vcpu_count),
+                    str(disk_gib),
                     agent.parent.name,
                     str(runsc.st_size),
                     str(runsc.st_mtime_ns),
@@ -118,7 +124,7 @@ class GvisorEngine:
                     await asyncio.to_thread(wholeness.remove, place)
             if not place.exists():
                 machine_id = f"template-{key[:8]}-{os.getpid()}"
-                await self._make_template(MachineSpec(machine_id, root, vcpu_count, mem_mib=1024), place)
+                await self._make_template(MachineSpec(machine_id, root, vcpu_count, 1024, disk_gib), place)
         return place
 
     def prune_templates(self, digests: set[str]) -> int:
@@ -144,7 +150,7 @@ class GvisorEngine:
     async def _boot(self, spec: MachineSpec) -> GvisorMachine:
         agent = await asyncio.to_thread(self._agents.current)
         async with self._endings.whole_or_gone(spec.id):
-            directory = await self._prepare(spec.id, spec.root, agent)
+            directory = await self._prepare(spec, agent)
             await self._runsc.run(
                 directory, "run", "--detach", f"--bundle={directory}", spec.id, wrap=spec, pinned=True
             )
@@ -166,7 +172,7 @@ class GvisorEngine:
     async def restore(self, spec: MachineSpec, snapshot: Path, seed: Path | None = None) -> Machine:
         agent = await self._agent_of(snapshot)
         async with self._endings.whole_or_gone(spec.id):
-            directory = await self._prepare(spec.id, spec.root, agent)
+            directory = await self._prepare(spec, agent)
             if seed is not None:
                 enclosure.bind_read_only(seed, directory / "seed" / "tree")
             await self._runsc.run(

@@ -23,13 +23,19 @@ CAPABILITIES = [
 OPEN_FILES = 65536
 
 
-def _disk_backed(name: str, source: Path) -> dict[str, str]:
-    # gVisor's mount hint: a tmpfs whose pages live in a file under `source` (runsc/boot/mount_hints.go).
+def _disk_backed(name: str, source: Path, disk_gib: int) -> dict[str, str]:
+    # gVisor's mount hint: a tmpfs whose pages live in a file under `source` (runsc/boot/mount_hints.go). Its options
+    # are those of the file system; the mount's own are of the mount only, and a size there is ignored.
     prefix = f"dev.gvisor.spec.mount.{name}"
-    return {f"{prefix}.source": str(source), f"{prefix}.type": "tmpfs", f"{prefix}.share": "container"}
+    return {
+        f"{prefix}.source": str(source),
+        f"{prefix}.type": "tmpfs",
+        f"{prefix}.share": "container",
+        f"{prefix}.options": f"rw,size={disk_gib << 30}",
+    }
 
 
-def bundle(*, directory: Path, shown: Path, root: Path, agent: Path, hostname: str) -> dict[str, Any]:
+def bundle(*, directory: Path, shown: Path, root: Path, agent: Path, hostname: str, disk_gib: int) -> dict[str, Any]:
     """The runtime configuration of the machine whose files are in `directory`.
 
     `shown` is the read-only twin of that directory, and `root` and `agent` are below such twins, too: a mount that is
@@ -62,7 +68,10 @@ def bundle(*, directory: Path, shown: Path, root: Path, agent: Path, hostname: s
             bind("/pyro/upper", directory / "upper", "rw"),
             bind("/tmp", directory / "tmp", "rw"),
         ],
-        "annotations": _disk_backed("upper", directory / "upper") | _disk_backed("tmp", directory / "tmp"),
+        "annotations": {
+            **_disk_backed("upper", directory / "upper", disk_gib),
+            **_disk_backed("tmp", directory / "tmp", disk_gib),
+        },
         "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
     }
 

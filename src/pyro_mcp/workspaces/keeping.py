@@ -1,0 +1,273 @@
+"""Never lose work: each workspace's files are kept as they are after each command or edit that changes something.
+
+A look asks the agent what was written since the baseline, by marks that cost no reading, and reads what is new. It
+happens behind the caller's back; only who is about to change something waits for the look at what went before. What is
+kept survives a reset, a lost machine and a daemon that is killed; it goes with its workspace. A fork begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from pyro_mcp import models
+from pyro_mcp.errors import NotFound, PyroError
+from pyro_mcp.files.changes import FILE_CAP, carry_out, marked_changes, read_states
+from pyro_mcp.files.checkpoints import Checkpoint, Checkpoints, State
+from pyro_mcp.guest.client import Guest
+from pyro_mcp.models.base import iso
+from pyro_mcp.patches.plan import Change, FileState
+
+log = logging.getLogger(__name__)
+SETTLE_SECONDS = 10.0
+"""How long one who changes something waits for the look at what went before."""
+READ_AT_ONCE = 500
+BATCH_BYTES = 8 * 1024 * 1024
+BATCH_CHANGES = 5000
+MOST_FILES = 20_000
+"""Of a workspace with more changed files than that, nothing is kept."""
+NAMED = 5
+WHAT_CHARACTERS = 100
+OVERTAKEN = " (in part: files went before they were kept)"
+
+
+class Kept(Protocol):
+    """The workspace whose files are kept."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def outputs(self) -> Path: ...
+    @property
+    def guest(self) -> Guest: ...
+
+
+class Keeper:
+    """The checkpoints of one workspace."""
+
+    def __init__(self, workspace: Kept) -> None:
+        self._workspace = workspace
+        self._lock = asyncio.Lock()
+        self._kept: Checkpoints | None = None
+        self._marks: dict[str, str] = {}
+        self._looks: asyncio.Task[None] | None = None
+        self._waiting: list[str] = []
+
+    @property
+    def directory(self) -> Path:
+        return self._workspace.outputs / "checkpoints"
+
+    async def _checkpoints(self) -> Checkpoints:
+        if self._kept is None:
+            self._kept = await asyncio.to_thread(Checkpoints, self.directory)
+        return self._kept
+
+    # -- looking
+
+    def happened(self, what: str) -> None:
+        """Something may have changed files: look, in the background."""
+        self._waiting.append(what)
+        if self._looks is None or self._looks.done():
+            self._looks = asyncio.create_task(self._look_all(), name=f"checkpoint {self._workspace.id}")
+
+    async def settled(self) -> None:
+        """Wait until all that happened is kept, within a limit."""
+        if self._looks is not None and not self._looks.done():
+            await asyncio.wait({self._looks}, timeout=SETTLE_SECONDS)
+
+    async def _look_all(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            try:
+                async with self._lock:
+                    await self._look("; ".join(dict.fromkeys(waiting)))
+            except (PyroError, OSError) as error:
+                # The machine is gone or does not answer, or this machine's disk is full: the work goes on without.
+                log.info("workspace %s: no checkpoint: %s", self._workspace.id, error)
+
+    async def _look(self, what: str) -> Checkpoint | None:
+        kept = await self._checkpoints()
+        guest = self._workspace.guest
+        changes, whole = await marked_changes(guest)
+        if not whole or len(changes) > MOST_FILES:
+            return None
+        found: dict[str, State] = {}
+        marks: dict[str, str] = {}
+        unread: list[str] = []
+        overtaken = False
+        for change in changes:
+            path, new = change["path"], change["new"]
+            if new is None:
+                found[path] = {"kind": "absent"}
+                continue
+            marks[path] = new["mark"]
+            if new["kind"] == "file":
+                known = kept.now.get(path)
+                if self._marks.get(path) == new["mark"] and known is not None and known["kind"] == "file":
+                    found[path] = {**known, "mode": new["mode"] & 0o7777}
+                elif new["size"] > FILE_CAP:
+                    found[path] = _unkept(new["mode"], new["size"])
+                else:
+                    unread.append(path)
+            elif new["kind"] == "symlink":
+                found[path] = {"kind": "symlink", "link": new["link"]}
+            else:
+                found[path] = {"kind": new["kind"], "mode": new["mode"] & 0o7777}
+        for start in range(0, len(unread), READ_AT_ONCE):
+            states = await read_states(guest, unread[start : start + READ_AT_ONCE])
+            for path, state in (await asyncio.to_thread(_keep, kept, states)).items():
+                if state["kind"] == "absent":
+                    # It went while we looked: the next look says so. It is not to be said of this moment.
+                    overtaken = True
+                    marks.pop(path, None)
+                    if path in kept.now:
+                        found[path] = kept.now[path]
+                    continue
+                found[path] = state
+                if state.get("sha256", "") is None:
+                    marks.pop(path, None)
+        self._marks = marks
+        changed: dict[str, State | None] = {
+            path: found.get(path) for path in {*kept.now, *found} if kept.now.get(path) != found.get(path)
+        }
+        if not changed:
+            return None
+        said = what[:WHAT_CHARACTERS] + (OVERTAKEN if overtaken else "")
+        return await asyncio.to_thread(kept.add, said, changed)
+
+    # -- for those who ask
+
+    async def listed(self, limit: int) -> list[models.Checkpoint]:
+        """Newest first."""
+        await self.settled()
+        async with self._lock:
+            kept = await self._checkpoints()
+        return [_record(one) for one in [kept.first, *kept.list][: -limit - 1 : -1]]
+
+    async def rewind(self, number: int) -> tuple[int, list[str]]:
+        """Put the files back to a checkpoint. Gives how many were changed, and the paths that could not be.
+
+        What is there now is kept first, so that this can be taken back as well.
+
+        Raises:
+            NotFound: it is not kept, or never was.
+        """
+        await self.settled()
+        async with self._lock:
+            await self._look("before the rewind")
+            kept = await self._checkpoints()
+            target = kept.at(number)
+            if target is None:
+                known = [one.number for one in (kept.first, *kept.list)]
+                raise NotFound(
+                    f"There is no checkpoint {number}; there are {known[0]} to {known[-1]}.",
+                    hint="List them by leaving the number away.",
+                    code="unknown_checkpoint",
+                )
+            paths = [path for path in {*target, *kept.now} if target.get(path) != kept.now.get(path)]
+            changes, left = await self._planned(self._workspace.guest, kept, target, sorted(paths))
+            for batch in _batches(changes):
+                await carry_out(self._workspace.guest, batch)
+            await self._look(f"rewind to {number}")
+            return len(paths) - len(left), left
+
+    async def _planned(
+        self, guest: Guest, kept: Checkpoints, target: dict[str, State], paths: list[str]
+    ) -> tuple[list[Change], list[str]]:
+        below = await read_states(guest, [path for path in paths if path not in target], layer="lower")
+        there = await read_states(guest, paths)
+        gone: list[Change] = []
+        made: list[Change] = []
+        left: list[str] = []
+        for path in paths:
+            wanted, content = await asyncio.to_thread(_wanted, kept, target.get(path), below.get(path))
+            present = there[path].kind
+            kept_now = kept.now.get(path)
+            lost = kept_now is not None and kept_now["kind"] == "file" and kept_now["sha256"] is None
+            if wanted is None or present == "other" or lost:
+                left.append(path)
+            elif wanted.kind == "dir":
+                if present in ("file", "symlink"):
+                    gone.append(Change("delete", path))
+                if present == "dir":
+                    if there[path].mode != wanted.mode:
+                        made.append(Change("chmod", path, mode=wanted.mode))
+                else:
+                    made.append(Change("mkdir", path, mode=wanted.mode))
+            elif wanted.kind == "absent":
+                if present in ("file", "symlink"):
+                    gone.append(Change("delete", path))
+                elif present == "dir":
+                    gone.append(Change("rmdir", path))
+            elif wanted.kind == "symlink":
+                if present == "file":
+                    gone.append(Change("delete", path))
+                made.append(Change("symlink", path, link=wanted.link))
+            else:
+                if present == "symlink":
+                    gone.append(Change("delete", path))
+                made.append(Change("write", path, mode=wanted.mode, content=content))
+        return gone + made, left
+
+
+def _wanted(kept: Checkpoints, state: State | None, below: FileState | None) -> tuple[FileState | None, bytes | None]:
+    """What a path is to be, and its content; None where that is not kept."""
+    if state is None:
+        assert below is not None
+        if below.kind == "other" or (below.kind == "file" and below.content is None):
+            return None, None
+        return below, below.content
+    if state["kind"] == "file":
+        content = kept.content(state["sha256"]) if state["sha256"] is not None else None
+        return (None if content is None else FileState("file", mode=state["mode"])), content
+    if state["kind"] == "symlink":
+        return FileState("symlink", link=state["link"]), None
+    if state["kind"] == "dir":
+        return FileState("dir", mode=state["mode"]), None
+    return (FileState("absent"), None) if state["kind"] == "absent" else (None, None)
+
+
+def _keep(kept: Checkpoints, states: dict[str, FileState]) -> dict[str, State]:
+    found: dict[str, State] = {}
+    for path, state in states.items():
+        if state.kind == "file" and state.content is not None and not state.changing:
+            name = kept.keep(state.content)
+            found[path] = {"kind": "file", "mode": state.mode, "sha256": name, "size": len(state.content)}
+        elif state.kind == "file":
+            found[path] = _unkept(state.mode, 0)
+        elif state.kind == "symlink":
+            found[path] = {"kind": "symlink", "link": state.link}
+        else:
+            found[path] = {"kind": "absent"} if state.kind == "absent" else {"kind": state.kind, "mode": state.mode}
+    return found
+
+
+def _unkept(mode: int, size: int) -> State:
+    return {"kind": "file", "mode": mode & 0o7777, "sha256": None, "size": size}
+
+
+def _batches(changes: list[Change]) -> list[list[Change]]:
+    """As few requests as their bounds allow: all or nothing is what one request is."""
+    batches: list[list[Change]] = []
+    size = 0
+    for change in changes:
+        length = len(change.content or b"")
+        if not batches or size + length > BATCH_BYTES or len(batches[-1]) >= BATCH_CHANGES:
+            batches.append([])
+            size = 0
+        batches[-1].append(change)
+        size += length
+    return batches
+
+
+def _record(one: Checkpoint) -> models.Checkpoint:
+    return models.Checkpoint(
+        number=one.number,
+        at=iso(datetime.fromtimestamp(one.at, UTC)),
+        after=one.what,
+        files=len(one.changed),
+        paths=sorted(one.changed)[:NAMED],
+    )

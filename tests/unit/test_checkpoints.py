@@ -1,0 +1,59 @@
+"""The list of checkpoints: bounded, whole after any death, and each state as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyro_mcp.files import checkpoints
+from pyro_mcp.files.checkpoints import Checkpoints
+
+PATHS = st.sampled_from(["a", "b/c", "d\udce9", "e f"])
+STATE = st.one_of(st.none(), st.just({"kind": "absent"}), st.integers(0, 3).map(lambda n: {"kind": "file", "mode": n}))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(PATHS, STATE, min_size=1), max_size=12), st.integers(1, 5), st.binary(max_size=20))
+def test_every_state_that_is_kept_is_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Any]], most: int, torn: bytes
+) -> None:
+    directory = tmp_path_factory.mktemp("kept") / "x"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "MOST", most)
+        kept = Checkpoints(directory)
+        states: list[dict[str, Any]] = [{}]
+        for changed in changes:
+            kept.add("something", changed)
+            now = {**states[-1], **changed}
+            states.append({path: state for path, state in now.items() if state is not None})
+        if changes and torn.strip() and b"\n" not in torn:
+            with (directory / "list").open("ab") as file:
+                file.write(b"{" + torn)  # killed while it wrote
+        again = Checkpoints(directory)
+        assert len(again.list) == min(most, len(changes))
+        assert again.now == states[-1]
+        for number, state in enumerate(states):
+            expected = state if number >= again.first.number else None
+            assert again.at(number) == expected
+            assert kept.at(number) == expected
+
+
+def test_contents_are_bounded_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "MOST_BYTES", 10_000)
+    kept = Checkpoints(tmp_path / "x")
+    names = []
+    for number in range(40):
+        names.append(kept.keep(bytes([number]) * 1000))
+        kept.add("w", {"f": {"kind": "file", "mode": 0o644, "sha256": names[-1], "size": 1000}})
+    stored = list((tmp_path / "x" / "contents").iterdir())
+    assert sum(file.stat().st_size for file in stored) <= 10_000 and kept.bytes <= 10_000
+    assert kept.content(names[-1]) == bytes([39]) * 1000 and kept.content(names[0]) is None
+    assert kept.keep(bytes([39]) * 1000) == names[-1]  # once more costs nothing
+    assert {file.stat().st_mode & 0o777 for file in stored} == {0o600}
+    (tmp_path / "x" / "contents" / names[-1]).write_bytes(b"damaged")
+    assert kept.content(names[-1]) is None
+    assert Checkpoints(tmp_path / "x").now["f"]["sha256"] == names[-1]
