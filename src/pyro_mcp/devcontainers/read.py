@@ -133,7 +133,7 @@ def read(text: bytes) -> Devcontainer:
             if value.get(name):
                 said.problem = why
                 said.notes.append(
-                    "Give the image that its Dockerfile begins with as the environment, and run its steps in the workspace."
+                    "Give the image its Dockerfile begins with as the environment, and run its steps in the workspace."
                     if name != "dockerComposeFile"
                     else "Give an environment, and start the services of the project in it."
                 )
