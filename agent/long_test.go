@@ -41,7 +41,8 @@ func TestWhatNoShellCouldReadIsRefused(t *testing.T) {
 		t.Errorf("%v %q", err, script)
 	}
 	for name, argv := range map[string][]string{
-		"a program": {"echo", long}, "another shell": {"fish", "-c", long}, "more words": {"sh", "-c", long, "name"},
+		"a program": {"echo", long}, "another shell": {"fish", "-c", long}, "a second long word": {"sh", "-c", long, long},
+		"a script's own -c":          {"sh", "script", "-c", long},
 		"a script beyond all bounds": {"sh", "-c", strings.Repeat("x", longestScript+1)},
 	} {
 		_, _, err := longCommand(argv, false)
@@ -49,6 +50,9 @@ func TestWhatNoShellCouldReadIsRefused(t *testing.T) {
 		if !errors.As(err, &own) || own.status != 413 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if argv, script, err := longCommand([]string{"sh", "-c", long, "name", "word"}, false); err != nil || script != long || argv[3] != "name" || argv[4] != "word" {
+		t.Errorf("words behind the text: %v %v", argv, err)
 	}
 	if _, _, err := longCommand([]string{"sh", "-c", long}, true); err == nil {
 		t.Error("a terminal's shell has no such descriptor")
