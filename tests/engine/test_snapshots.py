@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput, MachineLost, NotFound, PyroError
+from pyro_mcp.machines.pool import SHAPES
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
 from pyro_mcp.models import NetworkPolicy
 from pyro_mcp.sdk import Pyro
@@ -329,7 +330,7 @@ def test_a_restore_that_fails_leaves_the_workspace_as_it_was(
     assert count_inside(pyro, workspace) == (counted[0], counted[1] + 1)
     assert [w.name for w in pyro.list_workspaces().workspaces if w.forked_from == workspace] == []
     pyro.delete_snapshot(workspace, "lost")
-    wait_until(lambda: len(list(installation.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + 1)
+    wait_until(lambda: len(list(installation.machines.iterdir())) <= len(pyro.list_workspaces().workspaces) + SHAPES)
 
 
 # -- fork

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -217,16 +218,8 @@ class WholeMachine:
             yield self._images.path(parent.id, name), moment
 
     def _names(self, parent: Workspace, count: int) -> list[str]:
-        """The parent's name with the first free numbers behind it."""
-        base = re.sub(r"-\d+$", "", parent.row.name or parent.id)[:58]
         taken = {w.row.name for w in self._registry.all() if w.row.project == parent.row.project}
-        names: list[str] = []
-        number = 0
-        while len(names) < count:
-            number += 1
-            if f"{base}-{number}" not in taken:
-                names.append(f"{base}-{number}")
-        return names
+        return fork_names(parent.row.name, parent.id, taken, count)
 
     # -- stop and start
 
@@ -295,3 +288,11 @@ def _record(row: SnapshotRow) -> models.Snapshot:
         size_bytes=row.size_bytes,
         running=list(row.moment.get("running", {})),
     )
+
+
+def fork_names(name: str | None, workspace_id: str, taken: Container[str | None], count: int) -> list[str]:
+    """The parent's name with the first free numbers behind it; a number of its own goes, so that forks of forks count
+    on. An id stays whole: some consist of digits."""
+    base = (re.sub(r"-\d+$", "", name) if name else workspace_id)[:58]
+    free = (f"{base}-{number}" for number in itertools.count(1))
+    return list(itertools.islice((each for each in free if each not in taken), count))
