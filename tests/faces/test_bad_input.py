@@ -33,7 +33,7 @@ ELSEWHERE = {"pull_environment", "prune_environments", "doctor", "export_environ
 """They fetch, or remove what other tests need, or take minutes when they succeed."""
 GOOD: dict[str, Any] = {"path": "a.txt", "command": "true", "text": "x", "name": "a", "patch": "", "wait_seconds": 0}
 GOOD |= {"handle": "h", "shell": "s", "service": "s", "snapshot": "s", "output": "made", "branch": "b", "data": "x"}
-GOOD |= {"rows": 24, "cols": 80, "signal": "TERM", "environment": "debian:12"}
+GOOD |= {"rows": 24, "cols": 80, "signal": "TERM", "environment": "debian:12", "asked": "q0"}
 
 
 def _deep(levels: int) -> Any:
