@@ -67,6 +67,13 @@ def test_a_server_that_does_not_start_is_quoted(codex: Path, tmp_path: Path, pro
     assert said in findings(tmp_path)["starts"].said
 
 
+def test_a_server_that_ended_before_it_was_asked_is_quoted_all_the_same(tmp_path: Path) -> None:
+    with Dialogue(["/bin/sh", "-c", "echo hello"], os.environ, tmp_path) as server:
+        server._process.wait(30)
+        with pytest.raises(EngineError, match="something else than messages: b'hello'"):
+            server.initialize()
+
+
 def test_a_server_that_is_silent_is_given_up(tmp_path: Path) -> None:
     with (
         Dialogue(["/bin/sh", "-c", "read one; read two"], os.environ, tmp_path, timeout_seconds=0.1) as server,

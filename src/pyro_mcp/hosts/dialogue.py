@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -52,7 +53,8 @@ class Dialogue:
     def __exit__(self, *_: object) -> None:
         process = self._process
         assert process.stdin and process.stdout
-        process.stdin.close()
+        with contextlib.suppress(OSError):  # what was not sent has nobody to read it
+            process.stdin.close()
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
@@ -104,7 +106,7 @@ class Dialogue:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise self._ended() from None
+            pass  # it has ended; what it wrote until then tells why, and is read next
 
     def _receive(self, method: str, deadline: float) -> dict[str, Any]:
         assert self._process.stdout
