@@ -18,6 +18,7 @@ from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.files.changes import FILE_CAP, carry_out, marked_changes, read_states
 from pyro_mcp.files.checkpoints import Checkpoint, Checkpoints, State
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.models.base import iso
 from pyro_mcp.patches.plan import Change, FileState
 
@@ -43,6 +44,8 @@ class Kept(Protocol):
     def outputs(self) -> Path: ...
     @property
     def guest(self) -> Guest: ...
+    @property
+    def redactor(self) -> Redactor: ...
 
 
 class Keeper:
@@ -90,7 +93,7 @@ class Keeper:
 
     async def _look(self, what: str) -> Checkpoint | None:
         kept = await self._checkpoints()
-        guest = self._workspace.guest
+        guest, redactor = self._workspace.guest, self._workspace.redactor
         changes, whole = await marked_changes(guest)
         if not whole or len(changes) > MOST_FILES:
             return None
@@ -100,6 +103,8 @@ class Keeper:
         overtaken = False
         for change in changes:
             path, new = change["path"], change["new"]
+            if redactor.text(path) != path or (new and new["link"] and redactor.text(new["link"]) != new["link"]):
+                continue  # no value of a secret is kept, in a name either
             if new is None:
                 found[path] = {"kind": "absent"}
                 continue
@@ -118,7 +123,7 @@ class Keeper:
                 found[path] = {"kind": new["kind"], "mode": new["mode"] & 0o7777}
         for start in range(0, len(unread), READ_AT_ONCE):
             states = await read_states(guest, unread[start : start + READ_AT_ONCE])
-            for path, state in (await asyncio.to_thread(_keep, kept, states)).items():
+            for path, state in (await asyncio.to_thread(_keep, kept, states, redactor)).items():
                 if state["kind"] == "absent":
                     # It went while we looked: the next look says so. It is not to be said of this moment.
                     overtaken = True
@@ -135,7 +140,7 @@ class Keeper:
         }
         if not changed:
             return None
-        said = what[:WHAT_CHARACTERS] + (OVERTAKEN if overtaken else "")
+        said = redactor.text(what)[:WHAT_CHARACTERS] + (OVERTAKEN if overtaken else "")
         return await asyncio.to_thread(kept.add, said, changed)
 
     # -- for those who ask
@@ -230,10 +235,12 @@ def _wanted(kept: Checkpoints, state: State | None, below: FileState | None) -> 
     return (FileState("absent"), None) if state["kind"] == "absent" else (None, None)
 
 
-def _keep(kept: Checkpoints, states: dict[str, FileState]) -> dict[str, State]:
+def _keep(kept: Checkpoints, states: dict[str, FileState], redactor: Redactor) -> dict[str, State]:
+    """Keeps the contents, but for those that hold a secret: its value is on this machine's disk in one place only."""
     found: dict[str, State] = {}
     for path, state in states.items():
-        if state.kind == "file" and state.content is not None and not state.changing:
+        known = state.kind == "file" and state.content is not None and not state.changing
+        if known and state.content is not None and redactor.data(state.content) == state.content:
             name = kept.keep(state.content)
             found[path] = {"kind": "file", "mode": state.mode, "sha256": name, "size": len(state.content)}
         elif state.kind == "file":

@@ -12,6 +12,7 @@ from pyro_mcp.daemon.context import Context
 from pyro_mcp.errors import NotFound
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.network.questions import Question
+from pyro_mcp.paths import show
 from pyro_mcp.vocabulary import AskedAnswer
 
 
@@ -61,7 +62,7 @@ class NetworkHandlers:
         if not meant:
             listed = ", ".join(sorted({question.host for question in found}))
             raise NotFound(
-                f"No workspace asks about {asked}." + (f" They ask about: {listed}." if listed else ""),
+                f"No workspace asks about {show(asked)}." + (f" They ask about: {listed}." if listed else ""),
                 hint="`pyro questions` lists what is asked; `pyro workspace update WS --allow-domain HOST` allows a "
                 "host before it is asked for.",
                 code="no_question",

@@ -265,7 +265,7 @@ class Registry:
         )
 
     def _unreachable(self, error: Exception) -> EngineError:
-        why = str(error) or type(error).__name__
+        why = re.sub(r"\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
         return EngineError(
             f"The registry {self._host} cannot be reached: {why}.",
             hint="Check this machine's network and proxy variables, and pull again; what was downloaded is kept.",
