@@ -9,6 +9,8 @@ import (
 
 const allTold = 200 * time.Millisecond // from the end of a namespace's processes to that of its first
 
+const hangUpHeard = 10 * time.Second // after all was stopped, a hang-up is the kernel's
+
 const fullBytes = 1 << 20 // a file system with less room than this is full
 
 var signalNames = map[syscall.Signal]string{
@@ -67,7 +69,7 @@ func (p *process) afterAll(status syscall.WaitStatus) {
 func (p *process) why(status syscall.WaitStatus, timeout time.Duration) string {
 	p.lock.Lock()
 	reason, timedOut, killed, sent := p.reason, p.timedOut, p.killed, p.sent
-	if reason == "" && status.Signaled() && status.Signal() == syscall.SIGHUP && sent&(1<<syscall.SIGHUP) == 0 {
+	if reason == "" && status.Signaled() && status.Signal() == syscall.SIGHUP && sent&(1<<syscall.SIGHUP) == 0 && time.Since(p.hungAt) < hangUpHeard {
 		reason = p.hangUp
 	}
 	p.lock.Unlock()

@@ -25,6 +25,7 @@ const (
 	pidsOfOne = 3072 // of a command, so that others have some; a kernel holds it
 	crowdLook = 100 * time.Millisecond
 	crowdSize = 64                      // threads that are worth a closer look
+	crowdMore = 48                      // that have come since all was well: a build with many threads is looked at once
 	crowdMany = 100                     // processes of one command that may keep the others from their turn, at least
 	manyBytes = 7 << 20                 // of memory for each of them: a forked Python takes 5 MiB
 	crowdLate = 250 * time.Millisecond  // a look that comes so late was kept from its turn
@@ -42,6 +43,7 @@ type crowd struct {
 	others   int   // threads that are not the guest's
 	watching bool
 	seen     int               // threads at the last look
+	calm     int               // threads when all was well last
 	groups   map[string]*group // by the control group's directory
 	next     int
 	door     *door
@@ -138,14 +140,21 @@ func (c *crowd) look(late time.Duration) bool {
 	defer c.lock.Unlock()
 	threads, used := load()
 	if threads-c.others < crowdSize { // the usual case, in one system call
+		c.calm = threads
 		c.watching = c.running()
 		return c.watching
 	}
 	full := c.memory > 0 && used > c.memory
 	grown := threads > c.seen
 	c.seen = threads
-	if !full && late < crowdLate && threads-c.others < pidsOfOne {
-		return true
+	if !full && threads-c.others < pidsOfOne {
+		if late < crowdLate {
+			c.calm = threads
+			return true
+		}
+		if threads-c.calm < crowdMore {
+			return true
+		}
 	}
 	before := time.Now()
 	c.stop()
@@ -158,8 +167,12 @@ func (c *crowd) look(late time.Duration) bool {
 	time.Sleep(pause)
 	place, count, all := c.see()
 	turns := late >= crowdLate && time.Since(before)-pause < late/2 // else it is this computer that is busy
-	if place != "" && count >= crowdSize {
-		c.groups[place].p.hung(c.tooMany(count))
+	for at, g := range c.groups {
+		if at == place {
+			g.p.hung(c.tooMany(count))
+		} else {
+			g.p.hung("process limit: another command made too many processes, and all was stopped for a moment")
+		}
 	}
 	threads, used = load()
 	outside := threads - c.others - all
@@ -170,6 +183,8 @@ func (c *crowd) look(late time.Duration) bool {
 		c.end(place, c.tooMany(max(count, countIn(place))))
 	case outside > pidsOfOne || outside > c.many() && (full || turns && grown): // root in there may leave its control group
 		c.endAll(fmt.Sprintf("process limit: %d processes and threads were made outside of their command's control group", outside))
+	default:
+		c.calm = threads
 	}
 	return true
 }
@@ -270,11 +285,11 @@ func endedFor(why string) string {
 	return "It was ended, " + why + ". What else runs in this workspace goes on, and the next command runs."
 }
 
-// hung says why, should the kernel hang up the process: it does so to a stopped group whose parent has ended.
+// hung says why, should the kernel hang up the process: it does so to a stopped group when one of it ends.
 func (p *process) hung(why string) {
 	p.lock.Lock()
 	defer p.lock.Unlock()
-	p.hangUp = endedFor(why)
+	p.hangUp, p.hungAt = endedFor(why), time.Now()
 }
 
 // end ends all of a command; says why, if that is not empty. The caller holds the lock, has stopped all, and lets what

@@ -67,6 +67,7 @@ type process struct {
 	kin      map[int]string // what it had started when it was told to end: pid, start time
 	reason   string         // why the agent ended one of its processes
 	hangUp   string         // why it was hung up, if it was
+	hungAt   time.Time      // when all was stopped last
 	sent     uint64         // a bit for each signal that was sent on request
 }
 
