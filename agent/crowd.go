@@ -25,7 +25,6 @@ const (
 	pidsOfOne = 3072 // of a command, so that others have some; a kernel holds it
 	crowdLook = 100 * time.Millisecond
 	crowdSize = 64                      // threads that are worth a closer look
-	crowdMore = 48                      // that have come since all was well: a build with many threads is looked at once
 	crowdMany = 100                     // processes of one command that may keep the others from their turn, at least
 	manyBytes = 7 << 20                 // of memory for each of them: a forked Python takes 5 MiB
 	crowdLate = 250 * time.Millisecond  // a look that comes so late was kept from its turn
@@ -43,7 +42,6 @@ type crowd struct {
 	others   int   // threads that are not the guest's
 	watching bool
 	seen     int               // threads at the last look
-	calm     int               // threads when all was well last
 	groups   map[string]*group // by the control group's directory
 	next     int
 	door     *door
@@ -140,21 +138,14 @@ func (c *crowd) look(late time.Duration) bool {
 	defer c.lock.Unlock()
 	threads, used := load()
 	if threads-c.others < crowdSize { // the usual case, in one system call
-		c.calm = threads
 		c.watching = c.running()
 		return c.watching
 	}
 	full := c.memory > 0 && used > c.memory
 	grown := threads > c.seen
 	c.seen = threads
-	if !full && threads-c.others < pidsOfOne {
-		if late < crowdLate {
-			c.calm = threads
-			return true
-		}
-		if threads-c.calm < crowdMore {
-			return true
-		}
+	if !full && late < crowdLate && threads-c.others < pidsOfOne {
+		return true
 	}
 	before := time.Now()
 	c.stop()
@@ -183,8 +174,6 @@ func (c *crowd) look(late time.Duration) bool {
 		c.end(place, c.tooMany(max(count, countIn(place))))
 	case outside > pidsOfOne || outside > c.many() && (full || turns && grown): // root in there may leave its control group
 		c.endAll(fmt.Sprintf("process limit: %d processes and threads were made outside of their command's control group", outside))
-	default:
-		c.calm = threads
 	}
 	return true
 }

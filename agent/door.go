@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -33,11 +34,14 @@ type door struct {
 	gone       chan struct{} // closed with that
 	dead       chan struct{} // closed when it has ended itself, or is about to
 	dying      sync.Once
+	closing    sync.Once
 }
 
 const (
 	arenaSize    = 4 << 20 // an order with the longest argv and environment
 	doorPatience = 60 * time.Second
+	doorTries    = 3                      // where the namespace ends just then
+	goneSoon     = 500 * time.Millisecond // from a namespace's end until it is told of
 	// From include/uapi/linux/signal.h and sched.h.
 	sigBlock, sigSetMask = 0, 2
 	highDescriptor       = 200 // out of the way of those that a program gets
@@ -60,6 +64,9 @@ type order struct {
 type answer struct{ kind, pid, status int32 }
 
 const answerSize = 12
+
+// errNotOrdered is of a program that was never asked for.
+var errNotOrdered = errors.New("the one who starts processes has ended")
 
 // firstName is what `ps` shows of the first process.
 var firstName = [8]byte{'f', 'i', 'r', 's', 't'}
@@ -154,7 +161,7 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	select {
 	case <-d.turn:
 	case <-d.dead:
-		return 0, fmt.Errorf("the one who starts processes has ended")
+		return 0, errNotOrdered
 	case <-late:
 		return 0, fmt.Errorf("no process could be started in %v", doorPatience)
 	}
@@ -191,7 +198,7 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 		o.group = int32(group.Fd())
 	}
 	if _, err := d.orders.Write([]byte{1}); err != nil {
-		return 0, err
+		return 0, errNotOrdered
 	}
 	reply, err := d.reply(late)
 	if err != nil {
@@ -206,14 +213,33 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	return int(reply.pid), nil
 }
 
+// hadGone says whether a program was not started because the namespace had ended: with the next door it may be. Nothing
+// is born in a namespace that has ended; the kernel says ENOMEM to that (pid_namespaces(7)).
+func (d *door) hadGone(err error) bool {
+	if errors.Is(err, errNotOrdered) {
+		return true
+	}
+	if !errors.Is(err, syscall.ENOMEM) {
+		return false
+	}
+	select {
+	case <-d.gone:
+		return true
+	case <-time.After(goneSoon):
+		return false
+	}
+}
+
 // die has whoever waits for an answer hear that none comes.
 func (d *door) die() { d.dying.Do(func() { close(d.dead) }) }
 
 func (d *door) close() {
 	d.die()
-	syscall.Kill(d.pid, syscall.SIGKILL)
-	d.orders.Close()
-	d.answers.Close()
+	d.closing.Do(func() {
+		syscall.Kill(d.pid, syscall.SIGKILL)
+		d.orders.Close()
+		d.answers.Close()
+	})
 }
 
 // -- what follows runs after the fork: system calls only, no memory of Go's

@@ -73,3 +73,24 @@ func TestCommandsThatEndWhileOthersBeginBehindTheDoorGetTheirOwnEnds(t *testing.
 		}
 	}
 }
+
+// A namespace may end at any moment; who begins a command just then gets the next one, or hears that it was ended.
+func TestACommandThatBeginsWhileTheNamespaceEndsIsStartedInTheNextOne(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("namespaces need root")
+	}
+	c := startAgent(t, "--behind-door")
+	for round := range 60 {
+		blow := make(chan struct{})
+		go func() {
+			defer close(blow)
+			c.call("POST", "/v1/processes", `{"argv":["/bin/sh","-c","kill -9 1"],"cwd":"/"}`)
+		}()
+		for range 3 {
+			if status, answer := c.call("POST", "/v1/processes", `{"argv":["/bin/true"],"cwd":"/"}`); status != 200 && status != 201 {
+				t.Fatalf("round %d: %d %s", round, status, answer)
+			}
+		}
+		<-blow
+	}
+}

@@ -83,9 +83,25 @@ func (t *processTable) afterDoor(d *door, pid int) {
 			left++
 		}
 	}
-	if left == 0 {
+	// While an order is under way, its answer comes first: whoever waits for it must know whether anything was started.
+	if left == 0 && (pid == d.pid || len(d.turn) == 1) {
 		d.close()
 	}
+}
+
+// afterOrder closes a door whose namespace ended while an order that started nothing was under way.
+func (t *processTable) afterOrder(d *door) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	if !d.over {
+		return
+	}
+	for _, p := range t.byPID {
+		if p.door == d {
+			return
+		}
+	}
+	d.close()
 }
 
 // isOwn says whether a process is the door or the first of its namespace.
@@ -136,13 +152,28 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 	}
 	pid, err := 0, error(nil)
 	if t.behind {
-		if p.door, err = t.openDoor(); err != nil {
-			return err
-		}
-		group := t.crowd.group(p)
-		pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group)
-		if group != nil {
-			group.Close()
+		for try := 1; ; try++ {
+			if p.door, err = t.openDoor(); err != nil {
+				return err
+			}
+			group := t.crowd.group(p)
+			pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group)
+			if group != nil {
+				group.Close()
+			}
+			if err == nil {
+				break
+			}
+			again := try < doorTries && p.door.hadGone(err)
+			t.afterOrder(p.door)
+			if !again {
+				break
+			}
+			t.lock.Lock()
+			if t.door == p.door {
+				t.door = nil
+			}
+			t.lock.Unlock()
 		}
 	} else {
 		pid, err = syscall.ForkExec(program, argv, attributes)

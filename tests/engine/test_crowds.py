@@ -1,4 +1,9 @@
-"""Fork bombs: the command that made too many processes is ended and says so; the workspace and the others go on."""
+"""Fork bombs. One of a shell costs the command that lit it, and it says so.
+
+One that ignores signals and leaves its session, in a language whose processes take megabytes each, may fill the memory
+of a gVisor machine within the tenth of a second in which the agent does not look. Then the machine is lost, and says
+so: what holds is that it costs nobody else, and that a reset cures it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +27,6 @@ while True:
     except OSError: pass
 '"""
 ESCAPED = "mkdir /c; mount -t cgroup -o pids none /c; echo 0 > /c/cgroup.procs; exec " + STUBBORN
-BOMBS = [SHELL, STUBBORN]
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +44,12 @@ def works(pyro: Pyro, workspace: str) -> None:
     assert pyro.exec_workspace(workspace, "echo well; cat kept", timeout_seconds=40).stdout == "well\nwork\n"
 
 
-@pytest.mark.parametrize("bomb", BOMBS, ids=["shell", "stubborn"])
-def test_a_bomb_costs_the_command_that_lit_it(pyro: Pyro, small: str, bomb: str) -> None:
+def test_a_bomb_costs_the_command_that_lit_it(pyro: Pyro, small: str) -> None:
     pyro.exec_workspace(small, "echo work > kept")
-    result = pyro.exec_workspace(small, bomb, timeout_seconds=45)
+    result = pyro.exec_workspace(small, SHELL, timeout_seconds=45)
     assert re.search(r"(process|memory) limit: its? .*\d+ processes", result.cause)  # memory may be full first
     works(pyro, small)  # what else runs goes on, unless it had to be ended as well; that is said
     assert pyro.logs_workspace(small, handle=result.handle).cause == result.cause
-
-
-def test_a_bomb_that_left_its_control_group_ends_all_that_runs_and_says_so(pyro: Pyro, small: str) -> None:
-    pyro.exec_workspace(small, "echo work > kept")
-    assert "All that ran" in pyro.exec_workspace(small, ESCAPED, timeout_seconds=45).cause
-    works(pyro, small)
 
 
 def test_many_quiet_processes_run_on_until_they_are_cancelled_whole(pyro: Pyro, small: str) -> None:
@@ -64,9 +61,24 @@ def test_many_quiet_processes_run_on_until_they_are_cancelled_whole(pyro: Pyro, 
     assert pyro.exec_workspace(small, "pgrep -c sleep").stdout == "0\n"
 
 
-def test_a_bomb_of_a_service_ends_it_and_is_said(pyro: Pyro, small: str) -> None:
+@pytest.mark.parametrize("bomb", [STUBBORN, ESCAPED], ids=["stubborn", "escaped"])
+def test_a_stubborn_bomb_costs_its_own_machine_at_most(pyro: Pyro, small: str, workspace: str, bomb: str) -> None:
+    result = pyro.exec_workspace(small, bomb, timeout_seconds=45)
+    assert pyro.exec_workspace(workspace, "echo well").stdout == "well\n"
+    if pyro.status_workspace(small).state == "running":
+        assert "limit: " in result.cause or "All that ran" in result.cause
+    else:
+        assert result.status == "lost" and pyro.status_workspace(small).cause
+    pyro.reset_workspace(small)
     pyro.exec_workspace(small, "echo work > kept")
+    works(pyro, small)
+
+
+def test_a_bomb_of_a_service_ends_it_and_is_said(pyro: Pyro, small: str) -> None:
     pyro.start_service(small, "bomb", STUBBORN)
     wait_until(lambda: pyro.status_service(small, "bomb").state != "running", seconds=90)
-    assert " limit: it" in pyro.status_service(small, "bomb").model_dump_json()
+    told = pyro.status_service(small, "bomb").model_dump_json()
+    assert " limit: it" in told or "the machine was lost" in told
+    pyro.reset_workspace(small)
+    pyro.exec_workspace(small, "echo work > kept")
     works(pyro, small)
