@@ -68,7 +68,7 @@ def test_filling_shared_memory_or_any_file_system_in_memory_costs_the_writer_onl
     if engine == "gvisor":
         pyro.exec_workspace(small, "mkdir -p /mnt/m && mount -t tmpfs none /mnt/m")
         for place in ("/dev/x", "/mnt/m/x"):
-            filled = pyro.exec_workspace(small, f"dd if=/dev/zero of={place} bs=1M count=900", timeout_seconds=50)
+            filled = pyro.exec_workspace(small, f"dd if=/dev/zero of={place} bs=1M count=2500", timeout_seconds=50)
             assert filled.exit_code != 0
             assert f"{place}, a file in memory" in filled.cause
             pyro.exec_workspace(small, f"rm -f {place}")

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CGROUP_HEADROOM = 2.0
+CGROUP_HEADROOM = 3.0
 """The cgroup's limit over the guest's. It must leave the watchdog time: a guest fills about 1 GB a second, and
 the kernel can only end the whole machine."""
 _ENGINE_OVERHEAD_MIB = 256
