@@ -1,12 +1,15 @@
-"""Walks through trees that somebody else made: no link is followed, none is looked behind, nothing is passed over in
-silence (`Path.rglob` looks behind links and fails at a long one; `os.walk` leaves out what it cannot list). Blocks.
+"""Walks through trees that somebody else made, and opens what is in them: no link is followed, none is looked behind,
+nothing is passed over in silence (`Path.rglob` looks behind links and fails at a long one; `os.walk` leaves out what it
+cannot list). Blocks.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 
 MOST_DEPTH = 256
 """Directories within one another; deeper trees are refused, for the programs that have to go through them."""
@@ -23,6 +26,25 @@ def walk(top: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:
             yield entry
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
+
+
+def opened(place: str | os.PathLike[str], directory: int | None = None) -> BufferedReader:
+    """A regular file to read, below the open `directory` where that is given: never what a link there leads to.
+
+    A pipe or a device in its place does not hang, and leaves no descriptor behind.
+
+    Raises:
+        OSError: ELOOP where a link stands, EINVAL where something else does that is no file.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(place, flags, dir_fd=directory)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(place))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def copy_content(source: int, target: int) -> None:

@@ -25,6 +25,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pyro_mcp import trees
+
 SEAL = "whole.json"
 _CHUNK = 1024 * 1024
 
@@ -78,10 +80,7 @@ def read_text(path: Path) -> str:
     Raises:
         OSError: there is none; it is a link, a pipe or anything but a file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    with trees.opened(path) as file:
         return file.read().decode("utf-8", "surrogateescape")
 
 
@@ -100,8 +99,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def content_hash(path: Path) -> str:
     """SHA-256 of a regular file; a link is not followed. Blocks. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    with trees.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pyro_mcp import trees
 
 FOLDER = ".devcontainer"
 FILE = "devcontainer.json"
@@ -73,10 +74,8 @@ def read_below(root: Path, relative: str, most: int) -> bytes | None:
     """The first `most` bytes of a regular file below `root`; None when there is none but through a link. Blocks."""
     folder, _, name = relative.rpartition("/")
     try:
-        with _opened(root, folder) as directory:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-            with open(file, "rb") as opened:
-                return opened.read(most) if stat.S_ISREG(os.fstat(file).st_mode) else None
+        with _opened(root, folder) as directory, trees.opened(name, directory) as file:
+            return file.read(most)
     except (OSError, ValueError):
         return None
 

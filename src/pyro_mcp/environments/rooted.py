@@ -5,13 +5,12 @@ The trees lie still while they are worked on, so a walk by names is as good as o
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 import shutil
-import stat
 from pathlib import Path
-from typing import BinaryIO
+
+from pyro_mcp.trees import opened as opened
+from pyro_mcp.wholeness import write_new
 
 MAX_LINKS = 40
 """As many as Linux follows (include/linux/namei.h)."""
@@ -59,22 +58,6 @@ def read_text(root: Path, path: str) -> str | None:
         return file.read(MAX_READ).decode("utf-8", "replace")
 
 
-def opened(place: Path | str) -> BinaryIO:
-    """A regular file to read, from a walk of the tree or `resolve`: never what a link that stands there leads to.
-
-    Raises:
-        OSError: ELOOP where a link stands, EINVAL where something else does that is no file.
-    """
-    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(place))
-        return open(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
 def directory(root: Path, path: str, mode: int = 0o755) -> Path:
     """A real directory at exactly this path; whatever else stands there or on the way to it gives way."""
     place = root
@@ -91,14 +74,8 @@ def write_text(root: Path, path: str, text: str, mode: int = 0o644) -> None:
     """A new file at exactly this path. The one that stood there is left as it is: other trees may share it."""
     parent, _, name = path.rpartition("/")
     place = directory(root, parent) if parent else root
-    partial = place / f".{secrets.token_hex(8)}.partial"
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(text)
-        os.fchmod(file.fileno(), mode)
-    if (place / name).is_dir() and not (place / name).is_symlink():
-        partial.unlink()
-        return
-    os.replace(partial, place / name)
+    if not (place / name).is_dir() or (place / name).is_symlink():
+        write_new(place / name, text.encode(), mode)
 
 
 def exactly(root: Path, path: str) -> Path | None:

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pyro_mcp import trees
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.exports.backups import STAGE, Backups, Keeper
 from pyro_mcp.exports.copies import OPEN, copy_tree, link_or_copy
@@ -247,10 +248,10 @@ def _same(source: Path, info: os.stat_result, directory: int, name: str, there: 
     if info.st_size != there.st_size or stat.S_IMODE(info.st_mode) != stat.S_IMODE(there.st_mode):
         return False
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        there_now = trees.opened(name, directory)
     except OSError:
         return False
-    with open(descriptor, "rb") as old, source.open("rb") as new:
+    with there_now as old, source.open("rb") as new:
         while True:
             a, b = old.read(1 << 20), new.read(1 << 20)
             if a != b:
