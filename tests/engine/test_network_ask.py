@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_what_nobody_may_allow_is_not_asked_and_a_guest_cannot_flood(installatio
         known = [question.id for question in pyro.list_questions(wait_seconds=WAIT, known=known).questions]
     assert len(pyro.list_questions().questions) == 16
     assert pyro.exec_workspace(ws, "echo still here").stdout == "still here\n"
+    answered = [question.host for question in pyro.list_questions().questions][:6]
+    with ThreadPoolExecutor(6) as pool:  # at the same time: none of them is lost
+        list(pool.map(pyro.answer_question, answered))
+    assert sorted(pyro.status_workspace(ws).allow_domains) == sorted(answered)
     pyro.cancel_workspace_exec(ws, handle=running.handle)
     pyro.delete_workspace(ws)
     assert pyro.list_questions().questions == []

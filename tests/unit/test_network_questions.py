@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import HostError
-from pyro_mcp.network.decisions import Decided, Decisions
+from pyro_mcp.network.decisions import MAX_BYTES, Decided, Decisions
 from pyro_mcp.network.policy import EgressPolicy, Refused
 from pyro_mcp.network.questions import MAX_OPEN, ONCE_SECONDS, STAYS_SECONDS, Question, Questions
 
@@ -132,12 +134,29 @@ def test_decisions_come_back_from_the_file(
         assert reader.of("\x00 nobody") == Decided()
 
 
+def test_answers_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path / "network.toml")
+    hosts = [f"n{number}.example" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda host: decisions.add("/p", host, allow=True), hosts))
+    assert sorted(Decisions(decisions.path).of("/p").allow) == sorted(hosts)
+    assert os.listdir(tmp_path) == ["network.toml"]
+
+
 def test_a_slip_of_the_pen_opens_nothing_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "network.toml"
     decisions = Decisions(path)
     decisions.add("/p", "a.example", allow=True)
     good = path.read_text()
-    for broken in ("[projects", "projects = 3", '[projects."/p"]\nallow = "a"', '[projects."/p"]\nallow = [1]', "\xff"):
+    strange = ('color = "red"\n' + good, good + 'mine = ["x"]\n', good + "#" * MAX_BYTES)
+    for broken in (
+        *strange,
+        "[projects",
+        "projects = 3",
+        '[projects."/p"]\nallow = "a"',
+        '[projects."/p"]\nallow = [1]',
+        "\xff",
+    ):
         path.write_bytes(broken.encode("latin-1"))
         assert decisions.of("/p") == Decided(("a.example",))
         with pytest.raises(HostError, match="cannot be read"):

@@ -35,8 +35,8 @@ class Asking:
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._toolbox = toolbox
-        self._put: set[str] = set()
-        """Questions that this host was asked already: who cancels one is not asked again."""
+        self._put: dict[str, None] = {}
+        """Questions that this host was asked already, oldest first: who cancels one is not asked again."""
         self._lock = asyncio.Lock()
 
     @contextlib.asynccontextmanager
@@ -58,16 +58,20 @@ class Asking:
     async def _follow(self, context: Any) -> None:
         try:
             while True:
-                for question in await self._toolbox.questions(sorted(self._put)):
+                for question in await self._toolbox.questions(list(self._put)):
                     async with self._lock:
                         if question["id"] not in self._put:
-                            self._put.add(question["id"])
+                            self._put[question["id"]] = None
                             await self._ask(context, question)
         except Exception as error:
             log.info("the host could not be asked: %s", error)
 
     async def _ask(self, context: Any, question: dict[str, Any]) -> None:
-        said = await context.session.elicit_form(_message(question), _SCHEMA, context.request_id)
+        try:
+            said = await context.session.elicit_form(_message(question), _SCHEMA, context.request_id)
+        except asyncio.CancelledError:
+            del self._put[question["id"]]  # the call ended before the user said anything: the next one asks again
+            raise
         answer = (said.content or {}).get("answer") if said.action == "accept" else None
         if said.action == "decline":
             answer = "no"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
+import threading
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.errors import HostError
+from pyro_mcp.wholeness import write_new
 
 log = logging.getLogger(__name__)
 HEAD = (
     "# Hosts that you allowed or refused when a workspace asked for them (`pyro allow`), by the project's folder.\n"
-    "# Edit it as you like: it is read again when it changes. Names are exact, or *.suffix.\n"
+    "# Edit it as you like: it is read again when it changes. Names are exact, or *.suffix. Comments of your own go\n"
+    "# when the next answer is kept; what is no list of a project's is refused, and then nothing is written.\n"
 )
 MAX_BYTES = 1 << 20
 
@@ -34,7 +36,10 @@ class Decisions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._adding = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
+        self._problem = ""
+        """What is wrong with the file that was seen last; what was read before it still holds."""
         self._projects: dict[str, Decided] = {}
 
     def of(self, project: str) -> Decided:
@@ -43,36 +48,40 @@ class Decisions:
         return self._projects.get(project, Decided())
 
     def add(self, project: str, host: str, *, allow: bool) -> None:
-        """Keep a decision; an earlier one about this host gives way.
+        """Keep a decision; an earlier one about this host gives way. Blocks.
 
         Raises:
             HostError: the file cannot be read or written; what it says stays.
         """
-        self._read(strict=True)
-        before = self._projects.get(project, Decided())
-        allowed = [name for name in before.allow if name != host] + ([host] if allow else [])
-        never = [name for name in before.never if name != host] + ([] if allow else [host])
-        self._write({**self._projects, project: Decided(tuple(allowed), tuple(never))})
+        with self._adding:
+            self._read()
+            if self._problem:
+                raise HostError(
+                    f"{self.path} cannot be read: {self._problem}.",
+                    hint="Mend or remove it; until then nothing is kept for a project.",
+                    code="decisions_unreadable",
+                )
+            before = self._projects.get(project, Decided())
+            allowed = [name for name in before.allow if name != host] + ([host] if allow else [])
+            never = [name for name in before.never if name != host] + ([] if allow else [host])
+            self._write({**self._projects, project: Decided(tuple(allowed), tuple(never))})
 
-    def _read(self, *, strict: bool = False) -> None:
+    def _read(self) -> None:
+        """A slip of the pen neither opens nor closes anything, and is read once."""
         try:
             status = os.stat(self.path)
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen == self._seen:
                 return
-            self._projects = _parsed(self.path.read_bytes()[:MAX_BYTES])
-            self._seen = seen
+            self._seen, self._problem = seen, ""
+            if status.st_size > MAX_BYTES:
+                raise ValueError(f"it is larger than {MAX_BYTES} bytes")
+            self._projects = _parsed(self.path.read_bytes())
         except FileNotFoundError:
-            self._projects, self._seen = {}, None
+            self._projects, self._seen, self._problem = {}, None, ""
         except (OSError, ValueError) as error:
-            # What was read last still holds: a slip of the pen neither opens nor closes anything.
+            self._problem = str(error)
             log.warning("%s cannot be read: %s", self.path, error)
-            if strict:
-                raise HostError(
-                    f"{self.path} cannot be read: {error}.",
-                    hint="Mend or remove it; until then nothing is kept for a project.",
-                    code="decisions_unreadable",
-                ) from error
 
     def _write(self, projects: dict[str, Decided]) -> None:
         text = HEAD
@@ -84,13 +93,7 @@ class Decisions:
                 if names
             )
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=".network-")
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
+            write_new(self.path, text.encode())
         except OSError as error:
             raise HostError(
                 f"{self.path} cannot be written: {error.strerror}.",
@@ -111,11 +114,16 @@ def _parsed(data: bytes) -> dict[str, Decided]:
     Raises:
         ValueError: not what this module writes.
     """
-    projects: Any = tomllib.loads(data.decode()).get("projects", {})
+    said = tomllib.loads(data.decode())
+    projects: Any = said.get("projects", {})
+    if set(said) - {"projects"}:  # it would be gone with the next answer
+        raise ValueError(f"{', '.join(sorted(set(said) - {'projects'}))} is not known")
     if not isinstance(projects, dict) or not all(isinstance(each, dict) for each in projects.values()):
         raise ValueError('[projects."FOLDER"] is expected')
     found = {}
     for project, lists in projects.items():
+        if set(lists) - {"allow", "never"}:
+            raise ValueError(f"{', '.join(sorted(set(lists) - {'allow', 'never'}))} of {project} is not known")
         for word in ("allow", "never"):
             names = lists.get(word, [])
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -103,10 +103,15 @@ class Registry:
 
     async def change(self, workspace: Workspace, **changes: Any) -> None:
         """Change the row, written first. One at a time: a row that was read before never undoes a later one."""
+        await self.revise(workspace, lambda row: changes)
+
+    async def revise(self, workspace: Workspace, changes: Callable[[WorkspaceRow], dict[str, Any]]) -> None:
+        """As `change`, by what the row is when its turn comes: what is added to a list is added to the newest."""
         async with self._writing:
             self.get(workspace.id)  # it may have been deleted meanwhile
-            await self.store.put_workspace(replace(workspace.row, **changes))
-            workspace.row = replace(workspace.row, **changes)
+            changed = changes(workspace.row)
+            await self.store.put_workspace(replace(workspace.row, **changed))
+            workspace.row = replace(workspace.row, **changed)
 
     def save_soon(self, workspace: Workspace) -> None:
         """Write the row without waiting."""

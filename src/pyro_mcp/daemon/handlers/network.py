@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import UTC, datetime
 
@@ -36,16 +37,21 @@ class NetworkHandlers:
         if answer in ("project", "never"):
             for project, host in {(question.project, question.host) for question in shown}:
                 await asyncio.to_thread(decisions.add, project, host, allow=answer == "project")
-        registry = self._context.registry
         for question in questions:
-            workspace = registry.get(question.workspace)
-            if answer == "workspace":
-                domains = list(dict.fromkeys([*workspace.row.allow_domains, question.host]))
-                await registry.change(workspace, allow_domains=domains)
-            registry.note(workspace, call.client, "network", "ok", f"the user answered {answer}: {question.host}")
-            self._context.questions.answer(question, answer)
+            with contextlib.suppress(NotFound):  # deleted meanwhile, and its question with it
+                await self._answer(call, question, answer)
         kept = str(decisions.path) if answer in ("project", "never") else ""
         return models.QuestionAnswered(answered=shown, answer=answer, kept_in=kept)
+
+    async def _answer(self, call: Call, question: Question, answer: AskedAnswer) -> None:
+        registry, host = self._context.registry, question.host
+        workspace = registry.get(question.workspace)
+        if answer == "workspace":
+            await registry.revise(
+                workspace, lambda row: {"allow_domains": list(dict.fromkeys([*row.allow_domains, host]))}
+            )
+        registry.note(workspace, call.client, "network", "ok", f"the user answered {answer}: {host}")
+        self._context.questions.answer(question, answer)
 
     def _open(self, call: Call) -> list[Question]:
         """Those that a caller may know of."""
