@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 _INVISIBLE = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0xE0100, 0xE01F0)})
@@ -62,6 +63,20 @@ def visible(text: str) -> str:
 def visible_lines(text: str, *, line_ends: bool = False) -> str:
     """With its lines and tabs. A carriage return before a line feed is dropped, or shown with `line_ends`."""
     return (text if line_ends else text.replace("\r\n", "\n")).translate(_LINES)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters; what was cut ends in an ellipsis."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def as_typed(argv: Sequence[str]) -> str:
+    """A command line as somebody typed it: the text that a shell was given, else the words."""
+    import shlex  # slow to load, and wanted by few
+
+    if len(argv) == 3 and argv[0].startswith("/") and argv[0].endswith("sh") and argv[1] == "-c":
+        return argv[2]
+    return shlex.join(argv)
 
 
 def storable(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.figures import ago, duration, plural, size
-from pyro_mcp.visible import visible, visible_lines
+from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
 
 if TYPE_CHECKING:
     pass
@@ -195,15 +195,7 @@ def _logs(record: Fields) -> str:
 
 
 def _command(argv: list[str]) -> str:
-    import shlex
-
-    text = (
-        argv[2]
-        if len(argv) == 3 and argv[0].startswith("/") and argv[0].endswith("sh") and argv[1] == "-c"
-        else shlex.join(argv)
-    )
-    text = " ".join(text.split())
-    return text if len(text) <= 100 else text[:99] + "…"
+    return shortened(" ".join(as_typed(argv).split()), 100)
 
 
 def event_line(event: Fields) -> str:

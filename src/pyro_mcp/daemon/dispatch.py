@@ -20,6 +20,7 @@ from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
 from pyro_mcp.errors import EngineError, GuestUnreachable, HostError, MachineLost, NotFound, PyroError
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.operations import Operation
+from pyro_mcp.visible import shortened
 from pyro_mcp.workspaces.workspace import Workspace
 
 LOOKING = frozenset(
@@ -176,5 +177,4 @@ def _summary(arguments: dict[str, Any], redactor: Redactor = NOTHING) -> str:
         if value is not None and not (name == "dest" and value == "/workspace"):
             # Masked before it is cut or its lines are joined: a part of a value would not be recognised.
             told.append(redactor.text(" ".join(value) if isinstance(value, list) else str(value)))
-    text = " ".join(" ".join(told).split())
-    return text if len(text) <= SUMMARY_CHARACTERS else text[: SUMMARY_CHARACTERS - 1] + "…"
+    return shortened(" ".join(" ".join(told).split()), SUMMARY_CHARACTERS)

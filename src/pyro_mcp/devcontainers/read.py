@@ -12,6 +12,7 @@ from typing import Any
 
 from pyro_mcp import jsonc
 from pyro_mcp.devcontainers.variables import MAX_TEXT, TooLong, Variables
+from pyro_mcp.visible import shortened as cut
 from pyro_mcp.visible import visible
 
 STAGES = ("onCreateCommand", "updateContentCommand", "postCreateCommand", "postStartCommand")
@@ -97,8 +98,7 @@ class Devcontainer:
 
 def shortened(text: str, most: int) -> str:
     """A text of the file's, harmless and brief."""
-    shown = visible(text[: 4 * most])
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    return cut(visible(text[: 4 * most]), most)
 
 
 def read(text: bytes) -> Devcontainer:

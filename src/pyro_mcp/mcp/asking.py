@@ -17,7 +17,7 @@ import mcp_types as types
 
 from pyro_mcp.errors import PyroError
 from pyro_mcp.mcp.toolbox import Toolbox
-from pyro_mcp.visible import visible
+from pyro_mcp.visible import shortened, visible
 
 log = logging.getLogger(__name__)
 ANSWERS = {
@@ -96,9 +96,7 @@ _SCHEMA: types.ElicitRequestedSchema = {
 
 
 def _message(question: dict[str, Any]) -> str:
-    command = visible(" ".join(str(question.get("command") or "").split()))
-    if len(command) > COMMAND_CHARACTERS:
-        command = command[: COMMAND_CHARACTERS - 1] + "…"
+    command = shortened(visible(" ".join(str(question.get("command") or "").split())), COMMAND_CHARACTERS)
     name = visible(str(question.get("workspace_name") or question["workspace"]))
     during = f" while it runs: {command}" if command else ""
     return f"The workspace {name} wants to reach {question['host']}:{question['port']}{during}"

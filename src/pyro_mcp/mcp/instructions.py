@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.operations import Profile
+from pyro_mcp.visible import shortened
 from pyro_mcp.vocabulary import asks, online
 
 MAX_CHARACTERS = 2048
@@ -75,4 +76,4 @@ def instructions(profile: Profile, access: Access) -> str:
         )
     if profile == "workspace-full":
         text += FULL
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return shortened(text, MAX_CHARACTERS)

@@ -23,7 +23,7 @@ from pyro_mcp.mcp.catalogue import Catalogue
 from pyro_mcp.mcp.roots import Roots
 from pyro_mcp.mcp.toolbox import Answer, Toolbox
 from pyro_mcp.version import VERSION
-from pyro_mcp.visible import storable
+from pyro_mcp.visible import shortened, storable
 
 NAME = "pyro"
 HEARTBEAT_SECONDS = 5.0
@@ -154,7 +154,7 @@ class _Handlers:
     async def read_resource(self, context: Any, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         address = str(params.uri)
         found = resources.located(self._toolbox.profile, address) if len(address) <= MAX_ADDRESS else None
-        address = address if len(address) <= MAX_ADDRESS else address[:MAX_ADDRESS] + "…"
+        address = shortened(address, MAX_ADDRESS)
         if found is None:
             raise MCPError(types.INVALID_PARAMS, f"There is no resource {address}.", {"uri": address})
         template, arguments = found

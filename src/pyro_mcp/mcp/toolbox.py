@@ -26,7 +26,7 @@ from pyro_mcp.operations import REGISTRY, Operation, Profile
 from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.processes.seen import seen
-from pyro_mcp.visible import json_text, storable_record, visible_lines
+from pyro_mcp.visible import json_text, shortened, storable_record, visible_lines
 from pyro_mcp.vocabulary import asks
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ class Toolbox:
     def _find(self, name: str) -> Operation:
         found = self._operations.get(name)
         if found is None:
-            name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
+            name = shortened(name, SHOWN_NAME)
             near = difflib.get_close_matches(name, self._operations, 1, 0.4)
             raise InvalidInput(
                 f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
@@ -217,9 +217,10 @@ class Toolbox:
     def _ready(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments as the daemon gets them: known, valid, within what is allowed."""
         names = [p.name for p in offered(operation)]
+        understood = _understood(operation)
         for name in arguments:
-            if name not in _understood(operation):
-                name = name if len(name) <= SHOWN_NAME else name[:SHOWN_NAME] + "…"
+            if name not in understood:
+                name = shortened(name, SHOWN_NAME)
                 near = difflib.get_close_matches(name, names, 1)
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",

@@ -30,6 +30,7 @@ from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_
 from pyro_mcp.network.notice import tell_desktop
 from pyro_mcp.network.policy import EgressPolicy, Refused
 from pyro_mcp.network.questions import Question, Questions
+from pyro_mcp.visible import as_typed
 from pyro_mcp.vocabulary import asks, online
 from pyro_mcp.workspaces.secrets import Secrets
 from pyro_mcp.workspaces.workspace import Workspace
@@ -102,7 +103,7 @@ class Egress:
             if workspace.redactor.text(host) != host:
                 raise Refused("the name holds a secret", "not_allowed")
             running = workspace.running_commands()
-            command = workspace.redactor.text(_as_typed(running[-1].row.command) if running else "")
+            command = workspace.redactor.text(as_typed(running[-1].row.command) if running else "")
 
             def asked(question: Question) -> None:
                 note("ok", f"asked: may it reach {question.host}:{question.port}?", {"question": question.id})
@@ -161,12 +162,6 @@ class Egress:
             log.exception("an egress connection failed")  # one connection must not end all others
         finally:
             writer.close()
-
-
-def _as_typed(command: str | list[str]) -> str:
-    if isinstance(command, str):
-        return command
-    return command[2] if len(command) == 3 and command[1] == "-c" else shlex.join(command)
 
 
 def new_authority(name: str) -> bytes:

@@ -21,6 +21,7 @@ from pyro_mcp.network.published import Listener
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
+from pyro_mcp.visible import as_typed
 from pyro_mcp.vocabulary import online
 from pyro_mcp.workspaces.keeping import Keeper
 from pyro_mcp.workspaces.locks import SharedLock
@@ -109,8 +110,7 @@ class Workspace:
     def command_changed(self, command: Command) -> None:
         """A command ended: keep the files, unless it is known to have changed none."""
         if command.changed_files != 0 and self.row.state == "running" and not self.row.one_shot:
-            words = command.row.command
-            self.keeper.happened(words[2] if len(words) == 3 and words[1] == "-c" else " ".join(words))
+            self.keeper.happened(as_typed(command.row.command))
 
     def command(self, handle: str) -> Command:
         try:

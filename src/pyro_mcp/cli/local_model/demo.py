@@ -25,13 +25,14 @@ from typing import Any
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.cli.demo import STOPPING, Stopped
 from pyro_mcp.cli.local_model.fence import ENVIRONMENT, PROFILE, Fenced, delete_all
-from pyro_mcp.cli.local_model.model import DEFAULT_HOST, Model, Wish, endpoint, printable, replayed, shortened, wishes
+from pyro_mcp.cli.local_model.model import DEFAULT_HOST, Model, Wish, endpoint, printable, replayed, wishes
 from pyro_mcp.cli.parsing import Parser, too_many, usage_error
 from pyro_mcp.client.answers import Event, Progress
 from pyro_mcp.errors import InvalidInput, PyroError
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.instructions import instructions
 from pyro_mcp.mcp.toolbox import Answer, Toolbox, said
+from pyro_mcp.visible import shortened
 
 SUMMARY = "Let a local model repair a small project with pyro's tools."
 MAX_TURNS = 20

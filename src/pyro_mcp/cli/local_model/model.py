@@ -17,6 +17,7 @@ import httpx2
 
 from pyro_mcp.cli.parsing import usage_error
 from pyro_mcp.errors import ComponentMissing, InvalidInput, PyroError
+from pyro_mcp.visible import shortened
 
 DEFAULT_HOST = "127.0.0.1:11434"
 PORTS = {"": 11434, "http": 80, "https": 443}
@@ -214,7 +215,3 @@ def _sound(wish: Wish) -> str:
         return json.dumps(wish.arguments())
     except InvalidInput:
         return "{}"
-
-
-def shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
