@@ -12,11 +12,12 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pyro_mcp.wholeness import write_new
 
 MOST = 200
 """Checkpoints of a workspace."""
@@ -108,14 +109,7 @@ class Checkpoints:
         place = contents / name
         if not place.exists():
             contents.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = contents / f".{name}"
-            try:
-                part.write_bytes(data)
-                part.chmod(0o600)
-                part.rename(place)
-            except OSError:
-                part.unlink(missing_ok=True)
-                raise
+            write_new(place, data)
             self.bytes += len(data)
         return name
 
@@ -146,11 +140,8 @@ class Checkpoints:
             self.first = Checkpoint(one.number, one.at, one.what)
         self._base = {path: state for path, state in self._base.items() if state is not None}
         self.list = self.list[count:]
-        part = self._directory / ".list"
         first = Checkpoint(self.first.number, self.first.at, self.first.what, self._base)
-        part.write_bytes(b"".join([_line(first, base=True), *map(_line, self.list)]))
-        part.chmod(0o600)
-        part.rename(self._directory / "list")
+        write_new(self._directory / "list", b"".join([_line(first, base=True), *map(_line, self.list)]))
         self._sweep()
 
     def _sweep(self) -> None:
@@ -167,10 +158,6 @@ class Checkpoints:
                     self.bytes += entry.stat().st_size
                 else:
                     Path(entry.path).unlink(missing_ok=True)
-
-    def forget(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def _fold(state: dict[str, State], changed: dict[str, State | None]) -> None:
