@@ -42,6 +42,20 @@ def test_every_state_that_is_kept_is_as_it_was(
             assert kept.at(number) == expected
 
 
+def test_what_is_kept_after_a_line_was_cut_off_is_there_the_next_time(tmp_path: Path) -> None:
+    before = Checkpoints(tmp_path / "x")
+    for number in range(3):
+        before.add("w", {f"f{number}": {"kind": "absent"}})
+    whole = (tmp_path / "x" / "list").read_bytes()
+    last = whole.rstrip().rindex(b"\n") + 1
+    for end in range(last, len(whole) + 1):
+        (tmp_path / "x" / "list").write_bytes(whole[:end])
+        after = Checkpoints(tmp_path / "x")
+        after.add("later", {"g": {"kind": "absent"}})
+        assert Checkpoints(tmp_path / "x").now == after.now and "g" in after.now
+        assert [one.what for one in Checkpoints(tmp_path / "x").list][-1] == "later"
+
+
 def test_contents_are_bounded_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "MOST_BYTES", 10_000)
     kept = Checkpoints(tmp_path / "x")

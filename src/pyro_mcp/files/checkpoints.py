@@ -76,10 +76,9 @@ class Checkpoints:
             return []
         found: list[dict[str, Any]] = []
         for line in raw.split(b"\n"):
-            try:
+            # One that the daemon was killed at has no end: it is passed over, as is an empty one.
+            with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
-            except ValueError:
-                break  # the daemon was killed while it wrote this one
         return found
 
     def at(self, number: int) -> dict[str, State] | None:
@@ -120,7 +119,7 @@ class Checkpoints:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self._directory / "list"
         with place.open("ab") as file:
-            file.write(_line(made))
+            file.write(b"\n" + _line(made))  # apart from one that a kill cut off
         place.chmod(0o600)
         self.list.append(made)
         _fold(self.now, changed)
