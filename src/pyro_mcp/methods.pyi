@@ -1195,6 +1195,55 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def build_environment(
+        self,
+        name: str,
+        *,
+        context: str,
+        file: str | None = None,
+        target: str | None = None,
+        build_args: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress'] = 'off',
+        allow_domains: list[str] | None = None,
+        vcpu_count: int = 2,
+        mem_mib: int = 2048,
+        disk_gib: int = 20,
+        again: bool = False,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Build a Dockerfile, and make an environment of the result, for `create NAME`.
+
+        The build runs in a machine of its own, by buildah; RUN has the network that network_policy allows, and no
+        more. Images that it begins with are fetched by this machine: any name of an environment. A .dockerignore
+        holds. Layers are kept: the next build of this name does again only what changed.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            context: The folder that COPY takes from. At most 4096 characters.
+            file: On the user's machine. At most 4096 characters.
+            target: Build only up to this stage. At most 128 characters.
+            build_args: Values of the file's ARGs. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            vcpu_count: 1 to 32.
+            mem_mib: MiB, 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            again: Do every step again, whatever is kept.
+            overwrite: Replace an environment that was not built so.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: The Dockerfile is none, or the context cannot be read.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            EngineError: A step failed: `details` has `exit_status`, `step` and the end of its `log`.
+            Conflict: The name is taken by something else, or a build of this name is under way.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def suggest_environment(
         self,
         path: str,
@@ -4160,6 +4209,55 @@ class AsyncPyroMethods:
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def build_environment(
+        self,
+        name: str,
+        *,
+        context: str,
+        file: str | None = None,
+        target: str | None = None,
+        build_args: dict[str, str] | None = None,
+        network_policy: Literal['off', 'egress'] = 'off',
+        allow_domains: list[str] | None = None,
+        vcpu_count: int = 2,
+        mem_mib: int = 2048,
+        disk_gib: int = 20,
+        again: bool = False,
+        overwrite: bool = False,
+    ) -> Environment:
+        """Build a Dockerfile, and make an environment of the result, for `create NAME`.
+
+        The build runs in a machine of its own, by buildah; RUN has the network that network_policy allows, and no
+        more. Images that it begins with are fetched by this machine: any name of an environment. A .dockerignore
+        holds. Layers are kept: the next build of this name does again only what changed.
+
+        Args:
+            name: Letters, digits, ._-; at most 64.
+            context: The folder that COPY takes from. At most 4096 characters.
+            file: On the user's machine. At most 4096 characters.
+            target: Build only up to this stage. At most 128 characters.
+            build_args: Values of the file's ARGs. At most 64 entries.
+            network_policy: egress: public hosts only. One of off, egress.
+            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
+                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
+                public host; none: no public one. At most 256 entries.
+            vcpu_count: 1 to 32.
+            mem_mib: MiB, 128 to 65536.
+            disk_gib: Disk limit in GiB, 1 to 1024.
+            again: Do every step again, whatever is kept.
+            overwrite: Replace an environment that was not built so.
+
+        Returns:
+            Environment: A root file system by name.
+
+        Raises:
+            InvalidInput: The Dockerfile is none, or the context cannot be read.
+            HostError: This computer refuses to read or write a file: no permission, no space.
+            EngineError: A step failed: `details` has `exit_status`, `step` and the end of its `log`.
+            Conflict: The name is taken by something else, or a build of this name is under way.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

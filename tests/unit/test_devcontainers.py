@@ -14,10 +14,14 @@ from hypothesis import strategies as st
 
 from pyro_mcp import jsonc
 from pyro_mcp.daemon.handlers.projects import Shape, grown
+from pyro_mcp.devcontainers.features import Feature, ordered, place_of, variables_file
+from pyro_mcp.devcontainers.features import dockerfile as feature_dockerfile
+from pyro_mcp.devcontainers.features import read as read_feature
 from pyro_mcp.devcontainers.find import MAX_BYTES, find
-from pyro_mcp.devcontainers.read import MAX_NOTES, MAX_VARIABLES, NEVER, STAGES, Devcontainer, read, ready
+from pyro_mcp.devcontainers.read import MAX_NOTES, MAX_VARIABLES, NEVER, STAGES, Build, Devcontainer, read, ready
 from pyro_mcp.devcontainers.script import script
 from pyro_mcp.devcontainers.variables import MAX_TEXT, Variables
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.visible import visible
 
 BOTH = ".devcontainer/devcontainer.json"
@@ -94,21 +98,105 @@ def test_what_cannot_be_read_is_a_problem_in_words(text: bytes) -> None:
 def test_what_reaches_this_machine_is_passed_over_by_name() -> None:
     found = said(
         image="a:1", mounts=["source=/,target=/h"], privileged=True, runArgs=["-v", "/:/h"], initializeCommand="x",
-        workspaceMount="source=/", capAdd=["SYS_ADMIN"], securityOpt=["a"], appPort=[80], features={"ghcr.io/a": {}},
+        workspaceMount="source=/", capAdd=["SYS_ADMIN"], securityOpt=["a"], appPort=[80],
         postAttachCommand="x", remoteUser="node", odd={"a": 1}, name="quiet", workspaceFolder="/workspaces/app",
     )  # fmt: skip
     names = [each.partition(":")[0] for each in found.passed_over]
     assert sorted(names) == sorted(
-        [*(name for name in NEVER if name not in ("containerUser", "secrets")), "odd", "workspaceFolder"]
+        [*(name for name in NEVER if name != "secrets"), "odd", "workspaceFolder", "remoteUser"]
     )
     assert not found.stages and not found.container_env
     assert said(remoteUser="root", privileged=False, mounts=[]).passed_over == []
 
 
-@pytest.mark.parametrize("name", ["build", "dockerFile", "dockerComposeFile"])
-def test_an_image_that_would_have_to_be_made_is_a_problem_and_one_beside_it_is_none(name: str) -> None:
-    assert said(**{name: "x"}).problem
-    assert not said(**{name: "x"}, image="node:22").problem
+def test_how_the_image_is_made_is_read_and_one_beside_it_counts() -> None:
+    assert said(dockerComposeFile="x").problem and not said(dockerComposeFile="x", image="node:22").problem
+    old = said(dockerFile="x", context="..")
+    assert old.build == Build("x", "..") and not old.problem
+    new = said(
+        build={
+            "dockerfile": "a/D",
+            "context": ".",
+            "args": {"A": "b", "bad name": "x", "N": 1},
+            "target": "t",
+            "options": [],
+        }
+    )
+    assert new.build == Build("a/D", ".", (("A", "b"),), "t")
+    assert {each.partition(":")[0] for each in new.passed_over} == {
+        "build.args.bad name",
+        "build.args.N",
+        "build.options",
+    }
+    for wrong in (
+        "x",
+        {},
+        {"dockerfile": ""},
+        {"dockerfile": 7},
+        {"dockerfile": "a\0b"},
+        {"dockerfile": "x", "context": 1},
+    ):
+        assert said(build=wrong).problem, wrong
+        beside = said(build=wrong, image="node:22")
+        assert beside.build is None and not beside.problem
+
+
+def feature(key: str, **more: Any) -> Feature:
+    return Feature(key, "f", {}, **more)
+
+
+def test_features_are_installed_after_what_they_need_and_come_after() -> None:
+    one = feature("ghcr.io/a/one:1", after=("ghcr.io/a/two",))
+    two = feature("ghcr.io/a/two:2", needs={"./three": {}})
+    three, four = feature("./three"), feature("ghcr.io/a/four@sha256:" + "0" * 64)
+    keys = [each.key for each in ordered([one, two, three, four], [])]
+    assert keys == ["./three", two.key, one.key, four.key]
+    assert ordered([one, two, three, four], ["ghcr.io/a/four"])[0] == four
+    soft = [feature("./a", after=("./b",)), feature("./b", after=("./a",))]
+    assert [each.key for each in ordered(soft, [])] == ["./a", "./b"]
+    with pytest.raises(InvalidInput, match="circle"):
+        ordered([feature("./a", needs={"./b": {}}), feature("./b", needs={"./a": {}})], [])
+
+
+@pytest.mark.parametrize(
+    "key", ["node", "https://a/b.tgz", "/etc", "oci:/etc", "docker-archive:/x/y", "A B/c", "ghcr.io/UP"]
+)
+def test_what_is_no_feature_is_refused(key: str) -> None:
+    with pytest.raises(InvalidInput):
+        place_of(key)
+
+
+def test_a_feature_is_read_as_the_strangers_text_that_it_is(tmp_path: Path) -> None:
+    (tmp_path / "install.sh").write_text("true")
+    for text in ("", "[]", "{", "[" * 100_000):
+        (tmp_path / "devcontainer-feature.json").write_text(text)
+        with pytest.raises(InvalidInput):
+            read_feature("./a", "f", tmp_path, {})
+    (tmp_path / "devcontainer-feature.json").write_text(
+        json.dumps(
+            {
+                "options": {"a-b": {"default": "x'; touch /y #"}, "9z": {"default": True}, "c": {}, "d": 7},
+                "containerEnv": {"OK": 'q"$(id)\\', "BAD NAME": "x", "LINES": "a\nRUN id", "N": 1},
+                "installsAfter": ["GHCR.io/X/y:1", 7], "dependsOn": {"./b": {}, "./c": 7}, "mounts": ["x"],
+            }
+        )
+    )  # fmt: skip
+    found = read_feature("./a", "f0", tmp_path, {"c": 'two\nlines "', "d": {}})
+    assert found.env == {"A_B": "x'; touch /y #", "_Z": "true", "C": 'two\nlines "'}
+    assert found.after == ("ghcr.io/x/y",) and list(found.needs) == ["./b"] and "mounts" in found.notes[0]
+    variables = variables_file(found, "dev")
+    shell = subprocess.run(
+        ["sh", "-c", 'set -a; . /dev/stdin; printf %s "$A_B|$C|$_REMOTE_USER_HOME"'],
+        input=variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shell.stdout == "x'; touch /y #|two\nlines \"|/home/dev"
+    lines = feature_dockerfile("debian:12", [found], "bad user\nRUN id").splitlines()
+    assert [line.split()[0] for line in lines] == ["FROM", "USER", "COPY", "ENV", "RUN", "RUN"]
+    assert lines[3] == 'ENV OK="q\\"$(id)\\\\"'
+    (tmp_path / "install.sh").unlink()
+    (tmp_path / "install.sh").symlink_to("/bin/true")
+    with pytest.raises(InvalidInput):
+        read_feature("./a", "f", tmp_path, {})
 
 
 def test_variables_come_from_the_file_and_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,7 +282,7 @@ def test_credentials_and_plain_text_stay_on_loopback(tmp_path: Path) -> None:
 
 def test_a_model_names_only_images_that_the_user_or_docker_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name in a stranger's registry is a message to the stranger; a file is the user's."""
-    may = environment_service._refuse_what_the_user_did_not_choose
+    may = environment_service.refuse_what_the_user_did_not_choose
     for name in ("node:22", "docker.io/library/python:3.13"):
         may(parse(name))
     for name in (

@@ -74,7 +74,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
             return _run_command(pyro, operation, parsed)
         if parsed.follow:
             return follow(pyro, operation, parsed)
-        with _ProgressView(shown=not parsed.json) as view:
+        with _ProgressView(shown=not parsed.json, logs=operation.name == "build_environment") as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
             except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
@@ -365,8 +365,10 @@ def _last_line(data: bytes) -> str:
 class _ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, *, shown: bool, logs: bool = False) -> None:
+        """With `logs`, output is shown whole, what steers a terminal in it made visible."""
         self._shown = shown
+        self._logs = logs
         self._bar: Any = None
         self._task: Any = None
         self._last = ""
@@ -378,6 +380,10 @@ class _ProgressView:
         self.clear()
 
     def show(self, event: Event) -> None:
+        if isinstance(event, Output) and self._logs and self._shown:
+            self.clear()
+            write_out(sys.stderr, visible_lines(event.data.decode("utf-8", "replace")).encode())
+            return
         if isinstance(event, Output):
             event = Progress(_last_line(event.data))
         if not self._shown or not isinstance(event, Progress) or not event.text:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fnmatch
 import os
 import secrets
 import shlex
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.environments import debian, names, worker
-from pyro_mcp.environments.cache import EnvironmentCache, Manifest
+from pyro_mcp.environments.cache import BUILT, EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
 from pyro_mcp.environments.names import Saved, Wanted
 from pyro_mcp.environments.oci.layer import MAX_BYTES
@@ -82,12 +84,14 @@ class EnvironmentService:
             patience = None
             if call.face == "mcp":
                 patience = PATIENCE_SECONDS
-                _refuse_what_the_user_did_not_choose(wanted)
+                refuse_what_the_user_did_not_choose(wanted)
             manifest = await self.pull(call, wanted, patience=patience)
         return self._tree(wanted.name, manifest)
 
-    async def require_for_file(self, call: Call, name: str) -> RootTree:
+    async def require_for_file(self, call: Call, name: str, *, any_registry: bool = False) -> RootTree:
         """As `require`, for a name that stands in a project's file, whoever asks: what a model may name, and no file.
+
+        With `any_registry`, the user has asked for just this file to be built: of every registry.
 
         Raises:
             NotPermitted: it is not here, and only the user brings it; or it names a place of this machine.
@@ -99,8 +103,8 @@ class EnvironmentService:
                 hint="The user may give it as the environment.",
                 code="image_not_pulled",
             )
-        if await asyncio.to_thread(self._usable, wanted) is None:
-            _refuse_what_the_user_did_not_choose(wanted)
+        if not any_registry and await asyncio.to_thread(self._usable, wanted) is None:
+            refuse_what_the_user_did_not_choose(wanted)
         return await self.require(call, name)
 
     def _usable(self, wanted: Wanted) -> Manifest | None:
@@ -250,7 +254,7 @@ class EnvironmentService:
         try:
             await call.progress("reading the machine's root", 0.1)
             async with workspace.lock.shared():
-                await _spool(workspace.guest, archive)
+                await spool(workspace.guest, archive)
             await call.progress("making an environment of it", 0.5)
             await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
         finally:
@@ -269,12 +273,20 @@ class EnvironmentService:
             )
         await call.progress(f"writing {output}")
         cancel = threading.Event()
-        self._read[manifest.digest] += 1
+        with self.reading(manifest.digest):
+            try:
+                return await asyncio.to_thread(worker.export, manifest, output, self.cache, cancel)
+            finally:
+                cancel.set()
+
+    @contextlib.contextmanager
+    def reading(self, digest: str) -> Iterator[None]:
+        """Meanwhile nothing removes this build."""
+        self._read[digest] += 1
         try:
-            return await asyncio.to_thread(worker.export, manifest, output, self.cache, cancel)
+            yield
         finally:
-            cancel.set()
-            self._read[manifest.digest] -= 1
+            self._read[digest] -= 1
 
     async def remove(self, name: str) -> Pruned:
         """Let a name mean nothing any more, and remove its build unless something still needs it."""
@@ -285,6 +297,7 @@ class EnvironmentService:
         if manifest is None:
             raise NotFound(f"The environment {wanted.name} is not installed.", code="environment_not_installed")
         self.cache.forget(wanted.name)
+        self.cache.kept(wanted.name).unlink(missing_ok=True)
         if manifest.digest in self._in_use() | set(self.cache.names().values()):
             return Pruned(removed=[manifest.name], freed_bytes=0)
         await self._fleet.drop(manifest.digest)
@@ -316,8 +329,14 @@ class EnvironmentService:
         LayerStore(self.cache.layers).prune(needed, everything)
 
 
-async def _spool(guest: Guest, archive: Path) -> None:
-    """The machine's root as its agent sends it, into a file.
+async def spool(
+    guest: Guest,
+    archive: Path,
+    path: str = "/v1/root",
+    query: Mapping[str, str] = MappingProxyType({}),
+    most: int = MAX_BYTES,
+) -> None:
+    """What the machine's agent sends, its root or a tree, into a file that is not there yet.
 
     Raises:
         InvalidInput: it is larger than any environment.
@@ -326,12 +345,12 @@ async def _spool(guest: Guest, archive: Path) -> None:
     size, unlooked = 0, LOOK_BYTES
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        async with guest.download("/v1/root", {}) as stream:
+        async with guest.download(path, query) as stream:
             async for piece in stream:
                 size += len(piece)
-                if size > MAX_BYTES:
+                if size > most:
                     raise InvalidInput(
-                        f"The machine's root has changed by more than {MAX_BYTES} bytes.", code="environment_too_large"
+                        f"What the machine sends is more than {most} bytes.", code="environment_too_large"
                     )
                 unlooked += len(piece)
                 if unlooked > LOOK_BYTES:
@@ -355,6 +374,8 @@ def _source(wanted: Wanted, manifest: Manifest | None) -> str:
         return f"image {manifest.source}"
     if isinstance(wanted, Definition):
         return f"Debian's signed archive, suite {wanted.suite}, by mmdebstrap"
+    if isinstance(wanted, Saved) and manifest is not None and manifest.recipe == BUILT:
+        return f"built from {manifest.source}"
     if isinstance(wanted, Saved):
         return f"saved from workspace {manifest.source}" if manifest else "saved"
     return f"image {manifest.source}" if manifest else "image"
@@ -363,7 +384,7 @@ def _source(wanted: Wanted, manifest: Manifest | None) -> str:
 IMAGES = "PYRO_MCP_IMAGES"
 
 
-def _refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
+def refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
     """A model may name Docker's official images, and those that the user allowed.
 
     What it names is asked of a registry by this machine, whatever the workspace's network policy is: a name in

@@ -28,6 +28,7 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.door import Door
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
+from pyro_mcp.daemon.handlers import builds
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.host_errors import in_the_way, of_this_machine
@@ -218,6 +219,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         decisions=decisions,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
+    registry.spawn(builds.sweep(context))
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())

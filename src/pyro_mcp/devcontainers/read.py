@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyro_mcp import jsonc
@@ -33,25 +33,23 @@ NEVER = {
     "capAdd": "a workspace has a kernel of its own; it is root there anyway",
     "securityOpt": "options of Docker, which is not used",
     "appPort": "a port is published by a service, where the user allowed it",
-    "features": "not installed; a Dockerfile or onCreateCommand can do the same",
     "postAttachCommand": "nobody attaches",
-    "remoteUser": "commands run as root",
-    "containerUser": "commands run as root",
     "secrets": "secrets come from the user, by `--secret`",
 }
 """What is passed over, and why."""
 IMAGELESS = {
     "dockerComposeFile": "It asks for Docker Compose, which pyro does not run",
-    "build": "It builds its image from a Dockerfile, which `create` does not do",
-    "dockerFile": "It builds its image from a Dockerfile, which `create` does not do",
 }
 MAX_VARIABLES = 256
+MAX_ARGS = 64
+MAX_FEATURES = 32
 MAX_SCRIPT = 64 * 1024
 """Characters of all commands together."""
 MAX_NOTES = 40
 MAX_PORTS = 64
 MAX_STEPS = 32
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SIZE = re.compile(r"\s*([0-9]{1,15})\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
@@ -72,15 +70,32 @@ class Stage:
     steps: tuple[Step, ...]
 
 
+@dataclass(frozen=True)
+class Build:
+    """How the image is built; the paths are relative to the file's folder."""
+
+    dockerfile: str
+    context: str = "."
+    args: tuple[tuple[str, str], ...] = ()
+    target: str | None = None
+
+
 @dataclass
 class Devcontainer:
     """What the file says, as far as it is followed; texts still hold their variables."""
 
     image: str | None = None
+    build: Build | None = None
+    features: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is installed on top of the image, with its options, in the file's order."""
+    feature_order: list[str] = field(default_factory=list)
+    """`overrideFeatureInstallOrder`."""
     problem: str = ""
     """Why nothing of it is followed."""
     container_env: dict[str, str] = field(default_factory=dict)
     remote_env: dict[str, str] = field(default_factory=dict)
+    container_user: str = ""
+    remote_user: str = ""
     stages: list[Stage] = field(default_factory=list)
     ports: list[str] = field(default_factory=list)
     cpus: int | None = None
@@ -117,26 +132,24 @@ def read(text: bytes) -> Devcontainer:
         return said
     for name, part in value.items():
         reader = _READERS.get(name)
+        if (name == "context" and "dockerFile" in value) or (value.get("image") and name in ("build", "dockerFile")):
+            continue
         if reader is not None:
             reader(said, name, part)
-        elif name in ("remoteUser", "containerUser") and part == "root":
-            continue
         elif name in NEVER and part not in (None, False, [], {}, ""):
             said.over(name, NEVER[name])
         elif name == "workspaceFolder" and part not in ("/workspace", "${containerWorkspaceFolder}"):
             said.over(name, "the project is at /workspace")
         elif name not in SILENT and name not in NEVER and name not in IMAGELESS:
             said.over(name)
+    if "dockerFile" in value and "context" in value and not value.get("image"):
+        _build(said, "context", value["context"])
     said.stages.sort(key=lambda stage: STAGES.index(stage.name))
-    if said.image is None:
+    if said.image is None and said.build is None:
         for name, why in IMAGELESS.items():
             if value.get(name):
                 said.problem = why
-                said.notes.append(
-                    "Give the image its Dockerfile begins with as the environment, and run its steps in the workspace."
-                    if name != "dockerComposeFile"
-                    else "Give an environment, and start the services of the project in it."
-                )
+                said.notes.append("Give an environment, and start the services of the project in it.")
                 break
     return said
 
@@ -149,6 +162,61 @@ def _image(said: Devcontainer, name: str, value: Any) -> None:
         said.image = value
     elif value is not None:
         said.problem = "Its `image` is no name of an image"
+
+
+def _user(said: Devcontainer, name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _USER.fullmatch(value):
+        said.over(name, "is no user's name")
+        return
+    if name == "containerUser":
+        said.container_user = value
+    else:
+        said.remote_user = value
+    if value != "root":
+        said.over(name, "commands run as root, to whom the project belongs; features are told of it")
+
+
+def _build(said: Devcontainer, name: str, value: Any) -> None:
+    """`build`, or of old `dockerFile` beside `context`."""
+    if said.build is not None and name == "context":
+        if isinstance(value, str) and _sound(value):
+            said.build = replace(said.build, context=value[:MAX_TEXT])
+        return
+    fields = value if isinstance(value, dict) else {"dockerfile": value} if name == "dockerFile" else {}
+    file, context, target = fields.get("dockerfile"), fields.get("context", "."), fields.get("target")
+    args = fields.get("args", {})
+    sound = all(isinstance(each, str) and 0 < len(each) <= 4096 and _sound(each) for each in (file, context))
+    if not sound or not (target is None or (isinstance(target, str) and target.isprintable())):
+        said.problem = f"Its `{name}` names no Dockerfile"
+        return
+    kept: list[tuple[str, str]] = []
+    for key, text in args.items() if isinstance(args, dict) else ():
+        if isinstance(text, str) and _NAME.fullmatch(key) and len(text) <= MAX_TEXT and len(kept) < MAX_ARGS:
+            kept.append((key, text))
+        else:
+            said.over(f"build.args.{key}", "is no argument of a build")
+    for key in fields:
+        if key not in ("dockerfile", "context", "args", "target"):
+            said.over(f"build.{key}", "the builder is pyro's own")
+    said.build = Build(str(file), str(context), tuple(kept), target)
+
+
+def _features(said: Devcontainer, name: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        said.over(name, "is no object")
+        return
+    for key, options in value.items():
+        if options is False:
+            continue
+        wanted = options if isinstance(options, dict) else {"version": options} if isinstance(options, str) else {}
+        if not 0 < len(key) <= 512 or not key.isprintable() or len(said.features) >= MAX_FEATURES:
+            said.over(f"features.{key}", f"is no name of a feature, or one more than {MAX_FEATURES}")
+        else:
+            said.features[key] = wanted
+
+
+def _feature_order(said: Devcontainer, name: str, value: Any) -> None:
+    said.feature_order = [each for each in value if isinstance(each, str)][:64] if isinstance(value, list) else []
 
 
 def _variables(said: Devcontainer, name: str, value: Any) -> None:
@@ -256,6 +324,12 @@ def _customizations(said: Devcontainer, name: str, value: Any) -> None:
 
 _READERS = {
     "image": _image,
+    "build": _build,
+    "dockerFile": _build,
+    "features": _features,
+    "remoteUser": _user,
+    "containerUser": _user,
+    "overrideFeatureInstallOrder": _feature_order,
     "containerEnv": _variables,
     "remoteEnv": _variables,
     **dict.fromkeys(STAGES, _stage),

@@ -6,6 +6,7 @@
     environments/staging/…             a build under way, or what a killed one left
     environments/packages/SUITE/       downloaded packages, so that an interrupted build goes on
     environments/layers/…              of images, each once for all that have it (`oci.layers`)
+    environments/kept/NAME.tar         a build's layers, for the next build of that name: read by its machine only
 
 A build appears under its digest in one rename. All of this runs inside the enclosure, where the trees'
 owners are ours.
@@ -30,10 +31,13 @@ from typing import Any
 from pyro_mcp import wholeness
 from pyro_mcp.environments.catalog import CATALOG, Definition
 from pyro_mcp.errors import Conflict, NotFound
+from pyro_mcp.machines.processes import start_time
 
 log = logging.getLogger(__name__)
-_OWNED = re.compile(r"(?:save|root)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.([0-9]+)")
+_OWNED = re.compile(r"(?:save|root|build)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.([0-9]+)")
 """What is made of an image or a workspace, with the process that makes it."""
+BUILT = "built-1"
+"""The recipe of what was made of a Dockerfile."""
 MARK = "mark"
 """Beside a build's tree: what `wholeness.tree_mark` said of it when it was made."""
 
@@ -75,12 +79,16 @@ class EnvironmentCache:
         self._names = root / "names"
 
     def prepare(self) -> None:
-        for directory in (self.root, self._names, self.root / "staging"):
+        for directory in (self.root, self._names, self.root / "staging", self.root / "kept"):
             directory.mkdir(parents=True, exist_ok=True)
 
     @property
     def layers(self) -> Path:
         return self.root / "layers"
+
+    def kept(self, name: str) -> Path:
+        """Where the layers of a Dockerfile's build are kept for the next one."""
+        return self.root / "kept" / f"{_file_name(name)}.tar"
 
     def packages(self, suite: str) -> Path:
         directory = self.root / "packages" / suite
@@ -206,7 +214,7 @@ class EnvironmentCache:
             shutil.rmtree(doomed, ignore_errors=True)  # nobody wants it, whoever began
         for left in staging.glob("*"):
             owner = _OWNED.fullmatch(left.name)
-            if owner is None or os.path.exists(f"/proc/{owner[1] or owner[2]}"):
+            if owner is None or start_time(int(owner[1] or owner[2])) is not None:
                 continue
             if left.is_dir() and not left.is_symlink():
                 remove_tree(left)
@@ -240,6 +248,10 @@ class EnvironmentCache:
                         self.forget(name)
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
+        named = {self.kept(name) for name in self.names()}
+        for layers in (self.root / "kept").glob("*"):
+            if everything or layers not in named:
+                layers.unlink(missing_ok=True)
         for aside in self.root.glob(".damaged-*"):
             if aside.name.split("-")[1] not in in_use:
                 remove_tree(aside)

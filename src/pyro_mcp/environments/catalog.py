@@ -12,6 +12,8 @@ from pyro_mcp.errors import NotFound
 RECIPE_VERSION = 4
 """Raised whenever `debian.py` makes a different tree from the same packages."""
 DEFAULT = "debian:12"
+BUILDER = "debian:13-builder"
+"""What `env build` builds in: Debian 12's buildah knows no heredocs."""
 
 _BASE = ("ca-certificates",)
 _AGENT = (
@@ -121,6 +123,44 @@ CATALOG = {
             "bookworm",
             _BUILD,
             "docker.io/library/python:3.11-bookworm",
+        ),
+        *(
+            Definition(f"debian:13-{name}", f"debian:13 with {description}", "trixie", (*_AGENT, *packages), image)
+            for name, description, packages, image in (
+                (
+                    "python",
+                    "pipx, pytest, tox and headers for Python's extensions.",
+                    ("libffi-dev", "libssl-dev", "pipx", "python3-pytest", "tox", "zlib1g-dev"),
+                    "docker.io/library/python:3.13-trixie",
+                ),
+                ("node", "Node.js 20 and npm.", ("nodejs", "npm"), "docker.io/library/node:20-trixie"),
+                ("go", "Go 1.24.", ("golang",), "docker.io/library/golang:1.24-trixie"),
+                (
+                    "rust",
+                    "Rust 1.85: cargo, rustfmt, clippy.",
+                    ("cargo", "rust-clippy", "rustc", "rustfmt"),
+                    "docker.io/library/rust:1.85-bookworm",
+                ),
+                (
+                    "java",
+                    "OpenJDK 21 and Maven.",
+                    ("maven", "openjdk-21-jdk-headless"),
+                    "docker.io/library/maven:3-eclipse-temurin-21",
+                ),
+                (
+                    "browser",
+                    "headless Chromium with its driver, Node.js and npm.",
+                    ("chromium", "chromium-driver", "fonts-liberation", "nodejs", "npm"),
+                    "mcr.microsoft.com/playwright:v1.55.0-noble",
+                ),
+            )
+        ),
+        Definition(
+            BUILDER,
+            "What Dockerfiles are built in: Debian 13 with buildah (`pyro env build`).",
+            "trixie",
+            (*_BASE, "buildah"),
+            "quay.io/buildah/stable:latest",
         ),
     )
 }

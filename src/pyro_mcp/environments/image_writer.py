@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -23,7 +24,7 @@ LEVEL = 5
 _KIND = "application/vnd.oci.image."
 
 
-def write(manifest: Manifest, cache: EnvironmentCache, output: str) -> int:
+def write(manifest: Manifest, cache: EnvironmentCache, output: str, *, compress: bool = True) -> int:
     """Make the directory `output`, an absolute path that is not there yet; gives the bytes written.
 
     Raises:
@@ -40,7 +41,7 @@ def write(manifest: Manifest, cache: EnvironmentCache, output: str) -> int:
     try:
         blobs = partial / "blobs" / "sha256"
         blobs.mkdir(parents=True)
-        layer, diff_id = _layer(cache.tree(manifest.digest), blobs)
+        layer, diff_id = _layer(cache.tree(manifest.digest), blobs, compress)
         run = manifest.runtime
         variables = [f"{name}={value}" for name, value in run.get("env", {}).items()]
         config = {
@@ -96,24 +97,28 @@ class _Hashing:
         self._inner.flush()
 
 
-def _layer(root: Path, blobs: Path) -> tuple[dict[str, Any], str]:
+def _layer(root: Path, blobs: Path, compress: bool) -> tuple[dict[str, Any], str]:
     partial = blobs / "layer"
     with open(partial, "wb") as file:
         outer = _Hashing(file)
-        with gzip.GzipFile(filename="", fileobj=cast(Any, outer), mode="wb", compresslevel=LEVEL, mtime=0) as packed:
-            inner = _Hashing(packed)
-            with tarfile.open(
+        with contextlib.ExitStack() as closing:
+            inner = outer
+            if compress:
+                packed = gzip.GzipFile(filename="", fileobj=cast(Any, outer), mode="wb", compresslevel=LEVEL, mtime=0)
+                inner = _Hashing(closing.enter_context(packed))
+            tar = tarfile.open(  # noqa: SIM115 - closed by the stack
                 fileobj=cast(Any, inner),
                 mode="w|",
                 format=tarfile.PAX_FORMAT,
                 encoding="utf-8",
                 errors="surrogateescape",
                 bufsize=256 * 1024,
-            ) as tar:
-                _members(tar, root)
+            )
+            _members(closing.enter_context(tar), root)
     found = outer.hash.hexdigest()
     os.rename(partial, blobs / found)
-    layer = {"mediaType": f"{_KIND}layer.v1.tar+gzip", "digest": f"sha256:{found}", "size": outer.size}
+    kind = f"{_KIND}layer.v1.tar{'+gzip' if compress else ''}"
+    layer = {"mediaType": kind, "digest": f"sha256:{found}", "size": outer.size}
     return layer, f"sha256:{inner.hash.hexdigest()}"
 
 

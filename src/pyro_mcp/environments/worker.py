@@ -65,10 +65,25 @@ def save(
     return _work(order, lambda text, fraction: None, cancel)
 
 
-def export(manifest: Manifest, output: str, cache: EnvironmentCache, cancel: threading.Event) -> int:
+def export(
+    manifest: Manifest, output: str, cache: EnvironmentCache, cancel: threading.Event, *, compress: bool = True
+) -> int:
     """`image_writer.write`, in a process of its own: the bytes written. For a worker thread."""
-    order = {"name": manifest.name, "cache": str(cache.root), "base": asdict(manifest), "output": output}
+    order: dict[str, Any] = {"name": manifest.name, "cache": str(cache.root), "base": asdict(manifest)}
+    order |= {"output": output, "compress": compress}
     return _work(order, lambda text, fraction: None, cancel).size_bytes
+
+
+def take(name: str, archive: Path, source: str, cache: EnvironmentCache, cancel: threading.Event) -> Manifest:
+    """`pull.take`, in a process of its own: what a machine built. For a worker thread."""
+    order = {"name": name, "cache": str(cache.root), "built": str(archive), "source": source}
+    return _work(order, lambda text, fraction: None, cancel)
+
+
+def fetch(name: str, into: Path, cache: EnvironmentCache, cancel: threading.Event) -> str:
+    """`artifact.fetch`, in a process of its own: the digest of what is in `into` now. For a worker thread."""
+    order = {"name": name, "cache": str(cache.root), "mirror": os.environ.get(MIRROR, ""), "into": str(into)}
+    return _work(order, lambda text, fraction: None, cancel).digest
 
 
 def _work(order: dict[str, Any], progress: Callable[[str, float | None], None], cancel: threading.Event) -> Manifest:
@@ -145,17 +160,25 @@ def main() -> int:
 
     # Here, and not above: what the order needs is some 200 ms of imports that the daemon can do without.
     from pyro_mcp.environments import image_writer, saving
+    from pyro_mcp.environments.oci import artifact
     from pyro_mcp.environments.oci.pull import pull as pull_here
+    from pyro_mcp.environments.oci.pull import take as take_here
 
     cache = EnvironmentCache(Path(order["cache"]))
     try:
         if "output" in order:
             manifest = Manifest(**order["base"])
-            manifest = replace(manifest, size_bytes=image_writer.write(manifest, cache, order["output"]))
+            size = image_writer.write(manifest, cache, order["output"], compress=order["compress"])
+            manifest = replace(manifest, size_bytes=size)
+        elif "built" in order:
+            manifest = take_here(order["name"], Path(order["built"]), order["source"], cache)
         elif "archive" in order:
             values = [base64.b64decode(value) for value in order["values"]]
             base, archive = Manifest(**order["base"]), Path(order["archive"])
             manifest = saving.save(order["name"], base, archive, order["workspace"], values, cache)
+        elif "into" in order:
+            digest = artifact.fetch(parse(order["name"]), order["mirror"], Path(order["into"]))
+            manifest = Manifest(order["name"], digest, "artifact", "", 0, {})
         else:
             manifest = pull_here(parse(order["name"]), cache, order["mirror"], report)
         say({"done": asdict(manifest)})

@@ -89,6 +89,7 @@ HostPath = Annotated[str, Field(description="On the user's machine.", min_length
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="MiB, 128 to 65536.", ge=128, le=65536)]
+DiskGib = Annotated[int, Field(description="Disk limit in GiB, 1 to 1024.", ge=1, le=1024)]
 VCPU_COUNT_DEFAULT = 1
 MEM_MIB_DEFAULT = 1024
 DISK_GIB_DEFAULT = 20

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.operations.field import Field
-from pyro_mcp.operations.fields import EnvironmentName, HostPath, Name, WorkspaceRef
+from pyro_mcp.operations.fields import (
+    DISK_GIB_DEFAULT,
+    AllowDomains,
+    DiskGib,
+    EnvironmentName,
+    HostPath,
+    MemMib,
+    Name,
+    OneShotNetwork,
+    VcpuCount,
+    WorkspaceRef,
+)
 
 if TYPE_CHECKING:
     from pyro_mcp.models import Doctor, Environment, EnvironmentExported, EnvironmentList, Pruned, SuggestedEnvironment
@@ -57,6 +68,44 @@ class SystemOperations(Operations):
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
         One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
         on with what it had downloaded. Two pulls of one environment at once do the work once.
+        """
+
+    @operation(
+        cli="env build",
+        open_world=True,
+        positional=("name",),
+        host_paths=("file", "context"),
+        cli_defaults={"context": "."},
+        streams=True,
+        raises={
+            "EngineError": "A step failed: `details` has `exit_status`, `step` and the end of its `log`.",
+            "Conflict": "The name is taken by something else, or a build of this name is under way.",
+            "InvalidInput": "The Dockerfile is none, or the context cannot be read.",
+        },
+    )
+    def build_environment(
+        self,
+        name: Name,
+        *,
+        context: Annotated[HostPath, Field(description="The folder that COPY takes from.")],
+        file: Annotated[HostPath | None, Field(description="The Dockerfile; else that of the context.")] = None,
+        target: Annotated[str | None, Field(description="Build only up to this stage.", max_length=128)] = None,
+        build_args: Annotated[
+            dict[str, str] | None, Field(description="Values of the file's ARGs.", max_length=64)
+        ] = None,
+        network_policy: OneShotNetwork = "off",
+        allow_domains: AllowDomains = None,
+        vcpu_count: VcpuCount = 2,
+        mem_mib: MemMib = 2048,
+        disk_gib: DiskGib = DISK_GIB_DEFAULT,
+        again: Annotated[bool, Field(description="Do every step again, whatever is kept.")] = False,
+        overwrite: Annotated[bool, Field(description="Replace an environment that was not built so.")] = False,
+    ) -> Environment:
+        """Build a Dockerfile, and make an environment of the result, for `create NAME`.
+
+        The build runs in a machine of its own, by buildah; RUN has the network that network_policy allows, and no
+        more. Images that it begins with are fetched by this machine: any name of an environment. A .dockerignore
+        holds. Layers are kept: the next build of this name does again only what changed.
         """
 
     @operation(

@@ -12,7 +12,7 @@ import hashlib
 import os
 import stat
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -61,6 +61,8 @@ class SeedPlan:
     """What its `.git` is made from, where the work tree has no whole one of its own."""
     bare: bool = False
     """A part of a work tree gets no git of its own: it goes into a workspace that has one."""
+    lister: Callable[[], SeedPlan] | None = field(default=None, repr=False, compare=False)
+    """How it is listed anew, where not by `scan`."""
 
     def fingerprint(self) -> str:
         """SHA-256 over names and metadata. It changes whenever a file of the source does."""
@@ -103,7 +105,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False, bare: b
     kind_found: Literal["directory", "git"] = "directory"
     top = None if include_ignored else _work_tree_top(source)
     bounds.refuse_unmeant(source, work_tree=top is not None, meant=include_ignored)  # before git looks at it
-    walk = _Walk(source)
+    walk = Walk(source)
     if top is not None and walk.git(top, bare):
         kind_found = "git"
     else:
@@ -193,7 +195,9 @@ def _attributes(path: str) -> bool:
         return False
 
 
-class _Walk:
+class Walk:
+    """A tree as it is listed; a kind of it may leave out what it is given."""
+
     def __init__(self, source: Path) -> None:
         self.source = str(source)
         self.entries: list[Entry] = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import logging
@@ -101,7 +102,8 @@ class SeedStore:
                 files, size = self._fill(plan, staging / "tree", progress)
                 if restat(plan):
                     return self._publish(staging, digest, plan, files, size)
-            plan = scan(plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
+            again = functools.partial(scan, plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
+            plan = (plan.lister or again)()
         raise Conflict(
             f"The seed {show(str(plan.source))} was changed again and again while it was copied.",
             hint="Stop what writes to it, or seed from a copy.",

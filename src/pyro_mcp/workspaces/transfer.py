@@ -38,7 +38,7 @@ async def push(
     else:
         seed = await asyncio.to_thread(seeds.materialise, source.plan, progress)
         parent, member, skipped = seed.tree, ".", source.plan.skipped[:100]
-    async with _tar_of(parent, member) as stream:
+    async with tar_of(parent, member) as stream:
         answer = (
             await guest.call("PUT", "/v1/tar", query={"dest": relative}, body=stream, seconds=WORK_SECONDS)
         ).record()
@@ -53,7 +53,7 @@ async def push(
 
 
 @contextlib.asynccontextmanager
-async def _tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[bytes]]:
+async def tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[bytes]]:
     process = await asyncio.create_subprocess_exec(
         *(
             "tar",

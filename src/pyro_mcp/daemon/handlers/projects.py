@@ -17,12 +17,13 @@ from typing import Any
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers import project_images
 from pyro_mcp.daemon.handlers.following import wait_and_pass_on
 from pyro_mcp.devcontainers.find import Found, find
 from pyro_mcp.devcontainers.read import Devcontainer, read, ready, shortened
 from pyro_mcp.devcontainers.script import script
 from pyro_mcp.environments.catalog import DEFAULT
-from pyro_mcp.errors import HostError, InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
+from pyro_mcp.errors import EngineError, HostError, InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT, MEM_MIB_DEFAULT, VCPU_COUNT_DEFAULT
 from pyro_mcp.processes.command import Command
@@ -79,8 +80,12 @@ class Project:
         )
 
 
-async def of_seed(call: Call, context: Context, source: Source | None, tree: Path | None, shape: Shape) -> Project:
+async def of_seed(
+    call: Call, context: Context, source: Source | None, tree: Path | None, shape: Shape, plan: Plan
+) -> Project:
     """What the seed's devcontainer.json asks for, or the default; `tree` is the seed's where it was unpacked.
+
+    `plan` says what its builds may reach.
 
     Raises:
         PyroError: an image that may be fetched could not be.
@@ -91,7 +96,16 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
     said = Devcontainer(problem=found.problem) if found.problem else await asyncio.to_thread(read, found.text)
     environments = context.environments
     root = None
-    if not said.problem and said.image is not None:
+    wanted = await asyncio.to_thread(
+        project_images.asked, source, tree, found.path, plan.network_policy, plan.allow_domains
+    )
+    if not said.problem and said.build is not None:
+        try:
+            root = await project_images.built(call, context, wanted, said)
+        except (InvalidInput, NotFound, NotPermitted, Unsupported, EngineError) as error:
+            said.problem = f"Its Dockerfile is not used: {project_images.told(error)}"
+            said.notes.append(error.hint)
+    elif not said.problem and said.image is not None:
         try:
             root = await environments.require_for_file(call, _image_of(said, source.path.name))
         except (InvalidInput, NotFound, NotPermitted, Unsupported) as error:
@@ -101,6 +115,12 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
             said.notes.append(error.hint)
     if root is None:
         root = await environments.require(call, DEFAULT)
+    if not said.problem and said.features:
+        try:
+            root = await project_images.with_features(call, context, wanted, said, root)
+        except (InvalidInput, EngineError) as error:
+            said.over("features", project_images.told(error))
+            said.notes.append(error.hint)
     record: dict[str, Any] = {"path": shortened(found.path, 256), "followed": not said.problem}
     env: dict[str, str] = {}
     if said.problem:

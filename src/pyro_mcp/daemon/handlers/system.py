@@ -7,15 +7,20 @@ import os
 from pathlib import Path
 
 from pyro_mcp import models
+from pyro_mcp.builds.context import read_file, scan
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers import builds
+from pyro_mcp.daemon.handlers.workspaces import checked_domains
 from pyro_mcp.devcontainers.suggest import suggest
 from pyro_mcp.environments import names
 from pyro_mcp.environments.catalog import DEFAULT, definition
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.machines.host_checks import find_tools, host_checks
+from pyro_mcp.network.rules import split
 from pyro_mcp.paths import show
 from pyro_mcp.version import VERSION
+from pyro_mcp.vocabulary import NetworkPolicy, online
 from pyro_mcp.workspaces.workspace import Workspace
 
 
@@ -67,6 +72,42 @@ class SystemHandlers:
         await environments.pull(call, wanted, force=force)
         return await asyncio.to_thread(environments.describe, wanted.name)
 
+    async def build_environment(
+        self,
+        call: Call,
+        *,
+        name: str,
+        context: str,
+        file: str | None,
+        target: str | None,
+        build_args: dict[str, str] | None,
+        network_policy: NetworkPolicy,
+        allow_domains: list[str] | None,
+        vcpu_count: int,
+        mem_mib: int,
+        disk_gib: int,
+        again: bool,
+        overwrite: bool,
+    ) -> models.Environment:
+        builds.check_name(self._context, name, overwrite)
+        text = await asyncio.to_thread(read_file, file or os.path.join(context, "Dockerfile"))
+        order = builds.Order(
+            name=name,
+            text=text,
+            context=await asyncio.to_thread(scan, context),
+            said=file or os.path.join(context, "Dockerfile"),
+            network_policy=network_policy,
+            allow_domains=_domains_of_a_build(allow_domains, network_policy),
+            target=target,
+            build_args=build_args or {},
+            vcpu_count=vcpu_count,
+            mem_mib=mem_mib,
+            disk_gib=disk_gib,
+            again=again,
+        )
+        await builds.build(call, self._context, order)
+        return await asyncio.to_thread(self._context.environments.describe, name)
+
     async def suggest_environment(self, call: Call, *, path: str) -> models.SuggestedEnvironment:
         place = Path(path)
         if not await asyncio.to_thread(os.path.isdir, path):
@@ -93,6 +134,23 @@ class SystemHandlers:
 
     async def prune_environments(self, call: Call, *, all: bool) -> models.Pruned:
         return await self._context.environments.prune(all)
+
+
+def _domains_of_a_build(allow_domains: list[str] | None, network_policy: NetworkPolicy) -> list[str]:
+    if allow_domains and not online(network_policy):
+        raise InvalidInput(
+            "Domains are allowed, but the network is off.",
+            hint="Give network_policy egress with them.",
+            code="network_off",
+        )
+    domains = checked_domains(allow_domains or [])
+    if any(split(each)[1] for each in domains):
+        raise InvalidInput(
+            "A build reaches a domain or does not; what may be asked of it cannot be said.",
+            hint="Give the domain's name alone.",
+            code="bad_domain",
+        )
+    return domains
 
 
 def _resident_bytes() -> int:

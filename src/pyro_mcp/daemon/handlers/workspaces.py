@@ -129,7 +129,7 @@ class WorkspaceHandlers:
             else:
                 packed = source is not None and source.plan is not None and source.plan.kind == "archive"
                 unpacked = await seed() if packed else None
-                made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape)
+                made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape, plan)
             workspace = await context.manager.create(made.completed(plan), made.root, seed)
         await projects.set_up(call, context, workspace, begun, setup_wait_seconds)
         return workspace.record()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Protocol
 
-from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
+from pyro_mcp.environments.cache import BUILT, EnvironmentCache, Manifest, remove_tree
 from pyro_mcp.environments.oci import dress
 from pyro_mcp.environments.oci import manifest as manifests
 from pyro_mcp.environments.oci.compose import UnpackedLayer, compose
@@ -107,7 +107,27 @@ def pull(reference: Reference, cache: EnvironmentCache, mirror: str, report: Rep
                 report("it is there already", 1.0)
                 return present
             layers = _layers(source, manifest, config, cache, report, SIDE_BY_SIDE if _far(reference) else 1)
-        return _install(reference, cache, build, digest, config, layers, report)
+        return _install(reference.name, cache, build, digest, config, layers, report)
+
+
+def take(name: str, place: Path, source: str, cache: EnvironmentCache) -> Manifest:
+    """The environment `name` of the image in a tar of an OCI layout, such as a machine gives; `source` says whence.
+
+    Raises:
+        PyroError: as the modules of this package say; nothing was installed.
+    """
+    with cache.lock(name, lambda: None), LayerStore(cache.layers).used(), contextlib.ExitStack() as closing:
+        image = _Local(Reference("oci-archive", str(place)))
+        closing.callback(image.close)
+        digest, manifest, raw_config = image.describe()
+        config = manifests.read_config(raw_config, len(manifest.layers))
+        build = hashlib.sha256(f"built\n{dress.DRESS_VERSION}\n{name}\n{digest}".encode()).hexdigest()[:24]
+        present = cache.manifest(build)
+        if present is not None and cache.sound(build):
+            cache.point(name, build)
+            return present
+        layers = _layers(image, manifest, config, cache, lambda text, fraction: None, 1)
+        return _install(name, cache, build, source, config, layers, lambda text, fraction: None, recipe=BUILT)
 
 
 def _far(reference: Reference) -> bool:
@@ -217,16 +237,17 @@ def _layers(
 
 
 def _install(
-    reference: Reference,
+    name: str,
     cache: EnvironmentCache,
     build: str,
     digest: str,
     config: ImageConfig,
     layers: list[UnpackedLayer],
     report: Report,
+    recipe: str = f"oci-{dress.DRESS_VERSION}",
 ) -> Manifest:
     report("putting the layers together", 0.92)
-    slug = hashlib.sha256(reference.name.encode()).hexdigest()[:16]
+    slug = hashlib.sha256(name.encode()).hexdigest()[:16]
     for left in (cache.root / "staging").glob(f"{slug}.*"):  # of a killed pull: the lock says that nobody works there
         remove_tree(left)
     staged = cache.root / "staging" / f"{slug}.{os.getpid()}"
@@ -240,9 +261,9 @@ def _install(
             raise bad("has directories that are nested too deeply") from error
         dress.dress(root)
         manifest = Manifest(
-            name=reference.name,
+            name=name,
             digest=build,
-            recipe=f"oci-{dress.DRESS_VERSION}",
+            recipe=recipe,
             created_at=iso(datetime.now(UTC)),
             size_bytes=dress.size(root),
             contents=dress.contents(root),
