@@ -66,8 +66,8 @@ smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP serve
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
 
-test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
-	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
 
 lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .
