@@ -18,6 +18,7 @@ import pytest
 
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.sdk import Pyro
+from tests.faces.test_attach import DETACH, at_terminal
 from tests.hosts.endpoint import Call, Endpoint, Step
 from tests.support import Installation
 
@@ -43,7 +44,7 @@ FIX = (
     "python3 -B test_calc.py; echo status=$?",
     "sed -i 's/a - b/a + b/' src/calc.py && python3 -B test_calc.py",
     f"cat /proc/*/environ /root/.claude.json 2>/dev/null | tr '\\0' '\\n' | grep -c '{KEY[3:17]}'; "
-    "env | grep -c API_KEY",
+    "env | grep -c '^[A-Z_]*API_KEY=pyro-secret-'",
 )
 
 
@@ -59,6 +60,7 @@ class Desk:
     """A user at a project with a bug, and with a key in the environment."""
 
     def __init__(self, installation: Installation, project: Path, home: Path) -> None:
+        self.installation = installation
         self.project = project
         trusted = os.environ["SSL_CERT_FILE"]  # the daemon, which this user's first command starts, must know it
         self.environment = {**installation.environment, "HOME": str(home), "SSL_CERT_FILE": trusted, "LANG": "C.UTF-8"}
@@ -112,3 +114,64 @@ def test_from_a_prompt_to_a_landed_branch(desk: Desk, authority: Authority, name
     assert "return a - b" in (desk.project / "src" / "calc.py").read_text()
     with Pyro() as pyro:
         assert pyro.list_workspaces().workspaces == []
+
+
+def test_three_at_once_each_land_their_own_branch(desk: Desk, authority: Authority) -> None:
+    """They go on though nobody waits, and though the daemon is killed; each is landed when it is attended to."""
+    with contextlib.ExitStack() as stack:
+        for number in (1, 2, 3):
+            _, url = stack.enter_context(model(authority, f"sleep 5; echo {number} >fix-{number}", name="codex"))
+            name, more = f"issue-{number}", ("--api-url", url, *MODEL["codex"], "--detach", "--prompt", f"#{number}")
+            started = desk.agent("codex", "--name", name, "--land", name, *more)
+            assert started.stdout.startswith("ws-")
+        desk.installation.kill_daemon()
+        rows = json.loads(desk.agent("list", "--json").stdout)["agents"]
+        assert {row["name"]: (row["program"], row["land"]) for row in rows} == {
+            f"issue-{number}": ("codex", f"issue-{number}") for number in (1, 2, 3)
+        }
+        for number in (1, 2, 3):
+            assert "Done." in desk.agent("attach", f"issue-{number}").stdout
+    for number in (1, 2, 3):
+        assert desk.git("diff", "--name-only", f"main..issue-{number}") == f"fix-{number}"
+    assert json.loads(desk.agent("list", "--json").stdout) == {"agents": []}
+
+
+def test_one_that_fails_lands_nothing_and_its_workspace_stays(desk: Desk, authority: Authority) -> None:
+    with model(authority, name="codex") as (_, url):
+        options = ("--api-url", url, "--prompt", "x", "--land", "never", "--name", "kept", "--", "--no-such-option")
+        failed = desk.agent("codex", *options, status=2)
+    assert "nothing was landed" in failed.stderr
+    assert desk.git("branch", "--list", "never") == ""
+    [row] = json.loads(desk.agent("list", "--json").stdout)["agents"]
+    assert (row["name"], row["state"]) == ("kept", "ended")
+
+
+def test_a_person_leaves_its_terminal_comes_back_and_lands(
+    desk: Desk, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in {**desk.environment, "ANTHROPIC_API_KEY": KEY, "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(key, value)
+    with model(authority, "echo typed >by-hand", name="claude-code") as (endpoint, url):
+        with at_terminal("agent", "claude-code", "--api-url", url, "--name", "mine", cwd=desk.project) as person:
+            person.sees(b"bypass", PATIENCE)
+            person.type(DETACH)
+            person.sees(b"It goes on by itself", PATIENCE)
+            assert person.process.wait(PATIENCE) == 0
+        with at_terminal("agent", "attach", "mine", cwd=desk.project) as person:
+            person.sees(b"bypass", PATIENCE)
+            for keys, echo in ((b"Please-fix", b"Please-fix"), (b"\r", b"Done."), (b"/exit", b"/exit")):
+                person.type(keys)
+                person.sees(echo, PATIENCE)
+            person.type(b"\r")
+            person.sees(b"hrow it away?", PATIENCE)
+            person.type(b"l\n")
+            person.sees(b"Branch:", PATIENCE)
+            person.type(b"by-hand\n")
+            person.sees(b"new branch by-hand", PATIENCE)
+            assert person.process.wait(PATIENCE) == 0
+    assert endpoint.results
+    assert desk.git("show", "by-hand:by-hand") == "typed"
+
+
+PATIENCE = 120.0
+"""Seconds for a step of a program that begins at 1 s on an idle computer."""
