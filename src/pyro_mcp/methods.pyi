@@ -1323,6 +1323,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1358,6 +1359,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -1435,6 +1438,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1458,6 +1462,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1709,6 +1715,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1739,6 +1746,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -2722,6 +2731,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2744,6 +2754,8 @@ class WorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4291,6 +4303,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4326,6 +4339,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -4403,6 +4418,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4426,6 +4442,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4677,6 +4695,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4707,6 +4726,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -5690,6 +5711,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5712,6 +5734,8 @@ class AsyncWorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

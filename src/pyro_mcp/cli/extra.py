@@ -129,6 +129,13 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="An address of this machine's network that workspaces with egress reach. Repeatable.",
     )
     parser.add_argument(
+        "--ssh-host",
+        metavar="[USER@]HOST[:PORT]",
+        action="append",
+        default=[],
+        help="A server at which workspaces with egress log in with your ssh keys, which stay outside. Repeatable.",
+    )
+    parser.add_argument(
         "--secret",
         action=SecretValue,
         dest="secrets",
@@ -184,6 +191,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         allow_domains=found.allow_domain,
         allow_host_ports=found.allow_host_port,
         allow_addresses=found.allow_address,
+        ssh_hosts=found.ssh_host,
         secrets=found.secrets,
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,
