@@ -7,6 +7,7 @@ from pyro_mcp.aio import AsyncExecStream
 from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
+    Activity,
     CommandRecord,
     Deleted,
     Diff,
@@ -45,6 +46,31 @@ from pyro_mcp.sdk import ExecStream
 
 class PyroMethods:
     """Every operation by its name."""
+
+    def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec_workspace(
         self,
@@ -3013,6 +3039,31 @@ class WorkspaceMethods:
 
 class AsyncPyroMethods:
     """Every operation by its name."""
+
+    async def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec_workspace(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.activity import ActivityHandlers
 from pyro_mcp.daemon.handlers.commands import CommandHandlers
 from pyro_mcp.daemon.handlers.files import FileHandlers
 from pyro_mcp.daemon.handlers.machines import MachineHandlers
@@ -58,6 +59,7 @@ AREAS: tuple[type[Any], ...] = (
     ShellHandlers,
     ServiceHandlers,
     NetworkHandlers,
+    ActivityHandlers,
 )
 
 
@@ -93,6 +95,7 @@ class Dispatcher:
         with contextlib.suppress(HostError):  # the workspace is there, whether or not that could be written down
             sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, summary)
             await self._context.store.end_event(sequence, "ok", 0.0, None)
+            self._context.registry.news.of(workspace_id)
 
     async def _recorded(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]
@@ -102,6 +105,7 @@ class Dispatcher:
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
         summary = _summary(arguments, workspace.redactor)
         event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, summary))
+        event.add_done_callback(lambda _: workspace.heard())
         workspace.in_use += 1
         outcome, said = "ok", None
         try:

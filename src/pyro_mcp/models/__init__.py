@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyro_mcp.models.activity import Activity, ActivityEvent, BusyWorkspace, RunningCommand, ServiceGlance
 from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
@@ -60,6 +61,9 @@ from pyro_mcp.vocabulary import (
 
 __all__ = [
     "NAME_PATTERN",
+    "Activity",
+    "ActivityEvent",
+    "BusyWorkspace",
     "ChangedFile",
     "Checkpoint",
     "CommandRecord",
@@ -101,10 +105,12 @@ __all__ = [
     "RefusedConnection",
     "Rewound",
     "RunResult",
+    "RunningCommand",
     "SearchResult",
     "SecretInfo",
     "SeedInfo",
     "Service",
+    "ServiceGlance",
     "ServiceList",
     "ServiceLogs",
     "ServiceState",

@@ -52,6 +52,8 @@ class Questions:
         self._once: dict[tuple[str, str], float] = {}
         self._count = 0
         self._changed = asyncio.Event()
+        self.heard: Callable[[], None] = lambda: None
+        """Called when a question is asked or closed."""
 
     async def ask(self, workspace: str, host: str, port: int, command: str, on_new: Callable[[Question], None]) -> None:
         """Wait for the user's answer about a host; `on_new` hears of a question that nobody asked before.
@@ -128,3 +130,4 @@ class Questions:
     def _tell(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+        self.heard()

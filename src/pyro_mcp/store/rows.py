@@ -145,3 +145,8 @@ class EventRow:
     change: int = 0
     """Counts over all events; it grows when an event begins, and when it ends."""
     details: dict[str, Any] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The fields of a `models.HistoryEvent`."""
+        names = ("sequence", "at", "face", "operation", "outcome", "duration_seconds", "summary", "error", "details")
+        return {name: getattr(self, name) for name in names}

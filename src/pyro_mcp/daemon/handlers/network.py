@@ -15,6 +15,7 @@ from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.network.questions import Question
 from pyro_mcp.paths import show
 from pyro_mcp.vocabulary import AskedAnswer
+from pyro_mcp.workspaces.registry import Registry
 
 
 class NetworkHandlers:
@@ -76,14 +77,18 @@ class NetworkHandlers:
         return meant
 
     def _shown(self, question: Question) -> models.Question:
-        row = self._context.registry.get(question.workspace).row
-        return models.Question(
-            id=question.id,
-            workspace=question.workspace,
-            workspace_name=row.name,
-            project=row.project or "",
-            host=question.host,
-            port=question.port,
-            command=question.command,
-            asked_at=datetime.fromtimestamp(question.asked_at, UTC),
-        )
+        return shown_question(self._context.registry, question)
+
+
+def shown_question(registry: Registry, question: Question) -> models.Question:
+    row = registry.get(question.workspace).row
+    return models.Question(
+        id=question.id,
+        workspace=question.workspace,
+        workspace_name=row.name,
+        project=row.project or "",
+        host=question.host,
+        port=question.port,
+        command=question.command,
+        asked_at=datetime.fromtimestamp(question.asked_at, UTC),
+    )
