@@ -432,6 +432,13 @@ def _activity(record: Fields) -> str:
     return "\n".join(lines + [f"{e['workspace_name'] or e['workspace']}  {event_line(e)}" for e in record["events"]])
 
 
+def _decisions(record: Fields) -> str:
+    if not record["decisions"]:
+        return f"Nothing was decided for a project; {record['kept_in']} would keep it."
+    rows = [(each["answer"], each["host"], each["project"] or "-") for each in record["decisions"]]
+    return table(rows, ("ANSWER", "HOST", "PROJECT")) + f"\nkept in {record['kept_in']}"
+
+
 def _answered(record: Fields) -> str:
     lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
     return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
@@ -439,6 +446,7 @@ def _answered(record: Fields) -> str:
 
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Activity": _activity,
+    "DecisionList": _decisions,
     "Deleted": _deleted,
     "Diff": _diff,
     "Doctor": _doctor,

@@ -9,7 +9,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 from pyro_mcp.operations.standing import spelled_out
 
-Face = Literal["cli", "sdk", "mcp"]
+Face = Literal["cli", "sdk", "mcp", "ui"]
 
 
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:

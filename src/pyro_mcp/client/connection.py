@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from pyro_mcp.client.answers import Event, Result, understand
+from pyro_mcp.client.answers import Event, Noted, Result, understand
 from pyro_mcp.client.calls import Face, headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.wire import operation_path, went_away
@@ -66,7 +66,7 @@ class Connection:
             said = understand(line)
             if isinstance(said, Result):
                 result = said.record
-            elif said is not None and on_event is not None:
+            elif said is not None and not isinstance(said, Noted) and on_event is not None:
                 on_event(said)
         if result is None:
             raise went_away()
@@ -78,8 +78,9 @@ class Connection:
         path = operation_path(operation.name)
         last: Event | Result | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            last = understand(line)
-            if last is not None:
-                yield last
+            said = understand(line)
+            if said is not None and not isinstance(said, Noted):
+                last = said
+                yield said
         if not isinstance(last, Result):
             raise went_away()

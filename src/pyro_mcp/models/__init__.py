@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyro_mcp.models.activity import Activity, ActivityEvent, BusyWorkspace, RunningCommand, ServiceGlance
+from pyro_mcp.models.activity import Activity, ActivityEvent, BusyWorkspace, Noted, RunningCommand, ServiceGlance
 from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
@@ -22,7 +22,7 @@ from pyro_mcp.models.files import (
     SearchResult,
 )
 from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
-from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
+from pyro_mcp.models.network import Decision, DecisionList, Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -68,6 +68,8 @@ __all__ = [
     "Checkpoint",
     "CommandRecord",
     "Component",
+    "Decision",
+    "DecisionList",
     "Deleted",
     "Devcontainer",
     "Diff",
@@ -95,6 +97,7 @@ __all__ = [
     "LeftOut",
     "Logs",
     "NetworkPolicy",
+    "Noted",
     "PatchApplied",
     "Pruned",
     "PublishedPort",

@@ -55,6 +55,16 @@ class ActivityEvent(HistoryEvent):
     workspace_name: str | None = None
 
 
+class Noted(Record):
+    """A note that waits for the agent."""
+
+    workspace: str
+    note: str
+    """As the agent will read it."""
+    waiting: int
+    """Notes that wait, this one among them."""
+
+
 class Activity(Record):
     """What changed since a moment, over all workspaces."""
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.operations.field import Field
+from pyro_mcp.operations.fields import WorkspaceRef
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import Activity
+    from pyro_mcp.models import Activity, Noted
 
 
 class ActivityOperations(Operations):
@@ -28,4 +29,22 @@ class ActivityOperations(Operations):
 
         Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
         history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+        """
+
+    @operation(
+        cli="workspace note",
+        positional=("workspace", "text"),
+        raises={"Conflict": "So many notes wait already that the agent has not been told."},
+    )
+    def note_workspace(
+        self,
+        workspace: WorkspaceRef,
+        text: Annotated[str, Field(description="What to tell it.", min_length=1, max_length=8192)],
+        *,
+        path: Annotated[str | None, Field(description="The file that it is about.", max_length=4096)] = None,
+        line: Annotated[int | None, Field(description="The line of it, from 1.", ge=1, le=2**40)] = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
         """

@@ -54,6 +54,8 @@ class WorkspaceRow:
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
     disk_gib: int = 20
+    notes: list[str] = field(default_factory=list)
+    """What the person noted for the agent, which its next call is told."""
     runtime: dict[str, Any] = field(default_factory=dict)
     """Of its environment; see `machines.protocol.RootTree`."""
     devcontainer: dict[str, Any] | None = None

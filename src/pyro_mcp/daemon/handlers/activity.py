@@ -10,10 +10,11 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.network import shown_question
+from pyro_mcp.errors import Conflict
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.seen import seen
-from pyro_mcp.store import EventRow
+from pyro_mcp.store import EventRow, WorkspaceRow
 from pyro_mcp.visible import shortened
 from pyro_mcp.workspaces.registry import sees
 from pyro_mcp.workspaces.workspace import Workspace
@@ -21,6 +22,8 @@ from pyro_mcp.workspaces.workspace import Workspace
 LINE_CHARACTERS = 160
 LINE_BYTES = 4096
 """Of the end of an output, in which its last line is looked for."""
+NOTES = 32
+"""Of one workspace, that wait for its agent."""
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -56,6 +59,24 @@ class ActivityHandlers:
                 if registry.holds(each.workspace) and sees(call.scope, registry.get(each.workspace))
             ],
         )
+
+    async def note_workspace(
+        self, call: Call, *, workspace: Workspace, text: str, path: str | None, line: int | None
+    ) -> models.Noted:
+        about = f" on {path}" + (f", line {line}" if line is not None else "") if path else ""
+        note = f"The person's note{about}: {text}"
+
+        def kept(row: WorkspaceRow) -> dict[str, list[str]]:
+            if len(row.notes) >= NOTES:
+                raise Conflict(
+                    f"{NOTES} notes wait already, and no agent has called since.",
+                    hint="It is told all of them with its next call; note more then.",
+                    code="notes_full",
+                )
+            return {"notes": [*row.notes, note]}
+
+        await self._context.registry.revise(workspace, kept)
+        return models.Noted(workspace=workspace.id, note=note, waiting=len(workspace.row.notes))
 
     def _may_see(self, call: Call, row: EventRow) -> bool:
         registry = self._context.registry
