@@ -53,10 +53,15 @@ def test_only_a_browser_that_followed_the_link_comes_in(installation: Installati
         assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
         assert headers["referrer-policy"] == "no-referrer"
 
-        strange: dict[str, Any]
-        for strange in ({"host": "evil.example"}, {"host": f"pyro.evil.example:{page.port}"}):
+        names: list[dict[str, Any]] = [{"host": "evil.example"}, {"host": f"pyro.evil.example:{page.port}"}]
+        for strange in names:
             assert page.ask("/", cookie=browser.cookie, **strange)[0] == 421
-        for strange in ({"origin": "http://127.0.0.1:1"}, {"origin": "null"}, {"sec_fetch_site": "same-site"}):
+        pages: list[dict[str, Any]] = [
+            {"origin": "http://127.0.0.1:1"},
+            {"origin": "null"},
+            {"sec_fetch_site": "same-site"},
+        ]
+        for strange in pages:
             assert page.ask("/", cookie=browser.cookie, **strange)[0] == 403
             assert _call(page, browser, "list_questions", {}, **strange)[0] == 403
         # The cookie alone is what a guest's published service may be sent: it tells and does nothing.
