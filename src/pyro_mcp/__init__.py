@@ -96,6 +96,9 @@ if TYPE_CHECKING:
         SnapshotList,
         SuggestedEnvironment,
         Synced,
+        TrialStatus,
+        Tried,
+        TriedAlternative,
         WorkspaceState,
     )
     from pyro_mcp.sdk import ExecStream, Pyro
@@ -191,6 +194,9 @@ __all__ = [
     "Started",
     "SuggestedEnvironment",
     "Synced",
+    "TrialStatus",
+    "Tried",
+    "TriedAlternative",
     "Unsupported",
     "Workspace",
     "WorkspaceList",

@@ -43,6 +43,7 @@ from pyro_mcp.models import (
     SnapshotList,
     SuggestedEnvironment,
     Synced,
+    Tried,
 )
 from pyro_mcp.sdk import ExecStream
 
@@ -652,6 +653,46 @@ class PyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1417,6 +1458,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1452,6 +1494,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -1529,6 +1573,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1552,6 +1597,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1803,6 +1850,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1833,6 +1881,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -2358,6 +2408,44 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def stop(
         self,
     ) -> Workspace:
@@ -2844,6 +2932,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2866,6 +2955,8 @@ class WorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3742,6 +3833,46 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def stop_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -4504,6 +4635,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4539,6 +4671,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -4616,6 +4750,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4639,6 +4774,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4890,6 +5027,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4920,6 +5058,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -5445,6 +5585,44 @@ class AsyncWorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def stop(
         self,
     ) -> AsyncWorkspace:
@@ -5931,6 +6109,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5953,6 +6132,8 @@ class AsyncWorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

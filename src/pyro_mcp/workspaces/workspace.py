@@ -41,6 +41,8 @@ class Workspace:
         """The checkpoints of its files."""
         self.watcher: asyncio.Task[None] | None = None
         self.network: asyncio.Task[None] | None = None
+        self.trying: asyncio.Task[None] | None = None
+        """Alternatives that are being tried; see `trying`."""
         self.in_use = 0
         """Operations under way; a workspace in use never expires."""
         self.secrets: Secrets = NONE
@@ -62,6 +64,11 @@ class Workspace:
     @property
     def id(self) -> str:
         return self.row.id
+
+    @property
+    def is_trial(self) -> bool:
+        """A fork in which an alternative is tried: nobody's, and gone afterwards."""
+        return self.row.one_shot and self.row.forked_from is not None
 
     @property
     def hostname(self) -> str:
@@ -265,6 +272,7 @@ class Workspace:
             allow_domains=row.allow_domains,
             allow_host_ports=row.allow_host_ports,
             allow_addresses=row.allow_addresses,
+            ssh_hosts=row.ssh_hosts,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,
