@@ -19,6 +19,7 @@ import pytest
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.sdk import Pyro
 from tests.faces.test_attach import DETACH, at_terminal
+from tests.hosts import installed
 from tests.hosts.endpoint import Call, Endpoint, Step
 from tests.support import Installation
 
@@ -87,6 +88,10 @@ class Desk:
 
 @pytest.fixture
 def desk(authority: Authority, fresh: Installation, project: Path, tmp_path: Path) -> Desk:
+    try:
+        installed.programs()
+    except installed.Unreachable as error:
+        pytest.skip(f"npm's registry is out of reach: {error}")
     (project / "src" / "calc.py").write_text("def add(a, b):\n    return a - b\n")
     home = tmp_path / "home"
     for folder in (".claude", ".codex", ".config/opencode"):
