@@ -32,6 +32,7 @@ from pyro_mcp.models.system import (
     EnvironmentExported,
     EnvironmentList,
     HostCheck,
+    PreparedSetup,
     Pruned,
     SuggestedEnvironment,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "Logs",
     "NetworkPolicy",
     "PatchApplied",
+    "PreparedSetup",
     "Pruned",
     "PublishedPort",
     "Question",
