@@ -1304,7 +1304,7 @@ class PyroMethods:
 
         Args:
             all: Also remove current environments that no workspace uses.
-            keep_gib: Then remove those used longest ago until the rest takes so many GiB.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -4283,7 +4283,7 @@ class AsyncPyroMethods:
 
         Args:
             all: Also remove current environments that no workspace uses.
-            keep_gib: Then remove those used longest ago until the rest takes so many GiB.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.

@@ -69,7 +69,7 @@ LOOK = r"""
 cat /opt/on node_modules/lock; ls /etc/issue old gone.txt 2>/dev/null; cat README
 stat -c '%n %a %u %g %h' node_modules/a/f node_modules/a/twin 'venv/o d'
 readlink node_modules/a/link venv/out; stat -c '%s' venv/sparse; tail -c 3 venv/sparse; echo
-ls -b venv | grep caf; python3 -c 'import os; print(os.getxattr("venv/sparse", "user.kept"))' 2>/dev/null || echo none
+ls -b venv | grep caf; python3 -c 'import os; print(os.getxattr("venv/sparse", "user.kept").rstrip(b"\0"))' 2>/dev/null || echo none
 """
 
 

@@ -128,7 +128,11 @@ class SystemOperations(Operations):
         all: Annotated[bool, Field(description="Also remove current environments that no workspace uses.")] = False,
         keep_gib: Annotated[
             float | None,
-            Field(description="Then remove those used longest ago until the rest takes so many GiB.", ge=0, le=65536),
+            Field(
+                description="Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.",
+                ge=0,
+                le=65536,
+            ),
         ] = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
