@@ -89,6 +89,9 @@ if TYPE_CHECKING:
         SnapshotList,
         SuggestedEnvironment,
         Synced,
+        TrialStatus,
+        Tried,
+        TriedAlternative,
         WorkspaceState,
     )
     from pyro_mcp.sdk import ExecStream, Pyro
@@ -177,6 +180,9 @@ __all__ = [
     "Started",
     "SuggestedEnvironment",
     "Synced",
+    "TrialStatus",
+    "Tried",
+    "TriedAlternative",
     "Unsupported",
     "Workspace",
     "WorkspaceList",

@@ -7,11 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, too_many, usage_error
 from pyro_mcp.plain import Plain
-from pyro_mcp.vocabulary import POLICIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Extra(Plain):
@@ -76,6 +78,8 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
 
 
 def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
+    from pyro_mcp.vocabulary import POLICIES
+
     parser = Parser(
         prog=prog,
         add_help=False,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pyro_mcp.operations.field import Field
+from pyro_mcp.definitions.field import Field
 from pyro_mcp.vocabulary import NAME_PATTERN, EngineName, NetworkPolicy
 
 MAX_WAIT_SECONDS = 50.0
