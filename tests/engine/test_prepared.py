@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,7 +70,7 @@ LOOK = r"""
 cat /opt/on node_modules/lock; ls /etc/issue old gone.txt 2>/dev/null; cat README
 stat -c '%n %a %u %g %h' node_modules/a/f node_modules/a/twin 'venv/o d'
 readlink node_modules/a/link venv/out; stat -c '%s' venv/sparse; tail -c 3 venv/sparse; echo
-ls -b venv | grep caf; python3 -c 'import os; print(os.getxattr("venv/sparse", "user.kept").rstrip(b"\0"))' 2>/dev/null || echo none
+ls -b venv | grep caf
 """
 
 
@@ -88,6 +89,11 @@ def test_the_next_workspaces_of_a_project_begin_with_what_its_set_up_made(fresh:
         assert found.setup_status == "done" and found.prepared.startswith("prepared:") and not found.restored, found
         looked = out(pyro, first, LOOK)
         assert "1000 1001 2\n" in looked and "4751" in looked and "caf\\351" in looked and "67108867\n" in looked
+        environments = fresh.locations.cache / "environments"
+        digest = json.loads((environments / "names" / f"{found.prepared}.json").read_text())["digest"]
+        # Looked at here: gVisor 20240729 shows a guest the attributes of such a file with NULs behind them.
+        sparse = environments / digest / "root" / "pyro" / "prepared" / "tree" / "venv" / "sparse"
+        assert os.getxattr(sparse, "user.kept") == b"a\0b" and sparse.stat().st_blocks < 2048
         pyro.delete_workspace(first.id)
         fresh.stop_daemon()
 
