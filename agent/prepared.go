@@ -44,7 +44,7 @@ func (a *agent) preparedOut(w http.ResponseWriter, r *http.Request) error {
 	defer a.processes.crowd.still()()
 	w.Header().Set("Content-Type", "application/x-tar")
 	archive := tar.NewWriter(w)
-	root := &rootWriter{archive, map[[2]uint64]string{}, "root/", &bytes.Buffer{}}
+	root := &rootWriter{archive, map[[2]uint64]string{}, "root/", a.upperDevice(), &bytes.Buffer{}}
 	if filepath.WalkDir("/", root.entry) != nil || root.sameOut() != nil {
 		panic(http.ErrAbortHandler)
 	}

@@ -30,17 +30,28 @@ func (a *agent) rootOut(w http.ResponseWriter, r *http.Request) error {
 		return fail(409, "no_machine", "This agent is no machine's.")
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	out := &rootWriter{tar.NewWriter(w), map[[2]uint64]string{}, "", nil}
+	out := &rootWriter{tar.NewWriter(w), map[[2]uint64]string{}, "", a.upperDevice(), nil}
 	if filepath.WalkDir("/", out.entry) != nil || out.Close() != nil {
 		panic(http.ErrAbortHandler) // an answer that breaks off cannot be taken for a whole one
 	}
 	return nil
 }
 
+// upperDevice is the device of the files of the root that were written in this machine, in gVisor. There, time does not
+// tell: each build that shares a file of the environment on the host's disk is a change of that file to the host.
+func (a *agent) upperDevice() uint64 {
+	var stat syscall.Stat_t
+	if a.seedDevice != "" || syscall.Stat("/etc/hostname", &stat) != nil { // this machine's own, by its set-up
+		return 0
+	}
+	return stat.Dev
+}
+
 type rootWriter struct {
 	*tar.Writer
 	linked map[[2]uint64]string // the first name of each file that has several
 	prefix string               // of all names in the archive
+	upper  uint64               // the device of what was written since; 0 is to go by the time of the last change
 	same   *bytes.Buffer        // where the names of what is as before are gathered; nil is to send each as a member
 }
 
@@ -64,7 +75,11 @@ func (out *rootWriter) entry(name string, entry fs.DirEntry, err error) error {
 	if !ok || kindOf(info.Mode()) == "other" {
 		return nil
 	}
-	if changed := time.Unix(stat.Ctim.Unix()); changed.Before(begun) {
+	changed := !time.Unix(stat.Ctim.Unix()).Before(begun)
+	if out.upper != 0 && !info.IsDir() {
+		changed = stat.Dev == out.upper
+	}
+	if !changed {
 		if out.same != nil {
 			out.same.WriteString(out.prefix + name[1:] + "\x00")
 			return nil
