@@ -103,10 +103,8 @@ def test_the_next_workspaces_of_a_project_begin_with_what_its_set_up_made(fresh:
         assert any("`README`" in note for note in found.notes) and pyro.logs_workspace(second.id).commands == []
         assert out(pyro, second, LOOK) == looked.replace("read\nmore\n", "read\n")
         assert out(pyro, second, "ls .git/hooks/planted venv/pipe 2>/dev/null || true") == ""
-        blocks = out(pyro, second, "du -k venv/sparse | cut -f1")
-        assert int(blocks) < 1024
         # What was left running is not there, and what it wrote is as it was at one moment.
-        assert out(pyro, second, "pgrep -fc 'sleep 0.1' || true").strip() == "0"
+        assert out(pyro, second, "pgrep -c sleep || true").strip() == "0"
 
         # It is part of no diff; changed since, it counts as new to the project, or is ignored as before.
         diff = pyro.diff_workspace(second.id)
