@@ -7,7 +7,9 @@ from pyro_mcp.aio import AsyncExecStream
 from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
+    Activity,
     CommandRecord,
+    DecisionList,
     Deleted,
     Diff,
     Doctor,
@@ -23,6 +25,7 @@ from pyro_mcp.models import (
     History,
     Landed,
     Logs,
+    Noted,
     PatchApplied,
     Pruned,
     QuestionAnswered,
@@ -46,6 +49,61 @@ from pyro_mcp.sdk import ExecStream
 
 class PyroMethods:
     """Every operation by its name."""
+
+    def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec_workspace(
         self,
@@ -818,6 +876,42 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -1371,6 +1465,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1407,6 +1502,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -1485,6 +1582,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1508,6 +1606,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1759,6 +1859,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1790,6 +1891,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -1818,6 +1921,34 @@ class PyroMethods:
 
 class WorkspaceMethods:
     """Every operation on a workspace."""
+
+    def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec(
         self,
@@ -2812,6 +2943,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2834,6 +2966,8 @@ class WorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3103,6 +3237,61 @@ class WorkspaceMethods:
 
 class AsyncPyroMethods:
     """Every operation by its name."""
+
+    async def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec_workspace(
         self,
@@ -3875,6 +4064,42 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -4428,6 +4653,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4464,6 +4690,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -4542,6 +4770,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4565,6 +4794,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4816,6 +5047,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4847,6 +5079,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
@@ -4875,6 +5109,34 @@ class AsyncPyroMethods:
 
 class AsyncWorkspaceMethods:
     """Every operation on a workspace."""
+
+    async def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec(
         self,
@@ -5869,6 +6131,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5891,6 +6154,8 @@ class AsyncWorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -187,7 +187,8 @@ class Occupancy:
         if machine is None or workspace.row.state != "running":
             return  # the next machine begins with it
         try:
-            if before.network_policy != workspace.row.network_policy or workspace.secrets.authority:
+            secrets, row = workspace.secrets.authority, workspace.row
+            if before.network_policy != row.network_policy or before.ssh_hosts != row.ssh_hosts or secrets:
                 await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
             await self._network.open(workspace, machine)
         except BaseException:
@@ -287,7 +288,7 @@ class Occupancy:
                 continue
             output = OutputLog.load(workspace.outputs, handle, old.row.stdout_bytes, old.row.stderr_bytes)
             command = old.revived(output, offset, workspace.redactor)
-            workspace.commands[handle] = command
+            workspace.keep(command)
             await self.registry.save_command(command)
             command.follow(machine.guest, None, self.command_ended)
         for service in moment.service_rows():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,6 +58,8 @@ class Workspace:
         """How often an operation changed files itself, since this daemon began; commands are counted by themselves."""
         self.doomed = False
         """It is being deleted, which ends what others do with it."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called when something about it is another than before."""
         self._event_kept = asyncio.Event()
         self._isolation = isolation
 
@@ -132,6 +134,11 @@ class Workspace:
                 code="unknown_handle",
             ) from None
 
+    def keep(self, command: Command) -> None:
+        """One more command of this workspace, or the same one again."""
+        command.heard = self.heard
+        self.commands[command.row.handle] = command
+
     def running_commands(self) -> list[Command]:
         return [command for command in self.commands.values() if command.running]
 
@@ -145,6 +152,7 @@ class Workspace:
     def notify_event(self) -> None:
         waiting, self._event_kept = self._event_kept, asyncio.Event()
         waiting.set()
+        self.heard()
 
     @property
     def redactor(self) -> Redactor:
@@ -268,6 +276,7 @@ class Workspace:
             allow_domains=row.allow_domains,
             allow_host_ports=row.allow_host_ports,
             allow_addresses=row.allow_addresses,
+            ssh_hosts=row.ssh_hosts,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,
