@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
+.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,16 +58,19 @@ clean-system: ## Undo what `make test` made as root outside of this directory: t
 test-conformance: setup ## The official MCP conformance suite and the inspector (from npm) against the server over HTTP.
 	@$(RUN) python -m tests.conformance
 
-SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval
+SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval candidate-fixes
 .PHONY: $(SMOKES:%=smoke-%)
 
-smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
+smoke-use-cases: $(SMOKES:%=smoke-%) ## The use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
 
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
 
-test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
-	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
+
+test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
+	@$(RUN) python -m pytest -rs tests/engine/more_clients.py
 
 lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .

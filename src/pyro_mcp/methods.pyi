@@ -7,7 +7,9 @@ from pyro_mcp.aio import AsyncExecStream
 from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
+    Activity,
     CommandRecord,
+    DecisionList,
     Deleted,
     Diff,
     Doctor,
@@ -23,6 +25,7 @@ from pyro_mcp.models import (
     History,
     Landed,
     Logs,
+    Noted,
     PatchApplied,
     Pruned,
     QuestionAnswered,
@@ -40,11 +43,67 @@ from pyro_mcp.models import (
     SnapshotList,
     SuggestedEnvironment,
     Synced,
+    Tried,
 )
 from pyro_mcp.sdk import ExecStream
 
 class PyroMethods:
     """Every operation by its name."""
+
+    def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec_workspace(
         self,
@@ -597,6 +656,46 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def stop_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -774,6 +873,42 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: Nobody asks for that.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1138,7 +1273,7 @@ class PyroMethods:
     def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -1324,7 +1459,9 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -1342,11 +1479,16 @@ class PyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -1372,11 +1514,13 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
@@ -1407,12 +1551,15 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -1484,6 +1631,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1507,6 +1655,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1758,11 +1908,13 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
@@ -1788,12 +1940,15 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -1815,6 +1970,34 @@ class PyroMethods:
 
 class WorkspaceMethods:
     """Every operation on a workspace."""
+
+    def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec(
         self,
@@ -2282,6 +2465,44 @@ class WorkspaceMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2771,6 +2992,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2793,6 +3015,8 @@ class WorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3062,6 +3286,61 @@ class WorkspaceMethods:
 
 class AsyncPyroMethods:
     """Every operation by its name."""
+
+    async def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec_workspace(
         self,
@@ -3614,6 +3893,46 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def stop_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -3791,6 +4110,42 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: Nobody asks for that.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4155,7 +4510,7 @@ class AsyncPyroMethods:
     async def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -4341,7 +4696,9 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -4359,11 +4716,16 @@ class AsyncPyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -4389,11 +4751,13 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
@@ -4424,12 +4788,15 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -4501,6 +4868,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4524,6 +4892,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4775,11 +5145,13 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
@@ -4805,12 +5177,15 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -4832,6 +5207,34 @@ class AsyncPyroMethods:
 
 class AsyncWorkspaceMethods:
     """Every operation on a workspace."""
+
+    async def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec(
         self,
@@ -5299,6 +5702,44 @@ class AsyncWorkspaceMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5788,6 +6229,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5810,6 +6252,8 @@ class AsyncWorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

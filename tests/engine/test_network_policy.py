@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
+import json
 import shlex
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.models import HistoryEvent
 from pyro_mcp.sdk import Pyro
 from tests.faces.test_mcp import call, converse, refused
-from tests.support import Installation, wait_until
+from tests.support import Installation, to_the_end, wait_until
 
 CURL = "curl -sS -m 20 -o - -w '\\n%{http_code} %{http_connect}\\n'"
 
@@ -298,7 +300,58 @@ def test_programs_without_proxy_variables_find_their_way_out_by_name(pyro: Pyro)
     )
     assert said.stdout == "000" * 4 + "200" * 5, said
     assert [(r.host, r.why, r.allow_with) for r in said.refused] == [("x.internal", "private", "")]
+    # Programs that have no word for an exception of the proxy reach the machine's own services through it.
+    own = (
+        "import http.server as h,socket,threading,urllib.request as u\n"
+        "class S(h.ThreadingHTTPServer):\n address_family=socket.AF_INET6\n"
+        "class H(h.BaseHTTPRequestHandler):\n"
+        " def do_GET(s): s.send_response(200); s.end_headers(); s.wfile.write(b'own')\n"
+        "for t,a in ((S,'::1'),(h.ThreadingHTTPServer,'127.0.0.7')):\n"
+        " threading.Thread(target=t((a,8012),H).serve_forever,daemon=True).start()\n"
+        "for a in ('[::1]','[0:0:0:0:0:0:0:1]','127.0.0.7'): print(u.urlopen(f'http://{a}:8012/').read().decode())\n"
+        "try: u.urlopen('http://[::1]:8013/')\nexcept u.HTTPError as e: print(e.code)\n"
+        "try: u.urlopen('http://127.0.0.7:3128/')\nexcept u.HTTPError as e: print(e.code)"
+    )
+    said = pyro.exec_workspace(ws, ["python3", "-c", own], timeout_seconds=45)
+    assert said.stdout == "own\n" * 3 + "403\n" * 2, said
+    assert "A literal address has no route" in pyro.exec_workspace(ws, f"{curl} http://192.0.2.7/").hint
+    assert not pyro.exec_workspace(ws, f"{curl} http://127.0.0.1:9/").hint
     fork = pyro.fork_workspace(ws).workspaces[0].id
     works(fork)
     pyro.reset_workspace(ws)
     works(ws)
+
+
+NOT_GLOBAL = (
+    *("::ffff:0:10.0.0.1", "::ffff:0:127.0.0.1", "2001:2::1", "2001:10::1", "2001:20::1", "192.88.99.1", "5f00::1"),
+    *("100:0:0:1::1", "2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:127.0.0.1", "64:ff9b::10.0.0.1"),
+)
+EACH_WAY = """
+import json, os, re, socket, sys
+proxy = re.match(r"http://([^:/]+):([0-9]+)", os.environ["http_proxy"])
+for address in json.loads(sys.argv[1]):
+    host = f"[{address}]" if ":" in address else address
+    for head in (f"CONNECT {host}:443 HTTP/1.1\\r\\nHost: {host}:443\\r\\n\\r\\n",
+                 f"GET http://{host}/ HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n"):
+        with socket.create_connection((proxy[1], int(proxy[2])), 30) as s:
+            s.sendall(head.encode())
+            said = b"".join(iter(lambda: s.recv(4096), b"")).decode()
+        print("proxy", address, said[9:12], "pyro refused" in said)
+    try:
+        socket.create_connection((address, 443), 30).close()
+        print("straight", address, "CONNECTED")
+    except OSError as error:
+        print("straight", address, bool(error.strerror))
+"""
+
+
+def test_no_form_of_an_address_that_is_not_global_gets_out_by_any_way(pyro: Pyro) -> None:
+    ws = pyro.create_workspace(network_policy="egress").id
+    said = to_the_end(pyro, ws, ["python3", "-c", EACH_WAY, json.dumps(NOT_GLOBAL)]).output
+    proxied = [line.split()[1:] for line in said.splitlines() if line.startswith("proxy")]
+    assert proxied == [[address, "403", "True"] for address in NOT_GLOBAL for _ in range(2)], said
+    straight = [line.split()[1:] for line in said.splitlines() if line.startswith("straight")]
+    assert straight == [[address, "True"] for address in NOT_GLOBAL], said
+    told = [details(event) for event in connections(pyro, ws, 2 * len(NOT_GLOBAL))]
+    assert {one["verdict"] for one in told} == {"refused"}
+    assert {ipaddress.ip_address(one["host"].strip("[]")) for one in told} >= set(map(ipaddress.ip_address, NOT_GLOBAL))

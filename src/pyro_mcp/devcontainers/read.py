@@ -48,6 +48,8 @@ MAX_SCRIPT = 64 * 1024
 MAX_NOTES = 40
 MAX_PORTS = 64
 MAX_STEPS = 32
+MAX_KEYS = 64
+"""Globs of `setupKeys`."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SIZE = re.compile(r"\s*([0-9]{1,15})\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
@@ -98,6 +100,8 @@ class Devcontainer:
     remote_user: str = ""
     stages: list[Stage] = field(default_factory=list)
     ports: list[str] = field(default_factory=list)
+    setup_keys: list[str] | None = None
+    """Files, by globs, on whose contents its set-up depends; None where it says none."""
     cpus: int | None = None
     memory_bytes: int | None = None
     storage_bytes: int | None = None
@@ -318,8 +322,18 @@ def _customizations(said: Devcontainer, name: str, value: Any) -> None:
         elif key == "allowDomains" and isinstance(wanted, list):
             hosts = ", ".join(shortened(str(each), 80) for each in wanted[:20])
             said.notes.append(f"It wishes to reach {hosts}; only the user allows hosts (`--allow-domain`).")
+        elif key == "setupKeys" and _are_globs(wanted):
+            said.setup_keys = wanted
         else:
             said.over(f"{name}.pyro.{key}")
+
+
+def _are_globs(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MAX_KEYS
+        and all(isinstance(each, str) and 0 < len(each) <= 512 and _sound(each) for each in value)
+    )
 
 
 _READERS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyro_mcp.models.activity import Activity, ActivityEvent, BusyWorkspace, Noted, RunningCommand, ServiceGlance
 from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
@@ -20,8 +21,16 @@ from pyro_mcp.models.files import (
     Rewound,
     SearchResult,
 )
-from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
-from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
+from pyro_mcp.models.machines import (
+    Forked,
+    Snapshot,
+    SnapshotDeleted,
+    SnapshotList,
+    TrialStatus,
+    Tried,
+    TriedAlternative,
+)
+from pyro_mcp.models.network import Decision, DecisionList, Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -32,6 +41,7 @@ from pyro_mcp.models.system import (
     EnvironmentExported,
     EnvironmentList,
     HostCheck,
+    PreparedSetup,
     Pruned,
     SuggestedEnvironment,
 )
@@ -60,10 +70,15 @@ from pyro_mcp.vocabulary import (
 
 __all__ = [
     "NAME_PATTERN",
+    "Activity",
+    "ActivityEvent",
+    "BusyWorkspace",
     "ChangedFile",
     "Checkpoint",
     "CommandRecord",
     "Component",
+    "Decision",
+    "DecisionList",
     "Deleted",
     "Devcontainer",
     "Diff",
@@ -91,7 +106,9 @@ __all__ = [
     "LeftOut",
     "Logs",
     "NetworkPolicy",
+    "Noted",
     "PatchApplied",
+    "PreparedSetup",
     "Pruned",
     "PublishedPort",
     "Question",
@@ -101,10 +118,12 @@ __all__ = [
     "RefusedConnection",
     "Rewound",
     "RunResult",
+    "RunningCommand",
     "SearchResult",
     "SecretInfo",
     "SeedInfo",
     "Service",
+    "ServiceGlance",
     "ServiceList",
     "ServiceLogs",
     "ServiceState",
@@ -115,6 +134,9 @@ __all__ = [
     "SnapshotList",
     "SuggestedEnvironment",
     "Synced",
+    "TrialStatus",
+    "Tried",
+    "TriedAlternative",
     "Workspace",
     "WorkspaceList",
     "WorkspaceState",

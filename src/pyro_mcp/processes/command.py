@@ -20,6 +20,7 @@ from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
+from pyro_mcp.processes import refusals
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -41,8 +42,6 @@ MAX_CHANGED = 20
 MAX_NAME = 4096
 MAX_REFUSED = 16
 """Refused connections that a command's result names."""
-SAID_REFUSED = 3
-"""And that its hint names."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
@@ -70,6 +69,8 @@ class Command:
         """How many; None where nobody could tell in time."""
         self.ending: Callable[[Command], None] | None = None
         """Called at its end, before anybody who waits for it hears of that."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called at each output, and at the end."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -108,6 +109,7 @@ class Command:
     def _notify(self) -> None:
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
+        self.heard()
 
     def stir(self) -> None:
         """Have those who wait look again."""
@@ -414,6 +416,7 @@ class Command:
         stdout = self.output.excerpt(STDOUT, bound - error_share, raw=raw)
         stderr = self.output.excerpt(STDERR, error_share, raw=raw)
         omitted = stdout.omitted_bytes + stderr.omitted_bytes
+        hints = (self._hint(omitted), self.output_held, self.refusals_hint(stdout.text, stderr.text))
         return ExecResult(
             workspace=workspace_id,
             handle=self.row.handle,
@@ -429,26 +432,12 @@ class Command:
             changed=list(self.changed),
             changed_files=self.changed_files,
             refused=list(self.refused),
-            hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
+            hint=" ".join(filter(None, hints)),
         )
 
-    def refusals_hint(self) -> str:
-        """What was refused, in words, and what the user may do."""
-        off = [each for each in self.refused if each.why == "off"]
-        others = [each for each in self.refused if each.why != "off"]
-        said = [_while_off(off)] if off else []
-        for each in others[:SAID_REFUSED]:
-            where = f"[{each.host}]" if ":" in each.host else each.host
-            where += f":{each.port}" if each.port else ""
-            if each.why == "not_allowed":
-                how = "is not allowed here" + (f"; the user may allow it: {each.allow_with}" if each.allow_with else "")
-            elif each.why == "private":
-                how = "is no public host; a workspace cannot reach it"
-            else:
-                how = "could not be reached"
-            said.append(f"{where} {how}.")
-        more = len(others) - SAID_REFUSED
-        return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
+    def refusals_hint(self, *texts: str) -> str:
+        """What was refused, in words, and what the user may do; `texts` are what is told of its output."""
+        return refusals.said(self.refused) or ("" if self.running else refusals.no_route(texts))
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
@@ -469,13 +458,6 @@ class Command:
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""
-
-
-def _while_off(refused: list[RefusedConnection]) -> str:
-    hosts = [each.host for each in refused]
-    named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
-    allow = next((f"; the user may open it: {each.allow_with}" for each in refused if each.allow_with), "")
-    return f"The network of this workspace is off: {named} could not be reached{allow}."
 
 
 def plain(why: str) -> str:
