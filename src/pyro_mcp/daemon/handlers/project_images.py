@@ -7,12 +7,13 @@ were. The file is untrusted: a build has the network that the caller gave the wo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import posixpath
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,7 @@ async def with_features(call: Call, context: Context, wanted: Asked, said: Devco
     user = said.container_user or str(base.runtime.get("user", "") or "root")
     working = said.remote_user or user
     options = sorted((key, repr(value)) for key, value in said.features.items())
-    local = [wanted.below(key, "feature") for key in said.features if key.startswith(".")]
-    plans = [contexts.of_seed(wanted.plan, each).plan for each in local if _is_there(wanted, each)]
-    marks = [plan.fingerprint() for plan in plans if plan is not None]
+    marks = await asyncio.to_thread(_marks, wanted, said.features)
     mark = repr((base.digest, options, said.feature_order, user, working, marks))
     name = _name(wanted, "f", mark)
     present = await _present(context, name)
@@ -150,6 +149,18 @@ async def with_features(call: Call, context: Context, wanted: Asked, said: Devco
             said=f"features of {wanted.source.path}",
         )
         return await _made(call, context, wanted, order, "f", mark)
+
+
+def _marks(wanted: Asked, keys: Iterable[str]) -> list[str]:
+    """What tells that a feature's folder in the project has changed."""
+    found = []
+    for key in keys:
+        with contextlib.suppress(InvalidInput):  # one that is not followed is named later
+            folder = wanted.below(key, "feature") if key.startswith(".") else ""
+            if folder and _is_there(wanted, folder):
+                plan = contexts.of_seed(wanted.plan, folder).plan
+                found.append(plan.fingerprint() if plan is not None else "")
+    return found
 
 
 def _is_there(wanted: Asked, folder: str) -> bool:
