@@ -21,7 +21,7 @@ from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 
 SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
-"""How many times slower than usual this machine is: an emulated one sets it, for the few tests with short times."""
+"""How many times slower than usual this computer is: an emulated one sets it, for the few tests with short times."""
 SEED = int(os.environ.get("PYRO_TEST_SEED") or random.randrange(2**32))
 """Where a test leaves something to chance: set PYRO_TEST_SEED to what a failed one printed, and it does the same."""
 
@@ -152,7 +152,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait for something that happens outside of this process and offers no event to a test."""
+    """Wait for something that happens outside this process and offers no event to a test."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < seconds * slowness(), "it did not happen in time"

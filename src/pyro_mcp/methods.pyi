@@ -65,22 +65,21 @@ class PyroMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -93,7 +92,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -109,14 +108,14 @@ class PyroMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -125,9 +124,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -136,7 +135,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -151,7 +150,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -176,7 +175,7 @@ class PyroMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -190,7 +189,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -211,20 +210,20 @@ class PyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> RunResult:
-        """Run a command in a fresh Linux machine that is gone afterwards.
+        """Run a command in a fresh, throwaway Linux machine.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
-                `Service`.
+            handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
+                `CommandRecord` or `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
+            stdin_open: Keep standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
             mem_mib: MiB, 128 to 65536.
-            timeout_seconds: Seconds until it is ended, at most 3600.
+            timeout_seconds: Timeout in seconds, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -236,9 +235,9 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            Conflict: The environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            Conflict: The environment is being built; try again later.
+            Unsupported: The requested engine does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -266,7 +265,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -284,7 +283,7 @@ class PyroMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -294,9 +293,9 @@ class PyroMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -306,7 +305,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -329,14 +328,14 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -349,7 +348,7 @@ class PyroMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -363,14 +362,14 @@ class PyroMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -380,7 +379,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -394,16 +393,16 @@ class PyroMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -413,8 +412,8 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -437,7 +436,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -449,14 +448,14 @@ class PyroMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -467,7 +466,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -487,7 +486,7 @@ class PyroMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -497,7 +496,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -506,14 +505,14 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -521,9 +520,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -531,7 +530,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -550,11 +549,11 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -563,7 +562,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -574,15 +573,15 @@ class PyroMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> Forked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -592,7 +591,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -601,7 +600,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Workspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -613,8 +612,8 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -634,7 +633,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -647,7 +646,7 @@ class PyroMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -663,7 +662,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -684,8 +683,8 @@ class PyroMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -695,7 +694,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -707,12 +706,12 @@ class PyroMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -723,8 +722,8 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -734,14 +733,14 @@ class PyroMethods:
         wait_seconds: float = 0,
         known: list[str] | None = None,
     ) -> QuestionList:
-        """List which hosts workspaces ask for, oldest first.
+        """List the hosts that workspaces are asking to reach, oldest first.
 
-        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
-        60 s for the answer, and the question can be answered for 15 minutes.
+        With network policy `ask`, a workspace reaches a host only after the user has allowed it. A connection waits
+        60 s for the answer; the question stays open for 15 minutes.
 
         Args:
-            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
-            known: Questions that are not waited for, by id. At most 256 entries.
+            wait_seconds: Seconds to wait for a new question, 0 to 300.
+            known: Ids of questions you already know. At most 256 entries.
 
         Returns:
             QuestionList:
@@ -757,23 +756,23 @@ class PyroMethods:
         *,
         answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
     ) -> QuestionAnswered:
-        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+        """Allow or refuse a host that workspaces are asking for. Waiting connections continue at once.
 
-        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
-        whose id is given.
+        For example: `pyro allow pypi.org --answer project`. A host answers every question about it; an id answers
+        only that question.
 
         Args:
             asked: A host, or a question's id. At most 253 characters.
-            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
-                a file; no: not now; never: not for this project. One of once, workspace, project, no,
-                never.
+            answer: once: for a minute; workspace: until it is deleted; project: always for this project,
+                saved in a file; no: not now; never: not for this project. One of once, workspace, project,
+                no, never.
 
         Returns:
             QuestionAnswered:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: Nobody asks for that.
+            NotFound: No workspace is asking for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -796,24 +795,24 @@ class PyroMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -822,9 +821,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -846,7 +845,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -861,7 +860,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -872,7 +871,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -892,9 +891,9 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -908,7 +907,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -923,7 +922,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -934,7 +933,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -949,7 +948,7 @@ class PyroMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -968,7 +967,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -990,12 +989,12 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -1006,7 +1005,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1018,7 +1017,7 @@ class PyroMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1032,9 +1031,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1044,12 +1043,12 @@ class PyroMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -1059,7 +1058,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1087,7 +1086,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1096,7 +1095,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1110,7 +1109,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1119,9 +1118,9 @@ class PyroMethods:
         *,
         fix: bool = False,
     ) -> Doctor:
-        """Say which engines work on this machine and why, with components, environments and the daemon.
+        """Show which engines work on this computer and why, with components, environments and the daemon.
 
-        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        An engine counts as working only after it has booted a machine. The verdict is kept until this
         machine restarts.
 
         Args:
@@ -1138,7 +1137,7 @@ class PyroMethods:
     def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List environments and show which are installed.
 
         Returns:
             EnvironmentList:
@@ -1152,10 +1151,10 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Environment:
-        """Show one environment: what it is made of, its size, and every package with its version.
+        """Show an environment's origin, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -1172,14 +1171,14 @@ class PyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+        """Install an environment: built from Debian's signed archive, or an image from a registry or a file.
 
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
-        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
-        on with what it had downloaded. Two pulls of one environment at once do the work once.
+        An image that is already installed is checked again, and what is new is fetched. An interrupted pull
+        resumes its download. Two simultaneous pulls of one environment do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -1188,7 +1187,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Another call builds it at this moment.
+            Conflict: Another call is building it right now.
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
@@ -1202,17 +1201,17 @@ class PyroMethods:
         """Print a devcontainer.json for a project that has none, from its manifests.
 
         It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
-        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        lock files beside them. It runs and writes nothing; save the result: `pyro env suggest . > .devcontainer.json`.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
 
         Returns:
             SuggestedEnvironment: A devcontainer.json that a project could have.
 
         Raises:
-            InvalidInput: The path is no directory.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            InvalidInput: The path is not a directory.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1223,10 +1222,11 @@ class PyroMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1241,7 +1241,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1251,21 +1251,21 @@ class PyroMethods:
         *,
         output: str,
     ) -> EnvironmentExported:
-        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+        """Write an installed environment as an OCI image that skopeo, podman, buildah and Docker can load.
 
-        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+        For example: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
-            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
+            output: oci:DIR, or DIR: a directory that does not exist yet. At most 4096 characters.
 
         Returns:
-            EnvironmentExported: An environment as an image on this machine.
+            EnvironmentExported: An environment as an image on this computer.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Something stands at the place already.
+            Conflict: Something already exists at that path.
             EngineError: The image could not be written.
             Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1275,10 +1275,10 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by name. Workspaces that use it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -1333,41 +1333,39 @@ class PyroMethods:
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
-        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
-        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
-        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
+        That state is the baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Map secrets into single commands by name (`secret_env`); they are deleted with the workspace.
+        Without `environment`, the seed's devcontainer.json sets the image, variables, size and set-up
+        commands. It cannot open the network; `devcontainer` lists what was ignored and has the set-up's log.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1376,10 +1374,10 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1391,7 +1389,7 @@ class PyroMethods:
         """List workspaces, last used first.
 
         Args:
-            labels: Only those with these labels.
+            labels: Only workspaces with these labels.
 
         Returns:
             WorkspaceList:
@@ -1405,7 +1403,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Workspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1438,26 +1436,25 @@ class PyroMethods:
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1473,7 +1470,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1492,11 +1489,11 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         snapshot: str | None | Snapshot = None,
     ) -> Workspace:
-        """Put the machine back to its baseline: files, memory, processes.
+        """Return the machine to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1505,7 +1502,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -1518,13 +1515,13 @@ class PyroMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -1543,13 +1540,13 @@ class PyroMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -1559,8 +1556,8 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1575,22 +1572,22 @@ class PyroMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -1601,8 +1598,8 @@ class PyroMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1615,17 +1612,17 @@ class PyroMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -1636,9 +1633,9 @@ class PyroMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -1667,15 +1664,14 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -1687,7 +1683,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1720,35 +1716,33 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1757,10 +1751,10 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1785,21 +1779,20 @@ class WorkspaceMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -1812,7 +1805,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1827,13 +1820,13 @@ class WorkspaceMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -1842,9 +1835,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1852,7 +1845,7 @@ class WorkspaceMethods:
         self,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
@@ -1866,7 +1859,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1889,7 +1882,7 @@ class WorkspaceMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -1903,7 +1896,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1929,7 +1922,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1946,7 +1939,7 @@ class WorkspaceMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -1955,9 +1948,9 @@ class WorkspaceMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -1967,7 +1960,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1988,14 +1981,14 @@ class WorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -2008,7 +2001,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2021,13 +2014,13 @@ class WorkspaceMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -2037,7 +2030,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2050,15 +2043,15 @@ class WorkspaceMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -2068,8 +2061,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2090,7 +2083,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2101,13 +2094,13 @@ class WorkspaceMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -2118,7 +2111,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2136,7 +2129,7 @@ class WorkspaceMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -2146,7 +2139,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2154,13 +2147,13 @@ class WorkspaceMethods:
         self,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -2168,16 +2161,16 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def list_snapshots(
         self,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Returns:
             SnapshotList:
@@ -2192,10 +2185,10 @@ class WorkspaceMethods:
         self,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -2204,7 +2197,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2214,14 +2207,14 @@ class WorkspaceMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> Forked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -2231,7 +2224,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2239,7 +2232,7 @@ class WorkspaceMethods:
     def stop(
         self,
     ) -> Workspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2248,8 +2241,8 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2265,7 +2258,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2277,7 +2270,7 @@ class WorkspaceMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -2292,7 +2285,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2311,8 +2304,8 @@ class WorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -2322,7 +2315,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2333,11 +2326,11 @@ class WorkspaceMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -2348,8 +2341,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2371,23 +2364,23 @@ class WorkspaceMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -2396,9 +2389,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2416,7 +2409,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2429,7 +2422,7 @@ class WorkspaceMethods:
         """Show a service's state.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -2440,7 +2433,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2458,9 +2451,9 @@ class WorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -2474,7 +2467,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2487,7 +2480,7 @@ class WorkspaceMethods:
         """End a service and all its processes.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -2498,7 +2491,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2512,7 +2505,7 @@ class WorkspaceMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             command: Shell command line, run by bash.
@@ -2530,7 +2523,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2550,12 +2543,12 @@ class WorkspaceMethods:
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -2566,7 +2559,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2577,7 +2570,7 @@ class WorkspaceMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -2590,9 +2583,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2601,11 +2594,11 @@ class WorkspaceMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -2615,7 +2608,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2641,7 +2634,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2649,7 +2642,7 @@ class WorkspaceMethods:
         self,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -2662,7 +2655,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2672,10 +2665,11 @@ class WorkspaceMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -2689,14 +2683,14 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def status(
         self,
     ) -> Workspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2725,25 +2719,24 @@ class WorkspaceMethods:
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2758,7 +2751,7 @@ class WorkspaceMethods:
     def delete(
         self,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Returns:
             Deleted: A workspace that is gone.
@@ -2773,10 +2766,10 @@ class WorkspaceMethods:
         self,
         snapshot: str | None | Snapshot = None,
     ) -> Workspace:
-        """Put the machine back to its baseline: files, memory, processes.
+        """Return the machine to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2785,7 +2778,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2797,12 +2790,12 @@ class WorkspaceMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -2820,12 +2813,12 @@ class WorkspaceMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -2835,8 +2828,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2850,21 +2843,21 @@ class WorkspaceMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -2875,8 +2868,8 @@ class WorkspaceMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2888,16 +2881,16 @@ class WorkspaceMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -2908,9 +2901,9 @@ class WorkspaceMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2937,15 +2930,14 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -2957,7 +2949,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2985,15 +2977,14 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -3005,7 +2996,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3033,22 +3024,21 @@ class AsyncPyroMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -3061,7 +3051,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3077,14 +3067,14 @@ class AsyncPyroMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -3093,9 +3083,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3104,7 +3094,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3119,7 +3109,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3144,7 +3134,7 @@ class AsyncPyroMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -3158,7 +3148,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3179,20 +3169,20 @@ class AsyncPyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> RunResult:
-        """Run a command in a fresh Linux machine that is gone afterwards.
+        """Run a command in a fresh, throwaway Linux machine.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
-                `Service`.
+            handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
+                `CommandRecord` or `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
+            stdin_open: Keep standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
             mem_mib: MiB, 128 to 65536.
-            timeout_seconds: Seconds until it is ended, at most 3600.
+            timeout_seconds: Timeout in seconds, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -3204,9 +3194,9 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            Conflict: The environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            Conflict: The environment is being built; try again later.
+            Unsupported: The requested engine does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3234,7 +3224,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3252,7 +3242,7 @@ class AsyncPyroMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3262,9 +3252,9 @@ class AsyncPyroMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3274,7 +3264,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3297,14 +3287,14 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -3317,7 +3307,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3331,14 +3321,14 @@ class AsyncPyroMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -3348,7 +3338,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3362,16 +3352,16 @@ class AsyncPyroMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -3381,8 +3371,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3405,7 +3395,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3417,14 +3407,14 @@ class AsyncPyroMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -3435,7 +3425,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3455,7 +3445,7 @@ class AsyncPyroMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -3465,7 +3455,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3474,14 +3464,14 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -3489,9 +3479,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3499,7 +3489,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3518,11 +3508,11 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -3531,7 +3521,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3542,15 +3532,15 @@ class AsyncPyroMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -3560,7 +3550,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3569,7 +3559,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> AsyncWorkspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3581,8 +3571,8 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3602,7 +3592,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3615,7 +3605,7 @@ class AsyncPyroMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3631,7 +3621,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3652,8 +3642,8 @@ class AsyncPyroMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3663,7 +3653,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3675,12 +3665,12 @@ class AsyncPyroMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -3691,8 +3681,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3702,14 +3692,14 @@ class AsyncPyroMethods:
         wait_seconds: float = 0,
         known: list[str] | None = None,
     ) -> QuestionList:
-        """List which hosts workspaces ask for, oldest first.
+        """List the hosts that workspaces are asking to reach, oldest first.
 
-        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
-        60 s for the answer, and the question can be answered for 15 minutes.
+        With network policy `ask`, a workspace reaches a host only after the user has allowed it. A connection waits
+        60 s for the answer; the question stays open for 15 minutes.
 
         Args:
-            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
-            known: Questions that are not waited for, by id. At most 256 entries.
+            wait_seconds: Seconds to wait for a new question, 0 to 300.
+            known: Ids of questions you already know. At most 256 entries.
 
         Returns:
             QuestionList:
@@ -3725,23 +3715,23 @@ class AsyncPyroMethods:
         *,
         answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
     ) -> QuestionAnswered:
-        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+        """Allow or refuse a host that workspaces are asking for. Waiting connections continue at once.
 
-        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
-        whose id is given.
+        For example: `pyro allow pypi.org --answer project`. A host answers every question about it; an id answers
+        only that question.
 
         Args:
             asked: A host, or a question's id. At most 253 characters.
-            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
-                a file; no: not now; never: not for this project. One of once, workspace, project, no,
-                never.
+            answer: once: for a minute; workspace: until it is deleted; project: always for this project,
+                saved in a file; no: not now; never: not for this project. One of once, workspace, project,
+                no, never.
 
         Returns:
             QuestionAnswered:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: Nobody asks for that.
+            NotFound: No workspace is asking for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3764,24 +3754,24 @@ class AsyncPyroMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -3790,9 +3780,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3814,7 +3804,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3829,7 +3819,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -3840,7 +3830,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3860,9 +3850,9 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -3876,7 +3866,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3891,7 +3881,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -3902,7 +3892,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3917,7 +3907,7 @@ class AsyncPyroMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3936,7 +3926,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3958,12 +3948,12 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -3974,7 +3964,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3986,7 +3976,7 @@ class AsyncPyroMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4000,9 +3990,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4012,12 +4002,12 @@ class AsyncPyroMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -4027,7 +4017,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4055,7 +4045,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4064,7 +4054,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4078,7 +4068,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4087,9 +4077,9 @@ class AsyncPyroMethods:
         *,
         fix: bool = False,
     ) -> Doctor:
-        """Say which engines work on this machine and why, with components, environments and the daemon.
+        """Show which engines work on this computer and why, with components, environments and the daemon.
 
-        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        An engine counts as working only after it has booted a machine. The verdict is kept until this
         machine restarts.
 
         Args:
@@ -4106,7 +4096,7 @@ class AsyncPyroMethods:
     async def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List environments and show which are installed.
 
         Returns:
             EnvironmentList:
@@ -4120,10 +4110,10 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Environment:
-        """Show one environment: what it is made of, its size, and every package with its version.
+        """Show an environment's origin, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -4140,14 +4130,14 @@ class AsyncPyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+        """Install an environment: built from Debian's signed archive, or an image from a registry or a file.
 
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
-        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
-        on with what it had downloaded. Two pulls of one environment at once do the work once.
+        An image that is already installed is checked again, and what is new is fetched. An interrupted pull
+        resumes its download. Two simultaneous pulls of one environment do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -4156,7 +4146,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Another call builds it at this moment.
+            Conflict: Another call is building it right now.
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
@@ -4170,17 +4160,17 @@ class AsyncPyroMethods:
         """Print a devcontainer.json for a project that has none, from its manifests.
 
         It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
-        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        lock files beside them. It runs and writes nothing; save the result: `pyro env suggest . > .devcontainer.json`.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
 
         Returns:
             SuggestedEnvironment: A devcontainer.json that a project could have.
 
         Raises:
-            InvalidInput: The path is no directory.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            InvalidInput: The path is not a directory.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4191,10 +4181,11 @@ class AsyncPyroMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4209,7 +4200,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4219,21 +4210,21 @@ class AsyncPyroMethods:
         *,
         output: str,
     ) -> EnvironmentExported:
-        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+        """Write an installed environment as an OCI image that skopeo, podman, buildah and Docker can load.
 
-        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+        For example: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
-            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
+            output: oci:DIR, or DIR: a directory that does not exist yet. At most 4096 characters.
 
         Returns:
-            EnvironmentExported: An environment as an image on this machine.
+            EnvironmentExported: An environment as an image on this computer.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Something stands at the place already.
+            Conflict: Something already exists at that path.
             EngineError: The image could not be written.
             Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4243,10 +4234,10 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by name. Workspaces that use it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -4301,41 +4292,39 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
-        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
-        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
-        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
+        That state is the baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Map secrets into single commands by name (`secret_env`); they are deleted with the workspace.
+        Without `environment`, the seed's devcontainer.json sets the image, variables, size and set-up
+        commands. It cannot open the network; `devcontainer` lists what was ignored and has the set-up's log.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4344,10 +4333,10 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4359,7 +4348,7 @@ class AsyncPyroMethods:
         """List workspaces, last used first.
 
         Args:
-            labels: Only those with these labels.
+            labels: Only workspaces with these labels.
 
         Returns:
             WorkspaceList:
@@ -4373,7 +4362,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> AsyncWorkspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4406,26 +4395,25 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4441,7 +4429,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4460,11 +4448,11 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
-        """Put the machine back to its baseline: files, memory, processes.
+        """Return the machine to its baseline: files, memory, processes.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4473,7 +4461,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4486,13 +4474,13 @@ class AsyncPyroMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -4511,13 +4499,13 @@ class AsyncPyroMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -4527,8 +4515,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4543,22 +4531,22 @@ class AsyncPyroMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -4569,8 +4557,8 @@ class AsyncPyroMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4583,17 +4571,17 @@ class AsyncPyroMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -4604,9 +4592,9 @@ class AsyncPyroMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4635,15 +4623,14 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -4655,7 +4642,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4688,35 +4675,33 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4725,10 +4710,10 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4753,21 +4738,20 @@ class AsyncWorkspaceMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -4780,7 +4764,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4795,13 +4779,13 @@ class AsyncWorkspaceMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -4810,9 +4794,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4820,7 +4804,7 @@ class AsyncWorkspaceMethods:
         self,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
@@ -4834,7 +4818,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4857,7 +4841,7 @@ class AsyncWorkspaceMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -4871,7 +4855,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4897,7 +4881,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4914,7 +4898,7 @@ class AsyncWorkspaceMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -4923,9 +4907,9 @@ class AsyncWorkspaceMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -4935,7 +4919,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4956,14 +4940,14 @@ class AsyncWorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -4976,7 +4960,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4989,13 +4973,13 @@ class AsyncWorkspaceMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -5005,7 +4989,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5018,15 +5002,15 @@ class AsyncWorkspaceMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -5036,8 +5020,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5058,7 +5042,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5069,13 +5053,13 @@ class AsyncWorkspaceMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -5086,7 +5070,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5104,7 +5088,7 @@ class AsyncWorkspaceMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -5114,7 +5098,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5122,13 +5106,13 @@ class AsyncWorkspaceMethods:
         self,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -5136,16 +5120,16 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     async def list_snapshots(
         self,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Returns:
             SnapshotList:
@@ -5160,10 +5144,10 @@ class AsyncWorkspaceMethods:
         self,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -5172,7 +5156,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5182,14 +5166,14 @@ class AsyncWorkspaceMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -5199,7 +5183,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5207,7 +5191,7 @@ class AsyncWorkspaceMethods:
     async def stop(
         self,
     ) -> AsyncWorkspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5216,8 +5200,8 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5233,7 +5217,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5245,7 +5229,7 @@ class AsyncWorkspaceMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -5260,7 +5244,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5279,8 +5263,8 @@ class AsyncWorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -5290,7 +5274,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5301,11 +5285,11 @@ class AsyncWorkspaceMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -5316,8 +5300,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5339,23 +5323,23 @@ class AsyncWorkspaceMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -5364,9 +5348,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5384,7 +5368,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5397,7 +5381,7 @@ class AsyncWorkspaceMethods:
         """Show a service's state.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -5408,7 +5392,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5426,9 +5410,9 @@ class AsyncWorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -5442,7 +5426,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5455,7 +5439,7 @@ class AsyncWorkspaceMethods:
         """End a service and all its processes.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -5466,7 +5450,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5480,7 +5464,7 @@ class AsyncWorkspaceMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             command: Shell command line, run by bash.
@@ -5498,7 +5482,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5518,12 +5502,12 @@ class AsyncWorkspaceMethods:
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -5534,7 +5518,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5545,7 +5529,7 @@ class AsyncWorkspaceMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -5558,9 +5542,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5569,11 +5553,11 @@ class AsyncWorkspaceMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -5583,7 +5567,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5609,7 +5593,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5617,7 +5601,7 @@ class AsyncWorkspaceMethods:
         self,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -5630,7 +5614,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5640,10 +5624,11 @@ class AsyncWorkspaceMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -5657,14 +5642,14 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     async def status(
         self,
     ) -> AsyncWorkspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5693,25 +5678,24 @@ class AsyncWorkspaceMethods:
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5726,7 +5710,7 @@ class AsyncWorkspaceMethods:
     async def delete(
         self,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Returns:
             Deleted: A workspace that is gone.
@@ -5741,10 +5725,10 @@ class AsyncWorkspaceMethods:
         self,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
-        """Put the machine back to its baseline: files, memory, processes.
+        """Return the machine to its baseline: files, memory, processes.
 
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5753,7 +5737,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5765,12 +5749,12 @@ class AsyncWorkspaceMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -5788,12 +5772,12 @@ class AsyncWorkspaceMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -5803,8 +5787,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5818,21 +5802,21 @@ class AsyncWorkspaceMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -5843,8 +5827,8 @@ class AsyncWorkspaceMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5856,16 +5840,16 @@ class AsyncWorkspaceMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -5876,9 +5860,9 @@ class AsyncWorkspaceMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5905,15 +5889,14 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -5925,7 +5908,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5953,15 +5936,14 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -5973,7 +5955,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.

@@ -119,7 +119,7 @@ def test_doctor_survives_the_absence_of_what_it_diagnoses(tmp_path: Path) -> Non
     record = json.loads(said.stdout)
     assert said.returncode == 1
     assert record["ok"] is False
-    assert "does not belong to this user" in record["engines"][0]["detail"]
+    assert "belongs to another user" in record["engines"][0]["detail"]
     assert {check["name"] for check in record["checks"]} >= {"linux", "disk"}
     assert not next(component for component in record["components"] if component["name"] == "runsc")["ok"]
 

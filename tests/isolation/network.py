@@ -12,7 +12,7 @@ ADDRESSES = (
     *("[2001::7f00:1]", "[2001:2::1]", "[2001:10::1]", "[2001:20::1]", "[5f00::1]", "[100:0:0:1::1]", "[fe80::1]"),
     *("[fc00::1]", "[ff02::1]", "[::5efe:127.0.0.1]", "169.254.169.254", "metadata.google.internal", "10.0.0.1"),
     *("172.16.0.1", "192.168.0.1", "100.64.0.1", "192.88.99.1", "198.18.0.1", "192.0.0.1", "224.0.0.1", "240.0.0.1"),
-    *("255.255.255.255", "localhost.", "LOCALHOST", "127.0.0.1.", "this machine"),
+    *("255.255.255.255", "localhost.", "LOCALHOST", "127.0.0.1.", "this computer"),
 )
 SHORT = {
     "127.0.0.1",
@@ -22,7 +22,7 @@ SHORT = {
     "2130706433",
     "169.254.169.254",
     "10.0.0.1",
-    "this machine",
+    "this computer",
 }
 ASK = """
 import os, re, socket
@@ -39,7 +39,7 @@ for head in (f"CONNECT {{host}}:{{port}} HTTP/1.1\\r\\nHost: {{host}}:{{port}}\\
 
 def _add(address: str) -> None:
     def make(arena: Arena) -> str:
-        host = (arena.baits.addresses() or ["127.0.0.1"])[-1] if address == "this machine" else address
+        host = (arena.baits.addresses() or ["127.0.0.1"])[-1] if address == "this computer" else address
         arena.pyro.write_workspace_file(arena.online, "ask.py", ASK.format(host=host, port=arena.baits.port))
         said = arena.inside("python3 /workspace/ask.py 2>&1", workspace=arena.online, seconds=45)
         arena.holds(said)

@@ -82,7 +82,7 @@ def _facts(record: Fields) -> str:
 
 def _workspaces(record: Fields) -> str:
     if not record["workspaces"]:
-        return "There are no workspaces."
+        return "No workspaces."
     rows = [
         (
             w["id"],
@@ -118,7 +118,7 @@ def _devcontainer(record: Fields) -> str:
     text = str(record["path"])
     if record["setup_status"]:
         text += f": set-up {record['setup_status']}" + (f" (command {record['setup']})" if record["setup"] else "")
-    said = [*record["notes"], *(f"passed over {each}" for each in record["passed_over"]), record["hint"]]
+    said = [*record["notes"], *(f"ignored {each}" for each in record["passed_over"]), record["hint"]]
     return text + "".join(f"\n      {each}" for each in said if each)
 
 
@@ -156,7 +156,7 @@ def _doctor(record: Fields) -> str:
     for part in record["components"]:
         where = " ".join(x for x in (part["path"], part["version"]) if x) or part["source"]
         lines.append(f"  {mark(part)}  {part['name']}: {where}" + (f"  {part['remedy']}" if part["remedy"] else ""))
-    lines += ["", "This machine"]
+    lines += ["", "This computer"]
     for check in record["checks"]:
         lines.append(f"  {mark(check)}  {check['name']}: {check['detail']}")
         if check["remedy"] and not check["ok"]:
@@ -247,7 +247,9 @@ def _file_read(record: Fields) -> str:
         return f"({record['error']})\n"
     if record.get("media_type"):
         sides = f"{record['width']} by {record['height']} pixels"
-        return f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this machine.\n"
+        return (
+            f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this computer.\n"
+        )
     return _with_hint(str(record["content"]), record)
 
 
@@ -279,8 +281,8 @@ def _applied(record: Fields) -> str:
 
 def _rewound(record: Fields) -> str:
     if record["rewound_to"] is not None:
-        done = f"As at checkpoint {record['rewound_to']} again: {plural(record['changed_files'], 'file')} changed."
-        return _with_hint("\n".join([done, *(f"left as it is: {name}" for name in record["left"])]), record)
+        done = f"Back at checkpoint {record['rewound_to']}: {plural(record['changed_files'], 'file')} changed."
+        return _with_hint("\n".join([done, *(f"left unchanged: {name}" for name in record["left"])]), record)
     rows = [(c["number"], c["at"][:19], plural(c["files"], "file"), c["after"]) for c in record["checkpoints"]]
     return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
 
@@ -319,7 +321,7 @@ def _synced(record: Fields) -> str:
 
 def _exported(record: Fields) -> str:
     text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
-    lines = [text, *(f"empty directory, which a patch cannot hold: {d}" for d in record["empty_directories"])]
+    lines = [text, *(f"empty directory, which a patch cannot contain: {d}" for d in record["empty_directories"])]
     return _with_hint("\n".join(lines), record)
 
 
@@ -327,7 +329,9 @@ def _left_out(record: Fields) -> list[str]:
     if not record.get("left_out_files"):
         return []
     groups = [f"{g['path']} ({plural(g['files'], 'file')}, {g['why']})" for g in record["left_out"][:5]]
-    return [f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; --include-ignored takes them"]
+    return [
+        f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; include them with --include-ignored"
+    ]
 
 
 def _pruned(record: Fields) -> str:
@@ -389,7 +393,7 @@ def _service(record: Fields) -> str:
 
 def _services(record: Fields) -> str:
     if not record["services"]:
-        return "There are no services."
+        return "No services."
     rows = [
         (s["name"], _service_state(s), ago(s["started_at"]), " ".join(_ports(s)), _command(s["command"]))
         for s in record["services"]
@@ -403,10 +407,10 @@ def _landed(record: Fields) -> str:
         f"{new} {record['branch']} at {record['commit'][:12]}: {plural(record['files'], 'file')}, "
         f"+{record['insertions']} -{record['deletions']}",
     ]
-    lines += [f"empty directory, which git cannot hold: {name}" for name in record["empty_directories"]]
+    lines += [f"empty directory, which git cannot store: {name}" for name in record["empty_directories"]]
     lines += _left_out(record)
     if record["backup_ref"]:
-        lines.append(f"it stood at what {record['backup_ref']} keeps")
+        lines.append(f"its previous tip is kept at {record['backup_ref']}")
     lines.append(f"look: git -C {record['repository']} log -p {record['branch']} -1")
     lines.append(f"undo: {record['undo']}")
     return "\n".join(lines)
@@ -414,7 +418,7 @@ def _landed(record: Fields) -> str:
 
 def _questions(record: Fields) -> str:
     if not record["questions"]:
-        return "No workspace asks for a host."
+        return "No workspace is asking for a host."
     rows = [
         (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
         for q in record["questions"]

@@ -54,6 +54,6 @@ class Context:
     decisions: Decisions
 
     def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
-        """Where an export goes on this machine."""
+        """Where an export goes on this computer."""
         source = str((workspace.row.seed or {}).get("source", ""))
         return Destination(Path(output), overwrite, self.backups, source, folder=output.endswith("/"))

@@ -119,7 +119,9 @@ class Dispatcher:
             outcome, said = "error", error.message
             if workspace.doomed:
                 raise NotFound(
-                    f"Workspace {workspace.id} was deleted meanwhile.", hint="Make a new one.", code="workspace_gone"
+                    f"Workspace {workspace.id} has been deleted in the meantime.",
+                    hint="Create a new one.",
+                    code="workspace_gone",
                 ) from error
             if not isinstance(error, GuestUnreachable):
                 raise
@@ -127,7 +129,7 @@ class Dispatcher:
                 cause = workspace.row.cause or "its processes ended during the operation"
                 raise MachineLost(
                     f"The machine of workspace {workspace.id} is lost: {cause}.",
-                    hint="Reset gives it a fresh machine at its baseline; or delete it.",
+                    hint="Reset it to get a fresh machine at its baseline, or delete it.",
                 ) from error
             raise
         except PyroError as error:

@@ -50,7 +50,7 @@ NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
 OUTPUT_HELD = (
-    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "A background process that it left behind holds its output open; whatever that prints from now on is lost. Give "
     "such a process a file (`program > file 2>&1 &`), or run it as a service."
 )
 
@@ -208,8 +208,8 @@ class Command:
         """
         if self._input is None or not self.running:
             raise Conflict(
-                f"Command {self.row.handle} takes no input" + (" any more." if not self.running else "."),
-                hint="Only a command that was started with an open input takes one.",
+                f"Command {self.row.handle} does not take input" + (" any more." if not self.running else "."),
+                hint="Only a command that was started with its input open takes input.",
                 code="no_input",
             )
         try:
@@ -218,7 +218,7 @@ class Command:
         except TimeoutError:
             raise Conflict(
                 f"Command {self.row.handle} has not read its input for {seconds:.0f} s.",
-                hint="Offer the same piece again later.",
+                hint="Send the same piece again later.",
                 code="input_full",
             ) from None
 
@@ -259,7 +259,7 @@ class Command:
         for process in answer.records("processes"):
             if process.has("label") and process.text("label") == self.row.handle:
                 return process.handle("id")
-        raise NotFound(f"The machine knows no process of command {self.row.handle}.")
+        raise NotFound(f"The machine has no process for command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
         if self.row.process_id != process_id:
@@ -441,9 +441,9 @@ class Command:
             where = f"[{each.host}]" if ":" in each.host else each.host
             where += f":{each.port}" if each.port else ""
             if each.why == "not_allowed":
-                how = "is not allowed here" + (f"; the user may allow it: {each.allow_with}" if each.allow_with else "")
+                how = "is not allowed here" + (f"; the user can allow it: {each.allow_with}" if each.allow_with else "")
             elif each.why == "private":
-                how = "is no public host; a workspace cannot reach it"
+                how = "is not a public host; a workspace cannot reach it"
             else:
                 how = "could not be reached"
             said.append(f"{where} {how}.")
@@ -454,7 +454,7 @@ class Command:
         handle = self.row.handle
         if self.running and self._unheard:
             return (
-                "The machine's agent does not answer at present, so what the command does is not known. It is followed "
+                "The machine's agent is not answering, so the command's state is unknown. pyro will follow it "
                 "again as soon as the agent answers; workspace_reset gives the workspace a fresh machine."
             )
         if self.running:
@@ -463,9 +463,9 @@ class Command:
                 f"end it with workspace_cancel(handle={handle!r})."
             )
         if self.row.status == "suspended":
-            return "The workspace is stopped; the command goes on when it is started."
+            return "The workspace is stopped; the command continues when it is started."
         if self.row.status == "lost":
-            return "The machine it ran in was reset or lost before it ended; run it again if need be."
+            return "Its machine was reset or lost before it ended; run it again if needed."
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""
@@ -474,7 +474,7 @@ class Command:
 def _while_off(refused: list[RefusedConnection]) -> str:
     hosts = [each.host for each in refused]
     named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
-    allow = next((f"; the user may open it: {each.allow_with}" for each in refused if each.allow_with), "")
+    allow = next((f"; the user can open it: {each.allow_with}" for each in refused if each.allow_with), "")
     return f"The network of this workspace is off: {named} could not be reached{allow}."
 
 

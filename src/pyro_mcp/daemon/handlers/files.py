@@ -95,7 +95,7 @@ class FileHandlers:
         keeper = workspace.keeper
         if to is None:
             found = await keeper.listed(limit)
-            hint = "Go back to one with its number; `0` or the lowest is the beginning." if len(found) > 1 else ""
+            hint = "To go back to one, give its number; `0` (or the lowest) is the beginning." if len(found) > 1 else ""
             return models.Rewound(workspace=workspace.id, checkpoints=found, hint=hint)
         async with workspace.lock.shared():
             changed, left = await asyncio.shield(asyncio.ensure_future(keeper.rewind(to)))
@@ -107,7 +107,7 @@ class FileHandlers:
             left=left[:LEFT_NAMED],
             left_files=len(left),
             checkpoints=newest,
-            hint=f"{len(left)} files are not kept (over 8 MiB) and stay as they are." if left else "",
+            hint=f"{len(left)} files over 8 MiB are not kept and stay as they are." if left else "",
         )
 
     async def diff_workspace(

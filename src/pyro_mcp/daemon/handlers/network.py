@@ -68,9 +68,10 @@ class NetworkHandlers:
         if not meant:
             listed = ", ".join(sorted({question.host for question in found}))
             raise NotFound(
-                f"No workspace asks about {show(asked)}." + (f" They ask about: {listed}." if listed else ""),
-                hint="`pyro questions` lists what is asked; `pyro workspace update WS --allow-domain HOST` allows a "
-                "host before it is asked for.",
+                f"No workspace is asking about {show(asked)}."
+                + (f" They are asking about: {listed}." if listed else ""),
+                hint="`pyro questions` lists open questions; `pyro workspace update WS --allow-domain HOST` allows a "
+                "host in advance.",
                 code="no_question",
             )
         return meant

@@ -76,8 +76,8 @@ class WorkspaceHandlers:
         context, begun = self._context, time.monotonic()
         if (allow_domains or allow_host_ports or allow_addresses) and not online(network_policy):
             raise InvalidInput(
-                f"{'Domains' if allow_domains else 'Ports or addresses'} are allowed, but the network is off.",
-                hint="Give network_policy egress with them.",
+                f"{'Domains' if allow_domains else 'Ports or addresses'} were allowed, but the network is off.",
+                hint="Add network_policy egress.",
                 code="network_off",
             )
         domains = checked_domains(allow_domains or [])
@@ -85,14 +85,14 @@ class WorkspaceHandlers:
         if kept.authority and not online(network_policy):
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
-                hint="Give network_policy egress with it.",
+                hint="Add network_policy egress.",
                 code="network_off",
             )
         engine = await context.engines.choose(call, engine)
         if engine == "firecracker" and disk_gib not in (None, DISK_GIB_DEFAULT):
             raise InvalidInput(
                 f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
-                hint="Leave disk_gib out, or create it with engine gvisor.",
+                hint="Omit disk_gib, or use engine gvisor.",
                 code="disk_size",
             )
         grants = checked_grants(allow_host_ports, allow_addresses)
@@ -167,12 +167,13 @@ class WorkspaceHandlers:
             (lifetime_seconds, clear_lifetime, "lifetime"),
         ):
             if given is not None and cleared:
-                raise InvalidInput(f"`{word}` cannot be set and cleared at once.", hint="Give one of them.")
+                raise InvalidInput(f"`{word}` cannot be set and cleared in the same call.", hint="Give one of them.")
         network = (network_policy, allow_domains, allow_host_ports, allow_addresses)
         asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, *network)
         if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
             raise InvalidInput(
-                "There is nothing to change.", hint="Give name, clear_name, labels, clear_labels or a time limit."
+                "Nothing to change was given.",
+                hint="Give name, clear_name, labels, clear_labels, a time limit or a network option.",
             )
         row = workspace.row
         changed = replace(
@@ -256,7 +257,9 @@ class WorkspaceHandlers:
         include_ignored: bool,
     ) -> models.Exported:
         if patch == (path is not None):
-            raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
+            raise InvalidInput(
+                "Export takes either a path or `patch`.", hint="Give exactly one of the two.", code="bad_export"
+            )
         to = self._context.destination(workspace, output, overwrite)
         async with workspace.lock.shared():
             if path is None:
@@ -305,7 +308,7 @@ class WorkspaceHandlers:
         entries = found.entries
         if not entries and found.left_out:
             raise InvalidInput(
-                f"The workspace has no changes that git would commit. {told(found.left_out)}", code="nothing_to_land"
+                f"The workspace has no changes for git to commit. {told(found.left_out)}", code="nothing_to_land"
             )
         await asyncio.to_thread(_refuse_secrets, workspace, entries)
         place = Path(repo or seed["source"])
@@ -371,9 +374,8 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
     found = [show(path) for path in found]
     if found:
         raise Conflict(
-            f"The value of a secret stands in {', '.join(found[:10])}; it would be kept in git for ever. "
-            "Nothing was changed.",
-            hint="Take it out of these files in the workspace, then land again.",
+            f"The value of a secret is in {', '.join(found[:10])} and would stay in git forever. Nothing was changed.",
+            hint="Remove it from these files in the workspace, then land again.",
             code="secret_in_changes",
             details={"files": found},
         )
@@ -392,16 +394,16 @@ def _with_network(
     if not online(after):
         if more or any(grants.values()):
             raise InvalidInput(
-                f"Workspace {row.id} reaches nothing: its network is off.",
-                hint="Give network_policy egress with what it may reach.",
+                f"Workspace {row.id} cannot reach anything: its network is off.",
+                hint="Add network_policy egress to what it may reach.",
                 code="no_domain_list",
             )
         # What was open is not open again by itself, the next time that the network is.
         return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
     if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
         raise InvalidInput(
-            f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
-            hint="The list is given when a workspace is created or opened (--allow-domain).",
+            f"Workspace {row.id} has no list of allowed domains, so it already reaches every public host.",
+            hint="Give the list when you create the workspace or open its network (--allow-domain).",
             code="no_domain_list",
         )
     both = [*row.allow_domains, *more]
@@ -415,7 +417,7 @@ def _with_network(
 
 
 def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) -> dict[str, list[str]]:
-    """Ports of this machine and addresses of its network, in one spelling.
+    """Ports of this computer and addresses of its network, in one spelling.
 
     Raises:
         InvalidInput: one is none, or nothing that may be let in.
@@ -424,7 +426,7 @@ def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) ->
         ports = [str(HostPort.parse(text)) for text in host_ports or []]
     except ValueError as error:
         raise InvalidInput(
-            f"This is no port to let in: {error}.",
+            f"This port cannot be allowed: {error}.",
             hint="Give PORT or PORT:NAME, such as 5432:db.",
             code="bad_host_port",
         ) from None
@@ -432,7 +434,7 @@ def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) ->
         found = [str(LanAddress.parse(text)) for text in addresses or []]
     except ValueError as error:
         raise InvalidInput(
-            f"This is no address to let in: {error}.",
+            f"This address cannot be allowed: {error}.",
             hint="Give ADDRESS or ADDRESS:PORT, such as 192.168.1.5:5432.",
             code="bad_address",
         ) from None
@@ -458,9 +460,9 @@ def checked_domains(patterns: list[str]) -> list[str]:
             spelled = ""
         if not spelled or "*" in spelled:
             raise InvalidInput(
-                f"{pattern!r} is no domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com; after it may stand "
-                "what may be asked of it, such as example.com:GET or example.com:GET,POST/below/here.",
+                f"{pattern!r} is not a domain.",
+                hint="Give an exact name such as example.com, or a suffix such as *.example.com; you may add "
+                "which requests are allowed, such as example.com:GET or example.com:GET,POST/below/here.",
                 code="bad_domain",
             )
         checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)
