@@ -360,7 +360,7 @@ def test_what_cannot_be_a_secret_is_refused_and_nothing_is_made(
         ({"TOKEN": "x" * 65537}, {}, "65536"),
         ({"TOKEN": "ab\0cd"}, {}, "NUL"),
         ({}, {"TOKEN": str(tmp_path / "missing")}, "No such file"),
-        ({}, {"TOKEN": str(tmp_path)}, "no regular file"),
+        ({}, {"TOKEN": str(tmp_path)}, "not a regular file"),
         ({}, {"TOKEN": str(tmp_path / "big")}, "65536"),
         ({}, {"TOKEN": str(tmp_path / "nul")}, "NUL"),
         ({"TOKEN": VALUE}, {"TOKEN": str(tmp_path / "nul")}, "twice"),

@@ -225,7 +225,7 @@ def test_an_answer_that_fails_once_is_asked_for_again(installation: Installation
         (Reply({"error": "boom\x1b"}, 500), "model_failed", "HTTP 500"),
         (Reply({"choices": []}), "model_failed", "returned no choices"),
         (Reply({"choices": None}), "model_failed", "returned no choices"),
-        (Reply(b"<html>"), "model_failed", "no JSON object"),
+        (Reply(b"<html>"), "model_failed", "not return a JSON object"),
         (Reply({}, 302, {"Location": "http://127.0.0.1:9/v1"}), "model_refused", "HTTP 302"),
     ],
 )
