@@ -284,7 +284,17 @@ func (a *agent) connect(w http.ResponseWriter, r *http.Request) error {
 	if err := wantUpgrade(r); err != nil {
 		return err
 	}
-	guest, err := dialGuest(port)
+	dial := func() (net.Conn, error) { return dialGuest(port) }
+	if host := r.URL.Query().Get("host"); host != "" {
+		ip := net.ParseIP(host)
+		if ip == nil || !ip.IsLoopback() || ip.To4() != nil && inFakeNet(ip) {
+			return fail(400, "bad_request", "host is no address of the guest's own.")
+		}
+		dial = func() (net.Conn, error) {
+			return net.DialTimeout("tcp", net.JoinHostPort(host, strconv.FormatInt(port, 10)), 10*time.Second)
+		}
+	}
+	guest, err := dial()
 	if err != nil {
 		return fail(502, "connection_refused", "Nothing answers on port %d of the guest: %s.", port, err)
 	}

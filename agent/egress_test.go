@@ -45,6 +45,12 @@ func TestConnectPassesHalfClosesOn(t *testing.T) {
 	if response.StatusCode != 502 {
 		t.Errorf("%d", response.StatusCode)
 	}
+	for host, status := range map[string]int{"10.0.0.1": 400, "127.64.0.20": 400, "localhost": 400, "127.0.0.7": 502, "::1": 502} {
+		_, _, response := c.open("GET", fmt.Sprintf("/v1/connect?port=%d&host=%s", freePort(t), host), "", true)
+		if response.StatusCode != status {
+			t.Errorf("%s: %d", host, response.StatusCode)
+		}
+	}
 }
 
 func TestABrokenConnectionIsNoEnd(t *testing.T) {

@@ -1,6 +1,6 @@
 """`make test-python`: the whole suite as the caller. For root it is divided: what has to do with machines runs as an
 unprivileged user, as pyro's users are, and as root only what root may change (`ALSO_AS_ROOT`); `--twice` runs all as
-both.
+both. Both runs go side by side; what needs the computer for itself (`ALONE`) follows, and then what failed, once more.
 
 The unprivileged run uses the built wheel in an environment of its own, far from this checkout: what the wheel
 lacks fails there. The user `pyro-test` is made when it is missing, with subordinate ids; its caches stay, so
@@ -13,15 +13,20 @@ import argparse
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tests.engines import CHOICES
 
 ROOT = Path(__file__).resolve().parent.parent
 USER = "pyro-test"
+TESTS_FAILED = 1  # pytest.ExitCode
 UV = str(ROOT / "scripts" / "uv")
 ALL = ["tests"]
 ALSO_AS_ROOT = {
@@ -30,6 +35,8 @@ ALSO_AS_ROOT = {
     *("test_upgrade.py", "test_whole_machine_crash.py", "test_without_mmdebstrap.py", "test_workspaces.py"),
 }
 """Of tests/engine, what may go otherwise as root: namespaces and mounts, owners, limits, the end of machines."""
+ALONE = ("test_crowds.py", "test_limits.py")
+"""Of tests/engine, what fills memory or the table of processes: beside others it disturbs them, and they it."""
 FROM_THE_WHEEL = [
     *(
         "tests/engine",
@@ -90,8 +97,8 @@ def remove_user() -> int:
     return 0
 
 
-def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
-    """Run as the unprivileged user, with an environment as after a login."""
+def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path, output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """Start a program as the unprivileged user, with an environment as after a login."""
     environment = {
         "HOME": entry.pw_dir,
         "USER": USER,
@@ -102,7 +109,7 @@ def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
     for name, value in os.environ.items():
         if name.lower().endswith("_proxy") or name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CI"):
             environment[name] = value
-    return subprocess.run(
+    return subprocess.Popen(
         argv,
         cwd=cwd,
         env=environment,
@@ -111,8 +118,9 @@ def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path) -> int:
         extra_groups=[],
         umask=0o022,
         stdin=subprocess.DEVNULL,
-        check=False,
-    ).returncode
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+    )
 
 
 def left_to_the_user() -> list[Path]:
@@ -120,13 +128,57 @@ def left_to_the_user() -> list[Path]:
     return sorted(path for path in (ROOT / "tests/engine").glob("test_*.py") if path.name not in ALSO_AS_ROOT)
 
 
-def once_more() -> list[str]:
-    """What failed, once more and loudly: on a computer that others use, a test may meet a moment without a CPU."""
-    say("what failed, once more; a test that passes now is one to look at")
-    return ["--last-failed", "--last-failed-no-failures", "none"]
+class Suite:
+    """One user's run of pytest, in parts: what failed in any of them can be tried again at the end."""
+
+    def __init__(self, user: str, start: Callable[[list[str], IO[bytes] | None], subprocess.Popen[bytes]]) -> None:
+        self.user = user
+        self._start = start
+        self._statuses: set[int] = set()
+
+    def run(self, arguments: list[str]) -> None:
+        say(f"the suite as {self.user}")
+        self._statuses.add(self._start(arguments, None).wait())
+
+    @contextmanager
+    def beside(self, arguments: list[str]) -> Iterator[None]:
+        """Run while the caller does something else; what it says is shown when both are done."""
+        with tempfile.TemporaryFile() as said:
+            running = self._start(arguments, said)
+            try:
+                yield
+                self._statuses.add(running.wait())
+            finally:
+                running.send_signal(signal.SIGINT)
+                running.wait()
+                said.seek(0)
+                say(f"what the suite as {self.user} said meanwhile")
+                shutil.copyfileobj(said, sys.stdout.buffer)
+                sys.stdout.flush()
+
+    def end(self) -> int:
+        """The exit status of all. What failed is tried once more, and loudly: on a computer that others use, a test may
+        meet a moment without a CPU.
+        """
+        unsound = self._statuses - {0, TESTS_FAILED}
+        if unsound or not self._statuses:
+            return unsound.pop() if unsound else 1
+        if TESTS_FAILED not in self._statuses:
+            return 0
+        say(f"what failed as {self.user}, once more; a test that passes now is one to look at")
+        return self._start(["--last-failed", "--last-failed-no-failures", "none"], None).wait()
 
 
-def unprivileged(pytest_arguments: list[str]) -> int:
+def as_caller(engine: str) -> Suite:
+    def start(arguments: list[str], output: IO[bytes] | None) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "pytest", engine, *arguments]
+        return subprocess.Popen(argv, cwd=ROOT, stdout=output, stderr=output and subprocess.STDOUT)
+
+    return Suite(pwd.getpwuid(os.geteuid()).pw_name, start)
+
+
+@contextmanager
+def unprivileged(engine: str) -> Iterator[Suite]:
     entry = make_user()
     with tempfile.TemporaryDirectory(prefix="pyro-wheel-", dir="/var/tmp") as work:
         place = Path(work)
@@ -149,14 +201,30 @@ def unprivileged(pytest_arguments: list[str]) -> int:
                 shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
             elif source.exists():
                 shutil.copy(source, place / name)
-        say(f"the suite as {USER}, from the wheel")
         scratch = place / "scratch"
         scratch.mkdir()
         os.chown(scratch, entry.pw_uid, entry.pw_gid)
         argv = [str(place / "venv" / "bin" / "python"), "-m", "pytest", "-o", f"cache_dir={scratch / 'cache'}"]
-        argv += [f"--basetemp={scratch / 't'}", *pytest_arguments]
-        status = as_user(entry, argv, place)
-        return as_user(entry, [*argv, *once_more()], place) if status == 1 else status
+        argv += [f"--basetemp={scratch / 't'}", engine]
+        yield Suite(USER, lambda arguments, output: as_user(entry, [*argv, *arguments], place, output))
+
+
+def both(engine: str, named: list[str], twice: bool) -> int:
+    """The suite as root and as the unprivileged user."""
+    alone = [f"tests/engine/{name}" for name in ALONE]
+    without = [f"--ignore={path}" for path in alone]
+    root = as_caller(engine)
+    with unprivileged(engine) as user:
+        if named:
+            root.run(named)
+            user.run(named)
+        else:
+            also = [] if twice else [f"--ignore={path}" for path in left_to_the_user()]
+            with user.beside([*FROM_THE_WHEEL, *without]):
+                root.run([*ALL, *without, *also])
+            root.run([path for path in alone if twice or Path(path).name in ALSO_AS_ROOT])
+            user.run(alone)
+        return root.end() or user.end()
 
 
 def main() -> int:
@@ -167,18 +235,12 @@ def main() -> int:
     options, named = parser.parse_known_args()
     if options.clean_system:
         return remove_user()
-    engine = [f"--engine={options.engine}"]
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    say(f"the suite as {user}")
-    argv = [sys.executable, "-m", "pytest", *engine, *(named or ALL)]
-    if os.geteuid() == 0 and not named and not options.twice:
-        argv += [f"--ignore={path}" for path in left_to_the_user()]
-    status = subprocess.run(argv, cwd=ROOT, check=False).returncode
-    if status == 1:
-        status = subprocess.run([*argv, *once_more()], cwd=ROOT, check=False).returncode
-    if status == 0 and os.geteuid() == 0:
-        status = unprivileged([*engine, *(named or FROM_THE_WHEEL)])
-    return status
+    engine = f"--engine={options.engine}"
+    if os.geteuid() == 0:
+        return both(engine, named, options.twice)
+    suite = as_caller(engine)
+    suite.run(named or ALL)
+    return suite.end()
 
 
 if __name__ == "__main__":

@@ -298,6 +298,22 @@ def test_programs_without_proxy_variables_find_their_way_out_by_name(pyro: Pyro)
     )
     assert said.stdout == "000" * 4 + "200" * 5, said
     assert [(r.host, r.why, r.allow_with) for r in said.refused] == [("x.internal", "private", "")]
+    # Programs that have no word for an exception of the proxy reach the machine's own services through it.
+    own = (
+        "import http.server as h,socket,threading,urllib.request as u\n"
+        "class S(h.ThreadingHTTPServer):\n address_family=socket.AF_INET6\n"
+        "class H(h.BaseHTTPRequestHandler):\n"
+        " def do_GET(s): s.send_response(200); s.end_headers(); s.wfile.write(b'own')\n"
+        "for t,a in ((S,'::1'),(h.ThreadingHTTPServer,'127.0.0.7')):\n"
+        " threading.Thread(target=t((a,8012),H).serve_forever,daemon=True).start()\n"
+        "for a in ('[::1]','[0:0:0:0:0:0:0:1]','127.0.0.7'): print(u.urlopen(f'http://{a}:8012/').read().decode())\n"
+        "try: u.urlopen('http://[::1]:8013/')\nexcept u.HTTPError as e: print(e.code)\n"
+        "try: u.urlopen('http://127.0.0.7:3128/')\nexcept u.HTTPError as e: print(e.code)"
+    )
+    said = pyro.exec_workspace(ws, ["python3", "-c", own], timeout_seconds=45)
+    assert said.stdout == "own\n" * 3 + "403\n" * 2, said
+    assert "A literal address has no route" in pyro.exec_workspace(ws, f"{curl} http://192.0.2.7/").hint
+    assert not pyro.exec_workspace(ws, f"{curl} http://127.0.0.1:9/").hint
     fork = pyro.fork_workspace(ws).workspaces[0].id
     works(fork)
     pyro.reset_workspace(ws)

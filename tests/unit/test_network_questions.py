@@ -47,6 +47,39 @@ def test_one_question_for_all_who_wait_and_one_answer() -> None:
     asyncio.run(play())
 
 
+def test_who_asked_before_takes_only_its_own_questions_along() -> None:
+    """A workspace's network changes: what served it ends after the next has begun, and asks."""
+
+    async def play() -> None:
+        clock, before, after = Clock(), object(), object()
+        questions = Questions(clock, ask_seconds=30)
+
+        def ask(host: str, asker: object) -> asyncio.Task[None]:
+            return asyncio.create_task(questions.ask("ws", host, 443, "x", lambda _: None, asker))
+
+        old, both = ask("old.example", before), ask("both.example", before)
+        await asyncio.sleep(0)
+        new, again = ask("new.example", after), ask("both.example", after)
+        await asyncio.sleep(0)
+        questions.forget("ws", before)
+        assert [question.host for question in questions.open()] == ["both.example", "new.example"]
+        with pytest.raises(Refused, match="any more"):
+            await old
+        for question in questions.open():
+            questions.answer(question, "once")
+        await asyncio.gather(new, again, both)
+        questions.forget("ws", before)
+        await ask("new.example", after)
+        assert not questions.open(), "what was allowed once is the next one's"
+        questions.forget("ws", after)
+        asked = ask("new.example", after)
+        await asyncio.sleep(0)
+        assert questions.open()
+        asked.cancel()
+
+    asyncio.run(play())
+
+
 def test_nobody_answers_and_a_late_answer_holds_for_the_next_try() -> None:
     async def play() -> None:
         clock, new = Clock(), list[Question]()

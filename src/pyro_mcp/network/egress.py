@@ -24,7 +24,7 @@ from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, send_body, send_response
 from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.intercept import accept_tls, serve_intercepted
-from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, normalised
+from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, guests_own, normalised
 from pyro_mcp.network.relay import CHUNK, join
 from pyro_mcp.network.resolve import (
     AddressCheck,
@@ -75,6 +75,10 @@ Ask = Callable[[str, int], Awaitable[None]]
 """Has the user asked about a host and a port; raises `policy.Refused` where the answer is no."""
 
 
+Inside = Callable[[str, int], Awaitable[Streams | None]]
+"""Connects to an address of the guest's own loopback; None where nothing listens there."""
+
+
 class EgressProxy:
     """Serves guest connections by one policy; `on_event` gets each connection's end.
 
@@ -92,6 +96,7 @@ class EgressProxy:
         how_to_allow: Callable[[str, int, str], str] | None = None,
         ask: Ask | None = None,
         grants: Grants = Grants(),  # noqa: B008 - frozen
+        inside: Inside | None = None,
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._policy = policy
@@ -102,6 +107,7 @@ class EgressProxy:
         self._how_to_allow = how_to_allow
         self._ask = ask
         self._grants = grants
+        self._inside = inside
         self._upstream_tls = upstream_tls
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,7 +151,16 @@ class EgressProxy:
         await self._ask(name, port)
         return name
 
-    async def _open(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _to_itself(self, host: str, port: int) -> Streams | None:
+        """The guest's own service, asked for by a program that knows no exception of the proxy for its address."""
+        if self._inside is None or (address := guests_own(normalised(host))) is None:
+            return None
+        return await self._inside(address, port)
+
+    async def _open(self, host: str, port: int) -> Streams:
+        own = await self._to_itself(host, port)
+        if own is not None:
+            return own
         name, addresses, through = await self._checked(host, port, "https")
         return await (through.tunnel(name, port) if through is not None else connect(name, port, addresses))
 
@@ -157,6 +172,9 @@ class EgressProxy:
         self._on_event(EgressEvent(protocol, host, port, verdict, reason, rule=rule))
 
     def _allowed(self, protocol: str, host: str, port: int, counts: dict[str, int], begun: float) -> None:
+        with contextlib.suppress(Refused):
+            if guests_own(normalised(host)) is not None:
+                return  # it did not leave
         seconds = round(time.monotonic() - begun, 3)
         up, down = counts["bytes_up"], counts["bytes_down"]
         self._on_event(EgressEvent(protocol, host, port, "allowed", "", up, down, seconds))
@@ -217,7 +235,8 @@ class EgressProxy:
         if self._interception is None:
             return None
         try:
-            return self._interception.substitutions.get(normalised(host))
+            name = normalised(host)
+            return None if guests_own(name) else self._interception.substitutions.get(name)
         except Refused:
             return None
 
@@ -329,6 +348,9 @@ class EgressProxy:
 
         async def open_plain() -> Streams:
             nonlocal through
+            own = await self._to_itself(host, port)
+            if own is not None:
+                return own
             name, addresses, through = await self._checked(host, port, "http")
             return await (through.connect() if through is not None else connect(name, port, addresses))
 

@@ -50,6 +50,8 @@ _SPECIAL = tuple(
 for public names."""
 
 
+STAND_INS = ipaddress.ip_network("127.64.0.0/15")
+"""Addresses that stand for names inside a machine (`agent/resolver.go`): they lead out."""
 NOTHING = "none"
 """In a list of domains: no public host."""
 
@@ -151,6 +153,19 @@ def normalised(host: str) -> str:
         return str(ipaddress.IPv4Address(socket.inet_aton(name)))
     except OSError:
         return name
+
+
+def guests_own(name: str) -> str | None:
+    """The address of a loopback, for a `normalised` name that cannot mean another machine; None for all others."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return None
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return str(address) if address.is_loopback and address not in STAND_INS else None
 
 
 def check_address(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -> None:

@@ -35,6 +35,8 @@ class Question:
     port: int
     command: str
     """What ran when it was asked."""
+    asker: object
+    """Who asks: where a workspace's network changes, its next one does, and may before this one has ended."""
     asked_at: float
     """By `time.time`."""
     begun: float = field(default_factory=time.monotonic)
@@ -49,18 +51,29 @@ class Questions:
         self._clock = clock
         self._ask_seconds = ask_seconds
         self._open: dict[tuple[str, str], Question] = {}
-        self._once: dict[tuple[str, str], float] = {}
+        self._once: dict[tuple[str, str], tuple[float, object]] = {}
         self._count = 0
         self._changed = asyncio.Event()
 
-    async def ask(self, workspace: str, host: str, port: int, command: str, on_new: Callable[[Question], None]) -> None:
+    async def ask(
+        self,
+        workspace: str,
+        host: str,
+        port: int,
+        command: str,
+        on_new: Callable[[Question], None],
+        asker: object = None,
+    ) -> None:
         """Wait for the user's answer about a host; `on_new` hears of a question that nobody asked before.
+
+        `asker` is who can `forget` it.
 
         Raises:
             Refused: the answer is no, or there is none in time.
         """
         key = (workspace, host)
-        if self._once.get(key, 0.0) > self._clock():
+        until, allowed_to = self._once.get(key, (0.0, None))
+        if until > self._clock() and allowed_to is asker:
             return
         self._drop_old()
         question = self._open.get(key)
@@ -68,10 +81,11 @@ class Questions:
             if sum(1 for asked, _ in self._open if asked == workspace) >= MAX_OPEN:
                 raise Refused(f"{MAX_OPEN} questions to the user are already open, and {host} is not allowed", "ask")
             self._count += 1
-            question = Question(f"q{self._count}", workspace, host, port, command, time.time(), self._clock())
+            question = Question(f"q{self._count}", workspace, host, port, command, asker, time.time(), self._clock())
             self._open[key] = question
             on_new(question)
             self._tell()
+        question.asker = asker  # the last who asks waits longest
         left = question.begun + self._ask_seconds - self._clock()
         try:
             async with asyncio.timeout(max(left, 0.0)):
@@ -92,16 +106,18 @@ class Questions:
         """Let those who wait go on. What the answer means for later is the caller's affair, but for `once`."""
         key = (question.workspace, question.host)
         if answer == "once":
-            self._once[key] = self._clock() + ONCE_SECONDS
+            self._once[key] = self._clock() + ONCE_SECONDS, question.asker
         question.answer = answer
         self._close(key)
 
-    def forget(self, workspace: str) -> None:
-        """A workspace is gone, and so are its questions."""
-        for key in [key for key in self._open if key[0] == workspace]:
-            self._close(key)
-        for key in [key for key in self._once if key[0] == workspace]:
-            del self._once[key]
+    def forget(self, workspace: str, asker: object = None) -> None:
+        """Who asked in a workspace's name does so no more: its questions are closed, and what was allowed once ends."""
+        for key, question in [each for each in self._open.items() if each[0][0] == workspace]:
+            if question.asker is asker:
+                self._close(key)
+        for key, (_, allowed_to) in [each for each in self._once.items() if each[0][0] == workspace]:
+            if allowed_to is asker:
+                del self._once[key]
 
     async def changed(self, seconds: float) -> None:
         """Wait until a question is asked or closed, or the time is over."""
@@ -122,7 +138,7 @@ class Questions:
         now = self._clock()
         for key in [key for key, question in self._open.items() if question.begun + STAYS_SECONDS < now]:
             self._close(key)
-        for key in [key for key, until in self._once.items() if until < now]:
+        for key in [key for key, (until, _) in self._once.items() if until < now]:
             del self._once[key]
 
     def _tell(self) -> None:

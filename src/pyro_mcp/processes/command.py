@@ -20,6 +20,7 @@ from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
+from pyro_mcp.processes import refusals
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -41,8 +42,6 @@ MAX_CHANGED = 20
 MAX_NAME = 4096
 MAX_REFUSED = 16
 """Refused connections that a command's result names."""
-SAID_REFUSED = 3
-"""And that its hint names."""
 FIRST_PAUSE_SECONDS = 0.005
 LAST_PAUSE_SECONDS = 2.0
 """Between attempts to follow it again while none brings anything."""
@@ -414,6 +413,7 @@ class Command:
         stdout = self.output.excerpt(STDOUT, bound - error_share, raw=raw)
         stderr = self.output.excerpt(STDERR, error_share, raw=raw)
         omitted = stdout.omitted_bytes + stderr.omitted_bytes
+        hints = (self._hint(omitted), self.output_held, self.refusals_hint(stdout.text, stderr.text))
         return ExecResult(
             workspace=workspace_id,
             handle=self.row.handle,
@@ -429,9 +429,10 @@ class Command:
             changed=list(self.changed),
             changed_files=self.changed_files,
             refused=list(self.refused),
-            hint=" ".join(filter(None, (self._hint(omitted), self.output_held, self.refusals_hint()))),
+            hint=" ".join(filter(None, hints)),
         )
 
+<<<<<<< HEAD
     def refusals_hint(self) -> str:
         """What was refused, in words, and what the user may do."""
         off = [each for each in self.refused if each.why == "off"]
@@ -449,6 +450,11 @@ class Command:
             said.append(f"{where} {how}.")
         more = len(others) - SAID_REFUSED
         return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
+=======
+    def refusals_hint(self, *texts: str) -> str:
+        """What was refused, in words, and what the user may do; `texts` are what is told of its output."""
+        return refusals.said(self.refused) or ("" if self.running else refusals.no_route(texts))
+>>>>>>> main
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
@@ -471,6 +477,7 @@ class Command:
         return ""
 
 
+<<<<<<< HEAD
 def _while_off(refused: list[RefusedConnection]) -> str:
     hosts = [each.host for each in refused]
     named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
@@ -478,6 +485,8 @@ def _while_off(refused: list[RefusedConnection]) -> str:
     return f"The network of this workspace is off: {named} could not be reached{allow}."
 
 
+=======
+>>>>>>> main
 def plain(why: str) -> str:
     """A reason as a person may read it: the agent said it, so nothing in it may steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in why[:MAX_CAUSE])

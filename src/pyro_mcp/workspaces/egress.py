@@ -19,6 +19,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from pyro_mcp.errors import GuestUnreachable, PyroError
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.models import RefusedConnection
@@ -110,7 +111,7 @@ class Egress:
                 title = f"{workspace.row.name or workspace.id} wants to reach {host}"
                 group.create_task(tell_desktop(title, f"pyro allow {host}"))
 
-            await self._questions.ask(workspace.id, host, port, command, asked)
+            await self._questions.ask(workspace.id, host, port, command, asked, heard)
 
         def proxy() -> EgressProxy:
             # Made anew for each connection: what the user allows meanwhile holds at once.
@@ -124,7 +125,16 @@ class Egress:
                 interception=interception,
                 how_to_allow=lambda host, port, rule: how_to_allow(workspace, host, port, rule),
                 grants=_grants(workspace),
+                inside=inside,
             )
+
+        async def inside(host: str, port: int) -> Streams | None:
+            if port == PORT:
+                return None  # the proxy, to the proxy
+            try:
+                return await machine.guest.open_stream("/v1/connect", {"host": host, "port": port})
+            except PyroError:
+                return None
 
         try:
             async with group:
@@ -133,7 +143,7 @@ class Egress:
         except* PyroError as failures:
             log.info("workspace %s: egress ended: %s", workspace.id, failures.exceptions[0])
         finally:
-            self._questions.forget(workspace.id)
+            self._questions.forget(workspace.id, heard)  # the next run asks for itself
 
     def _policy(self, workspace: Workspace) -> EgressPolicy:
         row = workspace.row

@@ -165,7 +165,7 @@ class CommandHandlers:
                         waits.hint(command, wait_seconds) if waits is not None else "",
                         _logs_hint(command, end),
                         command.output_held,
-                        command.refusals_hint(),
+                        command.refusals_hint(text),
                     ),
                 )
             ),
@@ -239,7 +239,7 @@ class CommandHandlers:
         if running.running:
             hint = f"Still running. Wait on it with handle={running.row.handle!r}."
         else:
-            hint = running.refusals_hint()
+            hint = running.refusals_hint(result.stdout, result.stderr)
             await asyncio.shield(asyncio.ensure_future(manager.delete(workspace)))
         return models.RunResult(
             **result.model_dump(exclude={"hint"}),
