@@ -432,29 +432,9 @@ class Command:
             hint=" ".join(filter(None, hints)),
         )
 
-<<<<<<< HEAD
-    def refusals_hint(self) -> str:
-        """What was refused, in words, and what the user may do."""
-        off = [each for each in self.refused if each.why == "off"]
-        others = [each for each in self.refused if each.why != "off"]
-        said = [_while_off(off)] if off else []
-        for each in others[:SAID_REFUSED]:
-            where = f"[{each.host}]" if ":" in each.host else each.host
-            where += f":{each.port}" if each.port else ""
-            if each.why == "not_allowed":
-                how = "is not allowed here" + (f"; the user can allow it: {each.allow_with}" if each.allow_with else "")
-            elif each.why == "private":
-                how = "is not a public host; a workspace cannot reach it"
-            else:
-                how = "could not be reached"
-            said.append(f"{where} {how}.")
-        more = len(others) - SAID_REFUSED
-        return " ".join(said) + (f" {more} more in `refused`." if more > 0 else "")
-=======
     def refusals_hint(self, *texts: str) -> str:
         """What was refused, in words, and what the user may do; `texts` are what is told of its output."""
         return refusals.said(self.refused) or ("" if self.running else refusals.no_route(texts))
->>>>>>> main
 
     def _hint(self, omitted: int) -> str:
         handle = self.row.handle
@@ -477,16 +457,6 @@ class Command:
         return ""
 
 
-<<<<<<< HEAD
-def _while_off(refused: list[RefusedConnection]) -> str:
-    hosts = [each.host for each in refused]
-    named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
-    allow = next((f"; the user can open it: {each.allow_with}" for each in refused if each.allow_with), "")
-    return f"The network of this workspace is off: {named} could not be reached{allow}."
-
-
-=======
->>>>>>> main
 def plain(why: str) -> str:
     """A reason as a person may read it: the agent said it, so nothing in it may steer a terminal."""
     return "".join(character if character.isprintable() else "?" for character in why[:MAX_CAUSE])
