@@ -58,10 +58,10 @@ clean-system: ## Undo what `make test` made as root outside of this directory: t
 test-conformance: setup ## The official MCP conformance suite and the inspector (from npm) against the server over HTTP.
 	@$(RUN) python -m tests.conformance
 
-SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval
+SMOKES := cold-start-validation repro-fix-loop parallel-workspaces untrusted-inspection review-eval candidate-fixes
 .PHONY: $(SMOKES:%=smoke-%)
 
-smoke-use-cases: $(SMOKES:%=smoke-%) ## The five use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
+smoke-use-cases: $(SMOKES:%=smoke-%) ## The use cases through the MCP server, on the real engine; each also alone: make smoke-NAME.
 
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)

@@ -88,6 +88,9 @@ if TYPE_CHECKING:
         SnapshotList,
         SuggestedEnvironment,
         Synced,
+        TrialStatus,
+        Tried,
+        TriedAlternative,
         WorkspaceState,
     )
     from pyro_mcp.sdk import ExecStream, Pyro
@@ -175,6 +178,9 @@ __all__ = [
     "Started",
     "SuggestedEnvironment",
     "Synced",
+    "TrialStatus",
+    "Tried",
+    "TriedAlternative",
     "Unsupported",
     "Workspace",
     "WorkspaceList",

@@ -40,6 +40,7 @@ from pyro_mcp.models import (
     SnapshotList,
     SuggestedEnvironment,
     Synced,
+    Tried,
 )
 from pyro_mcp.sdk import ExecStream
 
@@ -593,6 +594,46 @@ class PyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2229,6 +2270,44 @@ class WorkspaceMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def stop(
         self,
     ) -> Workspace:
@@ -3552,6 +3631,46 @@ class AsyncPyroMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def try_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5185,6 +5304,44 @@ class AsyncWorkspaceMethods:
             MachineLost: The machine is gone; the message says why.
             GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def try_alternatives(
+        self,
+        alternatives: list[dict[str, Any]] | None = None,
+        *,
+        check: str | list[str] | None = None,
+        keep: int | None = None,
+        timeout_seconds: float = 600,
+        wait_seconds: float | None = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
+
+        Args:
+            alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
+                them: the last try.
+            check: The command that must succeed, such as the tests.
+            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
+            timeout_seconds: Seconds for all, at most 3600.
+            wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
+
+        Returns:
+            Tried: Alternatives that were tried side by side, each in a copy of the machine that is gone
+            again.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace, or no alternative of that number to keep.
+            Conflict: The workspace tries something already, or is stopped.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

@@ -55,7 +55,9 @@ def _line(pid: int) -> str:
         return ""
 
 
-def killed_during(installation: Installation, operation: str, delay: float, *arguments: str, **options: object) -> None:
+def killed_during(
+    installation: Installation, operation: str, delay: float, *arguments: object, **options: object
+) -> None:
     """Begin the operation, and kill the daemon so much later."""
 
     def work() -> None:

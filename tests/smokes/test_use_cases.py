@@ -1,4 +1,4 @@
-"""The five use cases, each through the MCP server on real machines, and their recipes beside them."""
+"""The use cases, each through the MCP server on real machines, and their recipes beside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pyro_mcp.sdk import Pyro
 from tests.support import Installation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-USE_CASES = ("cold_start_validation", "repro_fix_loop", "parallel_workspaces", "untrusted_inspection", "review_eval")
+USE_CASES = (
+    *("cold_start_validation", "repro_fix_loop", "parallel_workspaces", "untrusted_inspection", "review_eval"),
+    "candidate_fixes",
+)
 TOOLS = {str(op.mcp) for op in operations_of("workspace-full")}
 
 

@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.http import address_of
+from pyro_mcp.mcp.prompts import PROMPTS
 from tests.unit.test_mcp_gate import ODD, OPENED
 
 SECONDS = 120.0
@@ -94,7 +95,7 @@ def test_both_revisions_are_served(server: HttpServer, mode: str, version: str) 
             assert client.instructions is not None and "disposable" in client.instructions
             tools = (await client.list_tools()).tools
             assert {"workspace_edit", "workspace_exec"} <= {tool.name for tool in tools}
-            assert len((await client.list_prompts()).prompts) == 5
+            assert len((await client.list_prompts()).prompts) == len(PROMPTS)
             assert (await client.list_resources()).resources == []
             assert len((await client.list_resource_templates()).resource_templates) == 2
             refused = await client.call_tool("workspace_create", {"seed_path": "/etc"})

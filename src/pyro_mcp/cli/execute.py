@@ -83,7 +83,13 @@ def execute(operation: Operation, parsed: Parsed) -> int:
                 # Where the daemon itself cannot start, doctor is needed most.
                 record = _doctor_without_daemon(error)
     print_result(operation, record, parsed)
-    return 1 if record.get("ok") is False or record.get("state") in FAILED else 0
+    return 1 if record.get("ok") is False or record.get("state") in FAILED or _none_passed(record) else 0
+
+
+def _none_passed(record: dict[str, Any]) -> bool:
+    """Of what `workspace try` tried."""
+    tried = record.get("alternatives")
+    return bool(tried) and record.get("status") == "done" and all(one["status"] != "passed" for one in tried or ())
 
 
 def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pyro_mcp.cli.words import nearest_option, number, our_option
 from pyro_mcp.errors import InvalidInput
@@ -255,6 +255,9 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
     elif p.kind == "dict":
         action = {"secrets": SecretValue, "secret_hosts": SecretHost, "secret_env": SameName}.get(p.name, Pairs)
         parser.add_argument(name, action=action, metavar=action.shape, help=_escaped(f"{said} Repeatable."), **given)
+    elif (operation.name, p.name) == ("try_workspace", "alternatives"):
+        said = "A way to try: a command line, or @FILE, a patch. Repeatable, 1 to 8. Without any: the last try."
+        parser.add_argument("--alternative", action="append", type=_alternative, metavar="WAY", help=said, **given)
     elif p.of_objects:
         parser.add_argument(name, type=_json_list, metavar="JSON", help=_escaped(said), **given)
     elif p.kind == "list":
@@ -316,6 +319,15 @@ class SameName(Pairs):
         if text.startswith("=") or not text:
             parser.error(f"{option_string} takes {self.shape}, not {text!r}")
         return text, text
+
+
+def _alternative(text: str) -> dict[str, Any]:
+    """`@FILE` is a patch, anything else a command line; JSON says exactly what it is."""
+    if text.startswith("@"):
+        return {"name": text[1:], "patch": read_text(text[1:])}
+    if text.lstrip().startswith("{"):
+        return cast("dict[str, Any]", _json_list(f"[{text}]")[0])
+    return {"name": text, "commands": [text]}
 
 
 def _json_list(text: str) -> list[Any]:

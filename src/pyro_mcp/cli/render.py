@@ -287,6 +287,24 @@ def _rewound(record: Fields) -> str:
     return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
 
 
+def _tried(record: Fields) -> str:
+    rows = []
+    for one in record["alternatives"]:
+        size = (
+            "" if one["files"] is None else f"{plural(one['files'], 'file')} +{one['insertions']} -{one['deletions']}"
+        )
+        status = one["status"].replace("_", " ") + (f" ({one['exit_code']})" if one["exit_code"] else "")
+        took = "" if one["seconds"] is None else duration(one["seconds"])
+        rows.append((one["number"], status, took, size, one["name"]))
+    lines = [table(rows, ("NUMBER", "STATUS", "TOOK", "CHANGED", "NAME"))]
+    for one in record["alternatives"]:
+        said = [*([one["error"]] if one["error"] else []), *one["failing"]]
+        lines += [f"{one['number']}: {line}" for line in said]
+    if record["kept"] is not None:
+        lines.append(f"The workspace is alternative {record['kept']} now.")
+    return _with_hint("\n".join(lines), record)
+
+
 def _diff(record: Fields) -> str:
     if not record["files"] and not record["empty_directories"]:
         return "Nothing has changed since the baseline."
@@ -461,6 +479,7 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "SnapshotDeleted": _snapshot_deleted,
     "SnapshotList": _snapshots,
     "Synced": _synced,
+    "Tried": _tried,
     "SuggestedEnvironment": lambda record: str(record["content"]),
     "Workspace": _workspace,
     "WorkspaceList": _workspaces,

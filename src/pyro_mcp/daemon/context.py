@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyro_mcp.workspaces.occupancy import Occupancy
     from pyro_mcp.workspaces.registry import Registry
     from pyro_mcp.workspaces.services import Services
+    from pyro_mcp.workspaces.trying import Trying
     from pyro_mcp.workspaces.whole_machine import WholeMachine
     from pyro_mcp.workspaces.workspace import Workspace
 
@@ -48,6 +49,7 @@ class Context:
     backups: Backups
     info: DaemonInfo
     machines: WholeMachine
+    trying: Trying
     services: Services
     engines: EngineService
     questions: Questions

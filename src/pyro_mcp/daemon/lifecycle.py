@@ -52,6 +52,7 @@ from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.services import Services
+from pyro_mcp.workspaces.trying import Trying
 from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 log = logging.getLogger("pyro_mcp.daemon")
@@ -201,6 +202,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         find_root=environments.root,
     )
     manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, reserve)
+    machines = WholeMachine(manager, occupancy)
     context = Context(
         locations=locations,
         store=store,
@@ -211,7 +213,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         seeds=seeds,
         backups=backups,
         info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
-        machines=WholeMachine(manager, occupancy),
+        machines=machines,
+        trying=Trying(manager, occupancy, machines),
         services=services,
         engines=engines,
         questions=questions,

@@ -218,6 +218,9 @@ def edits_meant(edits: Any) -> Any:
         if not isinstance(edit, dict):
             found.append(edit)
             continue
+        if edit.keys() & {"commands", "command", "patch"}:
+            found.append(edit)  # an alternative, which has names of its own
+            continue
         made: dict[str, Any] = {}
         for name, value in edit.items():
             snake = _CAMEL.sub("_", name).lower()

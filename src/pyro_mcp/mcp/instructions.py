@@ -42,8 +42,9 @@ _WORKSPACE = (
 
 
 FULL = (
-    "\n- Also: snapshot_create before something risky, workspace_fork to try several ways at once, service_start for "
-    "servers (with a readiness), shell_open for interactive programs (shell_read with plain=true)."
+    "\n- Also: snapshot_create before something risky, workspace_try for several fixes at once (keep the one that "
+    "passes), service_start for servers (with a readiness), shell_open for interactive programs (shell_read with "
+    "plain=true)."
 )
 
 

@@ -110,6 +110,16 @@ what must change before this is merged.
 8. workspace_delete when the user has what they need.\
 """
 
+_CANDIDATES = """\
+Fix this by trying several ways at once: {problem} The check: {check}.
+
+1. workspace_create from the project, and see the check fail with workspace_exec.
+2. Find the cause, and write two to five fixes that differ in kind, each as a patch.
+{try}
+5. Run the check and all tests once more with workspace_exec, look at workspace_diff, and bring it back with \
+workspace_export patch=true.
+"""
+
 PROMPTS: tuple[Prompt, ...] = (
     Prompt(
         "cold_start_validation",
@@ -190,6 +200,28 @@ PROMPTS: tuple[Prompt, ...] = (
             "4. Evaluate: write a small script of hard cases with workspace_file_write and run it; count what passes.\n"
             "5. workspace_diff tells your own files from the project's; shell_close.",
         ).replace("{reset}", "workspace_reset snapshot=ready: the machine is as it was before the evaluation."),
+    ),
+    Prompt(
+        "candidate_fixes",
+        "Try several fixes at once",
+        "Try several fixes side by side, each in a machine of its own, and keep the one that passes.",
+        (
+            Argument("problem", "What is wrong.", required=True),
+            Argument("check", "The command that must succeed.", default="the project's tests"),
+        ),
+        _CANDIDATES.replace(
+            "{try}",
+            "3. workspace_create one more for each fix, apply it there with workspace_patch_apply, and run the check "
+            "in all of them.\n"
+            "4. Go on in the one that passes with the smallest diff; workspace_delete the others.",
+        ),
+        _CANDIDATES.replace(
+            "{try}",
+            "3. workspace_try with the fixes as alternatives and the check. Each runs in a fork of this moment, and "
+            "the workspace stays as it is; while status is running, call it with wait_seconds=45 alone.\n"
+            "4. workspace_try with keep=N makes the one that passes with the smallest diff the workspace. Where none "
+            "passes, its failing lines say what to try next.",
+        ),
     ),
 )
 

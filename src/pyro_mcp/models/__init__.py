@@ -20,7 +20,15 @@ from pyro_mcp.models.files import (
     Rewound,
     SearchResult,
 )
-from pyro_mcp.models.machines import Forked, Snapshot, SnapshotDeleted, SnapshotList
+from pyro_mcp.models.machines import (
+    Forked,
+    Snapshot,
+    SnapshotDeleted,
+    SnapshotList,
+    TrialStatus,
+    Tried,
+    TriedAlternative,
+)
 from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
@@ -115,6 +123,9 @@ __all__ = [
     "SnapshotList",
     "SuggestedEnvironment",
     "Synced",
+    "TrialStatus",
+    "Tried",
+    "TriedAlternative",
     "Workspace",
     "WorkspaceList",
     "WorkspaceState",

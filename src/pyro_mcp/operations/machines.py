@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pyro_mcp.operations._base import Operations, Profile, operation
 from pyro_mcp.operations.field import Field
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Snapshot,
         SnapshotDeleted,
         SnapshotList,
+        Tried,
         Workspace,
     )
 
@@ -94,6 +95,55 @@ class MachineOperations(Operations):
 
         Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
         free ports of this computer. A fork keeps its parent's baseline for diff and reset.
+        """
+
+    @operation(
+        cli="workspace try",
+        mcp="workspace_try",
+        method="try_alternatives",
+        profiles=FULL,
+        positional=("workspace",),
+        streams=True,
+        mcp_defaults={"wait_seconds": 45},
+        raises={
+            "Conflict": "The workspace tries something already, or is stopped.",
+            "NotFound": "There is no such workspace, or no alternative of that number to keep.",
+        },
+    )
+    def try_workspace(
+        self,
+        workspace: WorkspaceRef,
+        alternatives: Annotated[
+            list[dict[str, Any]] | None,
+            Field(
+                description="1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without them: "
+                "the last try."
+            ),
+        ] = None,
+        *,
+        check: Annotated[
+            str | list[str] | None, Field(description="The command that must succeed, such as the tests.")
+        ] = None,
+        keep: Annotated[
+            int | None,
+            Field(
+                description="Make this number the workspace if it passes; 0: the first that does. Also afterwards, "
+                "alone.",
+                ge=0,
+                le=8,
+            ),
+        ] = None,
+        timeout_seconds: Annotated[float, Field(description="Seconds for all, at most 3600.", gt=0, le=3600)] = 600,
+        wait_seconds: Annotated[
+            float | None, Field(description="Seconds to wait, 0 to 3600; then it goes on.", ge=0, le=3600)
+        ] = None,
+    ) -> Tried:
+        """Try several fixes at once, each in a fork of this moment, and see which passes the check.
+
+        For each: whether it passed, exit status, time, telling lines, size of its diff. The workspace stays as it is,
+        unless `keep` says which is to take its place: files, memory and processes, as after the check. One that
+        cannot be carried out is refused by name, and the others go on. The forks are always deleted. What passed can
+        be kept until the next try or reset.
         """
 
     @operation(

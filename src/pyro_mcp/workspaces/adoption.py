@@ -44,7 +44,7 @@ class Adoption:
         images: list[Path] = []
         for row in rows:
             workspace = registry.adopt(row)
-            if row.state in ("creating", "deleting"):
+            if row.state in ("creating", "deleting") or workspace.is_trial:
                 await self._forget(workspace)
                 continue
             workspace.secrets = await asyncio.to_thread(self._vault.read, row.id)

@@ -28,6 +28,9 @@ from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
 from pyro_mcp.workspaces.workspace import Workspace
 
+STOP_SECONDS = 10.0
+"""For the forks of a try to be gone."""
+
 
 class WorkspaceManager:
     """What happens to a workspace as a whole."""
@@ -158,8 +161,13 @@ class WorkspaceManager:
             await asyncio.shield(machine.destroy())
             raise
 
-    async def fork(self, parent: Workspace, name: str | None, image: Path, moment: Moment) -> Workspace:
-        """A sibling from an image of `parent`. Whatever goes wrong leaves nothing behind."""
+    async def fork(
+        self, parent: Workspace, name: str | None, image: Path, moment: Moment, *, trial: bool = False
+    ) -> Workspace:
+        """A sibling from an image of `parent`. Whatever goes wrong leaves nothing behind.
+
+        One for a trial is nobody's: it is not listed, keeps no checkpoints, and ends with the daemon.
+        """
         workspace_id = self._registry.new_id()
         if name is not None:
             self._registry.claim_name(name, workspace_id, parent.row.project)
@@ -176,6 +184,8 @@ class WorkspaceManager:
             suspended=None,
             cause=None,
         )
+        if trial:
+            row = replace(row, one_shot=True, ttl_seconds=None, lifetime_seconds=None)
         workspace = self._registry.admit(row)
         workspace.secrets = parent.secrets
         workspace.in_use += 1
@@ -204,11 +214,11 @@ class WorkspaceManager:
     def _copy_commands(self, parent: Workspace, child: Workspace, moment: Moment) -> dict[str, str]:
         """Commands that run in the image, with their output so far, under handles of the child's own. Blocks."""
         handles = {}
-        for number, old in enumerate(moment.running, 1):
+        for number, (old, handle) in enumerate(moment.handles_of_fork(child.id).items(), 1):
             command = parent.commands.get(old)
             if command is None:
                 continue
-            handle = handles[old] = f"{child.id.removeprefix('ws-')}-{number}"
+            handles[old] = handle
             output = OutputLog(child.outputs, handle)
             moment.copy_log(old, command.output, output)
             output.close()
@@ -246,6 +256,7 @@ class WorkspaceManager:
     async def delete(self, workspace: Workspace, cause: str = "it was deleted") -> None:
         """Remove the workspace. Its name is free at once; processes and files go behind the caller's back."""
         workspace.doomed = True
+        await _stopped(workspace.trying)
         if workspace.lock.held_alone and workspace.machine is not None:
             # A snapshot is being taken, perhaps of a machine that never lets it: nobody will want it.
             await workspace.machine.destroy()
@@ -296,6 +307,7 @@ class WorkspaceManager:
 
     async def close(self) -> None:
         """Let go of everything; machines keep running."""
+        await asyncio.gather(*(_stopped(workspace.trying) for workspace in self._registry.all()))
         tasks = [t for w in self._registry.all() for t in (w.watcher, w.network, *w.probes.values()) if t is not None]
         for workspace in self._registry.all():
             for command in workspace.running_commands():
@@ -304,6 +316,13 @@ class WorkspaceManager:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._registry.close()
+
+
+async def _stopped(trying: asyncio.Task[None] | None) -> None:
+    """What is being tried ends, and its forks with it."""
+    if trying is not None and not trying.done():
+        trying.cancel()
+        await asyncio.wait({trying}, timeout=STOP_SECONDS)
 
 
 def _with_variables(runtime: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:

@@ -54,6 +54,10 @@ class Moment:
     def service_rows(self) -> list[ServiceRow]:
         return [ServiceRow(**record) for record in self.services]
 
+    def handles_of_fork(self, workspace_id: str) -> dict[str, str]:
+        """What each command that ran is called in a fork of that id."""
+        return {old: f"{workspace_id.removeprefix('ws-')}-{number}" for number, old in enumerate(self.running, 1)}
+
     def of_fork(self, workspace_id: str, handles: dict[str, str]) -> Moment:
         """The same in a sibling, whose commands have handles of their own."""
         running = {handles[old]: offset for old, offset in self.running.items() if old in handles}

@@ -28,6 +28,8 @@ from pyro_mcp.workspaces.workspace import Workspace
 BASELINE = "baseline"
 MAX_SNAPSHOTS = 32
 """Of one workspace: each holds what was written since the machine began."""
+TRIED = ".try-"
+"""Before the number of an alternative, the name of the snapshot that it is kept as; nobody else's can begin so."""
 MAX_FORKS = 16
 """At once: each is a machine of its own."""
 T = TypeVar("T")
@@ -74,7 +76,7 @@ class WholeMachine:
                 hint="Choose another name, or delete that snapshot.",
                 code="snapshot_exists",
             )
-        if len(workspace.snapshots) >= MAX_SNAPSHOTS:
+        if sum(not each.startswith(TRIED) for each in workspace.snapshots) >= MAX_SNAPSHOTS:
             raise Conflict(
                 f"Workspace {workspace.id} has {MAX_SNAPSHOTS} snapshots, the limit.",
                 hint="Delete one.",
@@ -111,10 +113,10 @@ class WholeMachine:
         for command in workspace.running_commands():
             await self._registry.save_command(command)
 
-    async def _take(self, workspace: Workspace, name: str) -> Path:
+    async def _take(self, workspace: Workspace, name: str, owner: str | None = None) -> Path:
         machine = workspace.require_machine()
         try:
-            image = self._images.new(workspace.id, name)
+            image = self._images.new(owner or workspace.id, name)
             try:
                 await machine.snapshot(image)
             except BaseException:
@@ -159,6 +161,7 @@ class WholeMachine:
         """Put the whole machine back: to the baseline, or to a snapshot. The id stays."""
         if name is None or name == BASELINE:
             await self._manager.reset(workspace)
+            await self.drop_tried(workspace)
             return
         async with workspace.taken_over("the workspace is being reset"):
             self._registry.get(workspace.id)
@@ -168,6 +171,44 @@ class WholeMachine:
             moment = Moment.load(row.moment)
             await self._occupancy.put_back(workspace, image, moment, f"the workspace was reset to {name}")
             await self._occupancy.drop_suspended(workspace, suspended)
+        await self.drop_tried(workspace)
+
+    # -- alternatives that were tried; see `trying`
+
+    def moment_of(self, workspace: Workspace) -> contextlib.AbstractAsyncContextManager[tuple[Path, Moment]]:
+        """An image of the machine as it is now, while the context lasts."""
+        return self._source(workspace, None)
+
+    async def tried(self, parent: Workspace, fork: Workspace, number: int, began: Moment) -> SnapshotRow:
+        """An image of a fork as a snapshot of its parent, that `name_tried` gives a row. `began` is the fork's moment.
+
+        What ran when it was forked and still does goes on as the parent's, on the parent's ports; what the fork began
+        since has no name there.
+        """
+        async with fork.lock.exclusive(), self._at_rest(fork) as moment:
+            image = await self._take(fork, f"{TRIED}{number}", parent.id)
+        size = await asyncio.to_thread(self._images.size, image)
+        ours = {theirs: mine for mine, theirs in began.handles_of_fork(fork.id).items()}
+        back = moment.of_fork(parent.id, ours)
+        services = [record for record in began.services if record["handle"] in back.running]
+        logged = {handle: counts for handle, counts in began.logged.items() if handle in back.running}
+        back = replace(back, services=services, logged=logged)
+        return SnapshotRow(parent.id, f"{TRIED}{number}", now(), size, image.name, back.dump())
+
+    async def name_tried(self, workspace: Workspace, row: SnapshotRow) -> None:
+        self._registry.get(workspace.id)  # it may have been deleted meanwhile
+        await self._registry.store.put_snapshot(row)
+        workspace.snapshots[row.name] = row
+
+    def remove_image(self, workspace: Workspace, row: SnapshotRow) -> None:
+        """Blocks."""
+        self._images.remove(self._images.path(workspace.id, row.image))
+
+    async def drop_tried(self, workspace: Workspace) -> None:
+        """Remove what the last try kept."""
+        for name in [name for name in workspace.snapshots if name.startswith(TRIED)]:
+            with contextlib.suppress(NotFound):
+                await self.delete(workspace, name)
 
     # -- fork
 

@@ -41,6 +41,8 @@ class Workspace:
         """The checkpoints of its files."""
         self.watcher: asyncio.Task[None] | None = None
         self.network: asyncio.Task[None] | None = None
+        self.trying: asyncio.Task[None] | None = None
+        """Alternatives that are being tried; see `trying`."""
         self.in_use = 0
         """Operations under way; a workspace in use never expires."""
         self.secrets: Secrets = NONE
@@ -60,6 +62,11 @@ class Workspace:
     @property
     def id(self) -> str:
         return self.row.id
+
+    @property
+    def is_trial(self) -> bool:
+        """A fork in which an alternative is tried: nobody's, and gone afterwards."""
+        return self.row.one_shot and self.row.forked_from is not None
 
     @property
     def hostname(self) -> str:

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.errors import InvalidInput
 from pyro_mcp.files import listing, reading
 from pyro_mcp.workspaces import exporting
+from pyro_mcp.workspaces.alternatives import read_alternatives
 from pyro_mcp.workspaces.workspace import Workspace
 
 T = TypeVar("T")
@@ -40,6 +42,37 @@ class MachineHandlers:
     ) -> models.Forked:
         forks = await _to_the_end(self._machines.fork(workspace, count, snapshot))
         return models.Forked(workspace=workspace.id, workspaces=[fork.record() for fork in forks])
+
+    async def try_workspace(
+        self,
+        call: Call,
+        *,
+        workspace: Workspace,
+        alternatives: list[dict[str, Any]] | None,
+        check: str | list[str] | None,
+        keep: int | None,
+        timeout_seconds: float,
+        wait_seconds: float | None,
+    ) -> models.Tried:
+        trying = self._context.trying
+        if alternatives is None:
+            if check is not None:
+                raise InvalidInput("There is a check, but no alternatives.", hint="Give both.", code="bad_alternatives")
+            if keep is not None:
+                await workspace.before_change()
+                kept = await _to_the_end(trying.keep(workspace, keep))
+                return trying.kept(workspace, kept)
+            attempt = trying.last(workspace)
+        else:
+            if check is None:
+                raise InvalidInput(
+                    "`check` is missing: the command that tells whether an alternative is good.",
+                    hint="Such as the tests that fail.",
+                    code="bad_alternatives",
+                )
+            attempt = trying.begin(workspace, read_alternatives(alternatives), check, keep, timeout_seconds)
+        await attempt.wait(wait_seconds, call.progress)
+        return attempt.record(workspace.id)
 
     async def stop_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
         await _to_the_end(self._machines.stop(workspace))

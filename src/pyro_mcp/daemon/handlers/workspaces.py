@@ -136,7 +136,7 @@ class WorkspaceHandlers:
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
         wanted = (labels or {}).items()
-        found = [w for w in self._context.registry.all(call.scope) if wanted <= w.row.labels.items()]
+        found = [w for w in self._context.registry.all(call.scope) if wanted <= w.row.labels.items() and not w.is_trial]
         found.sort(key=lambda w: (w.row.last_activity_at, w.row.created_at, w.id), reverse=True)
         return models.WorkspaceList(workspaces=[workspace.record() for workspace in found])
 
