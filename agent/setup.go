@@ -183,6 +183,9 @@ func takeIdentity(request *identity) error {
 func (a *agent) rehearse() {
 	takeIdentity(&identity{Hostname: "pyro", MachineID: strings.Repeat("0", 32)})
 	a.makeDirectories()
+	if a.seedDevice == "" {
+		a.resources.prepare() // what fails is tried again for the machine itself, and said
+	}
 }
 
 // raiseLoopback brings `lo` up, which a kernel of one's own leaves down; gVisor has it up already.

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pyro_mcp import deriving
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Output, Result, Started, understand
-from pyro_mcp.client.calls import Face, headers, made_absolute
+from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.following import Following
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
@@ -22,6 +22,7 @@ from pyro_mcp.methods import AsyncPyroMethods, AsyncWorkspaceMethods
 from pyro_mcp.models import ExecResult
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.vocabulary import Face
 
 
 class AsyncPyro(AsyncPyroMethods):

@@ -1364,6 +1364,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1398,6 +1399,8 @@ class PyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
             secret_files: Name to the file with the value. At most 64 entries.
             secret_hosts: Name to the only host whose requests get the value; the machine gets a
@@ -1474,6 +1477,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1496,6 +1500,8 @@ class PyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1746,6 +1752,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -1775,6 +1782,8 @@ class PyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
             secret_files: Name to the file with the value. At most 64 entries.
             secret_hosts: Name to the only host whose requests get the value; the machine gets a
@@ -2795,6 +2804,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2816,6 +2826,8 @@ class WorkspaceMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4401,6 +4413,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4435,6 +4448,8 @@ class AsyncPyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
             secret_files: Name to the file with the value. At most 64 entries.
             secret_hosts: Name to the only host whose requests get the value; the machine gets a
@@ -4511,6 +4526,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4533,6 +4549,8 @@ class AsyncPyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4783,6 +4801,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
@@ -4812,6 +4831,8 @@ class AsyncPyroMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
             secret_files: Name to the file with the value. At most 64 entries.
             secret_hosts: Name to the only host whose requests get the value; the machine gets a
@@ -5832,6 +5853,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5853,6 +5875,8 @@ class AsyncWorkspaceMethods:
             allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -45,6 +45,45 @@ def test_control_groups_tell_the_limit_where_the_kernel_does_not(pyro: Pyro, sma
     assert read.stdout.split() == [str(MEM_MIB << 20), str(MEM_MIB << 20), "100000", "100000"]
 
 
+def test_figures_of_free_memory_move_while_a_command_runs(pyro: Pyro, small: str, engine: str) -> None:
+    """A program that watches its own memory by them, as `free` in a loop does."""
+    watch = """
+import re, time
+def used():
+    text = open("/proc/meminfo").read()
+    total, free = (int(re.search(name + r":\\s+(\\d+)", text)[1]) for name in ("MemTotal", "MemFree"))
+    files = [open("/sys/fs/cgroup/memory.current").read()] if GVISOR else []
+    return min([total - free, *(int(text) >> 10 for text in files)])
+def reaches(holds):
+    end = time.monotonic() + 40
+    while not holds(used()) and time.monotonic() < end: time.sleep(0.1)
+    return holds(used())
+before = used()
+held = bytearray(80 << 20); held[::4096] = b"x" * len(held[::4096])
+print(reaches(lambda now: now > before + 60_000))
+del held
+print(reaches(lambda now: now < before + 40_000))
+""".replace("GVISOR", str(engine == "gvisor"))
+    assert pyro.exec_workspace(small, ["python3", "-c", watch], timeout_seconds=50).stdout == "True\nTrue\n"
+
+
+def test_switches_that_set_up_scripts_turn_can_be_turned(pyro: Pyro, small: str) -> None:
+    """What databases and file watchers ask for; each machine has its own, which go along with a copy."""
+    turn = (
+        "sysctl -q -w vm.max_map_count=262144 fs.inotify.max_user_watches=524288 vm.overcommit_memory=1 vm.swappiness=1"
+    )
+    assert pyro.exec_workspace(small, turn).exit_code == 0
+    read = "sysctl -n vm.max_map_count fs.inotify.max_user_watches vm.overcommit_memory"
+    forked = pyro.fork_workspace(small).workspaces[0].id
+    for place in (small, forked):
+        assert pyro.exec_workspace(place, read).stdout.split() == ["262144", "524288", "1"]
+    pyro.reset_workspace(forked)
+    again = pyro.exec_workspace(
+        forked, "sysctl -n vm.max_map_count vm.overcommit_memory vm.mmap_min_addr"
+    ).stdout.split()
+    assert int(again[0]) >= 65530 and again[1] == "0" and int(again[2]) >= 4096
+
+
 def test_a_kill_for_memory_says_so_with_its_figures(pyro: Pyro, small: str) -> None:
     result = pyro.exec_workspace(small, ["python3", "-c", HOG], timeout_seconds=50)
     assert result.exit_code == 137

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from typing import Any
 
 from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
-from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.client.answers import Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.definitions.known import KNOWN
+from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.errors import (
     ComponentMissing,
     DaemonUnavailable,
@@ -27,8 +25,17 @@ from pyro_mcp.errors import (
     NotPermitted,
     PyroError,
 )
-from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.visible import visible, visible_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyro_mcp.client.answers import Event
+else:
+    import _signal as signal  # `signal` makes enumerations of these names, which takes a while
 
 CONTENT = {
     "FileContent": "content",
@@ -320,7 +327,7 @@ class _Interrupt:
     """Ctrl-C while a command runs: the first cancels the command, the second leaves at once. So do TERM and HUP, with
     which `timeout` and a closed window end this program, unless it was told to pass over them, as `nohup` does."""
 
-    def __init__(self, pyro: Connection, workspace: str | None, signals: tuple[signal.Signals, ...]) -> None:
+    def __init__(self, pyro: Connection, workspace: str | None, signals: tuple[int, ...]) -> None:
         self._pyro = pyro
         self._workspace = workspace
         self._signals = signals
@@ -334,10 +341,12 @@ class _Interrupt:
         self._workspace = said.workspace or self._workspace
 
     def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            for number in self._signals:
-                if number == signal.SIGINT or signal.getsignal(number) == signal.SIG_DFL:
+        for number in self._signals:
+            if number == signal.SIGINT or signal.getsignal(number) == signal.SIG_DFL:
+                try:
                     self._before[number] = signal.signal(number, self._arrived)
+                except ValueError:
+                    break  # signals arrive in the main thread, and this is another
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -353,11 +362,13 @@ class _Interrupt:
             raise SystemExit(128 + number)
         if number == signal.SIGINT:
             _note("\nCancelling the command. Press Ctrl-C again to leave now.")
+        import threading
+
         threading.Thread(target=self._cancel, daemon=True).start()
 
     def _cancel(self) -> None:
         try:
-            self._pyro.call(REGISTRY["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
+            self._pyro.call(KNOWN["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
         except PyroError as error:
             _note(f"error: {error}")
 

@@ -7,11 +7,13 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, too_many, usage_error
 from pyro_mcp.plain import Plain
-from pyro_mcp.vocabulary import POLICIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Extra(Plain):
@@ -78,6 +80,8 @@ def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
 
 
 def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
+    from pyro_mcp.vocabulary import POLICIES
+
     parser = Parser(
         prog=prog,
         add_help=False,
@@ -130,6 +134,13 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         action="append",
         default=[],
         help="An address on this computer's network that workspaces with egress may reach. Repeatable.",
+    )
+    parser.add_argument(
+        "--ssh-host",
+        metavar="[USER@]HOST[:PORT]",
+        action="append",
+        default=[],
+        help="A server at which workspaces with egress log in with your ssh keys, which stay outside. Repeatable.",
     )
     parser.add_argument(
         "--secret",
@@ -190,6 +201,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         allow_domains=found.allow_domain,
         allow_host_ports=found.allow_host_port,
         allow_addresses=found.allow_address,
+        ssh_hosts=found.ssh_host,
         secrets=found.secrets,
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    class Command(Protocol):
+        """What has a line in the help."""
+
+        @property
+        def summary(self) -> str: ...
+
 
 WIDTH = 80
 START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -72,11 +81,6 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
 )
-
-
-class Command(Protocol):
-    @property
-    def summary(self) -> str: ...
 
 
 def start_page() -> str:

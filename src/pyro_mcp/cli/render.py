@@ -6,15 +6,15 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from pyro_mcp.cli.figures import ago, duration, plural, size
 from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from typing import Any
 
-Fields = dict[str, Any]
+    Fields = dict[str, Any]
 
 
 def render(kind: str, record: Fields) -> str:

@@ -5,16 +5,21 @@ The command line is this and no more, so that it starts quickly; `Pyro` adds the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
-
-from pyro_mcp.client.answers import Event, Result, understand
-from pyro_mcp.client.calls import Face, headers, made_absolute
+from pyro_mcp.client.answers import Result, understand
+from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.locations import Locations
-from pyro_mcp.operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any, Self
+
+    from pyro_mcp.client.answers import Event
+    from pyro_mcp.definitions.operation import Operation
+    from pyro_mcp.vocabulary import Face
 
 
 class Connection:

@@ -165,7 +165,7 @@ def _masked(error: PyroError, redactor: Redactor) -> PyroError:
 SHOWN = (
     *("environment", "seed_path", "name", "command", "handle", "path", "dest", "output", "snapshot", "count"),
     *("shell", "signal", "text", "branch", "allow_domains", "publish"),
-    *("check", "keep", "network_policy", "allow_host_ports", "allow_addresses"),
+    *("check", "keep", "network_policy", "allow_host_ports", "allow_addresses", "ssh_hosts"),
 )
 
 

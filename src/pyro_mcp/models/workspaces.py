@@ -97,6 +97,8 @@ class Workspace(Record):
     """Ports of this computer's loopback that it reaches, as `host.pyro.internal:PORT`."""
     allow_addresses: list[str] = Field(default_factory=list)
     """Addresses of this computer's network that it reaches."""
+    ssh_hosts: list[str] = Field(default_factory=list)
+    """Servers at which the user's ssh keys log in for it; no key is inside."""
     secrets: list[SecretInfo] = Field(default_factory=list)
     forked_from: str | None = None
     isolation: str = ""

@@ -46,6 +46,7 @@ class WorkspaceRow:
     allow_host_ports: list[str] = field(default_factory=list)
     """`network.grants.HostPort`s, as text."""
     allow_addresses: list[str] = field(default_factory=list)
+    ssh_hosts: list[str] = field(default_factory=list)
     """`network.grants.LanAddress`es, as text."""
     forked_from: str | None = None
     project: str | None = None

@@ -84,6 +84,7 @@ class WorkspaceManager:
             allow_domains=plan.allow_domains,
             allow_host_ports=plan.allow_host_ports,
             allow_addresses=plan.allow_addresses,
+            ssh_hosts=plan.ssh_hosts,
             project=plan.project,
             devcontainer=plan.devcontainer,
         )
@@ -339,5 +340,5 @@ def _of_fork(parent: Workspace, handles: dict[str, str]) -> dict[str, Any] | Non
 
 
 def _network_of(row: WorkspaceRow) -> dict[str, Any]:
-    names = ("network_policy", "allow_domains", "allow_host_ports", "allow_addresses")
+    names = ("network_policy", "allow_domains", "allow_host_ports", "allow_addresses", "ssh_hosts")
     return {name: getattr(row, name) for name in names}

@@ -183,7 +183,8 @@ class Occupancy:
         if machine is None or workspace.row.state != "running":
             return  # the next machine begins with it
         try:
-            if before.network_policy != workspace.row.network_policy or workspace.secrets.authority:
+            secrets, row = workspace.secrets.authority, workspace.row
+            if before.network_policy != row.network_policy or before.ssh_hosts != row.ssh_hosts or secrets:
                 await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
             await self._network.open(workspace, machine)
         except BaseException:

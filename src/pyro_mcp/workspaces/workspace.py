@@ -263,6 +263,7 @@ class Workspace:
             allow_domains=row.allow_domains,
             allow_host_ports=row.allow_host_ports,
             allow_addresses=row.allow_addresses,
+            ssh_hosts=row.ssh_hosts,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,

@@ -16,6 +16,7 @@ from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers import projects
+from pyro_mcp.daemon.handlers.openings import checked_domains, checked_grants, checked_ssh_hosts, with_network
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files import changes
@@ -23,17 +24,14 @@ from pyro_mcp.files.changes import Stored
 from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
 from pyro_mcp.landing.stored import as_stored
-from pyro_mcp.network.grants import HostPort, LanAddress
-from pyro_mcp.network.policy import NOTHING, Refused, normalised
-from pyro_mcp.network.rules import Rule, split
+from pyro_mcp.network.rules import split
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
-from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.vocabulary import NetworkPolicy, asks, online
+from pyro_mcp.vocabulary import NetworkPolicy, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -65,6 +63,7 @@ class WorkspaceHandlers:
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
+        ssh_hosts: list[str] | None,
         secrets: dict[str, str] | None,
         secret_files: dict[str, str] | None,
         secret_hosts: dict[str, str] | None,
@@ -74,9 +73,9 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context, begun = self._context, time.monotonic()
-        if (allow_domains or allow_host_ports or allow_addresses) and not online(network_policy):
+        if (allow_domains or allow_host_ports or allow_addresses or ssh_hosts) and not online(network_policy):
             raise InvalidInput(
-                f"{'Domains' if allow_domains else 'Ports or addresses'} were allowed, but the network is off.",
+                f"{'Domains' if allow_domains else 'Ports, addresses or servers'} are allowed, but the network is off.",
                 hint="Add network_policy egress.",
                 code="network_off",
             )
@@ -95,7 +94,7 @@ class WorkspaceHandlers:
                 hint="Omit disk_gib, or use engine gvisor.",
                 code="disk_size",
             )
-        grants = checked_grants(allow_host_ports, allow_addresses)
+        grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
         plan = Plan(
             environment="",
             engine=engine,
@@ -109,6 +108,7 @@ class WorkspaceHandlers:
             allow_domains=domains,
             allow_host_ports=grants["allow_host_ports"],
             allow_addresses=grants["allow_addresses"],
+            ssh_hosts=grants["ssh_hosts"],
             secrets=kept,
             project=call.scope if call.scope is not None else _project_of(seed_path),
         )
@@ -160,6 +160,7 @@ class WorkspaceHandlers:
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
+        ssh_hosts: list[str] | None,
     ) -> models.Workspace:
         for given, cleared, word in (
             (name, clear_name, "name"),
@@ -168,7 +169,7 @@ class WorkspaceHandlers:
         ):
             if given is not None and cleared:
                 raise InvalidInput(f"`{word}` cannot be set and cleared in the same call.", hint="Give one of them.")
-        network = (network_policy, allow_domains, allow_host_ports, allow_addresses)
+        network = (network_policy, allow_domains, allow_host_ports, allow_addresses, ssh_hosts)
         asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, *network)
         if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
             raise InvalidInput(
@@ -176,8 +177,9 @@ class WorkspaceHandlers:
                 hint="Give name, clear_name, labels, clear_labels, a time limit or a network option.",
             )
         row = workspace.row
+        grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
         changed = replace(
-            _with_network(row, network_policy, allow_domains, checked_grants(allow_host_ports, allow_addresses)),
+            with_network(row, network_policy, allow_domains, grants),
             ttl_seconds=None if clear_ttl else ttl_seconds or row.ttl_seconds,
             lifetime_seconds=None if clear_lifetime else lifetime_seconds or row.lifetime_seconds,
         )
@@ -379,94 +381,6 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
             code="secret_in_changes",
             details={"files": found},
         )
-
-
-def _with_network(
-    row: WorkspaceRow, policy: NetworkPolicy | None, domains: list[str] | None, grants: dict[str, list[str]]
-) -> WorkspaceRow:
-    """The row with what its network may reach besides.
-
-    Raises:
-        InvalidInput: that is nothing, or the network would stay off.
-    """
-    more = checked_domains(domains or [])
-    after = policy or row.network_policy
-    if not online(after):
-        if more or any(grants.values()):
-            raise InvalidInput(
-                f"Workspace {row.id} cannot reach anything: its network is off.",
-                hint="Add network_policy egress to what it may reach.",
-                code="no_domain_list",
-            )
-        # What was open is not open again by itself, the next time that the network is.
-        return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
-        raise InvalidInput(
-            f"Workspace {row.id} has no list of allowed domains, so it already reaches every public host.",
-            hint="Give the list when you create the workspace or open its network (--allow-domain).",
-            code="no_domain_list",
-        )
-    both = [*row.allow_domains, *more]
-    return replace(
-        row,
-        network_policy=after,
-        allow_domains=list(dict.fromkeys(name for name in both if name != NOTHING or set(both) == {NOTHING})),
-        allow_host_ports=list(dict.fromkeys([*row.allow_host_ports, *grants["allow_host_ports"]])),
-        allow_addresses=list(dict.fromkeys([*row.allow_addresses, *grants["allow_addresses"]])),
-    )
-
-
-def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) -> dict[str, list[str]]:
-    """Ports of this computer and addresses of its network, in one spelling.
-
-    Raises:
-        InvalidInput: one is none, or nothing that may be let in.
-    """
-    try:
-        ports = [str(HostPort.parse(text)) for text in host_ports or []]
-    except ValueError as error:
-        raise InvalidInput(
-            f"This port cannot be allowed: {error}.",
-            hint="Give PORT or PORT:NAME, such as 5432:db.",
-            code="bad_host_port",
-        ) from None
-    try:
-        found = [str(LanAddress.parse(text)) for text in addresses or []]
-    except ValueError as error:
-        raise InvalidInput(
-            f"This address cannot be allowed: {error}.",
-            hint="Give ADDRESS or ADDRESS:PORT, such as 192.168.1.5:5432.",
-            code="bad_address",
-        ) from None
-    return {"allow_host_ports": ports, "allow_addresses": found}
-
-
-def checked_domains(patterns: list[str]) -> list[str]:
-    """Allowed domains in one spelling.
-
-    Raises:
-        InvalidInput: one is neither a host name nor `*.suffix`.
-    """
-    checked = []
-    for pattern in patterns:
-        host, rule = split(pattern.strip())
-        name = host.lower().rstrip(".")
-        try:
-            spelled = normalised(name.removeprefix("*."))
-            rule = f":{Rule.parse(rule)}" if rule or host != pattern.strip() else ""
-        except (Refused, ValueError):
-            spelled = ""
-        if name == NOTHING and len(patterns) > 1:
-            spelled = ""
-        if not spelled or "*" in spelled:
-            raise InvalidInput(
-                f"{pattern!r} is not a domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com; you may add "
-                "which requests are allowed, such as example.com:GET or example.com:GET,POST/below/here.",
-                code="bad_domain",
-            )
-        checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)
-    return checked
 
 
 def seed_progress(call: Call) -> Progress | None:
