@@ -7,7 +7,9 @@ from pyro_mcp.aio import AsyncExecStream
 from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
+    Activity,
     CommandRecord,
+    DecisionList,
     Deleted,
     Diff,
     Doctor,
@@ -23,6 +25,7 @@ from pyro_mcp.models import (
     History,
     Landed,
     Logs,
+    Noted,
     PatchApplied,
     Pruned,
     QuestionAnswered,
@@ -46,6 +49,61 @@ from pyro_mcp.sdk import ExecStream
 
 class PyroMethods:
     """Every operation by its name."""
+
+    def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec_workspace(
         self,
@@ -619,8 +677,8 @@ class PyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
-                alone.
+            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
+                works later, alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -814,6 +872,42 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: No workspace is asking for that.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1811,6 +1905,34 @@ class PyroMethods:
 class WorkspaceMethods:
     """Every operation on a workspace."""
 
+    def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def exec(
         self,
         command: str | list[str],
@@ -2299,8 +2421,8 @@ class WorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
-                alone.
+            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
+                works later, alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -3096,6 +3218,61 @@ class WorkspaceMethods:
 class AsyncPyroMethods:
     """Every operation by its name."""
 
+    async def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def exec_workspace(
         self,
         workspace: str | WorkspaceRecord,
@@ -3668,8 +3845,8 @@ class AsyncPyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
-                alone.
+            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
+                works later, alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -3863,6 +4040,42 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: No workspace is asking for that.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4860,6 +5073,34 @@ class AsyncPyroMethods:
 class AsyncWorkspaceMethods:
     """Every operation on a workspace."""
 
+    async def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def exec(
         self,
         command: str | list[str],
@@ -5348,8 +5589,8 @@ class AsyncWorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
-                alone.
+            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
+                works later, alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 

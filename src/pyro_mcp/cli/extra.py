@@ -45,6 +45,13 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Check that chat hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Repair a chat host's connection where possible.", _module("host")),
+        *(
+            Extra(("agent", name), f"Run {title} inside a workspace of this project.", _module("agent"))
+            for name, title in (("claude-code", "Claude Code"), ("codex", "Codex"), ("opencode", "OpenCode"))
+        ),
+        Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
+        Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
+        Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
         Extra(("sh",), "Open a terminal in a workspace, creating one if needed.", _module("attach", "run_shell")),
         Extra(("cp",), "Copy files in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
         Extra(("port",), "List a workspace's published ports.", _module("everyday", "port")),

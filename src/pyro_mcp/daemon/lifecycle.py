@@ -41,6 +41,7 @@ from pyro_mcp.network.decisions import Decisions
 from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.store import SeedStore
+from pyro_mcp.serving import Server
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.adoption import Adoption
@@ -153,14 +154,6 @@ def _log_descriptor(locations: Locations) -> int:
         return 2
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: this module has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
 async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None, launch_fd: int | None) -> None:
     logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
@@ -191,6 +184,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     backups = Backups(locations.backups)
     services = Services(registry)
     questions, decisions = Questions(), Decisions(locations.decisions)
+    questions.heard = registry.news.stir
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
         registry,
@@ -229,7 +223,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set, locations.state)
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http="h11",

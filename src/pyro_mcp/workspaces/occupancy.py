@@ -284,7 +284,7 @@ class Occupancy:
                 continue
             output = OutputLog.load(workspace.outputs, handle, old.row.stdout_bytes, old.row.stderr_bytes)
             command = old.revived(output, offset, workspace.redactor)
-            workspace.commands[handle] = command
+            workspace.keep(command)
             await self.registry.save_command(command)
             command.follow(machine.guest, None, self.command_ended)
         for service in moment.service_rows():

@@ -216,20 +216,7 @@ class WorkspaceHandlers:
                         await kept.wait()
                         if workspace.row.state == "deleting":
                             break
-        events = [
-            models.HistoryEvent(
-                sequence=row.sequence,
-                at=row.at,
-                face=row.face,
-                operation=row.operation,
-                outcome=row.outcome,
-                duration_seconds=row.duration_seconds,
-                summary=row.summary,
-                error=row.error,
-                details=row.details,
-            )
-            for row in rows
-        ]
+        events = [models.HistoryEvent(**row.told()) for row in rows]
         cursor = max((row.change for row in rows), default=after or 0)
         return models.History(workspace=workspace.id, events=events, cursor=cursor)
 
