@@ -5,9 +5,10 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from pyro_mcp.cli.figures import ago, duration, plural, size
+from pyro_mcp.cli import render_questions as asked
+from pyro_mcp.cli.figures import ago, duration, plural, size, table
 from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
 
 TYPE_CHECKING = False
@@ -42,17 +43,6 @@ def shown(value: Any, name: str = "") -> Any:
 
 
 # -- pieces
-
-
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
-    """Columns aligned by width; the last one is left as long as it is."""
-    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
 
 
 def _facts(record: Fields) -> str:
@@ -434,16 +424,6 @@ def _landed(record: Fields) -> str:
     return "\n".join(lines)
 
 
-def _questions(record: Fields) -> str:
-    if not record["questions"]:
-        return "No workspace is asking for a host."
-    rows = [
-        (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
-        for q in record["questions"]
-    ]
-    return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
-
-
 def _activity(record: Fields) -> str:
     rows = []
     for each in record["workspaces"]:
@@ -454,21 +434,9 @@ def _activity(record: Fields) -> str:
     return "\n".join(lines + [f"{e['workspace_name'] or e['workspace']}  {event_line(e)}" for e in record["events"]])
 
 
-def _decisions(record: Fields) -> str:
-    if not record["decisions"]:
-        return f"Nothing was decided for a project; {record['kept_in']} would keep it."
-    rows = [(each["answer"], each["host"], each["project"] or "-") for each in record["decisions"]]
-    return table(rows, ("ANSWER", "HOST", "PROJECT")) + f"\nkept in {record['kept_in']}"
-
-
-def _answered(record: Fields) -> str:
-    lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
-    return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
-
-
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Activity": _activity,
-    "DecisionList": _decisions,
+    "DecisionList": asked.decisions,
     "Deleted": _deleted,
     "Diff": _diff,
     "Doctor": _doctor,
@@ -483,8 +451,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "History": _history,
     "Logs": _logs,
     "PatchApplied": _applied,
-    "QuestionAnswered": _answered,
-    "QuestionList": _questions,
+    "QuestionAnswered": asked.answered,
+    "QuestionList": asked.questions,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,
