@@ -1272,7 +1272,7 @@ class PyroMethods:
     def list_environments(
         self,
     ) -> EnvironmentList:
-        """List environments and show which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -1410,7 +1410,9 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by name. Workspaces that use it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: For example debian:12, or an image: node:22. Or the `Environment`.
@@ -1428,11 +1430,16 @@ class PyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -1464,6 +1471,7 @@ class PyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
@@ -1501,6 +1509,7 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Also seed files that .gitignore excludes.
             no_devcontainer: Ignore the seed's devcontainer.json.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
                 set-up continues afterwards.
             engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
@@ -1852,6 +1861,7 @@ class PyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
@@ -1884,6 +1894,7 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Also seed files that .gitignore excludes.
             no_devcontainer: Ignore the seed's devcontainer.json.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
                 set-up continues afterwards.
             engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
@@ -4440,7 +4451,7 @@ class AsyncPyroMethods:
     async def list_environments(
         self,
     ) -> EnvironmentList:
-        """List environments and show which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -4578,7 +4589,9 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by name. Workspaces that use it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: For example debian:12, or an image: node:22. Or the `Environment`.
@@ -4596,11 +4609,16 @@ class AsyncPyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -4632,6 +4650,7 @@ class AsyncPyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
@@ -4669,6 +4688,7 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Also seed files that .gitignore excludes.
             no_devcontainer: Ignore the seed's devcontainer.json.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
                 set-up continues afterwards.
             engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
@@ -5020,6 +5040,7 @@ class AsyncPyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
@@ -5052,6 +5073,7 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Also seed files that .gitignore excludes.
             no_devcontainer: Ignore the seed's devcontainer.json.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
                 set-up continues afterwards.
             engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.

@@ -52,6 +52,7 @@ def extras() -> list[Extra]:
         Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
         Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
         Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
+        Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
         Extra(("sh",), "Open a terminal in a workspace, creating one if needed.", _module("attach", "run_shell")),
         Extra(("cp",), "Copy files in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
         Extra(("port",), "List a workspace's published ports.", _module("everyday", "port")),

@@ -40,6 +40,7 @@ class WorkspaceOperations(Operations):
                 "engine",
                 "include_ignored",
                 "no_devcontainer",
+                "rebuild",
                 "ttl_seconds",
                 "lifetime_seconds",
                 "vcpu_count",
@@ -116,6 +117,9 @@ class WorkspaceOperations(Operations):
         ] = None,
         include_ignored: Annotated[bool, Field(description="Also seed files that .gitignore excludes.")] = False,
         no_devcontainer: Annotated[bool, Field(description="Ignore the seed's devcontainer.json.")] = False,
+        rebuild: Annotated[
+            bool, Field(description="Run all of its set-up, and keep that in place of what is kept of it.")
+        ] = False,
         setup_wait_seconds: Annotated[
             float | None,
             Field(
