@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
+
+from mcp import ClientSession
 
 from pyro_mcp.models import Activity
 from pyro_mcp.sdk import Pyro
+from tests.faces.test_mcp import call, converse, refused
 from tests.support import Installation
 
 
@@ -20,6 +26,7 @@ def _until(pyro: Pyro, activity: Activity, fits: object) -> Activity:
 
 
 def test_a_running_command_its_last_line_and_its_end_are_told(pyro: Pyro, workspace: str) -> None:
+    assert pyro.follow_activity(after=pyro.follow_activity(limit=0).cursor).events == []  # nothing again
     begun = pyro.follow_activity()
     assert begun.whole and [w.workspace.id for w in begun.workspaces].count(workspace) == 1
     assert [e.operation for e in begun.events if e.workspace == workspace] == ["create_workspace"]
@@ -68,3 +75,35 @@ def test_what_is_deleted_is_told_and_a_cursor_of_another_daemon_begins_anew(
         assert anew.whole and [w.workspace.id for w in anew.workspaces] == [second]
         assert "exec_workspace" in [e.operation for e in anew.events]  # those since, by whichever daemon
     assert "activity" not in "".join(e.operation for e in anew.events)
+
+
+def test_watch_prints_lines_into_a_pipe_and_ends_with_its_workspace(pyro: Pyro) -> None:
+    made = pyro.create_workspace("debian:12", name="watched").id
+    command = [sys.executable, "-m", "pyro_mcp", "watch", "watched", "--past", "5"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        pyro.note_workspace(made, "look here")
+        assert any("note" in line for line in watch.stdout)
+        pyro.delete_workspace(made)
+        assert "is deleted" in watch.stdout.read()
+    assert watch.returncode == 0
+
+
+def test_the_agent_is_told_a_note_once_with_its_next_answer_or_error(
+    installation: Installation, pyro: Pyro, project: Path
+) -> None:
+    async def story(session: ClientSession) -> None:
+        ws = (await call(session, "workspace_create", seed_path=""))["id"]
+        noted = pyro.note_workspace(ws, "Use a set\x1b[2J here.", path="a.py", line=3)
+        assert noted.waiting == 1
+        await call(session, "workspace_list")  # of no workspace
+        ran = await call(session, "workspace_exec", workspace=ws, command="true")
+        assert ran["persons_note"] == "The person's note on a.py, line 3: Use a set\\u{1b}[2J here."
+        assert "persons_note" not in await call(session, "workspace_exec", workspace=ws, command="true")
+        pyro.note_workspace(ws, "one")
+        pyro.note_workspace(ws, "two")
+        said = await refused(session, "workspace_file_read", workspace=ws, path="missing")
+        assert said.endswith("The person's note: one\nThe person's note: two")
+        assert "persons_note" not in await call(session, "workspace_status", workspace=ws)
+
+    converse(installation, project, story)

@@ -50,6 +50,7 @@ def extras() -> list[Extra]:
         Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
         Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
         Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
+        Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
         Extra(("sh",), "Open a terminal in a workspace; make one where there is none.", _module("attach", "run_shell")),
         Extra(("cp",), "Copy a file or folder in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
         Extra(("port",), "The published ports of a workspace.", _module("everyday", "port")),

@@ -307,6 +307,11 @@ class Store:
         """As `events`, of all workspaces."""
         return await self._events("change > ?", (after or 0,), limit, newest=after is None)
 
+    async def latest_change(self) -> int:
+        """The change of an event that began or ended last."""
+        row = await self._run(lambda: self._db.execute("SELECT MAX(change) FROM events").fetchone())
+        return int(row[0] or 0)
+
     async def _events(self, where: str, values: tuple[Any, ...], limit: int, *, newest: bool) -> list[EventRow]:
         columns = (
             "sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error, change, details"

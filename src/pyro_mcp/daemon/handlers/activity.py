@@ -42,11 +42,12 @@ class ActivityHandlers:
         since = news.since(number) if daemon == news.daemon else None
         seen_until = news.number
         # A change counts on through daemons: what was done while nobody listened is told, too.
+        latest = await store.latest_change() if change is None else change
         rows = await store.feed(limit, change) if limit else []
         workspaces = [w for w in registry.all(call.scope) if since is None or w.id in since.changed]
-        if change is not None and len(rows) == limit:
+        if change is not None and rows and len(rows) == limit:
             seen_until -= 1  # there may be more events: the next call does not wait
-        seen_change = max((row.change for row in rows), default=change or 0)
+        seen_change = latest if change is None else max((row.change for row in rows), default=latest)
         return models.Activity(
             cursor=f"{news.daemon}-{max(seen_until, 0)}-{seen_change}",
             whole=since is None,
