@@ -66,8 +66,8 @@ smoke-use-cases: $(SMOKES:%=smoke-%) ## The use cases through the MCP server, on
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
 
-test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
-	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
 
 test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
 	@$(RUN) python -m pytest -rs --timeout=3600 tests/engine/more_clients.py

@@ -43,6 +43,14 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        *(
+            Extra(("agent", name), f"Run {title} inside a workspace of this project.", _module("agent"))
+            for name, title in (("claude-code", "Claude Code"), ("codex", "Codex"), ("opencode", "OpenCode"))
+        ),
+        Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
+        Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
+        Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
+        Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
         Extra(("sh",), "Open a terminal in a workspace; make one where there is none.", _module("attach", "run_shell")),
         Extra(("cp",), "Copy a file or folder in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
         Extra(("port",), "The published ports of a workspace.", _module("everyday", "port")),

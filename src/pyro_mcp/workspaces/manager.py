@@ -231,7 +231,7 @@ class WorkspaceManager:
                 stdout_bytes=output.stdout_bytes,
                 stderr_bytes=output.stderr_bytes,
             )
-            child.commands[handle] = Command(row, number, output, child.redactor)
+            child.keep(Command(row, number, output, child.redactor))
         return handles
 
     async def reset(self, workspace: Workspace) -> None:
