@@ -46,8 +46,7 @@ if [ ${#need[@]} -gt 0 ]; then
 fi
 
 # -- what only the tests of images and of the page call; without them these skip, saying so. Only as root in a
-# container: on a computer
-# with an init, Debian's docker-registry would begin to serve.
+# container: on a computer with an init, Debian's docker-registry would begin to serve.
 extra=()
 for pair in skopeo:skopeo umoci:umoci docker-registry:docker-registry busybox:busybox-static chromium:chromium; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || extra+=("${pair##*:}")
