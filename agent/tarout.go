@@ -60,6 +60,7 @@ type treeWriter struct {
 	base  string
 	flush func() error
 	said  time.Time // when it was last said that it is at work
+	kept  *keptTree // with owners and what else of a file is kept (prepared.go); nil is without
 }
 
 // working tells the other side now and then, between two members, that a file is being read: it takes no trickle for an
@@ -80,15 +81,20 @@ func (t *treeWriter) whole(name string) error {
 	if err == nil && !there {
 		err = &notWhole{changingRecord, name}
 	}
+	if err = t.withReason(err); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// withReason sends why the tree is not whole, if that is what the error says.
+func (t *treeWriter) withReason(err error) error {
 	var refused *notWhole
 	if errors.As(err, &refused) {
 		records := map[string]string{refused.record: refused.name}
 		err = t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, PAXRecords: records, Format: tar.FormatPAX})
 	}
-	if err != nil {
-		return err
-	}
-	return t.Close()
+	return err
 }
 
 // add tells whether the name was there.
@@ -128,6 +134,9 @@ func (t *treeWriter) addLink(name string, info fs.FileInfo) (bool, error) {
 }
 
 func (t *treeWriter) addSpecial(name string, info fs.FileInfo) error {
+	if t.kept != nil {
+		return nil
+	}
 	return t.WriteHeader(&tar.Header{
 		Typeflag: tar.TypeFifo, Name: t.member(name), Mode: int64(permissions(info.Mode())), ModTime: info.ModTime(),
 		PAXRecords: map[string]string{kindRecord: specialKind(info.Mode())}, Format: tar.FormatPAX,
@@ -214,6 +223,11 @@ func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err 
 		return false, true, &notWhole{unreadableRecord, name}
 	}
 	defer file.Close()
+	if t.kept != nil {
+		if first := t.kept.link(name, info); first != "" {
+			return true, true, t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: t.member(name), Linkname: first, Format: tar.FormatPAX})
+		}
+	}
 	named, err := t.root.Lstat(name)
 	if err != nil || !os.SameFile(named, info) {
 		// Another file has the name by now, or a link that was followed.
@@ -221,7 +235,7 @@ func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err 
 	}
 	size := info.Size()
 	parts, inParts := []part{{0, size}}, false
-	if size > spoolBytes {
+	if size > spoolBytes && t.kept == nil { // who reads what is kept knows no parts
 		if found, err := partsOf(file, size, t.working); err == nil && size-stored(found) >= worthBytes {
 			parts, inParts = found, true
 		}
@@ -292,7 +306,13 @@ func (t *treeWriter) headerOf(name string, info fs.FileInfo, link string) (*tar.
 		return nil, err
 	}
 	header.Format = tar.FormatPAX
-	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
+	header.Uname, header.Gname = "", ""
+	if t.kept != nil {
+		header.PAXRecords = t.kept.attributes(name, info)
+		t.kept.sent(t.member(name), info)
+	} else {
+		header.Uid, header.Gid = 0, 0
+	}
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
 	header.Name = t.member(name)
 	if info.IsDir() {
@@ -303,6 +323,9 @@ func (t *treeWriter) headerOf(name string, info fs.FileInfo, link string) (*tar.
 
 // member is what a name is called in the archive.
 func (t *treeWriter) member(name string) string {
+	if t.kept != nil {
+		return t.kept.prefix + name
+	}
 	switch t.base {
 	case name:
 		return "."

@@ -1273,7 +1273,7 @@ class PyroMethods:
     def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -1410,7 +1410,9 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -1428,11 +1430,16 @@ class PyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -1464,6 +1471,7 @@ class PyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
@@ -1502,6 +1510,7 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -1856,6 +1865,7 @@ class PyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
@@ -1889,6 +1899,7 @@ class PyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -4450,7 +4461,7 @@ class AsyncPyroMethods:
     async def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -4587,7 +4598,9 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -4605,11 +4618,16 @@ class AsyncPyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -4641,6 +4659,7 @@ class AsyncPyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
@@ -4679,6 +4698,7 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -5033,6 +5053,7 @@ class AsyncPyroMethods:
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
@@ -5066,6 +5087,7 @@ class AsyncPyroMethods:
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,

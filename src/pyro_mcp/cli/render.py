@@ -132,7 +132,18 @@ def _environments(record: Fields) -> str:
         )
         for e in record["environments"]
     ]
-    return table(rows, ("ENVIRONMENT", "INSTALLED", "SIZE", "DESCRIPTION"))
+    text = table(rows, ("ENVIRONMENT", "INSTALLED", "SIZE", "DESCRIPTION"))
+    kept = [
+        (
+            p["name"],
+            size(p["size_bytes"]),
+            ago(p["created_at"]),
+            "in use" if p["in_use"] else ago(p["last_used_at"]),
+            visible(p["project"]),
+        )
+        for p in record["prepared"]
+    ]
+    return text + ("\n\n" + table(kept, ("PREPARED", "SIZE", "MADE", "USED", "PROJECT")) if kept else "")
 
 
 def _environment(record: Fields) -> str:

@@ -141,6 +141,8 @@ class Dispatcher:
         try:
             if operation.name in CHANGING:
                 await workspace.before_change()
+            if operation.name in CHANGING.keys() - STARTING or operation.name == "rewind_workspace":
+                workspace.changes += 1
             result = workspace.redactor.result(await handler(call, **arguments))
             if operation.name in CHANGING and operation.name not in STARTING:
                 workspace.keeper.happened(f"{CHANGING[operation.name]} {summary}".strip())

@@ -28,6 +28,8 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.door import Door
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
+from pyro_mcp.daemon.handlers.setups import resume
+from pyro_mcp.daemon.preparing import Preparing
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.host_errors import in_the_way, of_this_machine
@@ -204,6 +206,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         occupancy=occupancy,
         manager=manager,
         environments=environments,
+        preparing=Preparing(environments, registry, occupancy),
         seeds=seeds,
         backups=backups,
         info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
@@ -215,6 +218,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         decisions=decisions,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
+    for workspace in registry.all():
+        resume(context, workspace)
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
@@ -260,6 +265,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
             await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
+            await context.preparing.close()
             await services.close()
             await manager.close()
     except TimeoutError:

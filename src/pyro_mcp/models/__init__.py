@@ -41,6 +41,7 @@ from pyro_mcp.models.system import (
     EnvironmentExported,
     EnvironmentList,
     HostCheck,
+    PreparedSetup,
     Pruned,
     SuggestedEnvironment,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "NetworkPolicy",
     "Noted",
     "PatchApplied",
+    "PreparedSetup",
     "Pruned",
     "PublishedPort",
     "Question",

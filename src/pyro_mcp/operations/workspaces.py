@@ -40,6 +40,7 @@ class WorkspaceOperations(Operations):
                 "engine",
                 "include_ignored",
                 "no_devcontainer",
+                "rebuild",
                 "ttl_seconds",
                 "lifetime_seconds",
                 "vcpu_count",
@@ -113,6 +114,9 @@ class WorkspaceOperations(Operations):
         ] = None,
         include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
         no_devcontainer: Annotated[bool, Field(description="Leave the seed's devcontainer.json alone.")] = False,
+        rebuild: Annotated[
+            bool, Field(description="Run all of its set-up, and keep that in place of what is kept of it.")
+        ] = False,
         setup_wait_seconds: Annotated[
             float | None,
             Field(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pyro_mcp.errors import HostError
+from pyro_mcp.guest.said import wire_name
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.processes.command import Command, plain
@@ -125,6 +126,9 @@ class Occupancy:
         row = workspace.row
         shape = {"mem_mib": row.mem_mib, "vcpu_count": row.vcpu_count, "disk_gib": row.disk_gib}
         body = {**await self._identity(workspace), **shape, "lower": lower}
+        prepared = (row.devcontainer or {}).get("prepared")
+        if prepared and tree is not None:
+            body |= {"prepared": True, "gone": [wire_name(path) for path in prepared["gone"]]}
         await machine.guest.call("POST", "/v1/setup", json_body=body)
         await self._take_over(workspace, machine)
 

@@ -54,6 +54,8 @@ class Workspace:
         """Readiness checks under way, by the service's name."""
         self.terminals: dict[str, Screen] = {}
         """What the screens of shells show, by handle; made when first asked for."""
+        self.changes = 0
+        """How often an operation changed files itself, since this daemon began; commands are counted by themselves."""
         self.doomed = False
         """It is being deleted, which ends what others do with it."""
         self.heard: Callable[[], None] = lambda: None
@@ -239,8 +241,10 @@ class Workspace:
             setup_status=status,
             setup_exit_code=exit_code,
             passed_over=kept.get("passed_over", []),
-            notes=kept.get("notes", []),
+            notes=[*kept.get("notes", []), *filter(None, [kept.get("unkept")])],
             hint=hint,
+            prepared=str(kept.get("kept") or (kept.get("prepared") or {}).get("name", "")),
+            restored="prepared" in kept,
         )
 
     def record(self) -> models.Workspace:

@@ -15,7 +15,7 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers import projects
+from pyro_mcp.daemon.handlers import projects, setups
 from pyro_mcp.daemon.handlers.openings import checked_domains, checked_grants, checked_ssh_hosts, with_network
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
@@ -69,6 +69,7 @@ class WorkspaceHandlers:
         secret_hosts: dict[str, str] | None,
         include_ignored: bool,
         no_devcontainer: bool,
+        rebuild: bool,
         setup_wait_seconds: float | None,
         engine: str,
     ) -> models.Workspace:
@@ -117,11 +118,15 @@ class WorkspaceHandlers:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         shape = projects.Shape(vcpu_count, mem_mib, DISK_GIB_DEFAULT if engine == "firecracker" else disk_gib)
 
+        copied: PreparedSeed | None = None
+
         async def seed() -> PreparedSeed | None:
-            if source is None:
-                return None
+            nonlocal copied
+            if source is None or copied is not None:
+                return copied
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
-            return await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
+            copied = await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
+            return copied
 
         with context.seeds.used():
             if environment is not None or no_devcontainer:
@@ -130,8 +135,10 @@ class WorkspaceHandlers:
                 packed = source is not None and source.plan is not None and source.plan.kind == "archive"
                 unpacked = await seed() if packed else None
                 made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape)
+                if made.stages and (filled := await seed()) is not None:
+                    made = await setups.prepared(call, context, made, filled, plan, rebuild=rebuild)
             workspace = await context.manager.create(made.completed(plan), made.root, seed)
-        await projects.set_up(call, context, workspace, begun, setup_wait_seconds)
+        await setups.set_up(call, context, workspace, begun, setup_wait_seconds)
         return workspace.record()
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
@@ -195,9 +202,16 @@ class WorkspaceHandlers:
 
     async def reset_workspace(self, call: Call, *, workspace: Workspace, snapshot: str | None) -> models.Workspace:
         begun = time.monotonic()
-        await asyncio.shield(asyncio.ensure_future(self._context.machines.reset(workspace, snapshot)))
-        if snapshot in (None, "baseline"):
-            await projects.set_up(call, self._context, workspace, begun)
+        baseline = snapshot in (None, "baseline")
+        if baseline:
+            reset = setups.reset(self._context, workspace)
+        else:
+            reset = self._context.machines.reset(workspace, snapshot)
+        await asyncio.shield(asyncio.ensure_future(reset))
+        if not baseline:
+            setups.resume(self._context, workspace)
+        else:
+            await setups.set_up(call, self._context, workspace, begun)
         return workspace.record()
 
     async def history_workspace(
@@ -247,6 +261,7 @@ class WorkspaceHandlers:
         if patch == (path is not None):
             raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
         to = self._context.destination(workspace, output, overwrite)
+        made = await self._context.made(workspace)
         async with workspace.lock.shared():
             if path is None:
                 return await exporting.export_patch(
@@ -257,6 +272,7 @@ class WorkspaceHandlers:
                     workspace.redactor,
                     include_ignored,
                     _stored(workspace.row.seed or {}),
+                    made,
                 )
             return await exporting.export_path(
                 workspace.guest,
@@ -267,6 +283,7 @@ class WorkspaceHandlers:
                 seed=workspace.row.seed,
                 include_git=include_git,
                 include_ignored=include_ignored,
+                made=made,
             )
 
     async def land_workspace(
@@ -287,9 +304,10 @@ class WorkspaceHandlers:
                 hint="Name one with --repo, or export the changes as a patch (workspace export --patch).",
                 code="no_repository",
             )
+        made = await self._context.made(workspace)
         async with workspace.lock.shared():
             found = await changes.changed_entries(
-                workspace.guest, row.seed, whole=True, include_ignored=include_ignored
+                workspace.guest, row.seed, whole=True, include_ignored=include_ignored, made=made
             )
         entries = found.entries
         if not entries and found.left_out:
