@@ -1,8 +1,4 @@
-<<<<<<< HEAD:src/pyro_mcp/processes/refusals.py
-"""The words about connections that a command could not make. Pure."""
-=======
 """What is told of connections that a command could not make. Pure; the command line loads it, so models it does not."""
->>>>>>> main:src/pyro_mcp/refusals.py
 
 from __future__ import annotations
 
