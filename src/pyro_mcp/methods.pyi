@@ -620,7 +620,7 @@ class PyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -1535,9 +1535,13 @@ class PyroMethods:
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2297,7 +2301,7 @@ class WorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -2854,8 +2858,12 @@ class WorkspaceMethods:
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3666,7 +3674,7 @@ class AsyncPyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -4581,9 +4589,13 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5343,7 +5355,7 @@ class AsyncWorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -5900,8 +5912,12 @@ class AsyncWorkspaceMethods:
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

@@ -100,7 +100,7 @@ def _workspaces(record: Fields) -> str:
 
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
-    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer")}
+    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer", "notes")}
     shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
     shown["published_ports"] = _ports(record)
     text = _facts(shown)
@@ -111,7 +111,7 @@ def _workspace(record: Fields) -> str:
             text += f"\n      skipped: {', '.join(seed['skipped'])}"
     if record.get("devcontainer"):
         text += f"\n{_devcontainer(record['devcontainer'])}"
-    return text
+    return "\n".join([text, *record.get("notes", ())])
 
 
 def _devcontainer(record: Fields) -> str:
@@ -208,8 +208,9 @@ def event_line(event: Fields) -> str:
 
 
 def _history(record: Fields) -> str:
-    rows = [
+    lines = [
         (
+            event["at"],
             event["sequence"],
             ago(event["at"]),
             event["face"],
@@ -220,7 +221,15 @@ def _history(record: Fields) -> str:
         )
         for event in record["events"]
     ]
+    lines += [_checkpoint_line(record["workspace"], one) for one in record.get("checkpoints", ())]
+    rows = [line[1:] for line in sorted(lines, key=lambda line: str(line[0]))]
     return table(rows, ("#", "WHEN", "FACE", "OPERATION", "OUTCOME", "TOOK", "WHAT"))
+
+
+def _checkpoint_line(workspace: str, one: Fields) -> tuple[Any, ...]:
+    named = ", ".join(one["paths"]) + (", …" if one["files"] > len(one["paths"]) else "")
+    what = f"{plural(one['files'], 'file')}: {named} (back to it: pyro workspace rewind {workspace} {one['number']})"
+    return one["at"], "", ago(one["at"]), "daemon", f"checkpoint {one['number']}", "kept", "", what
 
 
 def _file_list(record: Fields) -> str:

@@ -127,7 +127,8 @@ class Dispatcher:
                 cause = workspace.row.cause or "its processes ended during the operation"
                 raise MachineLost(
                     f"The machine of workspace {workspace.id} is lost: {cause}.",
-                    hint="Reset gives it a fresh machine at its baseline; or delete it.",
+                    hint="Reset gives it a fresh machine: with snapshot `last` its files as at the last checkpoint, "
+                    "else its baseline; or delete it.",
                 ) from error
             raise
         except PyroError as error:

@@ -83,8 +83,8 @@ class Workspace:
         if self.row.state == "lost":
             raise MachineLost(
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
-                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline, "
-                "and rewind brings its files back to the last checkpoint; or delete it.",
+                hint="What it had printed is in workspace logs. Reset gives it a fresh machine: with snapshot `last` "
+                "its files as at the last checkpoint, else its baseline; or delete it.",
             )
         if self.row.state == "stopped":
             raise Conflict(
