@@ -36,15 +36,16 @@ const (
 
 // crowd counts what the guest runs, in a control group for each command; the zero value counts nothing.
 type crowd struct {
-	lock     sync.Mutex // never the table's: who holds that may wait for a process that is stopped here
-	counting bool
-	memory   int64 // bytes; 0 is the kernel's affair
-	others   int   // threads that are not the guest's
-	watching bool
-	seen     int               // threads at the last look
-	groups   map[string]*group // by the control group's directory
-	next     int
-	door     *door
+	lock      sync.Mutex // never the table's: who holds that may wait for a process that is stopped here
+	counting  bool
+	memory    int64 // bytes; 0 is the kernel's affair
+	others    int   // threads that are not the guest's
+	watching  bool
+	seen      int               // threads at the last look
+	groups    map[string]*group // by the control group's directory
+	next      int
+	door      *door
+	meanwhile func() // as long as anything runs, every half second
 }
 
 type group struct {
@@ -120,8 +121,11 @@ func (c *crowd) watch(d *door) {
 	}
 	c.watching = true
 	go func() {
-		for last := time.Now(); ; {
+		for last, round := time.Now(), 0; ; round++ {
 			time.Sleep(crowdLook)
+			if c.meanwhile != nil && round%5 == 4 {
+				c.meanwhile()
+			}
 			now := time.Now()
 			more := c.look(now.Sub(last) - crowdLook)
 			if last = now; !more {

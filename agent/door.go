@@ -337,7 +337,12 @@ var (
 )
 
 // For system calls, made before the fork.
-var memorySource, memoryTarget = pathBytes(meminfoPath), pathBytes("/proc/meminfo")
+var ownInProc = func() (own [3]struct{ source, target [64]byte }) {
+	for i, pair := range inProc {
+		own[i].source, own[i].target = pathBytes(pair[0]), pathBytes("/proc"+pair[1])
+	}
+	return own
+}()
 
 func pathBytes(path string) (bytes [64]byte) {
 	copy(bytes[:63], path)
@@ -375,8 +380,11 @@ func beFirst(o *order, name unsafe.Pointer, size uintptr) {
 	if errno != 0 {
 		o.failed, o.where = int32(errno), 3
 	}
-	// The machine's own memory, as in the agent's /proc (resources.go); where it is not shown, this changes nothing.
-	syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&memorySource)), uintptr(unsafe.Pointer(&memoryTarget)), 0, syscall.MS_BIND, 0, 0)
+	// The machine's own figures, as in the agent's /proc (resources.go); where they are not shown, this changes nothing.
+	for i := 0; i < len(ownInProc); i++ {
+		own := &ownInProc[i]
+		syscall.RawSyscall6(syscall.SYS_MOUNT, uintptr(unsafe.Pointer(&own.source)), uintptr(unsafe.Pointer(&own.target)), 0, syscall.MS_BIND|syscall.MS_REC, 0, 0)
+	}
 	syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
 	if _, _, errno := syscall.RawSyscall(sysCloseRange, 0, 1<<31, 0); errno != 0 {
 		for file := uintptr(0); file < 4096; file++ { // a connection that stays open would spoil a checkpoint

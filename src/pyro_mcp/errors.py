@@ -8,7 +8,9 @@ decides the exit status of the command line. Errors cross the daemon's socket as
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 
 class PyroError(Exception):

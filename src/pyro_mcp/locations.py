@@ -14,10 +14,10 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pyro_mcp.errors import HostError, InvalidInput, NotPermitted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 

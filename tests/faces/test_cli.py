@@ -52,6 +52,45 @@ def test_exec_streams_and_has_the_commands_own_status(ws: str) -> None:
     assert pyro_command("workspace", "exec", ws, "--cwd", "/etc", "--", "pwd").stdout == "/etc\n"
 
 
+UNUSED = {
+    *("asyncio", "base64", "contextlib", "dataclasses", "difflib", "h11", "httpx", "inspect", "locale", "logging"),
+    *("mcp", "pathlib", "pydantic", "pydantic_core", "rich", "shutil", "signal", "sqlite3", "ssl", "subprocess"),
+    *("tempfile", "textwrap", "threading", "typing", "urllib.parse"),
+    *(f"pyro_mcp.{room}" for room in ("daemon", "mcp", "models", "operations", "processes", "sdk")),
+}
+"""What the commands of every day do without: each takes a millisecond or many to load."""
+
+
+def test_the_commands_of_every_day_load_little(ws: str) -> None:
+    script = "import sys; before = set(sys.modules); from pyro_mcp.entry import main; status = main(); "
+    script += "sys.stdout.flush(); print(*(set(sys.modules) - before), file=sys.stderr); sys.exit(status)"
+    for words in (
+        ["workspace", "list"],
+        ["ls", "--json"],
+        ["workspace", "exec", ws, "--", "true"],
+        ["exec", ws, "echo hi"],
+        ["workspace", "logs", ws],
+        ["workspace", "diff", ws],
+        ["workspace", "status", ws],
+        ["workspace", "file", "read", ws, "/etc/hostname", "--content-only"],
+        ["run", "--", "true"],
+    ):
+        # -S: what this machine's own site-packages load at each start is none of ours.
+        paths = os.pathsep.join(sys.path)
+        ran = subprocess.run(
+            [sys.executable, "-S", "-c", script, *words],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        loaded = set(ran.stderr.splitlines()[-1].split())
+        assert "pyro_mcp.client.wire" in loaded, ran.stderr
+        assert sorted(UNUSED & loaded) == [], words
+        assert len(loaded) < 85, sorted(loaded)
+
+
 def test_files_go_through_pipes(ws: str, tmp_path: Path) -> None:
     (tmp_path / "new.txt").write_text("written\n")
     write = pyro_command("workspace", "file", "write", ws, "in/file.txt", "--text-file", str(tmp_path / "new.txt"))

@@ -28,7 +28,7 @@ def test_a_command_that_outlives_the_wait_is_whole(calls: list[list[tuple[Any, b
         step = following.next
         assert step is not None and step.streams and step.arguments["wait_seconds"] == WAIT_SECONDS
         if number:
-            assert step.operation is LOGS
+            assert step.operation == LOGS
             assert step.arguments["offset"] == seen, "the next call begins at the first byte that has not come"
         for stream, data in pieces:
             following.saw(Output(stream, data))
@@ -37,7 +37,7 @@ def test_a_command_that_outlives_the_wait_is_whole(calls: list[list[tuple[Any, b
         started = following.took({**first("exited" if last else "running"), "exit_code": 3 if last else None})
         assert (started is not None) == (number == 0)
     step = following.next
-    assert step is not None and not step.streams and step.operation is LOGS
+    assert step is not None and not step.streams and step.operation == LOGS
     following.took(
         {"commands": [{"handle": "c-0", "duration_seconds": 1.0}, {"handle": "c-1", "duration_seconds": 61.5}]}
     )

@@ -14,6 +14,7 @@ import pyro_mcp
 from pyro_mcp import models, reference
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.daemon import handlers
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.handles import AsyncWorkspace, Workspace
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.described import raised
@@ -37,6 +38,19 @@ def test_operation_is_described_whole(op: Operation) -> None:
         assert re.fullmatch("[a-z_]{1,40}", op.mcp)
         assert op.profiles
     assert all(p.name not in op.hidden for p in parameters(op) if p.required), "a tool could never be called"
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+def test_the_command_lines_table_says_what_the_definition_says(op: Operation) -> None:
+    row = KNOWN[op.name]
+    assert (row.help, row.summary, row.result_name, row.listed) == (op.help, op.summary, op.result_name, op.listed)
+    assert row == op, "write it anew: make reference"
+    assert row.function is op.function
+    assert row.takes.keys() == op.takes.keys()
+
+
+def test_the_table_has_every_operation() -> None:
+    assert KNOWN.keys() == REGISTRY.keys()
 
 
 @pytest.mark.parametrize("op", OPERATIONS)

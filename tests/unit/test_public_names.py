@@ -13,8 +13,8 @@ import pytest
 
 import pyro_mcp
 from pyro_mcp import errors, models
+from pyro_mcp.definitions.standing import spelled_out
 from pyro_mcp.operations import REGISTRY
-from pyro_mcp.operations.standing import spelled_out
 from pyro_mcp.operations.validation import validated
 
 

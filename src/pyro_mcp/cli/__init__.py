@@ -5,8 +5,13 @@ from __future__ import annotations
 import gc
 import io
 import os
-import signal
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # `signal` makes enumerations of these names, which takes a while
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import sys
-from typing import Any
 
 from pyro_mcp.cli import extra
 from pyro_mcp.cli.help import group_page
@@ -24,30 +23,26 @@ from pyro_mcp.cli.parsing import (
     usage_error,
 )
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
-from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.version import VERSION
 from pyro_mcp.visible import visible_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyro_mcp.definitions.operation import Operation
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
 _UNWRITABLE = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 """A write to standard output that fails: a full disk, a terminal that is gone, a closed descriptor."""
-_ORDER = {"doctor": 0, "env": 1, "run": 2, "workspace": 3}
-
-
-def in_order() -> list[Operation]:
-    """The operations in the order in which a person meets them."""
-
-    def place(op: Operation) -> tuple[int, bool]:
-        return _ORDER.get(op.cli[0], len(_ORDER)), not op.function.__qualname__.startswith("Workspace")
-
-    return sorted(REGISTRY.values(), key=place)
 
 
 def commands() -> dict[tuple[str, ...], Operation | extra.Extra]:
     """Every command by its words."""
-    table: dict[tuple[str, ...], Operation | extra.Extra] = {op.cli: op for op in in_order()}
+    table: dict[tuple[str, ...], Operation | extra.Extra] = {op.cli: op for op in KNOWN.values()}
     table.update({e.words: e for e in extra.extras()})
     return table
 

@@ -21,8 +21,8 @@ from typing import Any
 from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import Conflict, PyroError
-from pyro_mcp.operations import REGISTRY
 from pyro_mcp.visible import visible
 
 DETACH = b"\x1d"
@@ -48,7 +48,12 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         )
     workspace, shell = rest
     with Connection(face="cli", client="attach") as pyro:
-        return _Session(pyro, workspace, shell).run()
+        return show(pyro, workspace, shell)
+
+
+def show(pyro: Connection, workspace: str, shell: str) -> int:
+    """Attach to an open shell: its exit status when it ends, 0 when the person leaves."""
+    return _Session(pyro, workspace, shell).run()
 
 
 def run_in_terminal(pyro: Connection, arguments: dict[str, Any]) -> int:
@@ -58,13 +63,13 @@ def run_in_terminal(pyro: Connection, arguments: dict[str, Any]) -> int:
     """
     size = shutil.get_terminal_size()
     given = {**arguments, "rows": min(500, max(1, size.lines)), "cols": min(500, max(1, size.columns))}
-    opened = pyro.call(REGISTRY["open_shell"], given)
+    opened = pyro.call(KNOWN["open_shell"], given)
     workspace, shell = str(opened["workspace"]), str(opened["shell"])
     try:
         return _Session(pyro, workspace, shell, quiet=True).run()
     finally:
         with contextlib.suppress(PyroError):
-            pyro.call(REGISTRY["close_shell"], {"workspace": workspace, "shell": shell})
+            pyro.call(KNOWN["close_shell"], {"workspace": workspace, "shell": shell})
 
 
 ONE_SHOT_SECONDS = 600
@@ -77,7 +82,7 @@ def one_shot_in_terminal(pyro: Connection, arguments: dict[str, Any], on_event: 
     """Run a command on this terminal in a machine of its own, which is gone afterwards."""
     made = {name: arguments[name] for name in _OF_A_MACHINE if name in arguments}
     workspace = str(
-        pyro.call(REGISTRY["create_workspace"], {**made, "ttl_seconds": ONE_SHOT_SECONDS}, on_event=on_event)["id"]
+        pyro.call(KNOWN["create_workspace"], {**made, "ttl_seconds": ONE_SHOT_SECONDS}, on_event=on_event)["id"]
     )
     before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -85,7 +90,7 @@ def one_shot_in_terminal(pyro: Connection, arguments: dict[str, Any], on_event: 
         return run_in_terminal(pyro, {"workspace": workspace, **asked})
     finally:
         with contextlib.suppress(PyroError):
-            pyro.call(REGISTRY["delete_workspace"], {"workspace": workspace})
+            pyro.call(KNOWN["delete_workspace"], {"workspace": workspace})
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -123,7 +128,7 @@ def _here(pyro: Connection) -> str:
     source = meant.top()
     if found or (known and source is None):
         return meant.id_of(found)
-    made = pyro.call(REGISTRY["create_workspace"], {"seed_path": source} if source else {})
+    made = pyro.call(KNOWN["create_workspace"], {"seed_path": source} if source else {})
     said = f"a copy of {source}" if source else "empty"
     print(f"Made workspace {made['id']}, {visible(said)}. `pyro rm {made['id']}` deletes it.", file=sys.stderr)
     return str(made["id"])
@@ -140,7 +145,7 @@ class _Session:
 
     def run(self) -> int:
         self._resize()
-        record = self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": ""})
+        record = self._pyro.call(KNOWN["write_shell"], {**self._place, "text": ""})
         left = False
         with _raw(), _window_changes(self._wake_w):
             if not self._quiet:
@@ -176,7 +181,7 @@ class _Session:
                 before, leave, _ = keys.partition(DETACH)
                 if before:
                     try:
-                        self._pyro.call(REGISTRY["write_shell"], {**self._place, "text": decoder.decode(before)})
+                        self._pyro.call(KNOWN["write_shell"], {**self._place, "text": decoder.decode(before)})
                     except Conflict:
                         pass  # it has just ended; the other side says so
                 if leave:
@@ -186,7 +191,7 @@ class _Session:
         size = shutil.get_terminal_size()
         with contextlib.suppress(Conflict):
             self._pyro.call(
-                REGISTRY["resize_shell"],
+                KNOWN["resize_shell"],
                 {**self._place, "rows": min(500, max(1, size.lines)), "cols": min(500, max(1, size.columns))},
             )
 
@@ -195,7 +200,7 @@ class _Session:
             while self._ended is None:
                 place = {"workspace": self._place["workspace"], "handle": self._place["shell"], "offset": offset}
                 asked = {**place, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
-                for said in self._pyro.events(REGISTRY["logs_workspace"], asked):
+                for said in self._pyro.events(KNOWN["logs_workspace"], asked):
                     if isinstance(said, Output):
                         offset += len(said.data)
                         view = memoryview(said.data)

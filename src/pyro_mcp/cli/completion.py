@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 from pyro_mcp.cli.parsing import Parser, option_parser, usage_error
 from pyro_mcp.cli.words import SHORT, expanded
-from pyro_mcp.operations import REGISTRY, Operation
+from pyro_mcp.definitions.known import KNOWN
+from pyro_mcp.definitions.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCRIPTS = {
     "bash": """\
@@ -133,6 +137,6 @@ def _asked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return {}
     try:
         with Connection(face="cli", client="completion") as pyro:
-            return dict(pyro.call(REGISTRY[name], arguments))
+            return dict(pyro.call(KNOWN[name], arguments))
     except PyroError:
         return {}

@@ -16,8 +16,8 @@ from pyro_mcp.cli import meant
 from pyro_mcp.cli.execute import write_out
 from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
-from pyro_mcp.operations import REGISTRY
 from pyro_mcp.visible import visible, visible_lines
 
 _PLACE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)?:(.*)$", re.S)
@@ -70,7 +70,7 @@ def cp(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> i
             assert outside is not None
             workspace, path = outside
             record = pyro.call(
-                REGISTRY["export_workspace"],
+                KNOWN["export_workspace"],
                 {
                     "workspace": workspace or meant.only_one(),
                     "path": path or ".",
@@ -103,7 +103,7 @@ def _in(pyro: Connection, source: str, workspace: str, path: str) -> dict[str, A
     here = os.path.abspath(os.path.expanduser(source))
     contents = source.endswith(("/.", os.sep + os.curdir)) or source in (".", "..")
     into = path in ("", ".", "/workspace") or path.endswith("/") or _is_folder(pyro, workspace, path)
-    push = REGISTRY["push_workspace_sync"]
+    push = KNOWN["push_workspace_sync"]
     if os.path.isdir(here):
         target = os.path.join(path, os.path.basename(here)) if into and not contents else path
         return pyro.call(push, {"workspace": workspace, "path": here, "dest": target or "."})
@@ -134,7 +134,7 @@ def _is_folder(pyro: Connection, workspace: str, path: str) -> bool:
     from pyro_mcp.errors import InvalidInput, NotFound
 
     try:
-        pyro.call(REGISTRY["list_workspace_files"], {"workspace": workspace, "path": path})
+        pyro.call(KNOWN["list_workspace_files"], {"workspace": workspace, "path": path})
     except NotFound as error:
         if error.code == "unknown_workspace":
             raise
@@ -151,7 +151,7 @@ def port(prog: str, words: Sequence[str], after: Sequence[str] | None = None) ->
         return 0
     as_json, workspace = given
     with Connection(face="cli", client="port") as pyro:
-        record = pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})
+        record = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})
     ports = record["published_ports"]
     if as_json:
         print(json.dumps({"workspace": record["id"], "published_ports": ports}))
@@ -186,7 +186,7 @@ def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -
     as_json, workspace = given
     record = _said(workspace, _FIGURES)
     with Connection(face="cli", client="stats") as pyro:
-        disk = pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["disk_gib"]
+        disk = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["disk_gib"]
     try:
         load, total, free, processes, used = record["stdout"].split()
         figures = {
@@ -216,7 +216,7 @@ def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -
 def _said(workspace: str, script: str) -> dict[str, Any]:
     with Connection(face="cli", client="pyro") as pyro:
         arguments = {"workspace": workspace, "command": ["sh", "-c", script], "timeout_seconds": SECONDS}
-        record = pyro.call(REGISTRY["exec_workspace"], {**arguments, "max_output_bytes": 200_000})
+        record = pyro.call(KNOWN["exec_workspace"], {**arguments, "max_output_bytes": 200_000})
     if record["status"] != "exited" or not record["stdout"]:
         why = record.get("cause") or record["stderr"].strip() or record["status"]
         raise PyroError(f"The workspace did not answer: {why[:300]}.", code="no_figures")

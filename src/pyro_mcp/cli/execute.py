@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from typing import Any
 
 from pyro_mcp.cli.feeding import Feeder, is_given
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
-from pyro_mcp.client.answers import Event, Output, Progress, Result, Started
+from pyro_mcp.client.answers import Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.definitions.known import KNOWN
+from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.errors import (
     ComponentMissing,
     DaemonUnavailable,
@@ -27,8 +25,17 @@ from pyro_mcp.errors import (
     NotPermitted,
     PyroError,
 )
-from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.visible import visible, visible_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterator
+    from typing import Any
+
+    from pyro_mcp.client.answers import Event
+else:
+    import _signal as signal  # `signal` makes enumerations of these names, which takes a while
 
 CONTENT = {
     "FileContent": "content",
@@ -71,10 +78,10 @@ def execute(operation: Operation, parsed: Parsed) -> int:
         parsed.arguments["raw"] = True
     with Connection(face="cli", client="pyro") as pyro:
         if passes_output_on(operation):
-            return _run_command(pyro, operation, parsed)
+            return run_command(pyro, operation, parsed)
         if parsed.follow:
             return follow(pyro, operation, parsed)
-        with _ProgressView(shown=not parsed.json) as view:
+        with ProgressView(shown=not parsed.json) as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
             except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
@@ -213,14 +220,15 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 # -- exec and run
 
 
-def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
+def run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
+    """Run a command and pass on what it says; gives its exit status."""
     arguments = dict(parsed.arguments)
     if _wants_terminal(operation, arguments, parsed):
         from pyro_mcp.cli import attach
 
         if operation.name == "exec_workspace":
             return attach.run_in_terminal(pyro, arguments)
-        with _ProgressView(shown=True) as view:
+        with ProgressView(shown=True) as view:
             return attach.one_shot_in_terminal(pyro, arguments, view.show_until_ready)
     leave_running = not LEAVES_RUNNING.isdisjoint(arguments)
     feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
@@ -229,7 +237,7 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     record: dict[str, Any] = {}
     leaving = () if leave_running else (signal.SIGTERM, signal.SIGHUP)
     with (
-        _ProgressView(shown=not parsed.json) as view,
+        ProgressView(shown=not parsed.json) as view,
         _Interrupt(pyro, arguments.get("workspace"), (signal.SIGINT, *leaving)) as interrupt,
     ):
         for said in _pieces(pyro, operation, arguments, leave_running):
@@ -299,6 +307,12 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note("The machine was reset or lost before the command ended.")
         case _ if record.get("cause"):
             _note(record["cause"])
+    if record.get("refused"):
+        from types import SimpleNamespace
+
+        from pyro_mcp import refusals
+
+        _note(refusals.said([SimpleNamespace(**each) for each in record["refused"]]))  # type: ignore[misc]
 
 
 def _exit_status(record: dict[str, Any], ended_by: int) -> int:
@@ -317,7 +331,7 @@ class _Interrupt:
     """Ctrl-C while a command runs: the first cancels the command, the second leaves at once. So do TERM and HUP, with
     which `timeout` and a closed window end this program, unless it was told to pass over them, as `nohup` does."""
 
-    def __init__(self, pyro: Connection, workspace: str | None, signals: tuple[signal.Signals, ...]) -> None:
+    def __init__(self, pyro: Connection, workspace: str | None, signals: tuple[int, ...]) -> None:
         self._pyro = pyro
         self._workspace = workspace
         self._signals = signals
@@ -331,10 +345,12 @@ class _Interrupt:
         self._workspace = said.workspace or self._workspace
 
     def __enter__(self) -> _Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            for number in self._signals:
-                if number == signal.SIGINT or signal.getsignal(number) == signal.SIG_DFL:
+        for number in self._signals:
+            if number == signal.SIGINT or signal.getsignal(number) == signal.SIG_DFL:
+                try:
                     self._before[number] = signal.signal(number, self._arrived)
+                except ValueError:
+                    break  # signals arrive in the main thread, and this is another
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -350,11 +366,13 @@ class _Interrupt:
             raise SystemExit(128 + number)
         if number == signal.SIGINT:
             _note("\nCancelling the command; once more to leave at once.")
+        import threading
+
         threading.Thread(target=self._cancel, daemon=True).start()
 
     def _cancel(self) -> None:
         try:
-            self._pyro.call(REGISTRY["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
+            self._pyro.call(KNOWN["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
         except PyroError as error:
             _note(f"error: {error}")
 
@@ -368,7 +386,7 @@ def _last_line(data: bytes) -> str:
     return next((line for line in reversed(seen(data[-4096:]).splitlines()) if line.strip()), "")[:_LINE_CHARACTERS]
 
 
-class _ProgressView:
+class ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
     def __init__(self, *, shown: bool) -> None:
@@ -377,7 +395,7 @@ class _ProgressView:
         self._task: Any = None
         self._last = ""
 
-    def __enter__(self) -> _ProgressView:
+    def __enter__(self) -> ProgressView:
         return self
 
     def __exit__(self, *_: Any) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 import stat
-import threading
+from binascii import b2a_base64
 
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
-from pyro_mcp.operations import REGISTRY
 
 PIECE = 64 * 1024
 ALIVE_SECONDS = 20.0
@@ -26,15 +25,20 @@ def is_given(descriptor: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISREG(mode)
 
 
-class Feeder(threading.Thread):
+class Feeder:
     """Reads standard input until its end and hands each piece over. Ends with the program."""
 
     def __init__(self, pyro: Connection, workspace: str, handle: str) -> None:
-        super().__init__(daemon=True, name="stdin")
         self._pyro = pyro
         self._place = {"workspace": workspace, "handle": handle}
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin, in a thread that ends with the program."""
+        import threading  # most commands are given no input
+
+        threading.Thread(target=self._run, daemon=True, name="stdin").start()
+
+    def _run(self) -> None:
         poll = select.poll()
         poll.register(0, select.POLLIN)
         try:
@@ -55,10 +59,10 @@ class Feeder(threading.Thread):
         Raises:
             BrokenPipeError: the command has ended, or reads no more.
         """
-        arguments = {**self._place, "data": base64.b64encode(data).decode(), "end": end}
+        arguments = {**self._place, "data": b2a_base64(data, newline=False).decode(), "end": end}
         while True:
             try:
-                self._pyro.call(REGISTRY["feed_workspace_exec"], arguments)
+                self._pyro.call(KNOWN["feed_workspace_exec"], arguments)
                 return
             except PyroError as error:
                 if error.code != "input_full":

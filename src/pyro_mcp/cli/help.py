@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Protocol
+
+    class Command(Protocol):
+        """What has a line in the help."""
+
+        @property
+        def summary(self) -> str: ...
+
 
 WIDTH = 80
 START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -52,6 +61,15 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
     (
+        "Look on",
+        (
+            ("ui", "a page in the browser: all workspaces, live; review"),
+            ("watch [WS]", "the same as lines in the terminal"),
+            ("questions, allow HOST", "what workspaces ask, and your answer"),
+            ("note WS TEXT", "tell the agent: its next call says it"),
+        ),
+    ),
+    (
         "Try and undo",
         (
             ("reset WS", "the whole machine as it began, or at a snapshot"),
@@ -72,11 +90,6 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
 )
-
-
-class Command(Protocol):
-    @property
-    def summary(self) -> str: ...
 
 
 def start_page() -> str:

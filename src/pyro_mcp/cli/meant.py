@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from pyro_mcp.cli.parsing import COMMAND, Parsed, parse, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.client.sync import Transport
+from pyro_mcp.definitions.known import KNOWN
+from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.locations import Locations
-from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.visible import visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HIGHEST = 32
 """Folders above the present one that are looked at."""
@@ -89,7 +93,7 @@ def only_one() -> str:
 def look() -> tuple[set[str], list[dict[str, Any]]]:
     """The names and ids of all workspaces, and those that may be meant in the present folder."""
     with Connection(face="cli", client="pyro") as pyro:
-        every = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
+        every = pyro.call(KNOWN["list_workspaces"], {})["workspaces"]
     known = {str(word) for found in every for word in (found["id"], found["name"]) if word}
     if not every:
         return known, []
@@ -97,7 +101,7 @@ def look() -> tuple[set[str], list[dict[str, Any]]]:
     try:
         for folder in folders():
             scoped = Connection(face="cli", client="pyro", transport=transport, project=folder)
-            here = scoped.call(REGISTRY["list_workspaces"], {})["workspaces"]
+            here = scoped.call(KNOWN["list_workspaces"], {})["workspaces"]
             if here:
                 return known, here
     finally:

@@ -12,18 +12,23 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
 
 from pyro_mcp.cli.words import nearest_option, number, our_option
+from pyro_mcp.definitions.operation import Operation
+from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.operations import Operation
-from pyro_mcp.operations.parameters import Parameter, parameters
 from pyro_mcp.plain import Plain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+vars(argparse)["_"] = str
+"""argparse would look for a translation of a few of its words, with a module that is slow to import."""
 TEXT_OPTIONS = frozenset({("write_workspace_file", "text"), ("apply_workspace_patch", "patch")})
+"""Texts that may also come from a file: `--text-file FILE`, `-` for standard input."""
 FOLLOWED = frozenset({"logs_workspace", "history_workspace", "logs_service"})
 """Operations that take `--follow`."""
-"""Texts that may also come from a file: `--text-file FILE`, `-` for standard input."""
 COMMAND = "command"
 OUTPUT_FLAGS = ("json", "id_only", "content_only")
 
@@ -159,7 +164,7 @@ def option_parser(operation: Operation, prog: str, *, with_positionals: bool = F
     parser = Parser(prog=prog, description=said, add_help=with_positionals)
     if with_positionals:
         parser.usage = f"{prog} {_usage_of(operation)} [options]".replace("  ", " ")
-    for p in parameters(operation):
+    for p in operation.listed:
         if p.name in operation.positional:
             if with_positionals:
                 _add_positional(parser, operation, p)
@@ -204,7 +209,7 @@ def _add_positional(parser: argparse.ArgumentParser, operation: Operation, p: Pa
 
 def _usage_of(operation: Operation) -> str:
     words = []
-    for p in parameters(operation):
+    for p in operation.listed:
         if p.name in operation.positional and p.name != COMMAND:
             words.append(p.name.upper() if p.required else f"[{p.name.upper()}]")
         elif p.required and p.name != COMMAND and (operation.name, p.name) not in TEXT_OPTIONS:
@@ -326,7 +331,8 @@ def _alternative(text: str) -> dict[str, Any]:
     if text.startswith("@"):
         return {"name": text[1:], "patch": read_text(text[1:])}
     if text.lstrip().startswith("{"):
-        return cast("dict[str, Any]", _json_list(f"[{text}]")[0])
+        found: dict[str, Any] = _json_list(f"[{text}]")[0]
+        return found
     return {"name": text, "commands": [text]}
 
 
@@ -377,7 +383,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
         InvalidInput: words that do not fit.
     """
     parser = option_parser(operation, prog)
-    positionals = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
+    positionals = [p for p in operation.listed if p.name in operation.positional and p.name != COMMAND]
     if takes_command(operation) and after is None:
         begin = begin_of_command(operation, prog, words)
         if begin is not None:
@@ -405,7 +411,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error("There is no command after `--`.", hint="Such as: -- ls -l")
         arguments[COMMAND] = after[0] if len(after) == 1 else after
     _take_texts(operation, arguments)
-    for p in parameters(operation):
+    for p in operation.listed:
         if p.required and p.name not in arguments:
             if p.name == COMMAND:
                 raise usage_error(
@@ -422,7 +428,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
 
 def begin_of_command(operation: Operation, prog: str, words: list[str]) -> int | None:
     """Where the command to run begins among words without `--`; None when there is none."""
-    before = [p for p in parameters(operation) if p.name in operation.positional and p.name != COMMAND]
+    before = [p for p in operation.listed if p.name in operation.positional and p.name != COMMAND]
     return option_parser(operation, prog).begin_of_command(words, len(before), _names_first(before))
 
 

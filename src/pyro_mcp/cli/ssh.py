@@ -21,9 +21,9 @@ from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.following import follow
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.locations import Locations
-from pyro_mcp.operations import REGISTRY
 from pyro_mcp.operations.fields import MAX_TIMEOUT_SECONDS
 
 PROXY = "__ssh"
@@ -64,8 +64,8 @@ def print_config(prog: str, words: list[str], after: list[str] | None) -> int:
     if len(rest) != 1:
         raise usage_error("Name one workspace.", hint=f"Such as: {prog} WORKSPACE")
     with Connection(face="cli", client="ssh-config") as pyro:
-        record = pyro.call(REGISTRY["status_workspace"], {"workspace": rest[0]})
-        known = {each["id"] for each in pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]}
+        record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0]})
+        known = {each["id"] for each in pyro.call(KNOWN["list_workspaces"], {})["workspaces"]}
     place = Keys(Locations.of_this_user(), record["id"])
     place.prune(known)
     place.make()
@@ -184,7 +184,7 @@ def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with Connection(face="cli", client="ssh") as pyro:
         try:
-            for said in follow(pyro.events, pyro.call, REGISTRY["exec_workspace"], arguments):
+            for said in follow(pyro.events, pyro.call, KNOWN["exec_workspace"], arguments):
                 match said:
                     case Started() if not handle:
                         handle = said.handle
@@ -196,7 +196,7 @@ def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
         finally:
             if handle and not record:
                 with contextlib.suppress(PyroError):
-                    pyro.call(REGISTRY["cancel_workspace_exec"], {"workspace": rest[0], "handle": handle})
+                    pyro.call(KNOWN["cancel_workspace_exec"], {"workspace": rest[0], "handle": handle})
     if record.get("exit_code") == NO_SSHD:
         print(
             "This workspace's environment has no sshd. `apt-get install openssh-server` in it, or use debian:12.",

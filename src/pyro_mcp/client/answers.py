@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-from typing import Any, Literal
+from binascii import a2b_base64
 
 from pyro_mcp.client.wire import Record, went_away
 from pyro_mcp.errors import from_record
 from pyro_mcp.plain import Plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
 
 
 class Progress(Plain):
@@ -32,6 +35,12 @@ class Started(Plain):
     workspace: str | None = None
 
 
+class Noted(Plain):
+    """What the person who looks at the workspace says to whoever works in it."""
+
+    text: str
+
+
 Event = Progress | Output | Started
 
 
@@ -41,7 +50,7 @@ class Result(Plain):
     record: dict[str, Any]
 
 
-def understand(line: Record, *, outputs: bool = True) -> Event | Result | None:
+def understand(line: Record, *, outputs: bool = True) -> Event | Noted | Result | None:
     """The meaning of one line; None for an event that this version does not know, or for unwanted output.
 
     Raises:
@@ -59,7 +68,9 @@ def understand(line: Record, *, outputs: bool = True) -> Event | Result | None:
             return Progress(str(event.get("text", "")), event.get("fraction"))
         case "output" if outputs:
             stream: Literal["stdout", "stderr"] = "stderr" if event.get("stream") == "stderr" else "stdout"
-            return Output(stream, base64.b64decode(event.get("data", "")))
+            return Output(stream, a2b_base64(event.get("data", "")))
+        case "note":
+            return Noted(str(event.get("text", "")))
         case "started":
             return Started(str(event["handle"]), event.get("workspace"))
     return None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
 
+from pyro_mcp.definitions.standing import spelled_out
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.operations import Operation
-from pyro_mcp.operations.standing import spelled_out
 
-Face = Literal["cli", "sdk", "mcp"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyro_mcp.definitions.operation import Operation
+    from pyro_mcp.vocabulary import Face
 
 
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:

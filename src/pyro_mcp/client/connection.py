@@ -5,16 +5,21 @@ The command line is this and no more, so that it starts quickly; `Pyro` adds the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
-
-from pyro_mcp.client.answers import Event, Result, understand
-from pyro_mcp.client.calls import Face, headers, made_absolute
+from pyro_mcp.client.answers import Noted, Result, understand
+from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.locations import Locations
-from pyro_mcp.operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Any, Self
+
+    from pyro_mcp.client.answers import Event
+    from pyro_mcp.definitions.operation import Operation
+    from pyro_mcp.vocabulary import Face
 
 
 class Connection:
@@ -66,7 +71,7 @@ class Connection:
             said = understand(line)
             if isinstance(said, Result):
                 result = said.record
-            elif said is not None and on_event is not None:
+            elif said is not None and not isinstance(said, Noted) and on_event is not None:
                 on_event(said)
         if result is None:
             raise went_away()
@@ -78,8 +83,9 @@ class Connection:
         path = operation_path(operation.name)
         last: Event | Result | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
-            last = understand(line)
-            if last is not None:
-                yield last
+            said = understand(line)
+            if said is not None and not isinstance(said, Noted):
+                last = said
+                yield said
         if not isinstance(last, Result):
             raise went_away()

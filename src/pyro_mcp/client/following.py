@@ -8,23 +8,30 @@ nothing is lost or repeated. `Following` decides which call is next and what com
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
-from pyro_mcp.client.answers import Event, Output, Result, Started
-from pyro_mcp.client.excerpts import HeadTail, Watched, shares
-from pyro_mcp.operations import REGISTRY, Operation
-from pyro_mcp.operations.fields import RESULT_TEXT_DEFAULT
+from pyro_mcp.client.answers import Output, Result, Started
+from pyro_mcp.definitions.known import KNOWN
+from pyro_mcp.plain import Plain
 
-Events = Callable[[Operation, dict[str, Any]], Iterator[Event | Result]]
-Call = Callable[[Operation, dict[str, Any]], dict[str, Any]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from pyro_mcp.client.answers import Event
+    from pyro_mcp.client.excerpts import HeadTail
+    from pyro_mcp.definitions.operation import Operation
+
+    Events = Callable[[Operation, dict[str, Any]], Iterator[Event | Result]]
+    Call = Callable[[Operation, dict[str, Any]], dict[str, Any]]
+
 WAIT_SECONDS = 45.0
 """Of one call; below the bound of 50 s that all calls have."""
+EARLY_BYTES = 64 * 1024
+"""Output kept as it came before it is excerpted."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(Plain):
     """A call to make; its record goes to `Following.took`."""
 
     operation: Operation
@@ -38,11 +45,11 @@ class Following:
 
     def __init__(self, operation: Operation, arguments: dict[str, Any]) -> None:
         self._operation = operation
-        self._bound = int(arguments.get("max_output_bytes") or RESULT_TEXT_DEFAULT)
-        raw = bool(arguments.get("raw"))
-        self._streams: dict[str, HeadTail] = {
-            name: HeadTail(self._bound) if raw else Watched() for name in ("stdout", "stderr")
-        }
+        self._bound = int(arguments.get("max_output_bytes") or 0)
+        self._raw = bool(arguments.get("raw"))
+        self._early: list[Output] | None = []
+        """The first output as it came: most commands end soon, and need no excerpt made here."""
+        self._streams: dict[str, HeadTail] = {}
         self._begun = time.monotonic()
         self._seen = 0
         self._first: dict[str, Any] | None = None
@@ -55,7 +62,24 @@ class Following:
         """Count what the command said."""
         if isinstance(event, Output):
             self._seen += len(event.data)
-            self._streams[event.stream].feed(event.data)
+            if self._early is None:
+                self._streams[event.stream].feed(event.data)
+                return
+            self._early.append(event)
+            if self._seen > EARLY_BYTES:
+                self._excerpt()
+
+    def _excerpt(self) -> None:
+        """From now on head and tail alone are kept; what excerpts are made with is loaded only here."""
+        from pyro_mcp.client.excerpts import HeadTail, Watched
+        from pyro_mcp.operations.fields import RESULT_TEXT_DEFAULT
+
+        early, self._early = self._early or [], None
+        self._bound = self._bound or RESULT_TEXT_DEFAULT
+        for name in ("stdout", "stderr"):
+            self._streams[name] = HeadTail(self._bound) if self._raw else Watched()
+        for output in early:
+            self._streams[output.stream].feed(output.data)
 
     def took(self, record: dict[str, Any]) -> Started | None:
         """Take the answer to the call that was next; gives the command's handle when it outlives the first."""
@@ -64,6 +88,8 @@ class Following:
             if record["status"] != "running":
                 self._finish(record)
                 return None
+            if self._early is not None:
+                self._excerpt()
             self._go_on(self._first)
             return Started(record["handle"], record["workspace"])
         if self._ended is not None:
@@ -78,14 +104,14 @@ class Following:
     def _go_on(self, first: dict[str, Any]) -> None:
         place = {"workspace": first["workspace"], "handle": first["handle"], "offset": self._seen}
         arguments = {**place, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
-        self.next = Step(REGISTRY["logs_workspace"], arguments)
+        self.next = Step(KNOWN["logs_workspace"], arguments)
 
     def _last(self, first: dict[str, Any]) -> Step:
         if self._operation.name == "run_in_vm":
             # The result is taken with its handle, which also lets the machine go.
             taken = {"handle": first["handle"], "wait_seconds": WAIT_SECONDS, "max_output_bytes": self._bound}
             return Step(self._operation, taken, streams=False)
-        return Step(REGISTRY["logs_workspace"], {"workspace": first["workspace"], "limit": 1000}, streams=False)
+        return Step(KNOWN["logs_workspace"], {"workspace": first["workspace"], "limit": 1000}, streams=False)
 
     def _whole(self, first: dict[str, Any], ended: dict[str, Any], last: dict[str, Any]) -> dict[str, Any]:
         if self._operation.name == "run_in_vm":
@@ -127,6 +153,8 @@ def ended_record(
     first: dict[str, Any], logs: dict[str, Any], streams: dict[str, HeadTail], bound: int, duration_seconds: float
 ) -> dict[str, Any]:
     """The result of the command, as `exec_workspace` would have given it had it waited."""
+    from pyro_mcp.client.excerpts import shares
+
     out, err = streams["stdout"], streams["stderr"]
     out_share, err_share = shares(out.total_bytes, err.total_bytes, bound)
     stdout, stderr = out.excerpt(out_share), err.excerpt(err_share)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from _thread import allocate_lock
 
 from pyro_mcp.client.wire import Outdated, Record, Wire, cannot_replace, check_health, silent, went_away
 from pyro_mcp.errors import DaemonUnavailable
 from pyro_mcp.locations import SOCKET_PATH_LIMIT, Locations, said_by
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 SILENCE_SECONDS = 45.0
 """A daemon that says nothing for this long counts as stuck; at work it says so every 5 s (`daemon.app`)."""
@@ -105,7 +108,7 @@ class Transport:
         self._any_version = any_version
         self._replace = replace
         self._idle: list[_Connection] = []
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 from pyro_mcp.errors import DaemonUnavailable, from_record
 from pyro_mcp.version import PROTOCOL, VERSION
 
-Record = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+else:
+    Record = dict
 
 
 def went_away() -> DaemonUnavailable:

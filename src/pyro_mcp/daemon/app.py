@@ -79,6 +79,7 @@ class App:
             client=headers.get("pyro-client", ""),
             scope=unquote(headers[PROJECT], errors="surrogateescape") if PROJECT in headers else None,
             emit=answer.event if listens else None,
+            tell=answer.event,
             wants_output=listens != "no-output",
         )
         try:

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pyro_mcp import models
+from pyro_mcp.definitions.standing import records_for
 from pyro_mcp.operations._base import Operation
 from pyro_mcp.operations.parameters import Parameter, parameters
-from pyro_mcp.operations.standing import records_for
 
 WIDTH = 100
 _ROWS_ONLY = ("status_workspace", "update_workspace", "delete_workspace", "history_workspace", "list_snapshots")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pyro_mcp.operations.field import Field
+from pyro_mcp.definitions.field import Field
 from pyro_mcp.vocabulary import NAME_PATTERN, EngineName, NetworkPolicy
 
 MAX_WAIT_SECONDS = 50.0
@@ -119,6 +119,10 @@ AllowHostPorts = Annotated[
 AllowAddresses = Annotated[
     list[str] | None,
     Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
+]
+SshHosts = Annotated[
+    list[str] | None,
+    Field(description="HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside.", max_length=16),
 ]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable name to secret name.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pyro_mcp.definitions.field import Field
 from pyro_mcp.operations._base import Operations, Profile, operation
-from pyro_mcp.operations.field import Field
 from pyro_mcp.operations.fields import (
     FILE_READ_DEFAULT,
     FILE_TEXT_CAP,

@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from pyro_mcp import refusals
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
-from pyro_mcp.processes import refusals
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -69,6 +69,8 @@ class Command:
         """How many; None where nobody could tell in time."""
         self.ending: Callable[[Command], None] | None = None
         """Called at its end, before anybody who waits for it hears of that."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called at each output, and at the end."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -107,6 +109,7 @@ class Command:
     def _notify(self) -> None:
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
+        self.heard()
 
     def stir(self) -> None:
         """Have those who wait look again."""

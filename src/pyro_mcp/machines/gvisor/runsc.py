@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from pathlib import Path
 
 from pyro_mcp.errors import EngineError
+from pyro_mcp.machines.gvisor.starter import Starter
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.protocol import MachineSpec
 
@@ -23,6 +22,7 @@ class Runsc:
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
         self.limits = limits
+        self._starter = Starter()
 
     async def run(
         self, directory: Path, *arguments: str, wrap: MachineSpec | None = None, pinned: bool = False
@@ -39,30 +39,17 @@ class Runsc:
         ]
         if wrap is not None:
             argv = self.limits.command(wrap.id, wrap.vcpu_count, wrap.mem_mib, argv, pinned=pinned)
-        log = os.open(directory / "runsc.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        log = directory / "runsc.log"
         try:
-            # Files, never pipes: the sandbox inherits them and would hold a pipe open for its lifetime.
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
-            )
-        finally:
-            os.close(log)
-        try:
-            async with asyncio.timeout(RUNSC_SECONDS):
-                status = await process.wait()
-        except BaseException as error:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            if isinstance(error, TimeoutError):
-                raise EngineError(
-                    f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
-                    hint="This computer may be short of memory or CPU; try again.",
-                    code="runsc_timeout",
-                ) from None
-            raise
+            status = await self._starter.run(argv, log, RUNSC_SECONDS)
+        except TimeoutError:
+            raise EngineError(
+                f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
+                hint="This computer may be short of memory or CPU; try again.",
+                code="runsc_timeout",
+            ) from None
         if status != 0:
-            said = (directory / "runsc.log").read_text(errors="replace")[-600:].strip()
+            said = log.read_text(errors="replace")[-600:].strip()
             raise EngineError(
                 f"runsc {arguments[0]} failed with status {status}: {said}",
                 hint="`pyro doctor` boots a machine and says what this computer lacks.",

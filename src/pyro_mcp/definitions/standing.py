@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
-from pyro_mcp.operations._base import Operation
+    from pyro_mcp.definitions.operation import Operation
 
 _BY_PARAMETER: Mapping[str, Mapping[str, str]] = {
     "workspace": {"Workspace": "id"},

@@ -6,7 +6,9 @@ MCP server, which validate, have these turned into pydantic's (`Operation.parame
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Field:
