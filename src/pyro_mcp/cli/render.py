@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pyro_mcp.cli.figures import ago, duration, plural, size
-from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
+from pyro_mcp.cli.shown import shown
+from pyro_mcp.visible import as_typed, shortened, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,23 +23,6 @@ def render(kind: str, record: Fields) -> str:
     renderer = _RENDERERS.get(kind, _facts)
     text = renderer(shown(record))
     return text if not text or text.endswith("\n") else text + "\n"
-
-
-CONTENT = frozenset({"content", "output", "patch", "log_tail", "stdout", "stderr", "hint", "message", "error"})
-"""Fields of more than one line."""
-
-
-def shown(value: Any, name: str = "") -> Any:
-    """A record, or a part of one, with nothing in it that acts on a terminal."""
-    if isinstance(value, dict):
-        return {visible(str(key)): shown(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shown(item, name) for item in value]
-    if not isinstance(value, str):
-        return value
-    if name in ("command", "summary"):
-        return visible(" ".join(value.split()))
-    return visible_lines(value, line_ends=name == "patch") if name in CONTENT else visible(value)
 
 
 # -- pieces
