@@ -5,10 +5,10 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pyro_mcp.cli.figures import ago, duration, plural, size
-from pyro_mcp.cli.shown import shown
+from pyro_mcp.cli.shown import shown, table
 from pyro_mcp.visible import as_typed, shortened, visible
 
 TYPE_CHECKING = False
@@ -26,17 +26,6 @@ def render(kind: str, record: Fields) -> str:
 
 
 # -- pieces
-
-
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
-    """Columns aligned by width; the last one is left as long as it is."""
-    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
 
 
 def _facts(record: Fields) -> str:

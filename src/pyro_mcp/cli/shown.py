@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyro_mcp.visible import visible, visible_lines
@@ -21,3 +22,14 @@ def shown(value: Any, name: str = "") -> Any:
     if name in ("command", "summary"):
         return visible(" ".join(value.split()))
     return visible_lines(value, line_ends=name == "patch") if name in CONTENT else visible(value)
+
+
+def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
+    """Columns aligned by width; the last one is left as long as it is."""
+    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
+    if not cells:
+        return ""
+    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
