@@ -44,14 +44,17 @@ const (
 	goneSoon     = 500 * time.Millisecond // from a namespace's end until it is told of
 	// From include/uapi/linux/signal.h and sched.h.
 	sigBlock, sigSetMask = 0, 2
-	highDescriptor       = 200 // out of the way of those that a program gets
+	longestName          = 4096 // of a directory (PATH_MAX)
+	highDescriptor       = 200  // out of the way of those that a program gets
 	prSetName            = 15
+	atCwd                = ^uintptr(99) // AT_FDCWD, -100 (fcntl.h)
 	sysCloseRange        = 436
 )
 
 // order is in the shared memory; addresses in it are good in both processes.
 type order struct {
 	program, argv, environment, directory uintptr
+	name, absent, room                    uintptr // of a plain command (plain.go), from the order's begin on: its directory's name, what must not be there
 	files                                 [4]int32
 	count, terminal                       int32
 	failed, where                         int32 // errno, and at which step
@@ -156,7 +159,7 @@ func (d *door) giveUp() {
 }
 
 // spawn starts a program. One order is under way at a time.
-func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool, group *os.File) (int, error) {
+func (d *door) spawn(bare *plainCommand, program string, argv, environment []string, directory string, files []uintptr, terminal bool, group *os.File) (int, error) {
 	late := time.After(doorPatience)
 	select {
 	case <-d.turn:
@@ -186,6 +189,14 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	o := d.order
 	*o = order{program: place(program), directory: place(directory)}
 	o.argv, o.environment = list(argv), list(environment)
+	if bare != nil {
+		begin := uintptr(unsafe.Pointer(o))
+		o.absent = list(bare.absent) - begin
+		if bare.directory != "" {
+			o.name = place(bare.directory) - begin
+			o.room = place(string(make([]byte, longestName))) - begin
+		}
+	}
 	for i, file := range files {
 		o.files[i] = int32(file)
 	}
@@ -410,6 +421,38 @@ func beFirst(o *order, name unsafe.Pointer, size uintptr) {
 	}
 }
 
+// holds says whether what was found out about a plain command is so here, too.
+//
+//go:nosplit
+//go:norace
+func holds(o *order) bool {
+	if o.name != 0 {
+		is, said := unsafe.Add(unsafe.Pointer(o), o.room), unsafe.Add(unsafe.Pointer(o), o.name)
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_GETCWD, uintptr(is), longestName, 0); errno != 0 {
+			return false
+		}
+		for i := uintptr(0); i < longestName; i++ {
+			if *(*byte)(unsafe.Add(is, i)) != *(*byte)(unsafe.Add(said, i)) {
+				return false
+			}
+			if *(*byte)(unsafe.Add(is, i)) == 0 {
+				break
+			}
+		}
+	}
+	for at := o.absent; at != 0; at += 8 {
+		path := *(*uintptr)(unsafe.Add(unsafe.Pointer(o), at))
+		if path == 0 {
+			break
+		}
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_FACCESSAT, atCwd, path, 0, 0, 0, 0)
+		if errno != syscall.ENOENT {
+			return false
+		}
+	}
+	return true
+}
+
 // become is the way of a program's process to its exec.
 //
 //go:nosplit
@@ -443,6 +486,10 @@ func become(o *order) {
 	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, sigSetMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
 	if atomic.LoadInt32(&o.void) != 0 { // looked at after the files were taken: they were still the right ones
 		o.failed, o.where = int32(syscall.ETIMEDOUT), 4
+		leave()
+	}
+	if !holds(o) {
+		o.failed, o.where = int32(syscall.ENOENT), 5
 		leave()
 	}
 	if group >= 0 { // before it can fork

@@ -218,3 +218,55 @@ def test_a_command_line_of_any_length(pyro: Pyro, workspace: str) -> None:
     huge = "cat <<'END' | wc -c\n" + ("y" * 99 + "\n") * 104_858 + "END\n"
     done = pyro.exec_workspace(workspace, huge, wait_seconds=50)
     assert (done.exit_code, done.stdout) == (0, "10485800\n"), done
+
+
+def test_a_line_of_plain_words_is_what_bash_makes_of_it(pyro: Pyro, workspace: str) -> None:
+    # Such lines run without a shell (agent/plain.go); `env` in front has bash do it. Both must come to the same.
+    show = """'#!/bin/sh\\necho "$0" "$@"; env | sort; pwd; exit 4\\n'"""
+    made = f"mkdir -p bin sub && printf {show} > bin/show && chmod +x bin/show"
+    made += " && printf 'echo no format; exit 5\\n' > bin/plain && chmod +x bin/plain && ln -s sub link"
+    made += " && cp bin/show /usr/local/bin/shown && mkdir /usr/local/sbin/cat"
+    assert pyro.exec_workspace(workspace, made).exit_code == 0
+    lines = [
+        "true",
+        "false",
+        ":",
+        "echo a  b",
+        "echo",
+        "echo -n x",
+        "shown a --b=c",
+        "bin/show x",
+        "./bin/plain",
+        "bin/nosuch",
+    ]
+    lines += [
+        "nosuch a",
+        "sub",
+        "cat bin/plain",
+        "env",
+        "pwd",
+        "ls -l /nosuch",
+        "kill 1x",
+        "sh -c pwd",
+        "git --version",
+    ]
+    for line, cwd, env in [
+        *((line, "/workspace", {}) for line in lines),
+        *(("shown", cwd, {}) for cwd in ("/workspace/link", "/workspace/sub/..", "/tmp")),
+        ("shown", "/workspace", {"BASH_ENV": "/workspace/bin/plain"}),
+        ("shown", "/workspace", {"SHLVL": "7", "PWD": "/tmp", "LC_ALL": "xx_XX"}),
+        ("shown", "/workspace", {"BASH_FUNC_shown%%": "() { echo function; }"}),
+        ("shown", "/workspace", {"PATH": "bin:/bin"}),
+    ]:
+        bare = pyro.exec_workspace(workspace, line, cwd=cwd, env=env)
+        by_bash = pyro.exec_workspace(workspace, ["/usr/bin/env", "/bin/bash", "-c", line], cwd=cwd, env=env)
+        for result in (bare, by_bash):
+            assert result.status == "exited"
+        assert (bare.exit_code, bare.stdout, bare.stderr) == (by_bash.exit_code, by_bash.stdout, by_bash.stderr), line
+    # A place that commands see otherwise than the agent does.
+    mounted = "mount -t tmpfs x /usr/local/bin && printf '#!/bin/sh\\necho mounted\\n' > /usr/local/bin/git"
+    assert pyro.exec_workspace(workspace, f"{mounted} && chmod +x /usr/local/bin/git").exit_code == 0
+    assert pyro.exec_workspace(workspace, "git").stdout == "mounted\n"
+    assert "shown" in pyro.exec_workspace(workspace, "shown").stderr
+    ended = pyro.exec_workspace(workspace, "sleep 50", timeout_seconds=0.3)
+    assert (ended.status, ended.exit_code) == ("timed_out", 124)
