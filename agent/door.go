@@ -57,9 +57,11 @@ type order struct {
 	name, absent, room                    uintptr // of a plain command (plain.go), from the order's begin on: its directory's name, what must not be there
 	files                                 [4]int32
 	count, terminal                       int32
-	failed, where                         int32 // errno, and at which step
-	ready                                 int32 // the first process stands
-	void                                  int32 // nobody waits for it any more; its files may be others by now
+	failed, where                         int32   // errno, and at which step
+	ready                                 int32   // the first process stands
+	void                                  int32   // nobody waits for it any more; its files may be others by now
+	prints, printed                       uintptr // what a builtin prints, and how much that is
+	builtin, status                       int32
 	group, _                              int32 // where it says that it is to be counted (crowd.go); -1 is nowhere
 }
 
@@ -192,6 +194,9 @@ func (d *door) spawn(bare *plainCommand, program string, argv, environment []str
 	if bare != nil {
 		begin := uintptr(unsafe.Pointer(o))
 		o.absent = list(bare.absent) - begin
+		if bare.builtin {
+			o.prints, o.printed, o.status, o.builtin = place(bare.prints), uintptr(len(bare.prints)), bare.status, 1
+		}
 		if bare.directory != "" {
 			o.name = place(bare.directory) - begin
 			o.room = place(string(make([]byte, longestName))) - begin
@@ -421,38 +426,6 @@ func beFirst(o *order, name unsafe.Pointer, size uintptr) {
 	}
 }
 
-// holds says whether what was found out about a plain command is so here, too.
-//
-//go:nosplit
-//go:norace
-func holds(o *order) bool {
-	if o.name != 0 {
-		is, said := unsafe.Add(unsafe.Pointer(o), o.room), unsafe.Add(unsafe.Pointer(o), o.name)
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_GETCWD, uintptr(is), longestName, 0); errno != 0 {
-			return false
-		}
-		for i := uintptr(0); i < longestName; i++ {
-			if *(*byte)(unsafe.Add(is, i)) != *(*byte)(unsafe.Add(said, i)) {
-				return false
-			}
-			if *(*byte)(unsafe.Add(is, i)) == 0 {
-				break
-			}
-		}
-	}
-	for at := o.absent; at != 0; at += 8 {
-		path := *(*uintptr)(unsafe.Add(unsafe.Pointer(o), at))
-		if path == 0 {
-			break
-		}
-		_, _, errno := syscall.RawSyscall6(syscall.SYS_FACCESSAT, atCwd, path, 0, 0, 0, 0)
-		if errno != syscall.ENOENT {
-			return false
-		}
-	}
-	return true
-}
-
 // become is the way of a program's process to its exec.
 //
 //go:nosplit
@@ -495,6 +468,13 @@ func become(o *order) {
 	if group >= 0 { // before it can fork
 		self := [1]byte{'0'}
 		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(group), uintptr(unsafe.Pointer(&self)), 1)
+	}
+	if o.builtin != 0 {
+		status := uintptr(o.status)
+		if n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, 1, o.prints, o.printed); o.printed > 0 && (errno != 0 || n != o.printed) {
+			status = 1
+		}
+		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, status, 0, 0)
 	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.program, o.argv, o.environment)
 	o.failed, o.where = int32(errno), 3

@@ -21,9 +21,6 @@ func main() {
 	if len(os.Args) > 3 && os.Args[1] == inTerminal {
 		becomeInTerminal(os.Args[2:])
 	}
-	if len(os.Args) > 1 && os.Args[1] == inPlace {
-		os.Exit(beInPlace(os.Args[0], os.Args[2:]))
-	}
 	listen := flag.String("listen", "dial:/pyro/run/agent.sock", "dial:PATH, vsock:PORT or unix:PATH")
 	workspace := flag.String("workspace", "/workspace", "the directory that file operations are confined to")
 	seed := flag.String("seed", "/pyro/seed/tree", "where the seed appears")

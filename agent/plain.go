@@ -1,11 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"unsafe"
 )
 
 // A command line of one program and plain words needs no shell: `bash -c 'git status'` becomes that program without a
@@ -15,9 +16,6 @@ import (
 //
 // What can make a difference, and is left to bash: any character but those of plainCharacters; keywords, builtins; an
 // environment that bash reads or changes (BASH_ENV, LC_ALL, SHLVL, exported functions, …); a PATH of unusual form.
-
-// inPlace is the word that makes this program one of the builtins that need no shell either.
-const inPlace = "in-place"
 
 const plainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:,+@%="
 
@@ -51,7 +49,14 @@ type plainCommand struct {
 	// directory's own name, and places in which bash would find another program.
 	directory string
 	absent    []string
+	// A builtin is no program: its process prints this, and ends with this status.
+	builtin bool
+	prints  string
+	status  int32
 }
+
+// longestPrint fits into a pipe that nobody reads yet: the door waits for whoever prints it (PIPE_BUF).
+const longestPrint = 4096
 
 // plainly gives the program of `bash -c TEXT` where that is certain.
 func plainly(argv []string, cwd string, environment map[string]string) (plainCommand, bool) {
@@ -69,10 +74,7 @@ func plainly(argv []string, cwd string, environment map[string]string) (plainCom
 		return none, false
 	}
 	if inPlaces[words[0]] {
-		if words[0] == "echo" && len(words) > 1 && strings.HasPrefix(words[1], "-") {
-			return none, false
-		}
-		return plainCommand{"/proc/self/exe", append([]string{words[0], inPlace}, words[1:]...), nil, "", nil}, true
+		return inPlace(words)
 	}
 	if bashWords[words[0]] {
 		return none, false
@@ -87,7 +89,25 @@ func plainly(argv []string, cwd string, environment map[string]string) (plainCom
 			return none, false
 		}
 	}
-	return plainCommand{program, words, []string{"PWD=" + cwd, "SHLVL=0", "_=" + program}, cwd, absent}, true
+	return plainCommand{
+		program: program, argv: words, environment: []string{"PWD=" + cwd, "SHLVL=0", "_=" + program},
+		directory: cwd, absent: absent,
+	}, true
+}
+
+// inPlace is a builtin whose result is known.
+func inPlace(words []string) (plainCommand, bool) {
+	done := plainCommand{builtin: true}
+	switch words[0] {
+	case "false":
+		done.status = 1
+	case "echo":
+		if len(words) > 1 && words[1][0] == '-' {
+			return done, false // an option, or not
+		}
+		done.prints = strings.Join(words[1:], " ") + "\n"
+	}
+	return done, len(done.prints) <= longestPrint
 }
 
 // leavesAlone says whether bash starts with this environment as with none of it.
@@ -149,21 +169,7 @@ func onPath(name, places string) (string, []string, bool) {
 // holdsHere is `holds` of the door, where commands live with the agent.
 func (c *plainCommand) holdsHere() bool {
 	own, err := filepath.EvalSymlinks(c.directory)
-	return c.directory == "" || err == nil && own == c.directory
-}
-
-// beInPlace is what a builtin does.
-func beInPlace(name string, words []string) int {
-	switch name {
-	case "false":
-		return 1
-	case "echo":
-		if _, err := fmt.Println(strings.Join(words, " ")); err != nil {
-			fmt.Fprintf(os.Stderr, "/bin/bash: line 1: echo: write error: %s\n", err)
-			return 1
-		}
-	}
-	return 0
+	return !c.builtin && err == nil && own == c.directory
 }
 
 func wordSet(text string) map[string]bool {
@@ -172,4 +178,38 @@ func wordSet(text string) map[string]bool {
 		set[word] = true
 	}
 	return set
+}
+
+// -- what follows runs after the door's fork: system calls only, no memory of Go's
+
+// holds says whether what was found out about a plain command is so here, too.
+//
+//go:nosplit
+//go:norace
+func holds(o *order) bool {
+	if o.name != 0 {
+		is, said := unsafe.Add(unsafe.Pointer(o), o.room), unsafe.Add(unsafe.Pointer(o), o.name)
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_GETCWD, uintptr(is), longestName, 0); errno != 0 {
+			return false
+		}
+		for i := uintptr(0); i < longestName; i++ {
+			if *(*byte)(unsafe.Add(is, i)) != *(*byte)(unsafe.Add(said, i)) {
+				return false
+			}
+			if *(*byte)(unsafe.Add(is, i)) == 0 {
+				break
+			}
+		}
+	}
+	for at := o.absent; at != 0; at += 8 {
+		path := *(*uintptr)(unsafe.Add(unsafe.Pointer(o), at))
+		if path == 0 {
+			break
+		}
+		_, _, errno := syscall.RawSyscall6(syscall.SYS_FACCESSAT, atCwd, path, 0, 0, 0, 0)
+		if errno != syscall.ENOENT {
+			return false
+		}
+	}
+	return true
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"sort"
 	"strings"
 	"testing"
@@ -16,13 +17,17 @@ func outcome(program string, argv, environment []string, directory string) strin
 	var out, err bytes.Buffer
 	command := &exec.Cmd{Path: program, Args: argv, Env: environment, Dir: directory, Stdout: &out, Stderr: &err}
 	failure := command.Run()
-	lines := strings.Split(out.String(), "\n")
-	sort.Strings(lines)
 	status := "0"
 	if failure != nil {
 		status = failure.Error()
 	}
-	return strings.Join(lines, "\n") + "|" + err.String() + "|" + status
+	return sortedLines(out.String()) + "|" + err.String() + "|" + status
+}
+
+func sortedLines(text string) string {
+	lines := strings.Split(text, "\n")
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
 }
 
 func TestAPlainCommandIsWhatBashWouldBecome(t *testing.T) {
@@ -50,7 +55,7 @@ func TestAPlainCommandIsWhatBashWouldBecome(t *testing.T) {
 	os.Symlink("show", filepath.Join(place, "bin", "linked"))
 	base := map[string]string{"PATH": place + "/bin:" + place + "/later:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 	random := rand.New(rand.NewSource(int64(os.Getpid())))
-	firsts := []string{"show", "show", "show", "only", "plain", "linked", "test", "noformat", "folder", "here", "./here", "bin/show", place + "/here", "nosuch", "env", "ls", "git", "[", "if", "time", "%1", "-x", "A=b", "~", "show;", ".", ":", "command"}
+	firsts := []string{"show", "show", "show", "true", "false", "echo", "only", "plain", "linked", "test", "noformat", "folder", "here", "./here", "bin/show", place + "/here", "nosuch", "env", "ls", "git", "[", "if", "time", "%1", "-x", "A=b", "~", "show;", ".", ":", "command"}
 	rest := []string{"a", "-l", "--x=y", "a=b", "=", "%s", "@", "a,b", ".", "..", "/", "*", "?", "$HOME", "'q'", `"d"`, "\\x", "{a,b}", "~", "#c", "!", "a.txt", "&", "&&", "||", "|", ";", ">f", "<a.txt", "\t", "\n", "é", "-", "--", "+", "1", "2>&1", "`a`", "$(a)", "(", "[a]", "^", ":~"}
 	extras := []string{"A", "B_1", "TERM", "BASH_ENV", "ENV", "LC_ALL", "LANG", "SHLVL", "PWD", "_", "PS4", "a-b", "SHELLOPTS", "SSH_CLIENT", "IFS", "HOSTNAME", "UID", "BASH_FUNC_show%%", "TMOUT", "LINES", "OLDPWD", "EXECIGNORE", "CDPATH", "GLOBIGNORE", "TZ"}
 	values := []string{"", "x", "/", "C", "de_DE.UTF-8", place + "/here", "() { echo function; }", "5"}
@@ -69,7 +74,7 @@ func TestAPlainCommandIsWhatBashWouldBecome(t *testing.T) {
 			environment[extras[random.Intn(len(extras))]] = values[random.Intn(len(values))]
 		}
 		plain, ok := plainly([]string{"/bin/bash", "-c", text}, place, environment)
-		if !ok || plain.program == "/proc/self/exe" {
+		if !ok {
 			continue
 		}
 		var list []string
@@ -77,12 +82,17 @@ func TestAPlainCommandIsWhatBashWouldBecome(t *testing.T) {
 			list = append(list, name+"="+value)
 		}
 		program := plain.program
-		if !filepath.IsAbs(program) {
+		if !plain.builtin && !filepath.IsAbs(program) {
 			if _, err := os.Stat(filepath.Join(place, program)); err != nil {
 				continue // it is not started, and bash says so
 			}
 		}
-		got := outcome(program, plain.argv, append(append([]string(nil), list...), plain.environment...), place)
+		got := ""
+		if plain.builtin {
+			got = sortedLines(plain.prints) + "||" + map[int32]string{0: "0", 1: "exit status 1"}[plain.status]
+		} else {
+			got = outcome(program, plain.argv, append(append([]string(nil), list...), plain.environment...), place)
+		}
 		if strings.Contains(got, "exec format error") || strings.Contains(got, "permission denied") {
 			continue
 		}
@@ -124,6 +134,20 @@ func TestWhatIsLeftToBash(t *testing.T) {
 		if _, ok := plainly([]string{"/bin/bash", "-c", "ls"}, "/", with(name, value)); ok {
 			t.Errorf("%s=%s is no matter of bash's", name, value)
 		}
+	}
+	for text, want := range map[string]plainCommand{
+		"true": {builtin: true}, ": a": {builtin: true}, "false x": {builtin: true, status: 1}, "echo": {builtin: true, prints: "\n"},
+		" echo  a   b=c ": {builtin: true, prints: "a b=c\n"},
+	} {
+		got, ok := plainly([]string{"/bin/bash", "-c", text}, "/", usual)
+		if bash := outcome("/bin/bash", []string{"bash", "-c", text}, nil, "/"); !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v; bash: %s", text, got, bash)
+		} else if code := map[int32]string{0: "0", 1: "exit status 1"}[want.status]; bash != sortedLines(want.prints)+"||"+code {
+			t.Errorf("%q: bash says %q", text, bash)
+		}
+	}
+	if _, ok := plainly([]string{"/bin/bash", "-c", "echo " + strings.Repeat("x", longestPrint)}, "/", usual); ok {
+		t.Error("more than a pipe takes")
 	}
 	for _, argv := range [][]string{{"/bin/sh", "-c", "ls"}, {"/bin/bash", "-lc", "ls"}, {"/bin/bash", "-c", "ls", "x"}, {"/bin/bash", "ls"}} {
 		if _, ok := plainly(argv, "/", usual); ok {

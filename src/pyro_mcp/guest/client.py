@@ -25,6 +25,7 @@ from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.guest.patience import Gate, Pace, Patience
 from pyro_mcp.guest.said import Said, parsed, whole_header
 from pyro_mcp.http1 import next_event
+from pyro_mcp.spans import span
 from pyro_mcp.visible import visible_lines
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -349,8 +350,9 @@ class Guest:
         asked = self._exchange(
             method, path, query=query, body=body, headers=headers, seconds=seconds, connection=connection
         )
-        async with asked as (exchange, response):
-            return Answer(_headers(response), await exchange.whole_body(bound))
+        with span("agent"):
+            async with asked as (exchange, response):
+                return Answer(_headers(response), await exchange.whole_body(bound))
 
     @asynccontextmanager
     async def download(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -375,10 +377,11 @@ class Guest:
             headers.append(("Content-Type", "application/json"))
         seconds = ANSWER_SECONDS if owed else None
         asked = self._exchange(method, path, query=query, body=body, headers=headers, keep=True, seconds=seconds)
-        async with asked as (exchange, r):
-            if r.status_code != 101:
-                raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
-            return exchange.reader, exchange.writer
+        with span("agent"):
+            async with asked as (exchange, r):
+                if r.status_code != 101:
+                    raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
+                return exchange.reader, exchange.writer
 
     async def start_process(self, request: dict[str, Any]) -> ProcessStream:
         """Start a process and follow it in one round trip."""

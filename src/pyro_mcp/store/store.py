@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pyro_mcp.errors import Conflict
 from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.reserve import Reserve
+from pyro_mcp.spans import span
 from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.store.schema import migrate
 from pyro_mcp.visible import storable
@@ -129,7 +130,8 @@ class Store:
         self._waiting.append((work, done))
         if len(self._waiting) == 1:
             loop.call_soon(self._hand_over, loop)
-        return await done
+        with span("store"):
+            return await done
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         together, self._waiting = self._waiting, []

@@ -216,7 +216,7 @@ class Workspace:
         kept = self.row.devcontainer
         if kept is None:
             return None
-        handle = kept.get("setup")
+        handle = str(kept.get("setup"))
         status, exit_code = kept.get("status"), kept.get("exit_code")
         if handle in self.commands:
             command = self.commands[handle].row
