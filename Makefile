@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts smoke-use-cases lint format bench lab lab-all docs reference clean
+.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -66,8 +66,11 @@ smoke-use-cases: $(SMOKES:%=smoke-%) ## The use cases through the MCP server, on
 $(SMOKES:%=smoke-%): smoke-%: setup
 	@$(RUN) python -m examples.use_cases.$(subst -,_,$*)
 
-test-hosts: setup ## The real Claude Code, Codex and OpenCode, from npm, against a scripted model on loopback.
-	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py
+test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
+	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
+
+test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
+	@$(RUN) python -m pytest -rs tests/engine/more_clients.py
 
 lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .

@@ -46,6 +46,9 @@ type differ struct {
 	changes      []treeChange
 	specials     []special
 	truncated    bool
+	// seed, where what a set-up made lies beneath it (prepared.go), and who asks wants what differs from the project:
+	// what is only in the lower layer was made, so it is new when it was changed, and nothing when it was deleted.
+	seed *os.Root
 	// marks: only what somebody wrote, not git's own files and what tools make, each with its mark.
 	marks bool
 }
@@ -67,6 +70,12 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer upper.Close()
 	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, specials: []special{}, marks: r.URL.Query().Get("marks") == "1"}
+	if a.preparedBelow && !d.marks {
+		if d.seed, err = os.OpenRoot(a.seed); err != nil {
+			return err
+		}
+		defer d.seed.Close()
+	}
 	if err := d.directory(".", true, false); err != nil {
 		return err
 	}
@@ -90,6 +99,17 @@ func sideOf(root *os.Root, name string) *side {
 		return nil // sockets, FIFOs and devices are not part of a diff
 	}
 	return s
+}
+
+// before is what the seed has of a name; made tells that only a set-up's layer has it.
+func (d *differ) before(name string) (before *side, made bool) {
+	before = sideOf(d.lower, name)
+	if before != nil && d.seed != nil {
+		if _, err := d.seed.Lstat(name); err != nil {
+			return nil, true
+		}
+	}
+	return before, false
 }
 
 func (d *differ) note(name string, before, after *side) {
@@ -181,8 +201,9 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 			continue
 		}
 		var before *side
+		made := false
 		if merged {
-			before = sideOf(d.lower, child)
+			before, made = d.before(child)
 		}
 		if d.isWhiteout(child, info) {
 			d.gone(child, before)
@@ -196,13 +217,16 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 			}
 			d.gone(child, before)
 		case after.Kind == "dir":
-			if err := d.subdirectory(child, before, after, opaque); err != nil {
+			if err := d.subdirectory(child, before, after, opaque, made); err != nil {
 				return err
 			}
 		default:
 			if before != nil && before.Kind == "dir" {
 				d.gone(child, before)
 				before = nil
+			}
+			if made && d.same(child, sideOf(d.lower, child), after) {
+				break // only touched
 			}
 			if !d.same(child, before, after) {
 				if stat, ok := info.Sys().(*syscall.Stat_t); ok && d.marks {
@@ -218,7 +242,7 @@ func (d *differ) directory(name string, merged, opaque bool) error {
 	return nil
 }
 
-func (d *differ) subdirectory(name string, before, after *side, opaque bool) error {
+func (d *differ) subdirectory(name string, before, after *side, opaque, made bool) error {
 	if before != nil && before.Kind != "dir" {
 		d.note(name, before, nil)
 		before = nil
@@ -227,10 +251,10 @@ func (d *differ) subdirectory(name string, before, after *side, opaque bool) err
 	if before != nil && before.Mode != after.Mode {
 		d.note(name, before, after)
 	}
-	if err := d.directory(name, before != nil, opaque); err != nil {
+	if err := d.directory(name, before != nil || made, opaque); err != nil {
 		return err
 	}
-	if before == nil && len(d.changes) == count {
+	if before == nil && !made && len(d.changes) == count {
 		d.note(name, nil, after) // a new directory with nothing in it
 	}
 	return nil
@@ -249,7 +273,8 @@ func (d *differ) hidden(name string, present []string) error {
 	for _, base := range names {
 		if !still[base] {
 			child := path.Join(name, base)
-			d.gone(child, sideOf(d.lower, child))
+			before, _ := d.before(child)
+			d.gone(child, before)
 		}
 	}
 	return nil
@@ -271,7 +296,8 @@ func (d *differ) gone(name string, before *side) {
 	}
 	for _, base := range names {
 		child := path.Join(name, base)
-		d.gone(child, sideOf(d.lower, child))
+		was, _ := d.before(child)
+		d.gone(child, was)
 	}
 }
 

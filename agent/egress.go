@@ -26,6 +26,7 @@ type egressQueue struct {
 	led      bool
 	port     int
 	proxies  []net.Listener
+	keys     net.Listener // of ssh; nil where the user named no server
 	names    *fakeNames
 	patience time.Duration
 	asking   atomic.Int32  // requests that wait for one
@@ -49,6 +50,7 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 		Port  int      `json:"port"`
 		Off   bool     `json:"off"`
 		Local []string `json:"local"`
+		Keys  bool     `json:"keys"`
 	}
 	if err := decode(r.Body, &request); err != nil {
 		return err
@@ -66,6 +68,7 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 		q.names = newFakeNames(q.tell)
 	}
 	q.names.permit(request.Off, request.Local)
+	q.serveKeys(sshAgentPath, request.Keys && !request.Off)
 	if request.Off {
 		q.closeProxy()
 		if a.init {

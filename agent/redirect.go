@@ -143,7 +143,10 @@ func (c *ledConn) CloseWrite() error {
 	if !c.open {
 		return nil // nothing was promised to the program yet; `Close` says how it went
 	}
-	return c.Conn.(*net.TCPConn).CloseWrite()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 // reset ends a connection in a way that its program takes for what it is: a refusal, not an empty answer.

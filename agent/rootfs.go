@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"io"
 	"io/fs"
 	"net/http"
@@ -29,16 +30,29 @@ func (a *agent) rootOut(w http.ResponseWriter, r *http.Request) error {
 		return fail(409, "no_machine", "This agent is no machine's.")
 	}
 	w.Header().Set("Content-Type", "application/x-tar")
-	out := &rootWriter{tar.NewWriter(w), map[[2]uint64]string{}}
+	out := &rootWriter{tar.NewWriter(w), map[[2]uint64]string{}, "", a.upperDevice(), nil}
 	if filepath.WalkDir("/", out.entry) != nil || out.Close() != nil {
 		panic(http.ErrAbortHandler) // an answer that breaks off cannot be taken for a whole one
 	}
 	return nil
 }
 
+// upperDevice is the device of the files of the root that were written in this machine, in gVisor. There, time does not
+// tell: each build that shares a file of the environment on the host's disk is a change of that file to the host.
+func (a *agent) upperDevice() uint64 {
+	var stat syscall.Stat_t
+	if a.seedDevice != "" || syscall.Stat("/etc/hostname", &stat) != nil { // this machine's own, by its set-up
+		return 0
+	}
+	return stat.Dev
+}
+
 type rootWriter struct {
 	*tar.Writer
 	linked map[[2]uint64]string // the first name of each file that has several
+	prefix string               // of all names in the archive
+	upper  uint64               // the device of what was written since; 0 is to go by the time of the last change
+	same   *bytes.Buffer        // where the names of what is as before are gathered; nil is to send each as a member
 }
 
 func (out *rootWriter) entry(name string, entry fs.DirEntry, err error) error {
@@ -61,8 +75,16 @@ func (out *rootWriter) entry(name string, entry fs.DirEntry, err error) error {
 	if !ok || kindOf(info.Mode()) == "other" {
 		return nil
 	}
-	if changed := time.Unix(stat.Ctim.Unix()); changed.Before(begun) {
-		return out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name[1:], Uname: asBefore, Format: tar.FormatPAX})
+	changed := !time.Unix(stat.Ctim.Unix()).Before(begun)
+	if out.upper != 0 && !info.IsDir() {
+		changed = stat.Dev == out.upper
+	}
+	if !changed {
+		if out.same != nil {
+			out.same.WriteString(out.prefix + name[1:] + "\x00")
+			return nil
+		}
+		return out.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: out.prefix + name[1:], Uname: asBefore, Format: tar.FormatPAX})
 	}
 	link := ""
 	if info.Mode()&fs.ModeSymlink != 0 {
@@ -85,9 +107,9 @@ func (out *rootWriter) entry(name string, entry fs.DirEntry, err error) error {
 		if stat.Nlink > 1 {
 			inode := [2]uint64{stat.Dev, stat.Ino}
 			if first, known := out.linked[inode]; known {
-				return out.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: name[1:], Linkname: first, Format: tar.FormatPAX})
+				return out.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: out.prefix + name[1:], Linkname: first, Format: tar.FormatPAX})
 			}
-			out.linked[inode] = name[1:]
+			out.linked[inode] = out.prefix + name[1:]
 		}
 	}
 	header, err := tar.FileInfoHeader(info, link)
@@ -96,7 +118,10 @@ func (out *rootWriter) entry(name string, entry fs.DirEntry, err error) error {
 	}
 	header.Format, header.Uname, header.Gname = tar.FormatPAX, "", ""
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
-	header.Name = name[1:]
+	if info.Mode()&fs.ModeSymlink == 0 {
+		header.PAXRecords = attributesOf(name)
+	}
+	header.Name = out.prefix + name[1:]
 	if info.IsDir() {
 		header.Name += "/"
 	}

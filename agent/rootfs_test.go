@@ -23,7 +23,7 @@ func TestOfTheRootOnlyWhatChangedComesWithItsContents(t *testing.T) {
 	}
 	walk := func() map[string]tar.Header {
 		var buffer bytes.Buffer
-		out := &rootWriter{tar.NewWriter(&buffer), map[[2]uint64]string{}}
+		out := &rootWriter{tar.NewWriter(&buffer), map[[2]uint64]string{}, "", 0, nil}
 		if err := filepath.WalkDir(base, out.entry); err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestOfTheRootOnlyWhatChangedComesWithItsContents(t *testing.T) {
 }
 
 func TestPlacesOfTheKernelAreNoPartOfTheRoot(t *testing.T) {
-	out := &rootWriter{tar.NewWriter(io.Discard), map[[2]uint64]string{}}
+	out := &rootWriter{tar.NewWriter(io.Discard), map[[2]uint64]string{}, "", 0, nil}
 	for _, place := range []string{"/proc", "/tmp", "/workspace", "/pyro"} {
 		if err := out.entry(place, nil, nil); err != fs.SkipDir {
 			t.Errorf("%s: %v", place, err)

@@ -38,9 +38,11 @@ type agent struct {
 	setupLock  sync.Mutex
 	applyLock  sync.Mutex
 	lower      atomic.Pointer[string]
-	freeze     chan net.Conn
-	serving    atomic.Pointer[trackingListener]
-	watch      watch
+	// What a set-up made lies beneath the seed (prepared.go).
+	preparedBelow bool
+	freeze        chan net.Conn
+	serving       atomic.Pointer[trackingListener]
+	watch         watch
 }
 
 func newAgent(c config) *agent {
@@ -160,6 +162,7 @@ func (a *agent) routes() http.Handler {
 	add("PUT /v1/tar", a.tarIn)
 	add("GET /v1/changes", a.changes)
 	add("GET /v1/root", a.rootOut)
+	add("GET /v1/prepared", a.preparedOut)
 	add("GET /v1/connect", a.connect)
 	add("POST /v1/egress/open", a.openEgress)
 	add("GET /v1/egress/accept", a.acceptEgress)

@@ -36,6 +36,9 @@ type identity struct {
 type setupRequest struct {
 	identity
 	Lower *string `json:"lower"`
+	// What a set-up made lies beneath the seed, and these of the seed's names are hidden (prepared.go).
+	Prepared bool       `json:"prepared"`
+	Gone     []wireName `json:"gone"`
 	// What the machine may use, where the kernel would show another's; 0 is not to say it.
 	MemMiB int64 `json:"mem_mib"`
 	VCPUs  int64 `json:"vcpu_count"`
@@ -87,7 +90,7 @@ func (a *agent) setup(w http.ResponseWriter, r *http.Request) error {
 				return err
 			}
 		}
-		if err := a.mountWorkspace(request.Lower != nil); err != nil {
+		if err := a.mountWorkspace(request.Lower != nil, request.Prepared, request.Gone); err != nil {
 			return err
 		}
 		memory := request.MemMiB << 20
@@ -209,7 +212,7 @@ func raiseLoopback() {
 }
 
 // mountWorkspace puts the overlay on the workspace: the seed below, what changes on a file system of its own.
-func (a *agent) mountWorkspace(seeded bool) error {
+func (a *agent) mountWorkspace(seeded, prepared bool, gone []wireName) error {
 	lower := "/pyro/empty"
 	if seeded {
 		lower = a.seed
@@ -228,7 +231,28 @@ func (a *agent) mountWorkspace(seeded bool) error {
 	} else {
 		return fail(500, "setup_failed", "The seed is not there: %s.", err)
 	}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)
+	layers := lower
+	if prepared {
+		a.preparedBelow = true
+		layers += ":" + preparedTree
+	}
+	if prepared { // what the upper layer is compared with, as one tree
+		if err := os.MkdirAll(mergedLower, 0o755); err != nil {
+			return fail(500, "setup_failed", "%s could not be made: %s.", mergedLower, err)
+		}
+		if err := syscall.Mount("overlay", mergedLower, "overlay", syscall.MS_RDONLY, "lowerdir="+layers); err != nil {
+			return fail(500, "setup_failed", "The lower layers could not be put together: %s.", err)
+		}
+		lower = mergedLower
+	}
+	if len(gone) > 0 {
+		hidden, err := a.hide(gone)
+		if err != nil {
+			return err
+		}
+		layers = hidden + ":" + layers
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", layers, upper, work)
 	if err := syscall.Mount("overlay", a.workspace, "overlay", 0, options); err != nil {
 		return fail(500, "setup_failed", "The overlay could not be mounted: %s.", err)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,6 +20,8 @@ const (
 	spoolBytes = 8 << 20
 	// streamAttempts: a larger one that changes is sent again, as a later member of the same name, so often.
 	streamAttempts = 3
+	// workingEvery: a member's header has 512 bytes, which is what the other side wants each second (guest/patience.py).
+	workingEvery = 500 * time.Millisecond
 	// What a last member says in place of being one: the tree could not be read whole, because of this name.
 	changingRecord   = "PYRO.changing"
 	unreadableRecord = "PYRO.unreadable"
@@ -46,7 +47,7 @@ func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
 	if info.IsDir() {
 		base = name
 	}
-	out := &treeWriter{Writer: tar.NewWriter(w), root: root, base: base}
+	out := &treeWriter{Writer: tar.NewWriter(w), root: root, base: base, flush: http.NewResponseController(w).Flush, said: time.Now()}
 	if err := out.whole(name); err != nil {
 		panic(http.ErrAbortHandler) // an answer that breaks off cannot be taken for a whole one
 	}
@@ -55,8 +56,23 @@ func (a *agent) tarOut(w http.ResponseWriter, r *http.Request) error {
 
 type treeWriter struct {
 	*tar.Writer
-	root *os.Root
-	base string
+	root  *os.Root
+	base  string
+	flush func() error
+	said  time.Time // when it was last said that it is at work
+	kept  *keptTree // with owners and what else of a file is kept (prepared.go); nil is without
+}
+
+// working tells the other side now and then, between two members, that a file is being read: it takes no trickle for an
+// answer. The member is one that it passes over.
+func (t *treeWriter) working() {
+	if t.flush == nil || time.Since(t.said) < workingEvery {
+		return
+	}
+	t.said = time.Now()
+	t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, Format: tar.FormatUSTAR})
+	t.Flush()
+	t.flush()
 }
 
 // whole sends the tree, or says in its last member why it is not whole. An error is one of the connection.
@@ -65,15 +81,20 @@ func (t *treeWriter) whole(name string) error {
 	if err == nil && !there {
 		err = &notWhole{changingRecord, name}
 	}
+	if err = t.withReason(err); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// withReason sends why the tree is not whole, if that is what the error says.
+func (t *treeWriter) withReason(err error) error {
 	var refused *notWhole
 	if errors.As(err, &refused) {
 		records := map[string]string{refused.record: refused.name}
 		err = t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755, PAXRecords: records, Format: tar.FormatPAX})
 	}
-	if err != nil {
-		return err
-	}
-	return t.Close()
+	return err
 }
 
 // add tells whether the name was there.
@@ -113,6 +134,9 @@ func (t *treeWriter) addLink(name string, info fs.FileInfo) (bool, error) {
 }
 
 func (t *treeWriter) addSpecial(name string, info fs.FileInfo) error {
+	if t.kept != nil {
+		return nil
+	}
 	return t.WriteHeader(&tar.Header{
 		Typeflag: tar.TypeFifo, Name: t.member(name), Mode: int64(permissions(info.Mode())), ModTime: info.ModTime(),
 		PAXRecords: map[string]string{kindRecord: specialKind(info.Mode())}, Format: tar.FormatPAX,
@@ -199,16 +223,28 @@ func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err 
 		return false, true, &notWhole{unreadableRecord, name}
 	}
 	defer file.Close()
+	if t.kept != nil {
+		if first := t.kept.link(name, info); first != "" {
+			return true, true, t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: t.member(name), Linkname: first, Format: tar.FormatPAX})
+		}
+	}
 	named, err := t.root.Lstat(name)
 	if err != nil || !os.SameFile(named, info) {
 		// Another file has the name by now, or a link that was followed.
 		return false, err == nil && named.Mode().IsRegular(), nil
 	}
-	size, sum := info.Size(), sha256.New()
-	source := &quiet{reader: io.TeeReader(io.LimitReader(file, size), sum)}
+	size := info.Size()
+	parts, inParts := []part{{0, size}}, false
+	if size > spoolBytes && t.kept == nil { // who reads what is kept knows no parts
+		if found, err := partsOf(file, size, t.working); err == nil && size-stored(found) >= worthBytes {
+			parts, inParts = found, true
+		}
+	}
+	sum, length := newSum(parts, size), stored(parts)
+	source := &quiet{reader: io.TeeReader(readParts(file, parts), sum)}
 	if size <= spoolBytes {
 		content, _ := io.ReadAll(source)
-		if int64(len(content)) < size || !stood(file, info, sum.Sum(nil)) {
+		if int64(len(content)) < size || !stood(file, info, sum.Sum(nil), inParts, t.working) {
 			return false, true, source.failed(name)
 		}
 		if err := t.header(name, info, ""); err != nil {
@@ -218,23 +254,30 @@ func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err 
 		return err == nil, true, err
 	}
 	*streamed++
-	if err := t.header(name, info, ""); err != nil {
+	header, err := t.headerOf(name, info, "")
+	if err != nil {
+		return false, true, err
+	}
+	if inParts {
+		header.Size, header.PAXRecords = length, map[string]string{partsRecord: recordOf(parts, size)}
+	}
+	if err := t.WriteHeader(header); err != nil {
 		return false, true, err
 	}
 	n, err := io.Copy(t, source)
-	if err == nil && n < size {
+	if err == nil && n < length {
 		// The header is written: fill up. Another member of this name follows, or the refusal.
-		if _, err = io.Copy(t, io.LimitReader(zeros{}, size-n)); err == nil {
+		if _, err = io.Copy(t, io.LimitReader(zeros{}, length-n)); err == nil {
 			err = source.failed(name)
 		}
 		return false, true, err
 	}
-	return err == nil && stood(file, info, sum.Sum(nil)), true, err
+	return err == nil && stood(file, info, sum.Sum(nil), inParts, t.working), true, err
 }
 
 // stood tells that what was read stood in the file at one moment: nobody wrote, or what was written left these
 // bytes alone, as one who appends does (they are read again).
-func stood(file *os.File, before fs.FileInfo, sum []byte) bool {
+func stood(file *os.File, before fs.FileInfo, sum []byte, inParts bool, working func()) bool {
 	after, err := file.Stat()
 	if err != nil {
 		return false
@@ -242,31 +285,47 @@ func stood(file *os.File, before fs.FileInfo, sum []byte) bool {
 	if untouched(before, after) && time.Since(after.ModTime()).Abs() > clockTick {
 		return true
 	}
-	again := sha256.New()
-	n, err := io.Copy(again, io.NewSectionReader(file, 0, before.Size()))
-	return err == nil && n == before.Size() && bytes.Equal(again.Sum(nil), sum)
+	again, err := sumOf(file, before.Size(), inParts, working)
+	return err == nil && bytes.Equal(again, sum)
 }
 
 // clockTick: two writes within the clock of a file system may leave one time. Linux ticks at 100 Hz or faster.
 const clockTick = 20 * time.Millisecond
 
 func (t *treeWriter) header(name string, info fs.FileInfo, link string) error {
-	header, err := tar.FileInfoHeader(info, link)
+	header, err := t.headerOf(name, info, link)
 	if err != nil {
 		return err
 	}
+	return t.WriteHeader(header)
+}
+
+func (t *treeWriter) headerOf(name string, info fs.FileInfo, link string) (*tar.Header, error) {
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return nil, err
+	}
 	header.Format = tar.FormatPAX
-	header.Uid, header.Gid, header.Uname, header.Gname = 0, 0, "", ""
+	header.Uname, header.Gname = "", ""
+	if t.kept != nil {
+		header.PAXRecords = t.kept.attributes(name, info)
+		t.kept.sent(t.member(name), info)
+	} else {
+		header.Uid, header.Gid = 0, 0
+	}
 	header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
 	header.Name = t.member(name)
 	if info.IsDir() {
 		header.Name += "/"
 	}
-	return t.WriteHeader(header)
+	return header, nil
 }
 
 // member is what a name is called in the archive.
 func (t *treeWriter) member(name string) string {
+	if t.kept != nil {
+		return t.kept.prefix + name
+	}
 	switch t.base {
 	case name:
 		return "."

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pyro_mcp import deriving
 from pyro_mcp.client.aio import AsyncTransport
-from pyro_mcp.client.answers import Event, Output, Result, Started, understand
+from pyro_mcp.client.answers import Event, Noted, Output, Result, Started, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.following import Following
 from pyro_mcp.client.trace import HEADER, begun
@@ -68,10 +68,12 @@ class AsyncPyro(AsyncPyroMethods):
         on_event: Callable[[Event], None] | None = None,
         *,
         outputs: bool = True,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> dict[str, Any]:
         """Carry out an operation with plain arguments, and give its plain result.
 
-        Without `outputs`, `on_event` hears of everything but a command's output.
+        Without `outputs`, `on_event` hears of everything but a command's output. `on_note` is given what the person
+        says to an agent, which is told once, and to MCP servers only.
         """
         fields = headers(self._face, self._client, on_event is not None, outputs, self._project)
         path, trace = operation_path(operation.name), begun(operation.name)
@@ -87,6 +89,8 @@ class AsyncPyro(AsyncPyroMethods):
                 said = understand(line, outputs=outputs)
                 if isinstance(said, Result):
                     result = said.record
+                elif isinstance(said, Noted):
+                    on_note(said.text)
                 elif said is not None and on_event is not None:
                     on_event(said)
         if result is None:

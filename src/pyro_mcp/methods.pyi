@@ -7,7 +7,9 @@ from pyro_mcp.aio import AsyncExecStream
 from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Forked, Workspace, WorkspaceList
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
+    Activity,
     CommandRecord,
+    DecisionList,
     Deleted,
     Diff,
     Doctor,
@@ -23,6 +25,7 @@ from pyro_mcp.models import (
     History,
     Landed,
     Logs,
+    Noted,
     PatchApplied,
     Pruned,
     QuestionAnswered,
@@ -46,6 +49,61 @@ from pyro_mcp.sdk import ExecStream
 
 class PyroMethods:
     """Every operation by its name."""
+
+    def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec_workspace(
         self,
@@ -818,6 +876,42 @@ class PyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -1179,7 +1273,7 @@ class PyroMethods:
     def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -1316,7 +1410,9 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -1334,11 +1430,16 @@ class PyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -1364,11 +1465,13 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> Workspace:
@@ -1399,12 +1502,15 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -1476,6 +1582,7 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -1499,6 +1606,8 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1750,11 +1859,13 @@ class PyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractContextManager[Workspace]:
@@ -1780,12 +1891,15 @@ class PyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -1807,6 +1921,34 @@ class PyroMethods:
 
 class WorkspaceMethods:
     """Every operation on a workspace."""
+
+    def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     def exec(
         self,
@@ -2801,6 +2943,7 @@ class WorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> Workspace:
         """Change name or labels.
 
@@ -2823,6 +2966,8 @@ class WorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3092,6 +3237,61 @@ class WorkspaceMethods:
 
 class AsyncPyroMethods:
     """Every operation by its name."""
+
+    async def follow_activity(
+        self,
+        *,
+        after: str | None = None,
+        wait_seconds: float = 0,
+        limit: int = 50,
+    ) -> Activity:
+        """Show what goes on in all workspaces: what runs, its last line, what was done, what is asked.
+
+        Without `after`, all workspaces and the newest events; with it, what changed since. It leaves no trace in any
+        history and keeps no workspace in use. A cursor of an earlier daemon gives everything again.
+
+        Args:
+            after: Only what changed since: the cursor of an earlier answer. At most 64 characters.
+            wait_seconds: Seconds to wait until something changes, 0 to 50.
+            limit: The newest events, 0 to 1000.
+
+        Returns:
+            Activity: What changed since a moment, over all workspaces.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def note_workspace(
+        self,
+        workspace: str | WorkspaceRecord,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            workspace: The workspace: its id, its name, or a `Workspace`.
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec_workspace(
         self,
@@ -3864,6 +4064,42 @@ class AsyncPyroMethods:
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
+    async def list_decisions(
+        self,
+    ) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def change_decision(
+        self,
+        host: str,
+        *,
+        project: str,
+        answer: Literal['allow', 'never', 'forget'],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on.
+
+        Args:
+            host: An exact name, or *.suffix. At most 253 characters.
+            project: The project's folder. At most 4096 characters.
+            answer: forget: ask again when it is wanted. One of allow, never, forget.
+
+        Returns:
+            DecisionList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
     async def start_service(
         self,
         workspace: str | WorkspaceRecord,
@@ -4225,7 +4461,7 @@ class AsyncPyroMethods:
     async def list_environments(
         self,
     ) -> EnvironmentList:
-        """List the environments and which are installed.
+        """List the environments and which are installed, and what is kept of projects' set-ups.
 
         Returns:
             EnvironmentList:
@@ -4362,7 +4598,9 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted.
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
 
         Args:
             environment: Such as debian:12, or an image: node:22. Or the `Environment`.
@@ -4380,11 +4618,16 @@ class AsyncPyroMethods:
         self,
         *,
         all: bool = False,
+        keep_gib: float | None = None,
     ) -> Pruned:
         """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
 
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+
         Args:
             all: Also remove current environments that no workspace uses.
+            keep_gib: Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.
 
         Returns:
             Pruned: What a prune removed.
@@ -4410,11 +4653,13 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AsyncWorkspace:
@@ -4445,12 +4690,15 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -4522,6 +4770,7 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -4545,6 +4794,8 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4796,11 +5047,13 @@ class AsyncPyroMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
         secrets: dict[str, str] | None = None,
         secret_files: dict[str, str] | None = None,
         secret_hosts: dict[str, str] | None = None,
         include_ignored: bool = False,
         no_devcontainer: bool = False,
+        rebuild: bool = False,
         setup_wait_seconds: float | None = None,
         engine: Literal['auto', 'firecracker', 'gvisor'] = 'auto',
     ) -> AbstractAsyncContextManager[AsyncWorkspace]:
@@ -4826,12 +5079,15 @@ class AsyncPyroMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
             secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
             secret_files: Name to the file that holds the value. At most 64 entries.
             secret_hosts: Name to the one host whose requests get the value; the machine holds a
                 placeholder. At most 64 entries.
             include_ignored: Seed files that .gitignore excludes, too.
             no_devcontainer: Leave the seed's devcontainer.json alone.
+            rebuild: Run all of its set-up, and keep that in place of what is kept of it.
             setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
                 on afterwards.
             engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
@@ -4853,6 +5109,34 @@ class AsyncPyroMethods:
 
 class AsyncWorkspaceMethods:
     """Every operation on a workspace."""
+
+    async def note(
+        self,
+        text: str,
+        *,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> Noted:
+        """Tell the agent that works in a workspace something: its next tool call says it as your note.
+
+        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+
+        Args:
+            text: What to tell it. At most 8192 characters.
+            path: The file that it is about. At most 4096 characters.
+            line: The line of it, from 1.
+
+        Returns:
+            Noted: A note that waits for the agent.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            NotFound: There is no such workspace.
+            Conflict: So many notes wait already that the agent has not been told.
+            MachineLost: The machine is gone; the message says why.
+            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
 
     async def exec(
         self,
@@ -5847,6 +6131,7 @@ class AsyncWorkspaceMethods:
         allow_domains: list[str] | None = None,
         allow_host_ports: list[str] | None = None,
         allow_addresses: list[str] | None = None,
+        ssh_hosts: list[str] | None = None,
     ) -> AsyncWorkspace:
         """Change name or labels.
 
@@ -5869,6 +6154,8 @@ class AsyncWorkspaceMethods:
                 host.pyro.internal:PORT. At most 64 entries.
             allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
                 entries.
+            ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
+                most 16 entries.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

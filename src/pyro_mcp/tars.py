@@ -68,6 +68,19 @@ def copy_with_holes(source: IO[bytes], out: IO[bytes]) -> None:
     out.truncate()
 
 
+def copy_parts(source: IO[bytes], out: IO[bytes], parts: list[tuple[int, int]], size: int) -> None:
+    """Write a file of which only parts (offset, length) are there, one after the other; the rest of it is holes."""
+    for offset, length in parts:
+        out.seek(offset)
+        while length > 0 and (data := source.read(min(_CHUNK, length))):
+            out.write(data)
+            length -= len(data)
+        if length > 0:
+            return
+    out.truncate(size)
+    out.seek(size)
+
+
 def mtime_ns(member: tarfile.TarInfo) -> int:
     """The time of a member in nanoseconds; 0 where it says none that can be."""
     text = member.pax_headers.get("mtime")

@@ -18,7 +18,7 @@ WorkspaceState = Literal["creating", "running", "stopped", "lost", "deleting"]
 ExecStatus = Literal["running", "exited", "timed_out", "cancelled", "suspended", "lost"]
 ServiceState = Literal["starting", "running", "failed", "stopped", "exited", "suspended"]
 Profile = Literal["vm-run", "workspace-core", "workspace-full"]
-Face = Literal["cli", "sdk", "mcp"]
+Face = Literal["cli", "sdk", "mcp", "ui"]
 """By which of them a call came."""
 EngineName = Literal["auto", "firecracker", "gvisor"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from pyro_mcp.mcp.http import listening
+from pyro_mcp.serving import listening
 
 HOP_BY_HOP = {b"connection", b"transfer-encoding", b"keep-alive", b"content-length"}
 

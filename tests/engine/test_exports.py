@@ -31,6 +31,24 @@ def test_an_existing_folder_is_kept_and_filled(pyro: Pyro, workspace: str, tmp_p
     assert whole.output == str(dang / "workspace") and (dang / "precious").read_text() == "mine\n"
 
 
+def test_the_holes_of_a_file_cost_neither_time_nor_disk(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
+    """It used to come as all its zeros, into this machine's disk twice."""
+    script = "mkdir d && cd d && truncate -s 5G s && printf end >> s"
+    script += " && printf middle | dd of=s bs=1 seek=3000000001 conv=notrunc"
+    assert pyro.exec_workspace(workspace, script + "; truncate -s 20M hole; echo small > small").exit_code == 0
+    done = pyro.export_workspace(workspace, "/workspace/d", output=str(tmp_path))
+    made = tmp_path / "d" / "s"
+    assert made.stat().st_size == (5 << 30) + 3 and made.stat().st_blocks * 512 < 4 << 20
+    assert done.bytes == (20 << 20) + (5 << 30) + 3 + 6
+    with made.open("rb") as opened:
+        opened.seek(3_000_000_000)
+        assert opened.read(8) == b"\0middle\0"
+        opened.seek(-4, os.SEEK_END)
+        assert opened.read() == b"\0end"
+    assert (tmp_path / "d" / "hole").read_bytes() == bytes(20 << 20)
+    assert (tmp_path / "d" / "small").read_text() == "small\n"
+
+
 def test_a_project_is_never_exported_over(pyro: Pyro, project: Path) -> None:
     ws = pyro.create_workspace("debian:12", seed_path=str(project)).id
     pyro.write_workspace_file(ws, "src/calc.py", "changed\n")

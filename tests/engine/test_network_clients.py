@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import http.server
-import re
 from pathlib import Path
 
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.sdk import Pyro
+from tests.clients import python_script, tried
 from tests.engine.test_network_policy import index_host
 from tests.support import Installation
 from tests.tls import serving
@@ -77,35 +77,9 @@ def test_clients_find_their_way(authority: Authority, fresh: Installation) -> No
         installed = pyro.exec_workspace(ws, install, timeout_seconds=300, wait_seconds=50)
         if installed.status == "running":
             installed = pyro.exec_workspace(ws, "ls /tmp/p; cat /tmp/log")
-        script = []
         facts = {"h": HOST, "p": str(tls), "q": str(plain), "b": BUNDLE}
-        clients = [*PROGRAMS, *PYTHON]
-
-        def filled(text: str) -> str:
-            for key, value in facts.items():
-                text = text.replace("{" + key + "}", value)
-            return text
-
-        for name in clients:
-            place = "client-" + re.sub("[^a-z0-9]", "-", name.lower())  # no module has such a name
-            if name in PYTHON:
-                script.append(f"cat > /tmp/clients/{place}.py <<'END'\n{filled(PYTHON[name])}\nEND")
-                text = f"python3 /tmp/clients/{place}.py"
-            else:
-                text = filled(PROGRAMS[name])
-            script.append(f"cat > /tmp/clients/{place}.sh <<'END'\n{text}\nEND")
-            for way, run in WAYS.items():
-                command = run.replace("{f}", f"/tmp/clients/{place}.sh")
-                script.append(
-                    f"(o=$({command} 2>&1); case \"$o\" in *answers*) echo 'ok {way}: {name}';; "
-                    f"*) echo 'NO {way}: {name}' ${{o: -300}};; esac) &"
-                )
-            script.append("wait")
-        pyro.write_workspace_file(ws, "all.sh", "mkdir -p /tmp/clients; export PYTHONPATH=/tmp/p\n" + "\n".join(script))
-        done = pyro.exec_workspace(ws, "bash all.sh", timeout_seconds=300, wait_seconds=50)
-        while done.status == "running":
-            logs = pyro.logs_workspace(ws, handle=done.handle, wait_seconds=50)
-            done = done.model_copy(update={"status": logs.status, "stdout": logs.output})
+        clients = PROGRAMS | {name: python_script(text) for name, text in PYTHON.items()}
+        done = tried(pyro, ws, clients, WAYS, facts)
         lines = done.stdout.splitlines()
         assert not [line for line in lines if line.startswith("NO")], (lines, installed)
         assert len([line for line in lines if line.startswith("ok")]) == len(clients) * len(WAYS), done

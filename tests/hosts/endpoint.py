@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def facts(text: str) -> Json:
 class Endpoint:
     """The server. `requests` holds what was asked, `offered` the tools of the first request that had some."""
 
-    def __init__(self, steps: Sequence[Step], *, code_mode: bool = False) -> None:
+    def __init__(self, steps: Sequence[Step], *, code_mode: bool = False, tls: ssl.SSLContext | None = None) -> None:
         self.steps = steps
         self.code_mode = code_mode
         self.requests: list[tuple[str, Json]] = []
@@ -92,7 +93,10 @@ class Endpoint:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.port = self._server.server_port
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True).start()

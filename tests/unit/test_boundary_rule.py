@@ -68,9 +68,16 @@ ROOTED = {"resolve", "exactly", "opened", "holds", "directory", "read_text", "wr
 WALKS = "os.walk enters no link, and what it gives is looked at by lstat"
 ALLOWED_IN_TREES = {
     ("environments/saving.py", "save"): "directories that it made itself",
-    ("environments/saving.py", "_gone"): WALKS,
-    ("environments/saving.py", "_as_it_is"): WALKS,
-    ("environments/saving.py", "_refuse_secrets"): WALKS,
+    ("environments/saving.py", "gone"): WALKS,
+    ("environments/saving.py", "as_it_is"): WALKS,
+    ("environments/saving.py", "refuse_secrets"): WALKS,
+    (
+        "environments/prepared.py",
+        "entry_mark",
+    ): "from `exactly`, a walk that enters no link; of the seed, not a guest's",
+    ("environments/preparing.py", "keep"): "directories that it made itself",
+    ("environments/preparing.py", "_made"): "directories that it made itself, or that are no link",
+    ("environments/preparing.py", "_files"): WALKS,
     ("environments/image_writer.py", "_members"): WALKS,
     ("environments/image_writer.py", "write"): "beside the user's output; of the tree only a digest is in it",
     ("environments/oci/dress.py", "size"): WALKS,
@@ -197,6 +204,7 @@ def test_no_file_of_a_tree_is_opened_for_reading_by_a_plain_open() -> None:
         reads = [call for call in opens if "'wb'" not in call and "'xb'" not in call and "os.O_EXCL" not in call]
         allowed = {
             "environments/saving.py": ["open(archive, 'rb')"],  # spooled by the daemon
+            "environments/preparing.py": ["open(archive, 'rb')"],
             "environments/oci/layer.py": ["open('/proc/self/uid_map')", "open('/proc/self/gid_map')"],
         }
         assert reads == allowed.get(module, []), module

@@ -405,3 +405,58 @@ def test_what_is_too_deep_is_refused_by_name_and_a_long_link_is_none(tmp_path: P
         with pytest.raises(InvalidInput) as caught:
             SeedStore(tmp_path / "store").materialise(scan(source))
         assert caught.value.code == "tree_too_deep"
+
+
+def _in_parts(record: str, stored: bytes) -> bytes:
+    """An archive of the agent's with one file, sent in parts."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("file")
+        member.size, member.pax_headers = len(stored), {archives.PARTS: record}
+        tar.addfile(member, io.BytesIO(stored))
+    return made.getvalue()
+
+
+def test_a_file_in_parts_gets_its_holes_back(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_in_parts(f"{10**11} 65536 5 50000000000 3", b"helloend"))
+    (tmp_path / "into").mkdir()
+    archives.extract(tmp_path / "a.tar", tmp_path / "into", of_workspace=True)
+    made = tmp_path / "into" / "file"
+    assert made.stat().st_size == 10**11
+    assert made.stat().st_blocks < 2048
+    with made.open("rb") as opened:
+        for offset, text in ((0, bytes(5)), (65535, b"\0hello\0"), (50_000_000_000, b"end\0")):
+            opened.seek(offset)
+            assert opened.read(len(text)) == text
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "",
+        "x",
+        "5 0",
+        "8 0 9",
+        "8 4 4 0 4",
+        "8 0 4 2 4",
+        "8 -4 8",
+        "7 0 8",
+        "8 0 8 8 0",
+        "8 0 0 0 8",
+        "-1 0 8",
+        "8 0 7",
+        "9" * 5000,
+    ],
+)
+def test_parts_that_do_not_make_up_a_file_are_refused(tmp_path: Path, record: str) -> None:
+    (tmp_path / "a.tar").write_bytes(_in_parts(record, b"12345678"))
+    (tmp_path / "into").mkdir()
+    with pytest.raises(InvalidInput):
+        archives.extract(tmp_path / "a.tar", tmp_path / "into", of_workspace=True)
+
+
+def test_only_the_agent_sends_parts(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(_in_parts("100 0 8", b"12345678"))
+    (tmp_path / "into").mkdir()
+    archives.extract(tmp_path / "a.tar", tmp_path / "into")
+    assert (tmp_path / "into" / "file").read_bytes() == b"12345678"

@@ -48,7 +48,12 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         )
     workspace, shell = rest
     with Connection(face="cli", client="attach") as pyro:
-        return _Session(pyro, workspace, shell).run()
+        return show(pyro, workspace, shell)
+
+
+def show(pyro: Connection, workspace: str, shell: str) -> int:
+    """Attach to an open shell: its exit status when it ends, 0 when the person leaves."""
+    return _Session(pyro, workspace, shell).run()
 
 
 def run_in_terminal(pyro: Connection, arguments: dict[str, Any]) -> int:

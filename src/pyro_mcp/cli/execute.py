@@ -78,10 +78,10 @@ def execute(operation: Operation, parsed: Parsed) -> int:
         parsed.arguments["raw"] = True
     with Connection(face="cli", client="pyro") as pyro:
         if passes_output_on(operation):
-            return _run_command(pyro, operation, parsed)
+            return run_command(pyro, operation, parsed)
         if parsed.follow:
             return follow(pyro, operation, parsed)
-        with _ProgressView(shown=not parsed.json) as view:
+        with ProgressView(shown=not parsed.json) as view:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
             except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
@@ -220,14 +220,15 @@ def _shown(events: list[dict[str, Any]], parsed: Parsed) -> str:
 # -- exec and run
 
 
-def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
+def run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
+    """Run a command and pass on what it says; gives its exit status."""
     arguments = dict(parsed.arguments)
     if _wants_terminal(operation, arguments, parsed):
         from pyro_mcp.cli import attach
 
         if operation.name == "exec_workspace":
             return attach.run_in_terminal(pyro, arguments)
-        with _ProgressView(shown=True) as view:
+        with ProgressView(shown=True) as view:
             return attach.one_shot_in_terminal(pyro, arguments, view.show_until_ready)
     leave_running = not LEAVES_RUNNING.isdisjoint(arguments)
     feed = arguments.pop("stdin", False) or (COMMAND in arguments and is_given(0))
@@ -236,7 +237,7 @@ def _run_command(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     record: dict[str, Any] = {}
     leaving = () if leave_running else (signal.SIGTERM, signal.SIGHUP)
     with (
-        _ProgressView(shown=not parsed.json) as view,
+        ProgressView(shown=not parsed.json) as view,
         _Interrupt(pyro, arguments.get("workspace"), (signal.SIGINT, *leaving)) as interrupt,
     ):
         for said in _pieces(pyro, operation, arguments, leave_running):
@@ -379,7 +380,7 @@ def _last_line(data: bytes) -> str:
     return next((line for line in reversed(seen(data[-4096:]).splitlines()) if line.strip()), "")[:_LINE_CHARACTERS]
 
 
-class _ProgressView:
+class ProgressView:
     """Progress on standard error: a bar on a terminal, else one line for each new text."""
 
     def __init__(self, *, shown: bool) -> None:
@@ -388,7 +389,7 @@ class _ProgressView:
         self._task: Any = None
         self._last = ""
 
-    def __enter__(self) -> _ProgressView:
+    def __enter__(self) -> ProgressView:
         return self
 
     def __exit__(self, *_: Any) -> None:

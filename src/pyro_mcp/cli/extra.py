@@ -43,6 +43,14 @@ def extras() -> list[Extra]:
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
         Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
         Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        *(
+            Extra(("agent", name), f"Run {title} inside a workspace of this project.", _module("agent"))
+            for name, title in (("claude-code", "Claude Code"), ("codex", "Codex"), ("opencode", "OpenCode"))
+        ),
+        Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
+        Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
+        Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
+        Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
         Extra(("sh",), "Open a terminal in a workspace; make one where there is none.", _module("attach", "run_shell")),
         Extra(("cp",), "Copy a file or folder in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
         Extra(("port",), "The published ports of a workspace.", _module("everyday", "port")),
@@ -133,6 +141,13 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="An address of this machine's network that workspaces with egress reach. Repeatable.",
     )
     parser.add_argument(
+        "--ssh-host",
+        metavar="[USER@]HOST[:PORT]",
+        action="append",
+        default=[],
+        help="A server at which workspaces with egress log in with your ssh keys, which stay outside. Repeatable.",
+    )
+    parser.add_argument(
         "--secret",
         action=SecretValue,
         dest="secrets",
@@ -188,6 +203,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         allow_domains=found.allow_domain,
         allow_host_ports=found.allow_host_port,
         allow_addresses=found.allow_address,
+        ssh_hosts=found.ssh_host,
         secrets=found.secrets,
         secret_files={name: os.path.abspath(os.path.expanduser(path)) for name, path in found.secret_files.items()},
         secret_hosts=found.secret_hosts,

@@ -61,6 +61,15 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ),
     ),
     (
+        "Look on",
+        (
+            ("ui", "a page in the browser: all workspaces, live; review"),
+            ("watch [WS]", "the same as lines in the terminal"),
+            ("questions, allow HOST", "what workspaces ask, and your answer"),
+            ("note WS TEXT", "tell the agent: its next call says it"),
+        ),
+    ),
+    (
         "Try and undo",
         (
             ("reset WS", "the whole machine as it began, or at a snapshot"),

@@ -132,7 +132,18 @@ def _environments(record: Fields) -> str:
         )
         for e in record["environments"]
     ]
-    return table(rows, ("ENVIRONMENT", "INSTALLED", "SIZE", "DESCRIPTION"))
+    text = table(rows, ("ENVIRONMENT", "INSTALLED", "SIZE", "DESCRIPTION"))
+    kept = [
+        (
+            p["name"],
+            size(p["size_bytes"]),
+            ago(p["created_at"]),
+            "in use" if p["in_use"] else ago(p["last_used_at"]),
+            visible(p["project"]),
+        )
+        for p in record["prepared"]
+    ]
+    return text + ("\n\n" + table(kept, ("PREPARED", "SIZE", "MADE", "USED", "PROJECT")) if kept else "")
 
 
 def _environment(record: Fields) -> str:
@@ -440,12 +451,31 @@ def _questions(record: Fields) -> str:
     return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
 
 
+def _activity(record: Fields) -> str:
+    rows = []
+    for each in record["workspaces"]:
+        w, now = each["workspace"], each["running"][-1] if each["running"] else None
+        doing = f"{shortened(_command(now['command']), 60)}: {now['last_line']}" if now else "-"
+        rows.append((w["name"] or w["id"], w["state"], ago(w["last_activity_at"]), doing))
+    lines = [table(rows, ("WORKSPACE", "STATE", "LAST USED", "NOW")) if rows else "There are no workspaces."]
+    return "\n".join(lines + [f"{e['workspace_name'] or e['workspace']}  {event_line(e)}" for e in record["events"]])
+
+
+def _decisions(record: Fields) -> str:
+    if not record["decisions"]:
+        return f"Nothing was decided for a project; {record['kept_in']} would keep it."
+    rows = [(each["answer"], each["host"], each["project"] or "-") for each in record["decisions"]]
+    return table(rows, ("ANSWER", "HOST", "PROJECT")) + f"\nkept in {record['kept_in']}"
+
+
 def _answered(record: Fields) -> str:
     lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
     return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
 
 
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
+    "Activity": _activity,
+    "DecisionList": _decisions,
     "Deleted": _deleted,
     "Diff": _diff,
     "Doctor": _doctor,

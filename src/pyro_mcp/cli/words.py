@@ -21,6 +21,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "status": ("workspace", "status"),
     "logs": ("workspace", "logs"),
     "history": ("workspace", "history"),
+    "note": ("workspace", "note"),
     "edit": ("workspace", "edit"),
     "search": ("workspace", "search"),
     "grep": ("workspace", "search"),

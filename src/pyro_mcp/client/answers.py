@@ -35,6 +35,12 @@ class Started(Plain):
     workspace: str | None = None
 
 
+class Noted(Plain):
+    """What the person who looks at the workspace says to whoever works in it."""
+
+    text: str
+
+
 Event = Progress | Output | Started
 
 
@@ -44,7 +50,7 @@ class Result(Plain):
     record: dict[str, Any]
 
 
-def understand(line: Record, *, outputs: bool = True) -> Event | Result | None:
+def understand(line: Record, *, outputs: bool = True) -> Event | Noted | Result | None:
     """The meaning of one line; None for an event that this version does not know, or for unwanted output.
 
     Raises:
@@ -63,6 +69,8 @@ def understand(line: Record, *, outputs: bool = True) -> Event | Result | None:
         case "output" if outputs:
             stream: Literal["stdout", "stderr"] = "stderr" if event.get("stream") == "stderr" else "stdout"
             return Output(stream, a2b_base64(event.get("data", "")))
+        case "note":
+            return Noted(str(event.get("text", "")))
         case "started":
             return Started(str(event["handle"]), event.get("workspace"))
     return None

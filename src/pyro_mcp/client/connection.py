@@ -5,7 +5,7 @@ The command line is this and no more, so that it starts quickly; `Pyro` adds the
 
 from __future__ import annotations
 
-from pyro_mcp.client.answers import Result, understand
+from pyro_mcp.client.answers import Noted, Result, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.trace import HEADER, begun
@@ -76,7 +76,7 @@ class Connection:
             said = understand(line)
             if isinstance(said, Result):
                 result = said.record
-            elif said is not None and on_event is not None:
+            elif said is not None and not isinstance(said, Noted) and on_event is not None:
                 on_event(said)
         if result is None:
             raise went_away()
@@ -92,8 +92,9 @@ class Connection:
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
             if trace is not None:
                 trace.ended(line)
-            last = understand(line)
-            if last is not None:
-                yield last
+            said = understand(line)
+            if said is not None and not isinstance(said, Noted):
+                last = said
+                yield said
         if not isinstance(last, Result):
             raise went_away()

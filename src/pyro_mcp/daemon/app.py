@@ -83,6 +83,7 @@ class App:
             client=headers.get("pyro-client", ""),
             scope=unquote(headers[PROJECT], errors="surrogateescape") if PROJECT in headers else None,
             emit=answer.event if listens else None,
+            tell=answer.event,
             wants_output=listens != "no-output",
         )
         begun, spans = time.perf_counter(), collect() if TRACE in headers else None

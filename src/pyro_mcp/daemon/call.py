@@ -20,6 +20,8 @@ class Call:
     """The project whose workspaces the caller may see; None: all."""
     emit: Emit | None = None
     """None when the caller does not listen to events."""
+    tell: Emit | None = None
+    """Where a word goes that a caller is told unasked; those who do not know it pass over it."""
     wants_output: bool = True
     """The caller listens to a command's output, too."""
 
@@ -30,6 +32,10 @@ class Call:
     async def started(self, handle: str, workspace: str) -> None:
         if self.emit is not None:
             await self.emit({"type": "started", "handle": handle, "workspace": workspace})
+
+    async def note(self, text: str) -> None:
+        if self.tell is not None:
+            await self.tell({"type": "note", "text": text})
 
     @property
     def listens_to_output(self) -> bool:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyro_mcp.environments.prepared import TREE
+from pyro_mcp.files.made import NOTHING, Made
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.exporting import Destination
 
 if TYPE_CHECKING:
     from pyro_mcp.daemon.engine_service import EngineService
     from pyro_mcp.daemon.environment_service import EnvironmentService
+    from pyro_mcp.daemon.preparing import Preparing
     from pyro_mcp.exports.backups import Backups
     from pyro_mcp.locations import Locations
     from pyro_mcp.network.decisions import Decisions
@@ -45,6 +48,7 @@ class Context:
     occupancy: Occupancy
     manager: WorkspaceManager
     environments: EnvironmentService
+    preparing: Preparing
     seeds: SeedStore
     backups: Backups
     info: DaemonInfo
@@ -54,6 +58,15 @@ class Context:
     engines: EngineService
     questions: Questions
     decisions: Decisions
+
+    async def made(self, workspace: Workspace) -> Made:
+        """What the workspace began with that its project's set-up had made."""
+        prepared = (workspace.row.devcontainer or {}).get("prepared")
+        if not prepared:
+            return NOTHING
+        tree = self.environments.cache.tree(workspace.row.environment_digest) / TREE
+        tops = [(str(path), int(files)) for path, files in prepared["made"]]
+        return Made(tops, tree, await self.occupancy.seed_of(workspace.row))
 
     def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
         """Where an export goes on this machine."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.activity import ActivityHandlers
 from pyro_mcp.daemon.handlers.commands import CommandHandlers
 from pyro_mcp.daemon.handlers.files import FileHandlers
 from pyro_mcp.daemon.handlers.machines import MachineHandlers
@@ -45,6 +46,9 @@ STARTING = frozenset({"exec_workspace"})
 """What changes them in its own time; see `Occupancy.command_ended`."""
 ATTACHED = "attach"
 """The client that types single keys for a person: no event for each."""
+AGENT = "mcp"
+PAGE = "ui"
+"""The face that shows things by itself, whether or not somebody looks."""
 SUMMARY_CHARACTERS = 200
 NOTHING = Redactor(())
 
@@ -58,6 +62,7 @@ AREAS: tuple[type[Any], ...] = (
     ShellHandlers,
     ServiceHandlers,
     NetworkHandlers,
+    ActivityHandlers,
 )
 
 
@@ -82,10 +87,29 @@ class Dispatcher:
             return result
         workspace = self._context.registry.get(arguments["workspace"], call.scope)
         arguments = {**arguments, "workspace": workspace}
+        try:
+            return await self._carried_out(workspace, operation, call, handler, arguments)
+        finally:
+            if call.face == AGENT and workspace.row.notes:
+                await self._hand_over_notes(workspace, call)
+
+    async def _hand_over_notes(self, workspace: Workspace, call: Call) -> None:
+        """Tell an agent what the person noted, with the result of this call or its error; once."""
+        told = workspace.row.notes
+        for note in told:
+            await call.note(note)
+        with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
+            await self._context.registry.revise(workspace, lambda row: {"notes": row.notes[len(told) :]})
+
+    async def _carried_out(
+        self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]
+    ) -> Any:
         if operation.name in LOOKING or (operation.name == "write_shell" and call.client == ATTACHED):
             if operation.name in TYPING:
                 self._context.registry.activity(workspace)
             return await handler(call, **arguments)
+        if call.face == PAGE and operation.read_only:
+            return await self._looked(workspace, call, handler, arguments)
         return await self._recorded(workspace, operation, call, handler, arguments)
 
     async def _created(self, workspace_id: str, operation: Operation, call: Call, arguments: dict[str, Any]) -> None:
@@ -93,6 +117,15 @@ class Dispatcher:
         with contextlib.suppress(HostError):  # the workspace is there, whether or not that could be written down
             sequence = await self._context.store.begin_event(workspace_id, call.face, operation.name, summary)
             await self._context.store.end_event(sequence, "ok", 0.0, None)
+            self._context.registry.news.of(workspace_id)
+
+    async def _looked(self, workspace: Workspace, call: Call, handler: Any, arguments: dict[str, Any]) -> Any:
+        """For a page that shows it: an open page neither fills the history nor keeps a workspace from expiring."""
+        try:
+            return workspace.redactor.result(await handler(call, **arguments))
+        except PyroError as error:
+            _masked(error, workspace.redactor)
+            raise
 
     async def _recorded(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]
@@ -102,11 +135,14 @@ class Dispatcher:
         # Not awaited before the work: the store writes in order, so the end always comes after the beginning.
         summary = _summary(arguments, workspace.redactor)
         event = asyncio.ensure_future(store.begin_event(workspace.id, call.face, operation.name, summary))
+        event.add_done_callback(lambda _: workspace.heard())
         workspace.in_use += 1
         outcome, said = "ok", None
         try:
             if operation.name in CHANGING:
                 await workspace.before_change()
+            if operation.name in CHANGING.keys() - STARTING or operation.name == "rewind_workspace":
+                workspace.changes += 1
             result = workspace.redactor.result(await handler(call, **arguments))
             if operation.name in CHANGING and operation.name not in STARTING:
                 workspace.keeper.happened(f"{CHANGING[operation.name]} {summary}".strip())
@@ -163,7 +199,7 @@ def _masked(error: PyroError, redactor: Redactor) -> PyroError:
 SHOWN = (
     *("environment", "seed_path", "name", "command", "handle", "path", "dest", "output", "snapshot", "count"),
     *("shell", "signal", "text", "branch", "allow_domains", "publish"),
-    *("check", "keep", "network_policy", "allow_host_ports", "allow_addresses"),
+    *("check", "keep", "network_policy", "allow_host_ports", "allow_addresses", "ssh_hosts"),
 )
 
 

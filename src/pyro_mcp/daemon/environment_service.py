@@ -11,10 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp.daemon.call import Call
-from pyro_mcp.environments import debian, names, worker
+from pyro_mcp.environments import debian, names, prepared, worker
+from pyro_mcp.environments.budget import over_budget
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
 from pyro_mcp.environments.names import Saved, Wanted
@@ -27,7 +29,8 @@ from pyro_mcp.locations import Locations
 from pyro_mcp.machines.components import mmdebstrap
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import RootTree
-from pyro_mcp.models import Environment, Pruned
+from pyro_mcp.models import Environment, PreparedSetup, Pruned
+from pyro_mcp.models.base import iso
 from pyro_mcp.packages import install_command
 from pyro_mcp.reserve import keep_room
 from pyro_mcp.workspaces.registry import Registry
@@ -72,6 +75,11 @@ class EnvironmentService:
         return self._tree(name, self.cache.require(name, digest))
 
     def _tree(self, name: str, manifest: Manifest) -> RootTree:
+        self.cache.used(manifest.digest)
+        return self.root_of_build(name, manifest)
+
+    def root_of_build(self, name: str, manifest: Manifest) -> RootTree:
+        """The tree of a build, under the name of the environment that it is or began as."""
         return RootTree(name, manifest.digest, self.cache.tree(manifest.digest), manifest.runtime)
 
     async def require(self, call: Call, name: str) -> RootTree:
@@ -112,7 +120,9 @@ class EnvironmentService:
         """Look at the builds that workspaces stand on, and at those that the next ones will. For a worker thread."""
         self.cache.sweep()
         meant = {m.digest for m in map(self.cache.installed, CATALOG.values()) if m is not None}
-        meant |= {digest for name, digest in self.cache.names().items() if name not in CATALOG}
+        named = [name for name in self.cache.names() if name not in CATALOG and not name.startswith(prepared.PREFIX)]
+        # What was prepared is looked at when it is used.
+        meant |= {digest for name, digest in self.cache.names().items() if name in named}
         for manifest in self.cache.builds():
             if manifest.digest in digests | meant:
                 self.cache.sound(manifest.digest)
@@ -226,7 +236,11 @@ class EnvironmentService:
 
     def describe_all(self) -> list[Environment]:
         own: list[Wanted] = list(CATALOG.values())
-        others: list[Wanted] = [names.meaning(name, self.cache) for name in self.cache.names() if name not in CATALOG]
+        others: list[Wanted] = [
+            names.meaning(name, self.cache)
+            for name in self.cache.names()
+            if name not in CATALOG and not name.startswith(prepared.PREFIX)
+        ]
         return [self._described(wanted, names.installed(wanted, self.cache)) for wanted in (*own, *others)]
 
     async def save(self, call: Call, workspace: Workspace, name: str, overwrite: bool) -> None:
@@ -250,7 +264,7 @@ class EnvironmentService:
         try:
             await call.progress("reading the machine's root", 0.1)
             async with workspace.lock.shared():
-                await _spool(workspace.guest, archive)
+                await spool(workspace.guest, archive)
             await call.progress("making an environment of it", 0.5)
             await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
         finally:
@@ -278,14 +292,15 @@ class EnvironmentService:
 
     async def remove(self, name: str) -> Pruned:
         """Let a name mean nothing any more, and remove its build unless something still needs it."""
-        wanted = await asyncio.to_thread(names.meaning, name, self.cache)
-        if wanted.name in self._pulls:
-            raise Conflict(f"The environment {wanted.name} is being pulled just now.", code="environment_being_built")
-        manifest = await asyncio.to_thread(self.cache.current, wanted.name)
+        if not name.startswith(prepared.PREFIX):
+            name = (await asyncio.to_thread(names.meaning, name, self.cache)).name
+        if name in self._pulls:
+            raise Conflict(f"The environment {name} is being pulled just now.", code="environment_being_built")
+        manifest = await asyncio.to_thread(self.cache.current, name)
         if manifest is None:
-            raise NotFound(f"The environment {wanted.name} is not installed.", code="environment_not_installed")
-        self.cache.forget(wanted.name)
-        if manifest.digest in self._in_use() | set(self.cache.names().values()):
+            raise NotFound(f"The environment {name} is not installed.", code="environment_not_installed")
+        self.cache.forget(name)
+        if manifest.digest in self.in_use() | set(self.cache.names().values()):
             return Pruned(removed=[manifest.name], freed_bytes=0)
         await self._fleet.drop(manifest.digest)
         await asyncio.to_thread(self.cache.discard, manifest.digest)
@@ -294,8 +309,51 @@ class EnvironmentService:
         freed = await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + freed)
 
-    async def prune(self, everything: bool) -> Pruned:
-        in_use = self._in_use()
+    async def discard(self, manifest: Manifest) -> None:
+        """Remove a build that no workspace uses, with its name."""
+        if self.cache.names().get(manifest.name) == manifest.digest:
+            self.cache.forget(manifest.name)
+        await self._fleet.drop(manifest.digest)
+        await asyncio.to_thread(self.cache.discard, manifest.digest)
+        await self._fleet.prune_templates({m.digest for m in await asyncio.to_thread(self.cache.builds)})
+
+    def prepared(self) -> list[PreparedSetup]:
+        """What is kept of projects' set-ups, the latest use first. Blocks shortly."""
+        in_use, cache = self.in_use(), self.cache
+        found = [
+            PreparedSetup(
+                name=manifest.name,
+                project=kept.wanted.project,
+                size_bytes=kept.own_bytes,
+                created_at=manifest.created_at,
+                last_used_at=iso(datetime.fromtimestamp(cache.last_used(manifest.digest), UTC)),
+                in_use=manifest.digest in in_use,
+            )
+            for manifest, kept in prepared.all_kept(cache)
+        ]
+        return sorted(found, key=lambda each: str(each.last_used_at), reverse=True)
+
+    async def prune(self, everything: bool, keep_gib: float | None = None) -> Pruned:
+        pruned = await self._prune(everything)
+        if keep_gib is None:
+            return pruned
+        removed, freed = list(pruned.removed), pruned.freed_bytes
+        going = await asyncio.to_thread(over_budget, self.cache, self.in_use(), int(keep_gib * (1 << 30)))
+        for manifest, size in going:
+            if manifest.digest in self.in_use():
+                continue
+            for name, digest in self.cache.names().items():
+                if digest == manifest.digest:
+                    self.cache.forget(name)
+            await self.discard(manifest)
+            removed.append(f"{manifest.name} ({manifest.digest})")
+            freed += size
+        if not self._pulls:
+            await asyncio.to_thread(self._prune_layers, False)
+        return Pruned(removed=removed, freed_bytes=freed)
+
+    async def _prune(self, everything: bool) -> Pruned:
+        in_use = self.in_use()
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
@@ -306,7 +364,8 @@ class EnvironmentService:
         freed += await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{m.name} ({m.digest})" for m in removed], freed_bytes=freed)
 
-    def _in_use(self) -> set[str]:
+    def in_use(self) -> set[str]:
+        """Builds that nothing may remove at this moment."""
         return self._registry.environments_in_use() | {digest for digest, count in self._read.items() if count}
 
     def _prune_layers(self, everything: bool) -> None:
@@ -316,7 +375,7 @@ class EnvironmentService:
         LayerStore(self.cache.layers).prune(needed, everything)
 
 
-async def _spool(guest: Guest, archive: Path) -> None:
+async def spool(guest: Guest, archive: Path, route: str = "/v1/root") -> None:
     """The machine's root as its agent sends it, into a file.
 
     Raises:
@@ -326,7 +385,7 @@ async def _spool(guest: Guest, archive: Path) -> None:
     size, unlooked = 0, LOOK_BYTES
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        async with guest.download("/v1/root", {}) as stream:
+        async with guest.download(route, {}) as stream:
             async for piece in stream:
                 size += len(piece)
                 if size > MAX_BYTES:

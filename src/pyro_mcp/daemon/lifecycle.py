@@ -28,6 +28,8 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.door import Door
 from pyro_mcp.daemon.engine_service import EngineService, runsc_path
 from pyro_mcp.daemon.environment_service import EnvironmentService
+from pyro_mcp.daemon.handlers.setups import resume
+from pyro_mcp.daemon.preparing import Preparing
 from pyro_mcp.errors import Conflict, InternalError, PyroError
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.host_errors import in_the_way, of_this_machine
@@ -41,6 +43,7 @@ from pyro_mcp.network.decisions import Decisions
 from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.store import SeedStore
+from pyro_mcp.serving import Server
 from pyro_mcp.store import Store
 from pyro_mcp.version import VERSION
 from pyro_mcp.workspaces.adoption import Adoption
@@ -153,14 +156,6 @@ def _log_descriptor(locations: Locations) -> int:
         return 2
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: this module has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
 async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None, launch_fd: int | None) -> None:
     logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
@@ -191,6 +186,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     backups = Backups(locations.backups)
     services = Services(registry)
     questions, decisions = Questions(), Decisions(locations.decisions)
+    questions.heard = registry.news.stir
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
         registry,
@@ -210,6 +206,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         occupancy=occupancy,
         manager=manager,
         environments=environments,
+        preparing=Preparing(environments, registry, occupancy),
         seeds=seeds,
         backups=backups,
         info=DaemonInfo(os.getpid(), locations.daemon_log, locations.socket),
@@ -221,6 +218,8 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         decisions=decisions,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
+    for workspace in registry.all():
+        resume(context, workspace)
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
@@ -229,7 +228,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set, locations.state)
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             http="h11",
@@ -266,6 +265,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     try:
         async with asyncio.timeout(LEAVE_SECONDS / 3):
             await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
+            await context.preparing.close()
             await services.close()
             await manager.close()
     except TimeoutError:

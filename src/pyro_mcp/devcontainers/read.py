@@ -51,6 +51,8 @@ MAX_SCRIPT = 64 * 1024
 MAX_NOTES = 40
 MAX_PORTS = 64
 MAX_STEPS = 32
+MAX_KEYS = 64
+"""Globs of `setupKeys`."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _SIZE = re.compile(r"\s*([0-9]{1,15})\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -83,6 +85,8 @@ class Devcontainer:
     remote_env: dict[str, str] = field(default_factory=dict)
     stages: list[Stage] = field(default_factory=list)
     ports: list[str] = field(default_factory=list)
+    setup_keys: list[str] | None = None
+    """Files, by globs, on whose contents its set-up depends; None where it says none."""
     cpus: int | None = None
     memory_bytes: int | None = None
     storage_bytes: int | None = None
@@ -250,8 +254,18 @@ def _customizations(said: Devcontainer, name: str, value: Any) -> None:
         elif key == "allowDomains" and isinstance(wanted, list):
             hosts = ", ".join(shortened(str(each), 80) for each in wanted[:20])
             said.notes.append(f"It wishes to reach {hosts}; only the user allows hosts (`--allow-domain`).")
+        elif key == "setupKeys" and _are_globs(wanted):
+            said.setup_keys = wanted
         else:
             said.over(f"{name}.pyro.{key}")
+
+
+def _are_globs(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MAX_KEYS
+        and all(isinstance(each, str) and 0 < len(each) <= 512 and _sound(each) for each in value)
+    )
 
 
 _READERS = {

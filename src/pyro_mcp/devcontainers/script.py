@@ -11,23 +11,40 @@ SHOWN = 200
 """Characters of a command in its heading."""
 
 
-def script(stages: Iterable[Stage], shell: str) -> str:
-    """A script that runs the stages in their order, the steps of each side by side."""
+PREPARED = "== The set-up so far is kept for the next workspaces of this project."
+"""What a script says before it waits for a line of input, while that is done."""
+
+
+def script(stages: Iterable[Stage], shell: str, wait_after: frozenset[str] = frozenset()) -> str:
+    """A script that runs the stages in their order, the steps of each side by side.
+
+    With `wait_after`, it says `PREPARED` after the last of these stages, and waits for a line of input.
+    """
+    todo = list(stages)
+    last = max((number for number, stage in enumerate(todo) if stage.name in wait_after), default=None)
     lines: list[str] = []
-    for stage in stages:
+    for place, stage in enumerate(todo):
+        if last is not None and place == last + 1:
+            lines += _wait()
         if len(stage.steps) == 1:
             step = stage.steps[0]
             lines.append(_say(f"== {stage.name}{_label(step)}: {_shown(step)}"))
-            lines.append(f"( exec {_words(step, shell)} ) || {{ c=$?; {_failed(stage, step)}; exit $c; }}")
+            lines.append(f"( exec {_words(step, shell)} ) </dev/null || {{ c=$?; {_failed(stage, step)}; exit $c; }}")
             continue
         for number, step in enumerate(stage.steps):
             lines.append(_say(f"== {stage.name}{_label(step)}: {_shown(step)}"))
-            lines.append(f"( exec {_words(step, shell)} ) & p{number}=$!")
+            lines.append(f"( exec {_words(step, shell)} ) </dev/null & p{number}=$!")
         lines.append("s=0")
         for number, step in enumerate(stage.steps):
             lines.append(f"wait $p{number} || {{ c=$?; s=$c; {_failed(stage, step)}; }}")
         lines.append('[ "$s" -eq 0 ] || exit "$s"')
+    if last == len(todo) - 1:
+        lines += _wait()
     return "\n".join(lines) + "\n"
+
+
+def _wait() -> list[str]:
+    return [_say(PREPARED), "read -r line || :"]
 
 
 def _words(step: Step, shell: str) -> str:

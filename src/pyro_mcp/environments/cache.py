@@ -37,6 +37,9 @@ _OWNED = re.compile(r"(?:save|root)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.(
 MARK = "mark"
 """Beside a build's tree: what `wholeness.tree_mark` said of it when it was made."""
 
+USED = "used"
+"""Beside a build's tree: an empty file, as old as its last use."""
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -58,6 +61,9 @@ class Manifest:
     """Of an image: what it shares with others on disk."""
     notes: list[str] = field(default_factory=list)
     """What a person should know of it, in words."""
+    prepared: dict[str, Any] = field(default_factory=dict)
+    """Of what a project's set-up made: a `prepared.Kept`, dumped. An earlier pyro knows no such field, so it stands
+    in the manifest only where there is something in it."""
 
     @property
     def stands_in(self) -> bool:
@@ -123,6 +129,18 @@ class EnvironmentCache:
         with contextlib.suppress(OSError):
             os.rename(self.root / digest, self.root / f".damaged-{digest}-{secrets.token_hex(4)}")
 
+    def used(self, digest: str) -> None:
+        """Note that a workspace begins with this build now."""
+        with contextlib.suppress(OSError):
+            wholeness.write_new(self.root / digest / USED, b"")
+
+    def last_used(self, digest: str) -> float:
+        """When a workspace began with it last, or else when it was made; in seconds since the epoch."""
+        for name in (USED, "manifest.json"):
+            with contextlib.suppress(OSError):
+                return os.lstat(self.root / digest / name).st_mtime
+        return 0.0
+
     def current(self, name: str) -> Manifest | None:
         """The build that a name means now."""
         try:
@@ -171,7 +189,8 @@ class EnvironmentCache:
 
     def install(self, staged: Path, manifest: Manifest) -> None:
         """Move a finished build into place and have its name mean it."""
-        (staged / "manifest.json").write_text(json.dumps(asdict(manifest)))
+        record = {key: value for key, value in asdict(manifest).items() if key != "prepared" or value}
+        (staged / "manifest.json").write_text(json.dumps(record))
         (staged / MARK).write_text(wholeness.tree_mark(staged / "root"))
         target = self.root / manifest.digest
         # Two names may mean one image, and two processes bring it at once.

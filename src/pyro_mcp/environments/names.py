@@ -10,7 +10,8 @@ from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.catalog import CATALOG, DEFAULT, Definition
 from pyro_mcp.environments.oci import reference as references
 from pyro_mcp.environments.oci.reference import Reference
-from pyro_mcp.errors import NotFound
+from pyro_mcp.environments.prepared import PREFIX
+from pyro_mcp.errors import InvalidInput, NotFound
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ def meaning(name: str, cache: EnvironmentCache) -> Wanted:
     found = CATALOG.get(name)
     if found is not None:
         return found
+    if name.startswith(PREFIX) and (made := cache.current(name)) is not None:
+        raise InvalidInput(
+            f"{name} is what the set-up of {made.source} made; it is no environment.",
+            hint="A workspace that is seeded from that folder begins with it by itself.",
+            code="prepared_not_environment",
+        )
     if SAVED_NAME.fullmatch(name):
         if cache.current(name) is not None:
             return Saved(name)

@@ -19,6 +19,7 @@ from pyro_mcp.environments.oci import dress
 from pyro_mcp.environments.oci.compose import UnpackedLayer, compose
 from pyro_mcp.environments.oci.layer import LayerNotes, unpack
 from pyro_mcp.errors import Conflict
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.models.base import iso
 from pyro_mcp.paths import show
 
@@ -34,6 +35,8 @@ MACHINES_OWN = (
 )
 """What pyro writes into each machine (`workspaces.occupancy`, `network.guest_environment`): the environment's stays."""
 _CHUNK = 1024 * 1024
+_SPELLED = 8
+"""How many times longer than itself the masked spellings of a value are at most."""
 
 
 def save(
@@ -49,18 +52,17 @@ def save(
         staged = cache.root / "staging" / f"save-{os.getpid()}-{secrets.token_hex(8)}"
         (staged / "changed").mkdir(mode=0o700, parents=True)
         try:
-            unchanged: set[str] = set()
+            marked: dict[str, str] = {}
             with open(archive, "rb") as raw:
-                notes = unpack(raw, archive.stat().st_size, str(staged / "changed"), None, unchanged=unchanged)
-            for path in MACHINES_OWN:
-                rooted.remove(staged / "changed", path)
-                notes.dirs = {each: its for each, its in notes.dirs.items() if not f"{each}/".startswith(f"{path}/")}
-            _refuse_secrets(staged / "changed", list(values))
+                notes = unpack(raw, archive.stat().st_size, str(staged / "changed"), None, marked=marked)
+            without_machines_own(staged / "changed", notes)
+            refuse_secrets(staged / "changed", list(values))
             below = cache.tree(base.digest)
-            notes.whiteouts += _gone(below, staged / "changed", unchanged)
+            notes.whiteouts += gone(below, staged / "changed", set(marked))
             (staged / "root").mkdir(mode=0o755)
-            compose([UnpackedLayer(below, _as_it_is(below)), UnpackedLayer(staged / "changed", notes)], staged / "root")
+            compose([UnpackedLayer(below, as_it_is(below)), UnpackedLayer(staged / "changed", notes)], staged / "root")
             shutil.rmtree(staged / "changed")
+            rooted.remove(staged / "root", "pyro/prepared")  # what a project's set-up made of /workspace is its own
             dress.dress(staged / "root")
             manifest = Manifest(
                 name=name,
@@ -81,7 +83,14 @@ def save(
         return manifest
 
 
-def _gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
+def without_machines_own(changed: Path, notes: LayerNotes) -> None:
+    """Take out what pyro writes into each machine."""
+    for path in MACHINES_OWN:
+        rooted.remove(changed, path)
+        notes.dirs = {each: its for each, its in notes.dirs.items() if not f"{each}/".startswith(f"{path}/")}
+
+
+def gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
     """What the environment has and the machine has not any more, the highest of it."""
     missing: list[str] = []
     for directory, names, files in os.walk(below):
@@ -101,7 +110,7 @@ def _gone(below: Path, changed: Path, unchanged: set[str]) -> list[str]:
     return missing
 
 
-def _as_it_is(tree: Path) -> LayerNotes:
+def as_it_is(tree: Path) -> LayerNotes:
     """The directories of a tree with what they are, as a layer would say it."""
     notes = LayerNotes()
     for directory, _, _ in os.walk(tree):
@@ -112,20 +121,20 @@ def _as_it_is(tree: Path) -> LayerNotes:
     return notes
 
 
-def _refuse_secrets(root: Path, values: list[bytes]) -> None:
-    longest = max(map(len, values), default=0)
+def refuse_secrets(root: Path, values: list[bytes]) -> None:
+    """Raises Conflict: a secret's value, in any spelling that is masked, stands in the tree, in a name or a link."""
+    redactor = Redactor(value.decode("utf-8", "surrogateescape") for value in values)
+    longest = _SPELLED * max(map(len, values), default=0)
     found: list[str] = []
     for directory, names, files in os.walk(root) if longest else ():
         for each in [*names, *files]:
             path = os.path.join(directory, each)
             link = os.path.islink(path)
             said = os.fsencode(each) + (b"\0" + os.fsencode(os.readlink(path)) if link else b"")
-            if any(value in said for value in values) or (
-                not link and os.path.isfile(path) and _holds(path, values, longest)
-            ):
+            if redactor.data(said) != said or (not link and os.path.isfile(path) and _holds(path, redactor, longest)):
                 found.append("/" + os.path.relpath(path, root))
     if found:
-        shown = [_masked(path, values) for path in found[:100]]
+        shown = [redactor.text(path) for path in found[:100]]
         raise Conflict(
             f"The value of a secret stands in {', '.join(map(show, shown[:10]))}; nothing was saved.",
             hint="Remove it there (a history, a log, a configuration), then save again.",
@@ -134,19 +143,12 @@ def _refuse_secrets(root: Path, values: list[bytes]) -> None:
         )
 
 
-def _masked(path: str, values: list[bytes]) -> str:
-    name = os.fsencode(path)
-    for value in values:
-        name = name.replace(value, b"*" * len(value))
-    return os.fsdecode(name)
-
-
-def _holds(path: str, values: list[bytes], longest: int) -> bool:
+def _holds(path: str, redactor: Redactor, longest: int) -> bool:
     with rooted.opened(path) as file:
         tail = b""
         while data := file.read(_CHUNK):
             text = tail + data
-            if any(value in text for value in values):
+            if redactor.data(text) != text:
                 return True
-            tail = text[-(longest - 1) :] if longest > 1 else b""
+            tail = text[-longest:]
     return False

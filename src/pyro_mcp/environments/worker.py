@@ -21,6 +21,7 @@ from typing import Any
 
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.oci.reference import parse
+from pyro_mcp.environments.prepared import Wanted
 from pyro_mcp.errors import Cancelled, EngineError, HostError, PyroError, from_record
 from pyro_mcp.host_errors import of_this_machine
 
@@ -61,6 +62,31 @@ def save(
         "workspace": workspace,
         # On its standard input, which nobody else can read.
         "values": [base64.b64encode(value).decode() for value in values],
+    }
+    return _work(order, lambda text, fraction: None, cancel)
+
+
+def prepare(
+    wanted: Wanted,
+    base: Manifest,
+    archive: Path,
+    seed: Path,
+    values: list[bytes],
+    cache: EnvironmentCache,
+    cancel: threading.Event,
+    *,
+    anew: bool,
+) -> Manifest:
+    """`preparing.keep`, in a process of its own. For a worker thread."""
+    order: dict[str, Any] = {
+        "name": wanted.name,
+        "cache": str(cache.root),
+        "wanted": wanted.dump(),
+        "base": asdict(base),
+        "archive": str(archive),
+        "seed": str(seed),
+        "values": [base64.b64encode(value).decode() for value in values],
+        "anew": anew,
     }
     return _work(order, lambda text, fraction: None, cancel)
 
@@ -144,7 +170,7 @@ def main() -> int:
             say({"text": text, "fraction": fraction})
 
     # Here, and not above: what the order needs is some 200 ms of imports that the daemon can do without.
-    from pyro_mcp.environments import image_writer, saving
+    from pyro_mcp.environments import image_writer, preparing, saving
     from pyro_mcp.environments.oci.pull import pull as pull_here
 
     cache = EnvironmentCache(Path(order["cache"]))
@@ -152,6 +178,11 @@ def main() -> int:
         if "output" in order:
             manifest = Manifest(**order["base"])
             manifest = replace(manifest, size_bytes=image_writer.write(manifest, cache, order["output"]))
+        elif "wanted" in order:
+            values = [base64.b64decode(value) for value in order["values"]]
+            base, archive, seed = Manifest(**order["base"]), Path(order["archive"]), Path(order["seed"])
+            wanted = Wanted(**order["wanted"])
+            manifest = preparing.keep(wanted, base, archive, seed, values, cache, anew=bool(order["anew"]))
         elif "archive" in order:
             values = [base64.b64decode(value) for value in order["values"]]
             base, archive = Manifest(**order["base"]), Path(order["archive"])

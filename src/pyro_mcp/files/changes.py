@@ -13,6 +13,7 @@ from typing import Any, cast
 from pyro_mcp import models
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files.listing import absolute
+from pyro_mcp.files.made import NOTHING, Made, named, paths_of, probe
 from pyro_mcp.files.sifting import sift, told
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.guest.said import Said, damaged, wire_name
@@ -235,12 +236,14 @@ async def changed_entries(
     *,
     whole: bool = False,
     include_ignored: bool = False,
+    made: Made = NOTHING,
 ) -> Changes:
     """Every change since the baseline, with contents. The cost grows with what changed, not with the tree.
 
     Of a file over `FILE_CAP` or one that is written all the time only the name is given (`withheld`); with `whole`
     both are errors instead. What came or went between the list and the reading is listed again.
     """
+    directly = functools.partial(read_directly, guest)
     for _ in range(LISTINGS):
         listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
         if listing["truncated"]:
@@ -251,7 +254,7 @@ async def changed_entries(
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
         specials = [path for path in listing["specials"] if below is None or _is_below(path, below)]
-        sifted = await sift(functools.partial(read_directly, guest), changes, seed, include_ignored, specials)
+        sifted = await sift(directly, changes, seed, include_ignored, specials)
         changes = sifted.changes
         sides: dict[str, dict[str, FileState]] = {}
         for side, layer in (("old", "lower"), ("new", "merged")):
@@ -270,7 +273,9 @@ async def changed_entries(
         ]
         if whole:
             _refuse_withheld(entries)
-        return Changes(entries, sifted.left_out)
+        return Changes(
+            entries, [*sifted.left_out, *await named(directly, made, seed, {e.path for e in entries}, below)]
+        )
     raise Conflict(
         f"{show(absolute(moved[0]))} comes and goes while it is read; nothing was written.",
         hint="Stop what writes it, and try again.",
@@ -288,29 +293,27 @@ class Omitted:
     """There were too many changes to judge; nothing is left out."""
 
 
-_PROBE = ".pyro-probe-7c1f2e5a90b4"
-"""A name that only a rule for all of a directory matches."""
-
-
-async def omitted(guest: Guest, seed: Mapping[str, Any] | None, below: str) -> Omitted:
+async def omitted(guest: Guest, seed: Mapping[str, Any] | None, below: str, made: Made = NOTHING) -> Omitted:
     """What is ignored or was made by a tool below a directory; nothing where that directory itself is: it was meant.
 
     Raises:
         InvalidInput: the ignore rules are too many, or git does not come to an end with them.
     """
+    directly = functools.partial(read_directly, guest)
     listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
     if listing["truncated"]:
         return Omitted(unjudged=True)
-    probe = {
-        "path": _PROBE if below == "." else f"{below}/{_PROBE}",
-        "old": None,
-        "new": {"kind": "file", "mode": 0o644, "size": 0, "link": None},
-    }
+    meant = probe("" if below == "." else below, inside=True)
     changes = [c for c in listing["changes"] if _is_below(c["path"], below)]
-    sifted = await sift(functools.partial(read_directly, guest), [*changes, probe], seed, False)
-    if probe["path"] in sifted.omitted:
+    sifted = await sift(directly, [*changes, meant], seed, False)
+    if meant["path"] in sifted.omitted:
         return Omitted()
     left_out = [one for one in sifted.left_out if one.why in ("ignored", "made")]
+    if made.tops:
+        taken = {c["path"] for c in sifted.changes}
+        if untouched := await asyncio.to_thread(paths_of, made, below) - taken:
+            left_out += await named(directly, made, seed, taken, below)
+            return Omitted(sifted.omitted | untouched, left_out)
     return Omitted(sifted.omitted, left_out)
 
 
@@ -390,10 +393,15 @@ def _side(record: dict[str, Any] | None, state: FileState | None) -> FileVersion
 
 
 async def whole_patch(
-    guest: Guest, seed: Mapping[str, Any] | None, redactor: Redactor, include_ignored: bool, stored: Stored | None
+    guest: Guest,
+    seed: Mapping[str, Any] | None,
+    redactor: Redactor,
+    include_ignored: bool,
+    stored: Stored | None,
+    made: Made = NOTHING,
 ) -> tuple[DiffResult, Changes]:
     """The diff as a patch with binary files in it, uncut; with what `stored` makes of the entries."""
-    found = await changed_entries(guest, seed, whole=True, include_ignored=include_ignored)
+    found = await changed_entries(guest, seed, whole=True, include_ignored=include_ignored, made=made)
     entries = found.entries
     if redactor:
         # Before it is rendered: in a patch, binary content is compressed, and no value is recognised.
@@ -422,9 +430,10 @@ async def diff(
     summary: bool,
     max_bytes: int,
     include_ignored: bool,
+    made: Made = NOTHING,
 ) -> models.Diff:
     below = None if path is None else str(workspace_path(path))
-    found = await changed_entries(guest, seed, below, include_ignored=include_ignored)
+    found = await changed_entries(guest, seed, below, include_ignored=include_ignored, made=made)
     result = render(found.entries, max_bytes=max_bytes)
     hint = ""
     if result.truncated and not summary:

@@ -343,6 +343,7 @@ _WORDS = {
     "repository": "a repository of its own",
     "name": "a name that git refuses",
     "special": "no file, directory or link",
+    "prepared": "made by the project's set-up",
 }
 
 

@@ -79,6 +79,10 @@ class Machine(Protocol):
     def memory_bytes(self) -> int:
         """What the guest uses now. Raises OSError when the machine is gone."""
 
+    @property
+    def main_pid(self) -> int:
+        """The process on this machine that it is, as far as one is."""
+
     def hold_disk(self, limit_bytes: int) -> None:
         """From now on its files may take so many bytes. Never raises because the machine is gone."""
 

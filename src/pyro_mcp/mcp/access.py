@@ -33,6 +33,7 @@ class Access:
     """The only hosts that workspaces may reach; empty: all public ones."""
     allow_host_ports: tuple[str, ...] = ()
     allow_addresses: tuple[str, ...] = ()
+    ssh_hosts: tuple[str, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Name to value: the user's, for every workspace; the model sees names only."""
     secret_files: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Access:
         allow_domains: Sequence[str] = (),
         allow_host_ports: Sequence[str] = (),
         allow_addresses: Sequence[str] = (),
+        ssh_hosts: Sequence[str] = (),
         secrets: Mapping[str, str] | None = None,
         secret_files: Mapping[str, str] | None = None,
         secret_hosts: Mapping[str, str] | None = None,
@@ -62,6 +64,7 @@ class Access:
             tuple(allow_domains),
             tuple(allow_host_ports),
             tuple(allow_addresses),
+            tuple(ssh_hosts),
             dict(secrets or {}),
             dict(secret_files or {}),
             dict(secret_hosts or {}),
@@ -142,6 +145,7 @@ class Access:
             "allow_domains": list(self.allow_domains) if connected else [],
             "allow_host_ports": list(self.allow_host_ports) if connected else [],
             "allow_addresses": list(self.allow_addresses) if connected else [],
+            "ssh_hosts": list(self.ssh_hosts) if connected else [],
         }
         return {name: value for name, value in given.items() if value}
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -31,6 +31,7 @@ from pyro_mcp.mcp.gate import Refusal as Refused
 from pyro_mcp.mcp.server import close_subscriptions, server_of
 from pyro_mcp.mcp.toolbox import Toolbox
 from pyro_mcp.operations import Profile
+from pyro_mcp.serving import Receive, Scope, Send, Server, body_of, listening
 
 PATH = "/mcp"
 BODY_SECONDS = 60.0
@@ -39,9 +40,6 @@ DRAIN_SECONDS = 4.0
 """How long calls under way may take to answer after SIGTERM; they are told to hurry."""
 LINGER_SECONDS = 1
 SESSION = b"mcp-session-id"
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
@@ -87,7 +85,7 @@ class Application:
         self._posts += 1
         self._quiet.clear()
         try:
-            body = await _body(receive)
+            body = await body_of(receive, MAX_BYTES, BODY_SECONDS)
             if body is None:
                 return
             found = TOO_LONG if len(body) > MAX_BYTES else judged(body) or (None if body.strip() else _EMPTY)
@@ -127,24 +125,6 @@ class Application:
 _EMPTY = Refused(PARSE_ERROR, "The request has no body.")
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The body of a request, or a little more than `MAX_BYTES` of it; None when its sender has gone or is too slow."""
-    parts: list[bytes] = []
-    size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(BODY_SECONDS):
-            while size <= MAX_BYTES:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if not message.get("more_body"):
-                    break
-            return b"".join(parts)
-    return None
-
-
 def _again(body: bytes, receive: Receive) -> Receive:
     """`receive` as it was before the body was read."""
     told = False
@@ -170,14 +150,6 @@ async def _say(send: Send, status: int, record: Message, headers: Sequence[tuple
     await send({"type": "http.response.body", "body": json.dumps(record).encode()})
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: this module has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
-        yield
-
-
 def address_of(text: str) -> tuple[str, int]:
     """The host and port of `[HOST:]PORT`; loopback unless told.
 
@@ -192,21 +164,6 @@ def address_of(text: str) -> tuple[str, int]:
             code="bad_usage",
         )
     return host, int(port)
-
-
-def listening(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(128)
-    except OSError as error:
-        raise InvalidInput(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", code="cannot_listen"
-        ) from None
-    return listener
 
 
 def serve_http(*, profile: Profile, access: Access, address: str, token: str, names: list[str]) -> int:
@@ -233,7 +190,7 @@ async def _serve(profile: Profile, access: Access, listener: socket.socket, door
         server_header=False,
         timeout_graceful_shutdown=LINGER_SECONDS,
     )
-    server = _Server(config)
+    server = Server(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

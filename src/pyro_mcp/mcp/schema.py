@@ -47,11 +47,15 @@ def tool(operation: Operation) -> Schema:
     }
     if operation.name not in SHOWS_PICTURES:
         made["outputSchema"] = output_schema(operation.result)
+        if operation.takes_workspace:
+            made["outputSchema"]["properties"][NOTE] = {"type": "string"}
     if any(p.name == "max_bytes" for p in offered(operation)):
         made["_meta"] = {"anthropic/maxResultSizeChars": MAX_RESULT_CHARACTERS}
     return made
 
 
+NOTE = "persons_note"
+"""What the person says to the agent, in any result about a workspace."""
 SHOWS_PICTURES = ("read_workspace_file", "read_workspace_disk")
 """Tools that promise no structured content: Codex does not show a picture that it stands beside, and the official
 client libraries refuse a result without what was promised."""

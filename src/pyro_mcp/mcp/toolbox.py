@@ -21,7 +21,7 @@ from pyro_mcp.errors import InternalError, InvalidInput, PyroError
 from pyro_mcp.locations import Locations
 from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
-from pyro_mcp.mcp.schema import offered, operations_of, output_schema, tool, without_empty
+from pyro_mcp.mcp.schema import NOTE, offered, operations_of, output_schema, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
 from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
@@ -80,6 +80,17 @@ def _noted(answer: Answer, notes: list[str]) -> Answer:
         return answer
     hint = " ".join(filter(None, (answer.structured.get("hint"), f"({'; '.join(notes)})")))
     structured = {**answer.structured, "hint": hint}
+    return replace(answer, text=json_text(structured), structured=structured)
+
+
+def _with_the_persons(answer: Answer, told: Sequence[str]) -> Answer:
+    """An answer that also says what the person noted for the agent, in text and in what is structured."""
+    if not told:
+        return answer
+    note = "\n".join(map(visible_lines, told))
+    if answer.structured is None:
+        return replace(answer, text=f"{answer.text}\n\n{note}")
+    structured = {**answer.structured, NOTE: note}
     return replace(answer, text=json_text(structured), structured=structured)
 
 
@@ -190,7 +201,12 @@ class Toolbox:
             can_note = "hint" in self._schemas[str(operation.mcp)]["properties"]
             meant, notes = habits.taken(arguments or {}, names, can_note=can_note)
             ready = self._ready(operation, meant)
-            return _noted(await self._carried_out(operation, ready, on_progress, interrupted), notes)
+            told: list[str] = []
+            try:
+                answer = _noted(await self._carried_out(operation, ready, on_progress, interrupted, told), notes)
+            except PyroError as error:
+                answer = said(error)
+            return _with_the_persons(answer, told)
         except PyroError as error:
             return said(error)
         except Exception as error:
@@ -263,6 +279,7 @@ class Toolbox:
         arguments: dict[str, Any],
         on_progress: OnProgress | None,
         interrupted: Callable[[], bool],
+        told: list[str],
     ) -> Answer:
         handle: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -276,7 +293,13 @@ class Toolbox:
 
         listens = operation.streams and (on_progress is not None or operation.name in ("exec_workspace", "run_in_vm"))
         work = asyncio.ensure_future(
-            self._pyro.call(operation, arguments, on_event=heard if listens else None, outputs=on_progress is not None)
+            self._pyro.call(
+                operation,
+                arguments,
+                on_event=heard if listens else None,
+                outputs=on_progress is not None,
+                on_note=told.append,
+            )
         )
         hurry = asyncio.ensure_future(self._hurry.wait())
         try:

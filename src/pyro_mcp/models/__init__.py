@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyro_mcp.models.activity import Activity, ActivityEvent, BusyWorkspace, Noted, RunningCommand, ServiceGlance
 from pyro_mcp.models.base import Record
 from pyro_mcp.models.commands import CommandRecord, ExecResult, Logs, RefusedConnection, RunResult
 from pyro_mcp.models.files import (
@@ -29,7 +30,7 @@ from pyro_mcp.models.machines import (
     Tried,
     TriedAlternative,
 )
-from pyro_mcp.models.network import Question, QuestionAnswered, QuestionList
+from pyro_mcp.models.network import Decision, DecisionList, Question, QuestionAnswered, QuestionList
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -40,6 +41,7 @@ from pyro_mcp.models.system import (
     EnvironmentExported,
     EnvironmentList,
     HostCheck,
+    PreparedSetup,
     Pruned,
     SuggestedEnvironment,
 )
@@ -68,10 +70,15 @@ from pyro_mcp.vocabulary import (
 
 __all__ = [
     "NAME_PATTERN",
+    "Activity",
+    "ActivityEvent",
+    "BusyWorkspace",
     "ChangedFile",
     "Checkpoint",
     "CommandRecord",
     "Component",
+    "Decision",
+    "DecisionList",
     "Deleted",
     "Devcontainer",
     "Diff",
@@ -99,7 +106,9 @@ __all__ = [
     "LeftOut",
     "Logs",
     "NetworkPolicy",
+    "Noted",
     "PatchApplied",
+    "PreparedSetup",
     "Pruned",
     "PublishedPort",
     "Question",
@@ -109,10 +118,12 @@ __all__ = [
     "RefusedConnection",
     "Rewound",
     "RunResult",
+    "RunningCommand",
     "SearchResult",
     "SecretInfo",
     "SeedInfo",
     "Service",
+    "ServiceGlance",
     "ServiceList",
     "ServiceLogs",
     "ServiceState",

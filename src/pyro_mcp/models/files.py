@@ -163,9 +163,9 @@ class LeftOut(Record):
     path: str
     """A file, or a directory with a slash at its end."""
     files: int
-    why: Literal["ignored", "made", "repository", "name", "special"]
-    """Ignored by git, made by a tool, in a repository of its own, under a name that git refuses, or no file, directory
-    or link (a FIFO, socket or device)."""
+    why: Literal["ignored", "made", "repository", "name", "special", "prepared"]
+    """Ignored by git, made by a tool, in a repository of its own, under a name that git refuses, no file, directory
+    or link (a FIFO, socket or device), or made by the project's set-up before the workspace began."""
 
 
 class PatchApplied(Record):

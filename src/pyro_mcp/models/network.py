@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -27,6 +28,20 @@ class Question(Record):
 
 class QuestionList(Record):
     questions: list[Question] = Field(default_factory=list)
+
+
+class Decision(Record):
+    """What was decided about a host for a whole project."""
+
+    project: str
+    host: str
+    answer: Literal["allow", "never"]
+
+
+class DecisionList(Record):
+    decisions: list[Decision] = Field(default_factory=list)
+    kept_in: str
+    """The file, which may be edited."""
 
 
 class QuestionAnswered(Record):

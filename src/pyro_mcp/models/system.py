@@ -68,8 +68,23 @@ class Environment(Record):
     """Where the image says its program runs; commands run in /workspace unless told otherwise."""
 
 
+class PreparedSetup(Record):
+    """What a project's set-up made, kept for the project's next workspaces."""
+
+    name: str
+    project: str
+    """The folder."""
+    size_bytes: int
+    """On disk, beyond the environment that it began on."""
+    created_at: Moment
+    last_used_at: Moment
+    in_use: bool = False
+    """A workspace stands on it."""
+
+
 class EnvironmentList(Record):
     environments: list[Environment]
+    prepared: list[PreparedSetup] = Field(default_factory=list)
 
 
 class SuggestedEnvironment(Record):

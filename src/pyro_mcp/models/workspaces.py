@@ -36,6 +36,10 @@ class Devcontainer(Record):
     """Handle of the command that ran its set-up (onCreateCommand and what follows); its log is under it."""
     setup_status: Literal["running", "done", "failed"] | None = None
     setup_exit_code: int | None = None
+    prepared: str = ""
+    """The name under which what its set-up made is kept; with `restored`, what this workspace began with."""
+    restored: bool = False
+    """The workspace began with what was kept of an earlier set-up: onCreateCommand did not run again."""
     passed_over: list[str] = Field(default_factory=list)
     """What of it is not followed, by name."""
     notes: list[str] = Field(default_factory=list)
@@ -97,6 +101,8 @@ class Workspace(Record):
     """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
     allow_addresses: list[str] = Field(default_factory=list)
     """Addresses of this machine's network that it reaches."""
+    ssh_hosts: list[str] = Field(default_factory=list)
+    """Servers at which the user's ssh keys log in for it; no key is inside."""
     secrets: list[SecretInfo] = Field(default_factory=list)
     forked_from: str | None = None
     isolation: str = ""

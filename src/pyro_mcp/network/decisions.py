@@ -55,16 +55,40 @@ class Decisions:
         """
         with self._adding:
             self._read()
-            if self._problem:
-                raise HostError(
-                    f"{self.path} cannot be read: {self._problem}.",
-                    hint="Mend or remove it; until then nothing is kept for a project.",
-                    code="decisions_unreadable",
-                )
+            self._require_readable()
             before = self._projects.get(project, Decided())
             allowed = [name for name in before.allow if name != host] + ([host] if allow else [])
             never = [name for name in before.never if name != host] + ([] if allow else [host])
             self._write({**self._projects, project: Decided(tuple(allowed), tuple(never))})
+
+    def all(self) -> dict[str, Decided]:
+        """What holds now, by project."""
+        self._read()
+        return dict(self._projects)
+
+    def forget(self, project: str, host: str) -> bool:
+        """Take a decision back, so that it is asked again; False where there was none. Blocks. Raises as `add`."""
+        with self._adding:
+            self._read()
+            self._require_readable()
+            before = self._projects.get(project, Decided())
+            if host not in (*before.allow, *before.never):
+                return False
+            left = Decided(
+                tuple(name for name in before.allow if name != host),
+                tuple(name for name in before.never if name != host),
+            )
+            others = {name: decided for name, decided in self._projects.items() if name != project}
+            self._write({**others, project: left} if left != Decided() else others)
+            return True
+
+    def _require_readable(self) -> None:
+        if self._problem:
+            raise HostError(
+                f"{self.path} cannot be read: {self._problem}.",
+                hint="Mend or remove it; until then nothing is kept for a project.",
+                code="decisions_unreadable",
+            )
 
     def _read(self) -> None:
         """A slip of the pen neither opens nor closes anything, and is read once."""

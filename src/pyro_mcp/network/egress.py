@@ -37,6 +37,7 @@ from pyro_mcp.network.resolve import (
     system_resolver,
 )
 from pyro_mcp.network.rules import Rule, forbidden
+from pyro_mcp.network.ssh_agent import SshAgent
 from pyro_mcp.network.upstream import UpstreamProxy
 
 FIRST_BYTES_SECONDS = 30.0
@@ -97,6 +98,7 @@ class EgressProxy:
         ask: Ask | None = None,
         grants: Grants = Grants(),  # noqa: B008 - frozen
         inside: Inside | None = None,
+        ssh_agent: SshAgent | None = None,
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
         self._policy = policy
@@ -108,6 +110,7 @@ class EgressProxy:
         self._ask = ask
         self._grants = grants
         self._inside = inside
+        self._ssh_agent = ssh_agent
         self._upstream_tls = upstream_tls
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,6 +195,9 @@ class EgressProxy:
                 if request.method == b"RESOLVE":
                     await self._unresolved(request.target.decode("latin-1"), guest, writer)
                     return
+                if request.method == b"SSH-AGENT":
+                    await self._keys(guest, reader, writer)
+                    return
                 if request.method == b"CONNECT":
                     await self._tunnel(request, guest, reader, writer)
                     return
@@ -212,6 +218,16 @@ class EgressProxy:
         except Refused as refusal:
             self._event("name", host, 0, "refused", str(refusal), refusal.rule)
             await answer(guest, writer, 403, self._refusal(host, 0, refusal))
+
+    async def _keys(self, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A program in the machine asks the ssh agent."""
+        if self._ssh_agent is None or self._policy.off:
+            await answer(guest, writer, 403, "pyro: the user lets no key log in anywhere for this workspace\n")
+            return
+        early, _ = guest.trailing_data
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with contextlib.suppress(TimeoutError):
+            await self._ssh_agent.serve(reader, writer, early)
 
     async def _tunnel(
         self, request: h11.Request, guest: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from pyro_mcp.network.ssh_agent import SshHost
+from pyro_mcp.network.ssh_wire import kind_of
 
 GUEST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 """Debian's file of trusted authorities."""
@@ -18,6 +22,10 @@ GIT_CONFIGURATION = "/etc/pyro-gitconfig"
 MAX_BUNDLE = 4 * 1024 * 1024
 
 
+SSH_AGENT = "/run/pyro-ssh-agent"
+"""Where the machine's agent listens for programs that log in by ssh (`agent/sshagent.go`)."""
+SSH_CONFIGURATION = "/etc/ssh/ssh_config.d/pyro.conf"
+SSH_KNOWN_HOSTS = "/etc/pyro-ssh-known-hosts"
 OFFLINE = {"PIP_RETRIES": "0", "npm_config_fetch_retries": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 """Variables where there is no way out: what tries again and again only makes the one who waits wait."""
 
@@ -87,6 +95,20 @@ def git_configuration(placeholders: Mapping[str, str]) -> dict[str, str]:
         GIT_HELPER: helper,
         GIT_CONFIGURATION: f'# pyro: see {GIT_HELPER}\n[credential]\n\thelper = "!sh {GIT_HELPER}"\n',
     }
+
+
+def ssh_configuration(hosts: Mapping[SshHost, Iterable[bytes]]) -> dict[str, str]:
+    """What lets ssh inside log in at servers with the user's keys, and know these servers by the user's word."""
+    if not hosts:
+        return {}
+    text = "# pyro: servers at which the user's keys log in; they stay outside (see docs/network.md)\n"
+    known = ""
+    for host, keys in hosts.items():
+        text += f"Host {host.host}\n    IdentityAgent {SSH_AGENT}\n"
+        text += f"    GlobalKnownHostsFile {SSH_KNOWN_HOSTS} /etc/ssh/ssh_known_hosts\n"
+        for key in sorted(keys):
+            known += f"{host.known_as} {kind_of(key)} {base64.b64encode(key).decode()}\n"
+    return {SSH_CONFIGURATION: text, SSH_KNOWN_HOSTS: known}
 
 
 @functools.cache

@@ -54,6 +54,8 @@ class Questions:
         self._once: dict[tuple[str, str], tuple[float, object]] = {}
         self._count = 0
         self._changed = asyncio.Event()
+        self.heard: Callable[[], None] = lambda: None
+        """Called when a question is asked or closed."""
 
     async def ask(
         self,
@@ -144,3 +146,4 @@ class Questions:
     def _tell(self) -> None:
         event, self._changed = self._changed, asyncio.Event()
         event.set()
+        self.heard()

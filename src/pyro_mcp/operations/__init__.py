@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyro_mcp.operations._base import REGISTRY, Operation, Operations, Profile
+from pyro_mcp.operations.activity import ActivityOperations
 from pyro_mcp.operations.commands import CommandOperations
 from pyro_mcp.operations.files import FileOperations
 from pyro_mcp.operations.machines import MachineOperations
@@ -22,6 +23,7 @@ class AllOperations(
     ShellOperations,
     ServiceOperations,
     NetworkOperations,
+    ActivityOperations,
 ):
     """The areas put together. `Pyro` is this with a connection to the daemon."""
 

@@ -120,6 +120,10 @@ AllowAddresses = Annotated[
     list[str] | None,
     Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
 ]
+SshHosts = Annotated[
+    list[str] | None,
+    Field(description="HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside.", max_length=16),
+]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable name to secret name.", max_length=64)]
 SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]
 Shell = Annotated[str, Field(description="From shell_open.", max_length=64)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pyro_mcp.definitions.field import Field
 from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.vocabulary import AskedAnswer
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import QuestionAnswered, QuestionList
+    from pyro_mcp.models import DecisionList, QuestionAnswered, QuestionList
 
 
 class NetworkOperations(Operations):
@@ -48,3 +48,19 @@ class NetworkOperations(Operations):
         Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
         whose id is given.
         """
+
+    @operation(cli="decisions", read_only=True, idempotent=True)
+    def list_decisions(self) -> DecisionList:
+        """List which hosts you allowed or refused for whole projects."""
+
+    @operation(cli="decide", idempotent=True, positional=("host",), raises={"NotFound": "It was not decided."})
+    def change_decision(
+        self,
+        host: Annotated[str, Field(description="An exact name, or *.suffix.", min_length=1, max_length=253)],
+        *,
+        project: Annotated[str, Field(description="The project's folder.", max_length=4096)],
+        answer: Annotated[
+            Literal["allow", "never", "forget"], Field(description="forget: ask again when it is wanted.")
+        ],
+    ) -> DecisionList:
+        """Decide about a host for a whole project, or take it back. It holds for connections from now on."""

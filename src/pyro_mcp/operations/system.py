@@ -27,7 +27,7 @@ class SystemOperations(Operations):
 
     @operation(cli="env list", mcp="env_list", profiles=("workspace-full",), read_only=True, idempotent=True)
     def list_environments(self) -> EnvironmentList:
-        """List the environments and which are installed."""
+        """List the environments and which are installed, and what is kept of projects' set-ups."""
 
     @operation(cli="env inspect", read_only=True, idempotent=True, positional=("environment",))
     def inspect_environment(self, environment: EnvironmentName) -> Environment:
@@ -116,12 +116,27 @@ class SystemOperations(Operations):
 
     @operation(cli="env remove", destructive=True, positional=("environment",))
     def remove_environment(self, environment: EnvironmentName) -> Pruned:
-        """Remove one environment by its name. Workspaces that stand on it keep it until they are deleted."""
+        """Remove one environment by its name, or what is kept of a set-up (`prepared:…`).
+
+        Workspaces that stand on it keep it until they are deleted.
+        """
 
     @operation(cli="env prune", destructive=True, idempotent=True)
     def prune_environments(
         self,
         *,
         all: Annotated[bool, Field(description="Also remove current environments that no workspace uses.")] = False,
+        keep_gib: Annotated[
+            float | None,
+            Field(
+                description="Then remove those used longest ago until the rest takes so many GiB, 0 to 65536.",
+                ge=0,
+                le=65536,
+            ),
+        ] = None,
     ) -> Pruned:
-        """Remove environments that no workspace uses: outdated builds, and all of them with `all`."""
+        """Remove environments that no workspace uses: outdated builds, and all of them with `all`.
+
+        With `keep_gib`, what is kept of projects' set-ups and current environments go as well, those used longest ago
+        first, until all together take no more on the disk; never one that a workspace stands on.
+        """

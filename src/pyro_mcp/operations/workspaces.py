@@ -18,6 +18,7 @@ from pyro_mcp.operations.fields import (
     Name,
     Network,
     Path,
+    SshHosts,
     TtlSeconds,
     WorkspaceRef,
 )
@@ -39,12 +40,21 @@ class WorkspaceOperations(Operations):
                 "engine",
                 "include_ignored",
                 "no_devcontainer",
+                "rebuild",
                 "ttl_seconds",
                 "lifetime_seconds",
                 "vcpu_count",
                 "disk_gib",
             ),
-            *("allow_domains", "allow_host_ports", "allow_addresses", "secrets", "secret_files", "secret_hosts"),
+            *(
+                "allow_domains",
+                "allow_host_ports",
+                "allow_addresses",
+                "ssh_hosts",
+                "secrets",
+                "secret_files",
+                "secret_hosts",
+            ),
         ),
         streams=True,
         host_paths=("seed_path", "secret_files"),
@@ -87,6 +97,7 @@ class WorkspaceOperations(Operations):
         allow_domains: AllowDomains = None,
         allow_host_ports: AllowHostPorts = None,
         allow_addresses: AllowAddresses = None,
+        ssh_hosts: SshHosts = None,
         secrets: Annotated[
             dict[str, str] | None,
             Field(description="Name to value, 4 bytes to 64 KiB; a value never shows in any output.", max_length=64),
@@ -103,6 +114,9 @@ class WorkspaceOperations(Operations):
         ] = None,
         include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
         no_devcontainer: Annotated[bool, Field(description="Leave the seed's devcontainer.json alone.")] = False,
+        rebuild: Annotated[
+            bool, Field(description="Run all of its set-up, and keep that in place of what is kept of it.")
+        ] = False,
         setup_wait_seconds: Annotated[
             float | None,
             Field(
@@ -146,7 +160,7 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
         hidden=(
             *("ttl_seconds", "clear_ttl", "lifetime_seconds", "clear_lifetime"),
-            *("network_policy", "allow_domains", "allow_host_ports", "allow_addresses"),
+            *("network_policy", "allow_domains", "allow_host_ports", "allow_addresses", "ssh_hosts"),
         ),
         raises={"Conflict": "The name is taken."},
     )
@@ -170,6 +184,7 @@ class WorkspaceOperations(Operations):
         ] = None,
         allow_host_ports: AllowHostPorts = None,
         allow_addresses: AllowAddresses = None,
+        ssh_hosts: SshHosts = None,
     ) -> Workspace:
         """Change name or labels.
 

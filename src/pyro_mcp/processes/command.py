@@ -69,6 +69,8 @@ class Command:
         """How many; None where nobody could tell in time."""
         self.ending: Callable[[Command], None] | None = None
         """Called at its end, before anybody who waits for it hears of that."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called at each output, and at the end."""
         self._masks = {kind: StreamRedactor(redactor or NOTHING) for kind in (STDOUT, STDERR)}
         self._started = time.monotonic()
         self._changed = asyncio.Event()
@@ -107,6 +109,7 @@ class Command:
     def _notify(self) -> None:
         waiting, self._changed = self._changed, asyncio.Event()
         waiting.set()
+        self.heard()
 
     def stir(self) -> None:
         """Have those who wait look again."""

@@ -24,17 +24,21 @@ import zstandard
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
 from pyro_mcp.seeds import bounds
-from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_with_holes, mtime_ns
+from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_parts, copy_with_holes, mtime_ns
 from pyro_mcp.trees import MOST_DEPTH
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst")
 MAX_MEMBERS = bounds.MAX_FILES
 MAX_BYTES = bounds.MAX_BYTES
+MOST_NOMINAL_BYTES = 16 * 1024**4
+"""Of a file with holes; ext4 takes no larger one."""
 MAX_LINK_BYTES = 4095
 """A symbolic link's target on Linux: PATH_MAX without the NUL."""
 
 Progress = Callable[[int, int | None, int], None]
 """Called with files done, files in total (None when not known), bytes done."""
+PARTS = "PYRO.parts"
+"""Of a file with holes, sent in parts by the agent: its size, then offset and length of each; see agent/holes.go."""
 KIND = "PYRO.kind"
 """What the agent says of a member that is no file, directory or link: see agent/tarout.go."""
 _NOT_WHOLE = {
@@ -237,6 +241,8 @@ class _Extraction:
         return _bad(self.name, f"has {show(path)} twice, as different kinds")
 
     def write(self, member: tarfile.TarInfo, target: str) -> None:
+        in_parts = member.pax_headers.get(PARTS) if self.of_workspace else None
+        size, parts = (member.size, []) if in_parts is None else _parts(in_parts, member.size)
         # `bytes` is counted before writing: a header that lies about its size must not fill the disk.
         self.bytes += member.size
         if self.bytes > MAX_BYTES:
@@ -244,12 +250,28 @@ class _Extraction:
         source = self.tar.extractfile(member)
         assert source is not None
         with source, open(target, "xb") as out:
-            if member.issparse():
+            if in_parts is not None:
+                copy_parts(source, out, parts, size)
+            elif member.issparse():
                 copy_with_holes(source, out)
             else:
                 shutil.copyfileobj(source, out, 256 * 1024)
-            if out.tell() != member.size:
+            if out.tell() != size:
                 raise tarfile.ReadError(f"{member.name} ends early")
+
+
+def _parts(record: str, stored: int) -> tuple[int, list[tuple[int, int]]]:
+    """The file's size, and offset and length of what of it is in the archive, in ascending order."""
+    size, *numbers = map(int, record.split())
+    parts = list(zip(numbers[::2], numbers[1::2], strict=True))
+    end = 0
+    for offset, length in parts:
+        if offset < end or length <= 0:
+            raise tarfile.ReadError("the parts of a file are not in their order")
+        end = offset + length
+    if not end <= size <= MOST_NOMINAL_BYTES or sum(length for _, length in parts) != stored:
+        raise tarfile.ReadError("the parts of a file do not make up the file")
+    return size, parts
 
 
 def _stamp(path: str, mode: int, mtime: int) -> None:

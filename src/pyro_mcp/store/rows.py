@@ -46,6 +46,7 @@ class WorkspaceRow:
     allow_host_ports: list[str] = field(default_factory=list)
     """`network.grants.HostPort`s, as text."""
     allow_addresses: list[str] = field(default_factory=list)
+    ssh_hosts: list[str] = field(default_factory=list)
     """`network.grants.LanAddress`es, as text."""
     forked_from: str | None = None
     project: str | None = None
@@ -54,6 +55,8 @@ class WorkspaceRow:
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""
     disk_gib: int = 20
+    notes: list[str] = field(default_factory=list)
+    """What the person noted for the agent, which its next call is told."""
     runtime: dict[str, Any] = field(default_factory=dict)
     """Of its environment; see `machines.protocol.RootTree`."""
     devcontainer: dict[str, Any] | None = None
@@ -145,3 +148,8 @@ class EventRow:
     change: int = 0
     """Counts over all events; it grows when an event begins, and when it ends."""
     details: dict[str, Any] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The fields of a `models.HistoryEvent`."""
+        names = ("sequence", "at", "face", "operation", "outcome", "duration_seconds", "summary", "error", "details")
+        return {name: getattr(self, name) for name in names}

@@ -341,17 +341,27 @@ class Store:
 
     async def events(self, workspace_id: str, limit: int, after: int | None = None) -> list[EventRow]:
         """The newest `limit` events, oldest first; with `after`, the oldest ones that changed since that change."""
+        where = "workspace_id = ? AND change > ?"
+        return await self._events(where, (workspace_id, after or 0), limit, newest=after is None)
+
+    async def feed(self, limit: int, after: int | None = None) -> list[EventRow]:
+        """As `events`, of all workspaces."""
+        return await self._events("change > ?", (after or 0,), limit, newest=after is None)
+
+    async def latest_change(self) -> int:
+        """The change of an event that began or ended last."""
+        row = await self._run(lambda: self._db.execute("SELECT MAX(change) FROM events").fetchone())
+        return int(row[0] or 0)
+
+    async def _events(self, where: str, values: tuple[Any, ...], limit: int, *, newest: bool) -> list[EventRow]:
         columns = (
             "sequence, workspace_id, at, face, operation, outcome, duration_seconds, summary, error, change, details"
         )
-        newest = after is None
+        order = "sequence DESC" if newest else "change"
+        query = f"SELECT {columns} FROM events WHERE {where} ORDER BY {order} LIMIT ?"
 
         def work() -> list[Any]:
-            return self._db.execute(
-                f"SELECT {columns} FROM events WHERE workspace_id = ? AND change > ? "
-                f"ORDER BY {'sequence DESC' if newest else 'change'} LIMIT ?",
-                (workspace_id, after or 0, limit),
-            ).fetchall()
+            return self._db.execute(query, (*values, limit)).fetchall()
 
         rows = await self._run(work)
         ordered = reversed(rows) if newest else iter(rows)

@@ -87,7 +87,7 @@ class Adoption:
             output = OutputLog.load(
                 workspace.outputs, row.handle, None if live else row.stdout_bytes, None if live else row.stderr_bytes
             )
-            workspace.commands[row.handle] = Command(row, number, output, workspace.redactor)
+            workspace.keep(Command(row, number, output, workspace.redactor))
 
     def _follow_again(self, workspace: Workspace, machine: Machine) -> None:
         for command in workspace.running_commands():

@@ -27,10 +27,19 @@ from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.decisions import Decided, Decisions
 from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
 from pyro_mcp.network.grants import HOST, Grants
-from pyro_mcp.network.guest_environment import OFFLINE, environment, files, git_configuration
+from pyro_mcp.network.guest_environment import (
+    OFFLINE,
+    SSH_AGENT,
+    environment,
+    files,
+    git_configuration,
+    ssh_configuration,
+)
 from pyro_mcp.network.notice import tell_desktop
 from pyro_mcp.network.policy import EgressPolicy, Refused
 from pyro_mcp.network.questions import Question, Questions
+from pyro_mcp.network.ssh_agent import SshAgent, SshHost
+from pyro_mcp.network.ssh_keys import UserKeys
 from pyro_mcp.visible import as_typed
 from pyro_mcp.vocabulary import asks, online
 from pyro_mcp.workspaces.secrets import Secrets
@@ -58,15 +67,28 @@ class Egress:
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
-        return environment(PORT, workspace.hostname) if online(workspace.row.network_policy) else dict(OFFLINE)
+        row = workspace.row
+        if not online(row.network_policy):
+            return dict(OFFLINE)
+        return environment(PORT, workspace.hostname) | ({"SSH_AUTH_SOCK": SSH_AGENT} if row.ssh_hosts else {})
 
     async def files(self, workspace: Workspace) -> dict[str, str]:
         """Configuration files, for programs that read no variables."""
         if not online(workspace.row.network_policy):
             return {}
         found = await asyncio.to_thread(files, PORT, _certificate(workspace.secrets))
-        return found | git_configuration(
-            {s.host: s.placeholder for s in reversed(workspace.secrets.by_name.values()) if s.host and s.placeholder}
+        keys = UserKeys()
+        servers = {host: await keys.host_keys(host) for host in _ssh_hosts(workspace)}
+        return (
+            found
+            | ssh_configuration(servers)
+            | git_configuration(
+                {
+                    s.host: s.placeholder
+                    for s in reversed(workspace.secrets.by_name.values())
+                    if s.host and s.placeholder
+                }
+            )
         )
 
     async def open(self, workspace: Workspace, machine: Machine) -> None:
@@ -74,7 +96,7 @@ class Egress:
         if not online(workspace.row.network_policy):
             body: dict[str, Any] = {"off": True}
         else:
-            body = {"port": PORT, "local": _grants(workspace).names()}
+            body = {"port": PORT, "local": _grants(workspace).names(), "keys": bool(workspace.row.ssh_hosts)}
         await machine.guest.call("POST", "/v1/egress/open", json_body=body)
 
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
@@ -126,7 +148,11 @@ class Egress:
                 how_to_allow=lambda host, port, rule: how_to_allow(workspace, host, port, rule),
                 grants=_grants(workspace),
                 inside=inside,
+                ssh_agent=SshAgent(hosts, UserKeys(), signed) if (hosts := _ssh_hosts(workspace)) else None,
             )
+
+        def signed(well: bool, told: str) -> None:
+            note("ok" if well else "error", workspace.redactor.text(told), {})
 
         async def inside(host: str, port: int) -> Streams | None:
             if port == PORT:
@@ -231,6 +257,10 @@ _WHY: dict[str, Literal["off", "not_allowed", "private"]] = {
 
 def _grants(workspace: Workspace) -> Grants:
     return Grants.parse(workspace.row.allow_host_ports, workspace.row.allow_addresses)
+
+
+def _ssh_hosts(workspace: Workspace) -> tuple[SshHost, ...]:
+    return tuple(map(SshHost.parse, workspace.row.ssh_hosts))
 
 
 def _refused(workspace: Workspace, event: EgressEvent) -> RefusedConnection:

@@ -26,6 +26,7 @@ from pyro_mcp.exports.backups import STAGING, Backups
 from pyro_mcp.exports.repositories import LeftOut, TooDeep, disarm, is_bare, leave_out
 from pyro_mcp.files import changes
 from pyro_mcp.files.listing import absolute
+from pyro_mcp.files.made import NOTHING, Made
 from pyro_mcp.files.sifting import told
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
@@ -116,6 +117,7 @@ async def export_path(
     seed: Mapping[str, Any] | None = None,
     include_git: bool = False,
     include_ignored: bool = True,
+    made: Made = NOTHING,
 ) -> models.Exported:
     """Write a file or tree of the workspace to this machine; see `operations.workspaces.export_workspace`."""
     relative = str(workspace_path(path))
@@ -126,7 +128,7 @@ async def export_path(
     is_directory = info.text("kind") == "dir"
     omitted = changes.Omitted()
     if is_directory and not include_ignored and ".git" not in relative.lower().split("/"):
-        omitted = await changes.omitted(guest, seed, relative)
+        omitted = await changes.omitted(guest, seed, relative, made)
     async with _staging(to.backups) as staging:
         archive, tree = staging / "stream.tar", staging / "tree"
         tree.mkdir()
@@ -318,9 +320,10 @@ async def export_patch(
     redactor: Redactor,
     include_ignored: bool,
     stored: changes.Stored | None,
+    made: Made = NOTHING,
 ) -> models.Exported:
     """Write the whole diff, binary files included, as a patch that `git apply` takes."""
-    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored, stored)
+    result, found = await changes.whole_patch(guest, seed, redactor, include_ignored, stored, made)
     async with _staging(to.backups) as staging:
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +47,8 @@ class Kept(Protocol):
     def guest(self) -> Guest: ...
     @property
     def redactor(self) -> Redactor: ...
+    @property
+    def heard(self) -> Callable[[], None]: ...
 
 
 class Keeper:
@@ -58,6 +61,11 @@ class Keeper:
         self._marks: dict[str, str] = {}
         self._looks: asyncio.Task[None] | None = None
         self._waiting: list[str] = []
+
+    @property
+    def changed_files(self) -> int | None:
+        """Files that differ from the baseline, as the last look found; None before there was one."""
+        return None if self._kept is None else len(self._kept.now)
 
     @property
     def directory(self) -> Path:
@@ -87,6 +95,7 @@ class Keeper:
             try:
                 async with self._lock:
                     await self._look("; ".join(dict.fromkeys(waiting)))
+                self._workspace.heard()
             except (PyroError, OSError) as error:
                 # The machine is gone or does not answer, or this machine's disk is full: the work goes on without.
                 log.info("workspace %s: no checkpoint: %s", self._workspace.id, error)

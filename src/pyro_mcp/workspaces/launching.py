@@ -55,11 +55,14 @@ async def launch(
     secret_env: dict[str, str] | None = None,
     stdin: str | None = None,
     stdin_open: bool = False,
+    stdin_held: bool = False,
     timeout_seconds: float | None = None,
     kind: Literal["exec", "shell", "service"] = "exec",
     size: tuple[int, int] | None = None,
 ) -> Command:
     """Start a command and follow it. With a size in rows and columns it gets a terminal; lists say `shown` of it.
+
+    An input that is held stays open until the caller closes it at the agent, whichever daemon that is.
 
     The caller shields this: a command that runs must be known.
     """
@@ -71,7 +74,7 @@ async def launch(
             "argv": argv,
             "cwd": cwd if cwd.startswith("/") else f"/workspace/{cwd}",
             "env": variables,
-            "stdin": "pipe" if stdin is not None or stdin_open else "none",
+            "stdin": "pipe" if stdin is not None or stdin_open or stdin_held else "none",
             "timeout_ms": 0 if timeout_seconds is None else max(1, int(timeout_seconds * 1000)),
             "label": command.row.handle,
         }

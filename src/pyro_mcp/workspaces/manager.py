@@ -84,6 +84,7 @@ class WorkspaceManager:
             allow_domains=plan.allow_domains,
             allow_host_ports=plan.allow_host_ports,
             allow_addresses=plan.allow_addresses,
+            ssh_hosts=plan.ssh_hosts,
             project=plan.project,
             devcontainer=plan.devcontainer,
         )
@@ -230,7 +231,7 @@ class WorkspaceManager:
                 stdout_bytes=output.stdout_bytes,
                 stderr_bytes=output.stderr_bytes,
             )
-            child.commands[handle] = Command(row, number, output, child.redactor)
+            child.keep(Command(row, number, output, child.redactor))
         return handles
 
     async def reset(self, workspace: Workspace) -> None:
@@ -337,5 +338,5 @@ def _of_fork(parent: Workspace, handles: dict[str, str]) -> dict[str, Any] | Non
 
 
 def _network_of(row: WorkspaceRow) -> dict[str, Any]:
-    names = ("network_policy", "allow_domains", "allow_host_ports", "allow_addresses")
+    names = ("network_policy", "allow_domains", "allow_host_ports", "allow_addresses", "ssh_hosts")
     return {name: getattr(row, name) for name in names}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pyro_mcp.errors import HostError
+from pyro_mcp.guest.said import wire_name
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
 from pyro_mcp.processes.command import Command, plain
@@ -125,6 +126,9 @@ class Occupancy:
         row = workspace.row
         shape = {"mem_mib": row.mem_mib, "vcpu_count": row.vcpu_count, "disk_gib": row.disk_gib}
         body = {**await self._identity(workspace), **shape, "lower": lower}
+        prepared = (row.devcontainer or {}).get("prepared")
+        if prepared and tree is not None:
+            body |= {"prepared": True, "gone": [wire_name(path) for path in prepared["gone"]]}
         await machine.guest.call("POST", "/v1/setup", json_body=body)
         await self._take_over(workspace, machine)
 
@@ -183,7 +187,8 @@ class Occupancy:
         if machine is None or workspace.row.state != "running":
             return  # the next machine begins with it
         try:
-            if before.network_policy != workspace.row.network_policy or workspace.secrets.authority:
+            secrets, row = workspace.secrets.authority, workspace.row
+            if before.network_policy != row.network_policy or before.ssh_hosts != row.ssh_hosts or secrets:
                 await machine.guest.call("POST", "/v1/identify", json_body=await self._identity(workspace))
             await self._network.open(workspace, machine)
         except BaseException:
@@ -283,7 +288,7 @@ class Occupancy:
                 continue
             output = OutputLog.load(workspace.outputs, handle, old.row.stdout_bytes, old.row.stderr_bytes)
             command = old.revived(output, offset, workspace.redactor)
-            workspace.commands[handle] = command
+            workspace.keep(command)
             await self.registry.save_command(command)
             command.follow(machine.guest, None, self.command_ended)
         for service in moment.service_rows():

@@ -27,6 +27,7 @@ class Plan:
     allow_domains: list[str] = field(default_factory=list)
     allow_host_ports: list[str] = field(default_factory=list)
     allow_addresses: list[str] = field(default_factory=list)
+    ssh_hosts: list[str] = field(default_factory=list)
     secrets: Secrets = NONE
     project: str | None = None
     devcontainer: dict[str, Any] | None = None

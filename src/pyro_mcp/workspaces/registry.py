@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
 from pyro_mcp.store import CommandRow, DepartedRow, Store, WorkspaceRow, now
+from pyro_mcp.workspaces.news import News
 from pyro_mcp.workspaces.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Registry:
         """What is gone, newest first."""
         self.times_changed = asyncio.Event()
         """Set when a workspace may expire at another time than before."""
+        self.news = News()
         self._isolation = isolation
         self._workspaces: dict[str, Workspace] = {}
         self._names: dict[tuple[str | None, str], str] = {}
@@ -101,6 +104,7 @@ class Registry:
         async with self._writing:
             if workspace.id in self._workspaces:
                 await self.store.put_workspace(workspace.row)
+                self.news.of(workspace.id)
 
     async def change(self, workspace: Workspace, **changes: Any) -> None:
         """Change the row, written first. One at a time: a row that was read before never undoes a later one."""
@@ -113,6 +117,7 @@ class Registry:
             changed = changes(workspace.row)
             await self.store.put_workspace(replace(workspace.row, **changed))
             workspace.row = replace(workspace.row, **changed)
+            self.news.of(workspace.id)
 
     def save_soon(self, workspace: Workspace) -> None:
         """Write the row without waiting; once, where it is asked for again before its turn came."""
@@ -185,7 +190,9 @@ class Registry:
 
     def admit(self, row: WorkspaceRow) -> Workspace:
         workspace = Workspace(row, self.outputs / row.id, self._isolation(row.engine))
+        workspace.heard = functools.partial(self.news.of, row.id)
         self._workspaces[row.id] = workspace
+        self.news.of(row.id)
         return workspace
 
     def adopt(self, row: WorkspaceRow) -> Workspace:
@@ -206,7 +213,9 @@ class Registry:
         key = (workspace.row.project, workspace.row.name or "")
         if self._names.get(key) == workspace.id:
             del self._names[key]
+        workspace.heard = lambda: None
         await self.store.remove_workspace(workspace.id)
+        self.news.gone(workspace.id)
         workspace.notify_event()
 
     async def remember_departed(self, departed: DepartedRow) -> None:
@@ -237,11 +246,12 @@ class Registry:
             cols=size[1] if size else None,
         )
         command = Command(row, number, OutputLog(workspace.outputs, row.handle), workspace.redactor)
-        workspace.commands[row.handle] = command
+        workspace.keep(command)
         return command
 
     async def save_command(self, command: Command) -> None:
         await self.store.put_command(command.row, command.number)
+        command.heard()
 
     def drop_command(self, workspace: Workspace, command: Command) -> None:
         """A command that could not be started leaves no trace but its event."""

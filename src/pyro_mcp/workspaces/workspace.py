@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -71,8 +71,12 @@ class Workspace:
         """Readiness checks under way, by the service's name."""
         self.terminals: dict[str, Screen] = {}
         """What the screens of shells show, by handle; made when first asked for."""
+        self.changes = 0
+        """How often an operation changed files itself, since this daemon began; commands are counted by themselves."""
         self.doomed = False
         """It is being deleted, which ends what others do with it."""
+        self.heard: Callable[[], None] = lambda: None
+        """Called when something about it is another than before."""
         self._event_kept = asyncio.Event()
         self._isolation = isolation
 
@@ -147,6 +151,11 @@ class Workspace:
                 code="unknown_handle",
             ) from None
 
+    def keep(self, command: Command) -> None:
+        """One more command of this workspace, or the same one again."""
+        command.heard = self.heard
+        self.commands[command.row.handle] = command
+
     def running_commands(self) -> list[Command]:
         return self.commands.running()
 
@@ -160,6 +169,7 @@ class Workspace:
     def notify_event(self) -> None:
         waiting, self._event_kept = self._event_kept, asyncio.Event()
         waiting.set()
+        self.heard()
 
     @property
     def redactor(self) -> Redactor:
@@ -248,8 +258,10 @@ class Workspace:
             setup_status=status,
             setup_exit_code=exit_code,
             passed_over=kept.get("passed_over", []),
-            notes=kept.get("notes", []),
+            notes=[*kept.get("notes", []), *filter(None, [kept.get("unkept")])],
             hint=hint,
+            prepared=str(kept.get("kept") or (kept.get("prepared") or {}).get("name", "")),
+            restored="prepared" in kept,
         )
 
     def record(self) -> models.Workspace:
@@ -281,6 +293,7 @@ class Workspace:
             allow_domains=row.allow_domains,
             allow_host_ports=row.allow_host_ports,
             allow_addresses=row.allow_addresses,
+            ssh_hosts=row.ssh_hosts,
             secrets=[models.SecretInfo(name=s.name, host=s.host) for s in self.secrets.by_name.values()],
             forked_from=row.forked_from,
             isolation=self._isolation,

@@ -44,11 +44,12 @@ class Fenced(AsyncPyro):
         on_event: Callable[[Event], None] | None = None,
         *,
         outputs: bool = True,
+        on_note: Callable[[str], None] = lambda text: None,
     ) -> dict[str, Any]:
         self.asked = True
         ready = self._within(operation, arguments)
         with self._counted():
-            record = await super().call(operation, ready, on_event, outputs=outputs)
+            record = await super().call(operation, ready, on_event, outputs=outputs, on_note=on_note)
         if operation.name in ("create_workspace", "update_workspace"):
             self.made[record["id"]] = record.get("name")
         elif record.get("workspace_kept"):

@@ -120,6 +120,7 @@ class FileHandlers:
         max_bytes: int,
         include_ignored: bool,
     ) -> models.Diff:
+        made = await self._context.made(workspace)
         async with workspace.lock.shared():
             found = await changes.diff(
                 workspace.guest,
@@ -129,5 +130,6 @@ class FileHandlers:
                 summary=summary,
                 max_bytes=max_bytes,
                 include_ignored=include_ignored,
+                made=made,
             )
         return found.model_copy(update={"patch": workspace.redactor.text(found.patch)})

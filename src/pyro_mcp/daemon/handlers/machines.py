@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
+from pyro_mcp.daemon.handlers.setups import resume
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.files import listing, reading
 from pyro_mcp.workspaces import exporting
@@ -41,6 +42,8 @@ class MachineHandlers:
         self, call: Call, *, workspace: Workspace, count: int, snapshot: str | None
     ) -> models.Forked:
         forks = await _to_the_end(self._machines.fork(workspace, count, snapshot))
+        for fork in forks:
+            resume(self._context, fork)
         return models.Forked(workspace=workspace.id, workspaces=[fork.record() for fork in forks])
 
     async def try_workspace(
@@ -80,6 +83,7 @@ class MachineHandlers:
 
     async def start_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
         await _to_the_end(self._machines.start(workspace))
+        resume(self._context, workspace)
         return workspace.record()
 
     async def list_workspace_disk(

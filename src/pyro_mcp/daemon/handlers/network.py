@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import time
 from datetime import UTC, datetime
+from typing import Literal
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.errors import NotFound
+from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.network.questions import Question
 from pyro_mcp.paths import show
 from pyro_mcp.vocabulary import AskedAnswer
+from pyro_mcp.workspaces.registry import Registry
 
 
 class NetworkHandlers:
@@ -42,6 +44,35 @@ class NetworkHandlers:
                 await self._answer(call, question, answer)
         kept = str(decisions.path) if answer in ("project", "never") else ""
         return models.QuestionAnswered(answered=shown, answer=answer, kept_in=kept)
+
+    async def list_decisions(self, call: Call) -> models.DecisionList:
+        decisions = self._context.decisions
+        return models.DecisionList(
+            decisions=[
+                models.Decision(project=project, host=host, answer="allow" if host in decided.allow else "never")
+                for project, decided in sorted((await asyncio.to_thread(decisions.all)).items())
+                for host in (*decided.allow, *decided.never)
+            ],
+            kept_in=str(decisions.path),
+        )
+
+    async def change_decision(
+        self, call: Call, *, host: str, project: str, answer: Literal["allow", "never", "forget"]
+    ) -> models.DecisionList:
+        decisions = self._context.decisions
+        if answer != "forget":
+            try:
+                normalised(host.removeprefix("*."))
+            except Refused as error:
+                raise InvalidInput(f"{show(host)} is no host: {error}.", code="bad_host") from None
+            await asyncio.to_thread(decisions.add, project, host.lower(), allow=answer == "allow")
+        elif not await asyncio.to_thread(decisions.forget, project, host):
+            raise NotFound(
+                f"Nothing was decided about {show(host)} for {show(project) or 'no project'}.",
+                hint="`pyro decisions` lists what was.",
+                code="no_decision",
+            )
+        return await self.list_decisions(call)
 
     async def _answer(self, call: Call, question: Question, answer: AskedAnswer) -> None:
         registry, host = self._context.registry, question.host
@@ -76,14 +107,18 @@ class NetworkHandlers:
         return meant
 
     def _shown(self, question: Question) -> models.Question:
-        row = self._context.registry.get(question.workspace).row
-        return models.Question(
-            id=question.id,
-            workspace=question.workspace,
-            workspace_name=row.name,
-            project=row.project or "",
-            host=question.host,
-            port=question.port,
-            command=question.command,
-            asked_at=datetime.fromtimestamp(question.asked_at, UTC),
-        )
+        return shown_question(self._context.registry, question)
+
+
+def shown_question(registry: Registry, question: Question) -> models.Question:
+    row = registry.get(question.workspace).row
+    return models.Question(
+        id=question.id,
+        workspace=question.workspace,
+        workspace_name=row.name,
+        project=row.project or "",
+        host=question.host,
+        port=question.port,
+        command=question.command,
+        asked_at=datetime.fromtimestamp(question.asked_at, UTC),
+    )

@@ -7,34 +7,25 @@ port, and has fetched only what a model might have fetched: any other image the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.following import wait_and_pass_on
 from pyro_mcp.devcontainers.find import Found, find
-from pyro_mcp.devcontainers.read import Devcontainer, read, ready, shortened
+from pyro_mcp.devcontainers.read import Devcontainer, Stage, read, ready, shortened
 from pyro_mcp.devcontainers.script import script
 from pyro_mcp.environments.catalog import DEFAULT
-from pyro_mcp.errors import HostError, InvalidInput, NotFound, NotPermitted, PyroError, Unsupported
+from pyro_mcp.errors import InvalidInput, NotFound, NotPermitted, Unsupported
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT, MEM_MIB_DEFAULT, VCPU_COUNT_DEFAULT
-from pyro_mcp.processes.command import Command
 from pyro_mcp.seeds.sources import Source
-from pyro_mcp.workspaces.launching import launch, shell_of
+from pyro_mcp.workspaces.launching import shell_of
 from pyro_mcp.workspaces.plan import Plan
-from pyro_mcp.workspaces.workspace import Workspace
 
-CALL_SECONDS = 40.0
-"""How long a call of a chat host may take with its set-up (no call lasts 50 s); the set-up goes on by itself."""
-SETUP_SECONDS = 7200.0
-"""After which a set-up is ended."""
 BASE_ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 """What every command has, whatever the image says (agent/process.go)."""
 _GIB = 1 << 30
@@ -65,6 +56,10 @@ class Project:
     record: dict[str, Any] | None = None
     """For the workspace's row: what was followed, and the script of the set-up."""
     env: dict[str, str] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    """Its set-up, of which the record has the script."""
+    keyed_by: list[str] | None = None
+    """What its set-up depends on, by globs; see `devcontainers.keys`."""
 
     def completed(self, plan: Plan) -> Plan:
         cpus, memory, disk = self.shape.whole()
@@ -103,6 +98,7 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
         root = await environments.require(call, DEFAULT)
     record: dict[str, Any] = {"path": shortened(found.path, 256), "followed": not said.problem}
     env: dict[str, str] = {}
+    stages: tuple[Stage, ...] = ()
     if said.problem:
         said.notes.insert(0, f"{said.problem}. The workspace begins with {root.name}, without its set-up.")
     else:
@@ -113,6 +109,7 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
             try:
                 record["script"] = script(done.stages, shell_of(root.runtime))
                 record["stages"] = [stage.name for stage in done.stages]
+                stages = done.stages
             except Unsupported:
                 said.over(", ".join(stage.name for stage in done.stages), "the image has no shell")
         if said.ports:
@@ -121,7 +118,7 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
                 "policy is egress+published-ports."
             )
     record |= {"passed_over": said.passed_over, "notes": [note for note in said.notes if note]}
-    return Project(root, shape, record, env)
+    return Project(root, shape, record, env, stages, said.setup_keys)
 
 
 def _find(source: Source | None, tree: Path | None) -> Found | None:
@@ -161,46 +158,3 @@ def grown(said: Devcontainer, shape: Shape, place: Path) -> Shape:
                 f"hostRequirements.storage: {said.storage_bytes // _GIB} GiB were asked for; it has {disk}."
             )
     return Shape(cpus, memory, disk)
-
-
-# -- the set-up
-
-
-async def set_up(
-    call: Call, context: Context, workspace: Workspace, begun: float, seconds: float | None = None
-) -> None:
-    """Run the set-up of a workspace that has one, as a command of its own, and wait as long as the caller can.
-
-    Never fails: what came of it is in the workspace's record. `begun` is when the call was (`time.monotonic`).
-    """
-    record = workspace.row.devcontainer
-    if not record or not record.get("script"):
-        return
-    shown = ["devcontainer.json", *record.get("stages", [])]
-    try:
-        command = await asyncio.shield(asyncio.ensure_future(_begin(context, workspace, record, shown)))
-    except (PyroError, OSError) as error:
-        said = f"The set-up could not be started: {error}"
-        kept = workspace.row.devcontainer or record
-        workspace.row = replace(workspace.row, devcontainer={**kept, "failure": said})
-        with contextlib.suppress(HostError):  # on a full disk: the workspace is there all the same
-            await context.registry.save(workspace)
-        return
-    handle = command.row.handle
-    await call.progress(f"workspace {workspace.id} is there; its set-up runs: command {handle}")
-    most = SETUP_SECONDS + 60 if call.face != "mcp" else max(0.0, CALL_SECONDS - (time.monotonic() - begun))
-    await wait_and_pass_on(call, command, most if seconds is None else min(seconds, most))
-
-
-async def _begin(context: Context, workspace: Workspace, record: dict[str, Any], shown: list[str]) -> Command:
-    argv = [shell_of(workspace.row.runtime), "-c", record["script"]]
-    workspace.row = replace(workspace.row, devcontainer={**record, "setup": None, "failure": "", "status": None})
-    command = await launch(
-        context.occupancy, workspace, argv, shown=shown, cwd="/workspace", timeout_seconds=SETUP_SECONDS
-    )
-    workspace.row = replace(
-        workspace.row, devcontainer={**record, "setup": command.row.handle, "failure": "", "status": None}
-    )
-    await context.registry.save(workspace)
-    context.registry.note(workspace, "daemon", "set_up", "ok", f"began as command {command.row.handle}", {})
-    return command

@@ -56,7 +56,11 @@ class SystemHandlers:
         )
 
     async def list_environments(self, call: Call) -> models.EnvironmentList:
-        return models.EnvironmentList(environments=await asyncio.to_thread(self._context.environments.describe_all))
+        environments = self._context.environments
+        return models.EnvironmentList(
+            environments=await asyncio.to_thread(environments.describe_all),
+            prepared=await asyncio.to_thread(environments.prepared),
+        )
 
     async def inspect_environment(self, call: Call, *, environment: str) -> models.Environment:
         return await asyncio.to_thread(self._context.environments.describe, environment, True)
@@ -91,8 +95,8 @@ class SystemHandlers:
     async def remove_environment(self, call: Call, *, environment: str) -> models.Pruned:
         return await self._context.environments.remove(environment)
 
-    async def prune_environments(self, call: Call, *, all: bool) -> models.Pruned:
-        return await self._context.environments.prune(all)
+    async def prune_environments(self, call: Call, *, all: bool, keep_gib: float | None) -> models.Pruned:
+        return await self._context.environments.prune(all, keep_gib)
 
 
 def _resident_bytes() -> int:

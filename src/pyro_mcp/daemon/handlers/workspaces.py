@@ -15,7 +15,8 @@ from typing import Any
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers import projects
+from pyro_mcp.daemon.handlers import projects, setups
+from pyro_mcp.daemon.handlers.openings import checked_domains, checked_grants, checked_ssh_hosts, with_network
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files import changes
@@ -23,17 +24,14 @@ from pyro_mcp.files.changes import Stored
 from pyro_mcp.files.sifting import told
 from pyro_mcp.landing.land import land
 from pyro_mcp.landing.stored import as_stored
-from pyro_mcp.network.grants import HostPort, LanAddress
-from pyro_mcp.network.policy import NOTHING, Refused, normalised
-from pyro_mcp.network.rules import Rule, split
+from pyro_mcp.network.rules import split
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
 from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
-from pyro_mcp.store import WorkspaceRow
-from pyro_mcp.vocabulary import NetworkPolicy, asks, online
+from pyro_mcp.vocabulary import NetworkPolicy, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
@@ -65,18 +63,20 @@ class WorkspaceHandlers:
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
+        ssh_hosts: list[str] | None,
         secrets: dict[str, str] | None,
         secret_files: dict[str, str] | None,
         secret_hosts: dict[str, str] | None,
         include_ignored: bool,
         no_devcontainer: bool,
+        rebuild: bool,
         setup_wait_seconds: float | None,
         engine: str,
     ) -> models.Workspace:
         context, begun = self._context, time.monotonic()
-        if (allow_domains or allow_host_ports or allow_addresses) and not online(network_policy):
+        if (allow_domains or allow_host_ports or allow_addresses or ssh_hosts) and not online(network_policy):
             raise InvalidInput(
-                f"{'Domains' if allow_domains else 'Ports or addresses'} are allowed, but the network is off.",
+                f"{'Domains' if allow_domains else 'Ports, addresses or servers'} are allowed, but the network is off.",
                 hint="Give network_policy egress with them.",
                 code="network_off",
             )
@@ -95,7 +95,7 @@ class WorkspaceHandlers:
                 hint="Leave disk_gib out, or create it with engine gvisor.",
                 code="disk_size",
             )
-        grants = checked_grants(allow_host_ports, allow_addresses)
+        grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
         plan = Plan(
             environment="",
             engine=engine,
@@ -109,6 +109,7 @@ class WorkspaceHandlers:
             allow_domains=domains,
             allow_host_ports=grants["allow_host_ports"],
             allow_addresses=grants["allow_addresses"],
+            ssh_hosts=grants["ssh_hosts"],
             secrets=kept,
             project=call.scope if call.scope is not None else _project_of(seed_path),
         )
@@ -117,11 +118,15 @@ class WorkspaceHandlers:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         shape = projects.Shape(vcpu_count, mem_mib, DISK_GIB_DEFAULT if engine == "firecracker" else disk_gib)
 
+        copied: PreparedSeed | None = None
+
         async def seed() -> PreparedSeed | None:
-            if source is None:
-                return None
+            nonlocal copied
+            if source is None or copied is not None:
+                return copied
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
-            return await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
+            copied = await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
+            return copied
 
         with context.seeds.used():
             if environment is not None or no_devcontainer:
@@ -130,8 +135,10 @@ class WorkspaceHandlers:
                 packed = source is not None and source.plan is not None and source.plan.kind == "archive"
                 unpacked = await seed() if packed else None
                 made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape)
+                if made.stages and (filled := await seed()) is not None:
+                    made = await setups.prepared(call, context, made, filled, plan, rebuild=rebuild)
             workspace = await context.manager.create(made.completed(plan), made.root, seed)
-        await projects.set_up(call, context, workspace, begun, setup_wait_seconds)
+        await setups.set_up(call, context, workspace, begun, setup_wait_seconds)
         return workspace.record()
 
     async def list_workspaces(self, call: Call, *, labels: dict[str, str] | None) -> models.WorkspaceList:
@@ -160,6 +167,7 @@ class WorkspaceHandlers:
         allow_domains: list[str] | None,
         allow_host_ports: list[str] | None,
         allow_addresses: list[str] | None,
+        ssh_hosts: list[str] | None,
     ) -> models.Workspace:
         for given, cleared, word in (
             (name, clear_name, "name"),
@@ -168,15 +176,16 @@ class WorkspaceHandlers:
         ):
             if given is not None and cleared:
                 raise InvalidInput(f"`{word}` cannot be set and cleared at once.", hint="Give one of them.")
-        network = (network_policy, allow_domains, allow_host_ports, allow_addresses)
+        network = (network_policy, allow_domains, allow_host_ports, allow_addresses, ssh_hosts)
         asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, *network)
         if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
             raise InvalidInput(
                 "There is nothing to change.", hint="Give name, clear_name, labels, clear_labels or a time limit."
             )
         row = workspace.row
+        grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
         changed = replace(
-            _with_network(row, network_policy, allow_domains, checked_grants(allow_host_ports, allow_addresses)),
+            with_network(row, network_policy, allow_domains, grants),
             ttl_seconds=None if clear_ttl else ttl_seconds or row.ttl_seconds,
             lifetime_seconds=None if clear_lifetime else lifetime_seconds or row.lifetime_seconds,
         )
@@ -193,9 +202,16 @@ class WorkspaceHandlers:
 
     async def reset_workspace(self, call: Call, *, workspace: Workspace, snapshot: str | None) -> models.Workspace:
         begun = time.monotonic()
-        await asyncio.shield(asyncio.ensure_future(self._context.machines.reset(workspace, snapshot)))
-        if snapshot in (None, "baseline"):
-            await projects.set_up(call, self._context, workspace, begun)
+        baseline = snapshot in (None, "baseline")
+        if baseline:
+            reset = setups.reset(self._context, workspace)
+        else:
+            reset = self._context.machines.reset(workspace, snapshot)
+        await asyncio.shield(asyncio.ensure_future(reset))
+        if not baseline:
+            setups.resume(self._context, workspace)
+        else:
+            await setups.set_up(call, self._context, workspace, begun)
         return workspace.record()
 
     async def history_workspace(
@@ -213,20 +229,7 @@ class WorkspaceHandlers:
                         await kept.wait()
                         if workspace.row.state == "deleting":
                             break
-        events = [
-            models.HistoryEvent(
-                sequence=row.sequence,
-                at=row.at,
-                face=row.face,
-                operation=row.operation,
-                outcome=row.outcome,
-                duration_seconds=row.duration_seconds,
-                summary=row.summary,
-                error=row.error,
-                details=row.details,
-            )
-            for row in rows
-        ]
+        events = [models.HistoryEvent(**row.told()) for row in rows]
         cursor = max((row.change for row in rows), default=after or 0)
         return models.History(workspace=workspace.id, events=events, cursor=cursor)
 
@@ -258,6 +261,7 @@ class WorkspaceHandlers:
         if patch == (path is not None):
             raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
         to = self._context.destination(workspace, output, overwrite)
+        made = await self._context.made(workspace)
         async with workspace.lock.shared():
             if path is None:
                 return await exporting.export_patch(
@@ -268,6 +272,7 @@ class WorkspaceHandlers:
                     workspace.redactor,
                     include_ignored,
                     _stored(workspace.row.seed or {}),
+                    made,
                 )
             return await exporting.export_path(
                 workspace.guest,
@@ -278,6 +283,7 @@ class WorkspaceHandlers:
                 seed=workspace.row.seed,
                 include_git=include_git,
                 include_ignored=include_ignored,
+                made=made,
             )
 
     async def land_workspace(
@@ -298,9 +304,10 @@ class WorkspaceHandlers:
                 hint="Name one with --repo, or export the changes as a patch (workspace export --patch).",
                 code="no_repository",
             )
+        made = await self._context.made(workspace)
         async with workspace.lock.shared():
             found = await changes.changed_entries(
-                workspace.guest, row.seed, whole=True, include_ignored=include_ignored
+                workspace.guest, row.seed, whole=True, include_ignored=include_ignored, made=made
             )
         entries = found.entries
         if not entries and found.left_out:
@@ -377,94 +384,6 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
             code="secret_in_changes",
             details={"files": found},
         )
-
-
-def _with_network(
-    row: WorkspaceRow, policy: NetworkPolicy | None, domains: list[str] | None, grants: dict[str, list[str]]
-) -> WorkspaceRow:
-    """The row with what its network may reach besides.
-
-    Raises:
-        InvalidInput: that is nothing, or the network would stay off.
-    """
-    more = checked_domains(domains or [])
-    after = policy or row.network_policy
-    if not online(after):
-        if more or any(grants.values()):
-            raise InvalidInput(
-                f"Workspace {row.id} reaches nothing: its network is off.",
-                hint="Give network_policy egress with what it may reach.",
-                code="no_domain_list",
-            )
-        # What was open is not open again by itself, the next time that the network is.
-        return replace(row, network_policy=after, allow_domains=[], allow_host_ports=[], allow_addresses=[])
-    if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
-        raise InvalidInput(
-            f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
-            hint="The list is given when a workspace is created or opened (--allow-domain).",
-            code="no_domain_list",
-        )
-    both = [*row.allow_domains, *more]
-    return replace(
-        row,
-        network_policy=after,
-        allow_domains=list(dict.fromkeys(name for name in both if name != NOTHING or set(both) == {NOTHING})),
-        allow_host_ports=list(dict.fromkeys([*row.allow_host_ports, *grants["allow_host_ports"]])),
-        allow_addresses=list(dict.fromkeys([*row.allow_addresses, *grants["allow_addresses"]])),
-    )
-
-
-def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) -> dict[str, list[str]]:
-    """Ports of this machine and addresses of its network, in one spelling.
-
-    Raises:
-        InvalidInput: one is none, or nothing that may be let in.
-    """
-    try:
-        ports = [str(HostPort.parse(text)) for text in host_ports or []]
-    except ValueError as error:
-        raise InvalidInput(
-            f"This is no port to let in: {error}.",
-            hint="Give PORT or PORT:NAME, such as 5432:db.",
-            code="bad_host_port",
-        ) from None
-    try:
-        found = [str(LanAddress.parse(text)) for text in addresses or []]
-    except ValueError as error:
-        raise InvalidInput(
-            f"This is no address to let in: {error}.",
-            hint="Give ADDRESS or ADDRESS:PORT, such as 192.168.1.5:5432.",
-            code="bad_address",
-        ) from None
-    return {"allow_host_ports": ports, "allow_addresses": found}
-
-
-def checked_domains(patterns: list[str]) -> list[str]:
-    """Allowed domains in one spelling.
-
-    Raises:
-        InvalidInput: one is neither a host name nor `*.suffix`.
-    """
-    checked = []
-    for pattern in patterns:
-        host, rule = split(pattern.strip())
-        name = host.lower().rstrip(".")
-        try:
-            spelled = normalised(name.removeprefix("*."))
-            rule = f":{Rule.parse(rule)}" if rule or host != pattern.strip() else ""
-        except (Refused, ValueError):
-            spelled = ""
-        if name == NOTHING and len(patterns) > 1:
-            spelled = ""
-        if not spelled or "*" in spelled:
-            raise InvalidInput(
-                f"{pattern!r} is no domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com; after it may stand "
-                "what may be asked of it, such as example.com:GET or example.com:GET,POST/below/here.",
-                code="bad_domain",
-            )
-        checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)
-    return checked
 
 
 def seed_progress(call: Call) -> Progress | None:

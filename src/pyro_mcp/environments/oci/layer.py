@@ -25,7 +25,7 @@ from typing import IO, Any, cast
 import zstandard
 
 from pyro_mcp.environments.oci.manifest import bad
-from pyro_mcp.errors import InvalidInput
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import check_parts, show
 from pyro_mcp.reserve import keep_room
 from pyro_mcp.tars import MADE_UP, BoundedInfo, Places, copy_with_holes, mtime_ns
@@ -41,8 +41,14 @@ MAX_LINK_BYTES = 4095
 MAX_OPENING = 1000
 """How many times larger a layer may become: gzip reaches 1032 with zeros alone. Counted from `FREE_BYTES` on."""
 FREE_BYTES = 4 * 1024**3
-AS_BEFORE = "="
-"""The owner's name of a member that the agent sends for what is as before."""
+AS_BEFORE, DELETED, CHANGED = "=", "-", "~"
+"""The owner's name of a member that is only a name: what the agent sends for what is as before (agent/rootfs.go), and
+what of its seed a set-up deleted or changed (agent/prepared.go)."""
+ALL_BEFORE = "=="
+"""And of one that holds the names of all that is as before, each with a NUL behind it."""
+MAX_NAMES_BYTES = 256 * 1024**2
+NOT_WHOLE = ("PYRO.changing", "PYRO.unreadable")
+"""What the agent says in place of the rest, when a file would not stand still (agent/tarout.go)."""
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 NOBODY = 65534
 """Who owns what belongs to an id that this user does not have."""
@@ -136,12 +142,12 @@ def unpack(
     into: str,
     diff_id: str | None,
     progress: Callable[[int], None] | None = None,
-    unchanged: set[str] | None = None,
+    marked: dict[str, str] | None = None,
 ) -> LayerNotes:
     """Unpack the layer in `raw`, of `size` bytes, into the empty directory `into`.
 
-    Without a `diff_id` any contents will do. With `unchanged`, the layer is a machine's root as the agent sends it
-    (agent/rootfs.go): names that are as before come into this set, and nothing else is made of them.
+    Without a `diff_id` any contents will do. With `marked`, the layer is what the agent of a machine sends: names that
+    are only that come into it, each with its mark, and nothing else is made of them.
 
     Raises:
         InvalidInput: hostile, damaged, over the bounds of this module, or not the contents that `diff_id` names. The
@@ -160,7 +166,7 @@ def unpack(
             errors="surrogateescape",
             bufsize=256 * 1024,
         ) as tar:
-            notes = _Unpacking(tar, into, progress, lambda: raw.tell(), unchanged).run()
+            notes = _Unpacking(tar, into, progress, lambda: raw.tell(), marked).run()
         found = stream.finish()
     except tarfile.ReadError as error:
         if str(error) != "empty file":
@@ -182,9 +188,9 @@ class _Unpacking:
         into: str,
         progress: Callable[[int], None] | None,
         at: Callable[[], int],
-        unchanged: set[str] | None,
+        marked: dict[str, str] | None,
     ) -> None:
-        self.unchanged = unchanged
+        self.marked = marked
         self.tar, self.into, self.progress, self.at = tar, into, progress, at
         self.places = Places(into, 0o700, self.through)
         self.kinds = self.places.kinds
@@ -204,10 +210,14 @@ class _Unpacking:
     def member(self, member: tarfile.TarInfo) -> None:
         path = checked_name(member.name)
         parent, _, name = path.rpartition("/")
-        if self.unchanged is not None and member.uname == AS_BEFORE:
-            self.unchanged.add(path)
+        if self.marked is not None and member.uname in (AS_BEFORE, DELETED, CHANGED):
+            self.marked[path] = member.uname
             return None
-        if self.unchanged is None and name.startswith(WHITEOUT):
+        if self.marked is not None:
+            _refuse_halves(member)
+            if member.uname == ALL_BEFORE:
+                return self.names(member, self.marked)
+        if self.marked is None and name.startswith(WHITEOUT):
             return self.whiteout(path, parent, name)
         if not path:
             if not member.isdir():
@@ -245,6 +255,16 @@ class _Unpacking:
             self.kinds[path] = "symlink"
         self.stamp(member, target)
         return None
+
+    def names(self, member: tarfile.TarInfo, marked: dict[str, str]) -> None:
+        """What is as before, by name: the contents of one member."""
+        source = self.tar.extractfile(member)
+        if source is None or not 0 <= member.size <= MAX_NAMES_BYTES:
+            raise bad("lists no names that can be read")
+        names = source.read(member.size).split(b"\0")
+        if len(names) > MAX_MEMBERS:
+            raise bad(f"lists more than {MAX_MEMBERS} names")
+        marked.update({os.fsdecode(name): AS_BEFORE for name in names if name})
 
     def whiteout(self, path: str, parent: str, name: str) -> None:
         """Something of the layers below is taken away. It is no file, so nothing is made for it."""
@@ -323,6 +343,14 @@ class _Unpacking:
                 # What the disk does not take is no reason to refuse the image.
                 with contextlib.suppress(OSError, ValueError):
                     os.setxattr(target, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False)
+
+
+def _refuse_halves(member: tarfile.TarInfo) -> None:
+    said = next((member.pax_headers[record] for record in NOT_WHOLE if record in member.pax_headers), None)
+    if said is not None:
+        raise Conflict(
+            f"{show(said)} is written all the time, or cannot be read; nothing was kept.", code="file_changing"
+        )
 
 
 def apply(path: str, mode: int, uid: int, gid: int, mtime: int, *, link: bool = False) -> None:

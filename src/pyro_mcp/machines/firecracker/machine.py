@@ -235,6 +235,10 @@ class FirecrackerMachine:
         resident = int(Path(f"/proc/{self.record.vmm.pid}/statm").read_text().split()[1]) * PAGE
         return min(resident, self.memory_limit_bytes)
 
+    @property
+    def main_pid(self) -> int:
+        return self.record.vmm.pid
+
     def hold_disk(self, limit_bytes: int) -> None:
         """Its disk has the size that it has; a workspace of another size is refused before it is made."""
 

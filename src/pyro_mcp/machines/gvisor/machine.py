@@ -136,6 +136,10 @@ class GvisorMachine:
                 raise FileNotFoundError(f"{base}: no memory file")
         return os.stat(self._memory_fd_path).st_blocks * 512
 
+    @property
+    def main_pid(self) -> int:
+        return self.record.sandbox.pid
+
     def hold_disk(self, limit_bytes: int) -> None:
         self._disk.limit = limit_bytes
         self._disk.settle()

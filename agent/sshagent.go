@@ -1,0 +1,58 @@
+package main
+
+import (
+	"log"
+	"net"
+	"os"
+	"time"
+)
+
+// Programs that log in by ssh find an agent (ssh-agent(1)) here. It has no key: what they ask goes to the host, which
+// signs for the servers that its user named, and for nothing else.
+const sshAgentPath = "/run/pyro-ssh-agent"
+
+// serveKeys opens or closes the socket. The caller has the queue's lock.
+func (q *egressQueue) serveKeys(path string, wanted bool) {
+	if q.keys != nil && (!wanted || !exists(path)) {
+		q.keys.Close() // removes the file
+		q.keys = nil
+	}
+	if !wanted || q.keys != nil {
+		return
+	}
+	os.Remove(path)
+	listener, err := net.Listen("unix", path)
+	if err == nil {
+		err = os.Chmod(path, 0o666) // whoever may run commands in here may use it
+	}
+	if err != nil {
+		log.Printf("no ssh agent: %s", err)
+		return
+	}
+	q.keys = listener
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				if q.over(listener) {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+				continue
+			}
+			q.put(&ledConn{Conn: conn, ask: askFor("SSH-AGENT", "keys")})
+		}
+	}()
+}
+
+// over says whether the listener is no longer the queue's.
+func (q *egressQueue) over(listener net.Listener) bool {
+	q.lock.Lock()
+	defer q.lock.Unlock()
+	return q.keys != listener
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,339 @@
+"""`pyro agent PROGRAM`: Claude Code, Codex or OpenCode in a workspace of the project, where nothing needs to be asked.
+
+The machine is the boundary, so the program's own tools work freely in it. The key stays here: its one host gets it, the
+machine holds a placeholder. What the program did comes back as a branch, when the person says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_mcp.cli import attach, meant
+from pyro_mcp.cli.execute import ProgressView, is_terminal, run_command, write_out
+from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
+from pyro_mcp.client.connection import Connection
+from pyro_mcp.coding_agents import endpoint, machine, told
+from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
+from pyro_mcp.errors import PyroError
+from pyro_mcp.operations import REGISTRY
+from pyro_mcp.visible import visible
+
+VCPU_COUNT = 2
+MEM_MIB = 4096
+"""The programs themselves take up to 1 GiB, and the project's tests come on top."""
+RUN_SECONDS = 86400
+"""The longest that a command may run."""
+
+
+def run(prog: str, words: list[str], after: list[str] | None) -> int:
+    """`pyro agent claude-code|codex|opencode`."""
+    program = PROGRAMS[prog.split()[-1]]
+    found = _parsed(prog, program, words)
+    if found is None:
+        return 0
+    on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    if found.prompt is None and not on_terminal:
+        raise usage_error("Without a terminal, --prompt must say what is to be done.")
+    if found.prompt is not None and not found.prompt.strip():
+        raise usage_error("--prompt is empty.")
+    chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
+    project = machine.project_of(Path(os.path.abspath(os.path.expanduser(found.project or "."))))
+    withheld = [chosen.secret.encode()] if chosen.secret else []
+    instructions, _ = (b"", []) if found.no_instructions else told.archive(Path.home(), program.told, withheld)
+    start = program.start(found.prompt, model=found.model, url=chosen.url, key=chosen.variable, more=after or [])
+    command = {
+        "command": ["sh", "-c", f'{start.before}\nexec "$@"', "sh", *start.argv],
+        "env": {**chosen.command["env"], **start.environment},
+        "secret_env": chosen.command["secret_env"],
+    }
+    with Connection(face="cli", client="agent") as pyro:
+        with ProgressView(shown=True) as view:
+            environment = machine.prepared(pyro, program, found.environment, view.show_until_ready)
+            made = pyro.call(
+                REGISTRY["create_workspace"],
+                {
+                    "environment": environment,
+                    "seed_path": str(project),
+                    "network_policy": found.network,
+                    "vcpu_count": found.vcpu_count,
+                    "mem_mib": found.mem_mib,
+                    "labels": {
+                        machine.LABEL: program.name,
+                        **({machine.LAND_LABEL: found.land} if found.land else {}),
+                    },
+                    **({"name": found.name} if found.name else {}),
+                    **chosen.machine,
+                },
+                on_event=view.show_until_ready,
+            )
+        workspace = str(made["id"])
+        try:
+            machine.tell(pyro, workspace, instructions)
+        except BaseException:
+            machine.gone(pyro, workspace)
+            raise
+        _note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
+        message = found.prompt or f"What {program.title} did"
+        if found.prompt is None:
+            opened = pyro.call(REGISTRY["open_shell"], {"workspace": workspace, **command})
+            status = _until_it_ends(pyro, workspace, str(opened["shell"]))
+            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
+        arguments = {"workspace": workspace, **command, "timeout_seconds": RUN_SECONDS}
+        if found.detach:
+            record = pyro.call(REGISTRY["exec_workspace"], {**arguments, "background": True})
+            print(json.dumps({"workspace": workspace, "handle": record["handle"]}) if found.json else workspace)
+            _note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
+            return 0
+        status = run_command(pyro, REGISTRY["exec_workspace"], Parsed(arguments=arguments))
+        return _ended(pyro, workspace, status, message, keep=found.keep)
+
+
+def _parsed(prog: str, program: Program, words: list[str]) -> Any:
+    parser = Parser(
+        prog=prog,
+        add_help=False,
+        usage=f"{prog} [--prompt TEXT] [options] [-- ARGUMENTS]",
+        description=f"Run {program.title} inside a workspace that holds a copy of the project, with its permission "
+        "prompts off: the machine is the boundary. With --prompt it does that and ends; without, it has this "
+        "terminal, which Ctrl-] leaves.\n\n"
+        f"The key is taken from {', '.join(key.variable for key in program.keys)}; only its host gets it, "
+        "and the machine holds a placeholder. The machine reaches that host and what --allow-domain names.\n\n"
+        "At its end you see what changed. With --land, or when you say so, it is committed on a branch; your files "
+        "and your work tree are not touched.",
+    )
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="What it is to do.")
+    parser.add_argument("--land", metavar="BRANCH", help="Commit what it changed on this branch, if it succeeds.")
+    parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this folder).")
+    parser.add_argument("--name", help="A name for the workspace.")
+    parser.add_argument("-m", "--model", help=f"The model (default: {program.title}'s own choice).")
+    parser.add_argument(
+        "--api-url",
+        metavar="URL",
+        help="An endpoint of your own, also on this machine's loopback. Over http it gets no key.",
+    )
+    parser.add_argument("--key", metavar="VARIABLE", help="The variable that holds the key.")
+    parser.add_argument(
+        "--allow-domain", metavar="DOMAIN", action="append", default=[], help="A host it may reach, too. Repeatable."
+    )
+    parser.add_argument(
+        "--network",
+        choices=("egress", "ask"),
+        default="egress",
+        help="ask: you are asked about other hosts (`pyro allow`). Default: egress to the named hosts only.",
+    )
+    parser.add_argument(
+        "--environment",
+        default="debian:12",
+        help="What the machine is made of, the program added once (default: debian:12).",
+    )
+    parser.add_argument("--vcpu-count", type=int, default=VCPU_COUNT, help=f"Default: {VCPU_COUNT}.")
+    parser.add_argument("--mem-mib", type=int, default=MEM_MIB, help=f"Default: {MEM_MIB}.")
+    parser.add_argument(
+        "--no-instructions", action="store_true", help="Leave your own instructions and skills for it here."
+    )
+    parser.add_argument("--detach", action="store_true", help="With --prompt: return at once; it goes on.")
+    parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
+    parser.add_argument("--json", action="store_true", help="With --detach: print one JSON object.")
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        return None
+    found, rest = parser.take(list(words))
+    if rest:
+        raise usage_error(
+            f"There is one word too many: {rest[0]!r}.",
+            hint="Say what it is to do with --prompt; what follows `--` is passed on to the program.",
+        )
+    if found.detach and found.prompt is None:
+        raise usage_error("--detach needs --prompt: at a terminal, Ctrl-] leaves it running.")
+    return found
+
+
+# -- while it runs, and its end
+
+
+def _until_it_ends(pyro: Connection, workspace: str, shell: str) -> int | None:
+    """The exit status; None when the person left and it goes on."""
+    status = attach.show(pyro, workspace, shell)
+    if shell in pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["shells"]:
+        _note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
+        return None
+    return status
+
+
+def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep: bool) -> int:
+    """Show what changed; land it where that was asked for, or ask the person what to do with it."""
+    from pyro_mcp.cli.render import render
+
+    changed = pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace, "summary": True})
+    _print(render("Diff", changed))
+    labels = pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["labels"]
+    nothing = not changed["files"]
+    branch = labels.get(machine.LAND_LABEL)
+    if branch and status != 0:
+        _note(f"It ended with status {status}, so nothing was landed.")
+    elif branch and not nothing:
+        return _land(pyro, workspace, branch, message, keep=keep)
+    elif branch or (nothing and status == 0):
+        if not keep:
+            machine.gone(pyro, workspace)
+        return status
+    elif is_terminal(sys.stdin) and is_terminal(sys.stdout):
+        return _choose(pyro, workspace, message, status)
+    _note(
+        f"The workspace stays: pyro diff {workspace}, pyro land {workspace} BRANCH, pyro rm {workspace}",
+    )
+    return status
+
+
+def _land(pyro: Connection, workspace: str, branch: str, message: str, *, keep: bool) -> int:
+    from pyro_mcp.cli.render import render
+
+    try:
+        landed = pyro.call(
+            REGISTRY["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
+        )
+    except PyroError:
+        _note(f"The workspace stays, with all that was done: pyro diff {workspace}")
+        raise
+    _print(render("Landed", landed))
+    if not keep:
+        machine.gone(pyro, workspace)
+    return 0
+
+
+def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
+    """One key: land, keep, throw away."""
+    while True:
+        print("[l]and on a branch, [d]iff, [k]eep the workspace, [t]hrow it away? ", end="", flush=True)
+        try:
+            key = input().strip().lower()[:1]
+            if key == "l":
+                branch = input("Branch: ").strip()
+                if branch:
+                    return _land(pyro, workspace, branch, message, keep=False)
+                continue
+        except (EOFError, KeyboardInterrupt):
+            print()
+            key = "k"
+        except PyroError as error:
+            _note(f"error: {visible(error.message)}")
+            continue
+        if key == "d":
+            from pyro_mcp.cli.render import render
+
+            _print(render("Diff", pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace})))
+        elif key == "t":
+            machine.gone(pyro, workspace)
+            return status
+        elif key == "k":
+            _note(f"It stays: pyro land {workspace} BRANCH, pyro rm {workspace}")
+            return status
+
+
+# -- those that run
+
+
+def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
+    """`pyro agent list`: the workspaces in which a program works or has worked."""
+    parser = Parser(prog=prog, add_help=False, usage=prog, description="The workspaces of coding agents.")
+    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        return 0
+    found, rest = parser.take(list(words))
+    if rest or after:
+        raise too_many([*rest, *(after or [])][0], prog)
+    with Connection(face="cli", client="agent") as pyro:
+        listed = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
+    rows = [
+        {
+            "workspace": each["id"],
+            "name": each["name"],
+            "program": each["labels"][machine.LABEL],
+            "state": "running" if each["running_commands"] or each["shells"] else "ended",
+            "project": (each["seed"] or {}).get("source") or "",
+            "land": each["labels"].get(machine.LAND_LABEL),
+        }
+        for each in listed
+        if machine.LABEL in each["labels"]
+    ]
+    if found.json:
+        print(json.dumps({"agents": rows}))
+        return 0
+    from pyro_mcp.cli.render import table
+
+    if not rows:
+        print("No coding agent works in a workspace. Begin with: pyro agent claude-code")
+        return 0
+    cells = [tuple(visible(str(row[key] or "")) for key in rows[0]) for row in rows]
+    print(table(cells, tuple(key.upper() for key in rows[0])))
+    return 0
+
+
+def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
+    """`pyro agent attach [WORKSPACE]`: come back to one, and decide at its end."""
+    parser = Parser(
+        prog=prog,
+        add_help=False,
+        usage=f"{prog} [WORKSPACE]",
+        description="Come back to a coding agent: its terminal, or what it says. Ctrl-] leaves a terminal. At its end "
+        "you see what changed, and what --land named is landed.",
+    )
+    parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
+    if "--help" in words or "-h" in words:
+        print(parser.format_help(), end="")
+        return 0
+    found, rest = parser.take(list(words))
+    if len(rest) > 1 or after:
+        raise too_many([*rest[1:], *(after or [])][0], prog)
+    with Connection(face="cli", client="agent") as pyro:
+        record = pyro.call(REGISTRY["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
+        workspace = str(record["id"])
+        program = PROGRAMS.get(record["labels"].get(machine.LABEL, ""))
+        if program is None:
+            raise usage_error(f"No coding agent works in {workspace}.", hint="`pyro agent list` shows those that do.")
+        message = f"What {program.title} did"
+        if record["shells"]:
+            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+                raise usage_error("It has a terminal, and attaching needs one.")
+            status = _until_it_ends(pyro, workspace, str(record["shells"][0]))
+            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
+        handle = _handle(pyro, record)
+        if handle is None:
+            return _ended(pyro, workspace, 0, message, keep=True)
+        return _ended(pyro, workspace, _read_on(pyro, workspace, handle), message, keep=found.keep)
+
+
+def _handle(pyro: Connection, record: dict[str, Any]) -> str | None:
+    """The command in which the program runs, or ran last."""
+    running: Sequence[str] = record["running_commands"]
+    if running:
+        return running[0]
+    known = pyro.call(REGISTRY["logs_workspace"], {"workspace": record["id"]})["commands"]
+    mine = [each["handle"] for each in known if FOLDER in " ".join(each["command"])]
+    return mine[0] if mine else None
+
+
+def _read_on(pyro: Connection, workspace: str, handle: str) -> int:
+    """Show what it says from the beginning until it ends; its exit status."""
+    from pyro_mcp.cli.execute import follow
+
+    arguments = {"workspace": workspace, "handle": handle, "raw": True}
+    follow(pyro, REGISTRY["logs_workspace"], Parsed(arguments=arguments, content_only=True))
+    code = pyro.call(REGISTRY["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
+    return code if isinstance(code, int) else 1
+
+
+def _print(text: str) -> None:
+    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
+
+
+def _note(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
