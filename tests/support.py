@@ -18,6 +18,7 @@ from types import TracebackType
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.processes import with_word_in_command_line
+from pyro_mcp.models import Logs
 from pyro_mcp.sdk import Pyro
 
 SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
@@ -157,6 +158,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     while not condition():
         assert time.monotonic() - begun < seconds * slowness(), "it did not happen in time"
         time.sleep(0.01)
+
+
+def to_the_end(pyro: Pyro, workspace: str, command: str | list[str], *, seconds: float = 50) -> Logs:
+    """Run a command and follow it until it has ended, by its time-out at the latest: what it may take on an idle
+    machine."""
+    handle = pyro.exec_workspace(workspace, command, timeout_seconds=seconds * slowness()).handle
+    while True:
+        ended = pyro.logs_workspace(workspace, handle=handle, wait_seconds=30)
+        if ended.status != "running":
+            return ended
 
 
 def leftovers(root: Path) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
-from tests.support import Installation, wait_until
+from tests.support import Installation, to_the_end, wait_until
 
 SHELL = ":(){ :|:& };:; sleep 50"
 SLEEPS = "while :; do sleep 100 & done"
@@ -41,13 +41,13 @@ def small(session_installation: Installation, engine: str) -> Iterator[str]:
 
 
 def works(pyro: Pyro, workspace: str) -> None:
-    assert pyro.exec_workspace(workspace, "echo well; cat kept", timeout_seconds=40).stdout == "well\nwork\n"
+    assert to_the_end(pyro, workspace, "echo well; cat kept", seconds=40).output == "well\nwork\n"
 
 
 def test_a_bomb_costs_the_command_that_lit_it(pyro: Pyro, small: str) -> None:
     pyro.exec_workspace(small, "echo work > kept")
-    result = pyro.exec_workspace(small, SHELL, timeout_seconds=45)
-    assert re.search(r"(process|memory) limit: its? .*\d+ processes", result.cause)  # memory may be full first
+    result = to_the_end(pyro, small, SHELL, seconds=45)
+    assert re.search(r"(process|memory) limit: ", result.cause)  # memory may be full first, or all may have to end
     works(pyro, small)  # what else runs goes on, unless it had to be ended as well; that is said
     assert pyro.logs_workspace(small, handle=result.handle).cause == result.cause
 
@@ -55,20 +55,25 @@ def test_a_bomb_costs_the_command_that_lit_it(pyro: Pyro, small: str) -> None:
 def test_many_quiet_processes_run_on_until_they_are_cancelled_whole(pyro: Pyro, small: str) -> None:
     pyro.exec_workspace(small, "echo work > kept")
     running = pyro.exec_workspace(small, f"setsid bash -c '{SLEEPS}' & {SLEEPS}", background=True)
-    wait_until(lambda: int(pyro.exec_workspace(small, "pgrep -c sleep").stdout) > 80, seconds=60)
+
+    def sleeping() -> int:
+        # A look may be hung up where all is stopped for a moment, and then says nothing.
+        return int(pyro.exec_workspace(small, "pgrep -c sleep").stdout or -1)
+
+    wait_until(lambda: sleeping() > 80, seconds=60)
     works(pyro, small)
     pyro.cancel_workspace_exec(small, running.handle)
-    assert pyro.exec_workspace(small, "pgrep -c sleep").stdout == "0\n"
+    wait_until(lambda: sleeping() == 0, seconds=20)
 
 
 @pytest.mark.parametrize("bomb", [STUBBORN, ESCAPED], ids=["stubborn", "escaped"])
 def test_a_stubborn_bomb_costs_its_own_machine_at_most(pyro: Pyro, small: str, workspace: str, bomb: str) -> None:
-    result = pyro.exec_workspace(small, bomb, timeout_seconds=45)
+    result = to_the_end(pyro, small, bomb, seconds=45)
     assert pyro.exec_workspace(workspace, "echo well").stdout == "well\n"
     if pyro.status_workspace(small).state == "running":
         assert "limit: " in result.cause or "All that ran" in result.cause
     else:
-        assert result.status == "lost" and pyro.status_workspace(small).cause
+        assert pyro.status_workspace(small).cause
     pyro.reset_workspace(small)
     pyro.exec_workspace(small, "echo work > kept")
     works(pyro, small)

@@ -11,7 +11,7 @@ import pytest
 from pyro_mcp.errors import PyroError
 from pyro_mcp.models import Environment
 from pyro_mcp.sdk import Progress, Pyro
-from tests.support import SLOWNESS, Installation
+from tests.support import Installation, slowness
 
 SMALL = "debian:12-base"
 
@@ -33,40 +33,51 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
 
 def test_a_killed_pull_goes_on_and_two_at_once_do_the_work_once(empty_cache: tuple[Installation, Path]) -> None:
     installation, environments = empty_cache
-    installing = threading.Event()
+    begun = threading.Event()
+    said: list[str] = []
 
     def watch(event: object) -> None:
-        if isinstance(event, Progress) and "installing the base" in event.text:
-            installing.set()
+        if isinstance(event, Progress):
+            said.append(event.text)
+            if "installing the base" in event.text:
+                begun.set()
 
     def pull() -> None:
         with Pyro(on_event=watch) as client:
             try:
                 client.pull_environment(SMALL)
-            except PyroError:
-                pass
+            except PyroError as error:
+                said.append(str(error))
+            finally:
+                begun.set()  # one that fails before is not waited for
 
     killed = threading.Thread(target=pull)
     killed.start()
-    assert installing.wait(120 * SLOWNESS)
+    assert begun.wait(120 * slowness()), said
+    assert any("installing the base" in text for text in said), said
     installation.kill_daemon()
-    killed.join(30)
+    killed.join(30 * slowness())
+    assert not killed.is_alive()
 
     phases: list[str] = []
-    results: list[Environment] = []
+    results: list[Environment | PyroError] = []
 
     def pull_again() -> None:
         with Pyro(on_event=lambda e: phases.append(e.text) if isinstance(e, Progress) else None) as client:
-            results.append(client.pull_environment(SMALL))
+            try:
+                results.append(client.pull_environment(SMALL))
+            except PyroError as error:
+                results.append(error)
 
     threads = [threading.Thread(target=pull_again) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(240 * SLOWNESS)
-    assert len(results) == 2
-    assert results[0].installed
-    assert results[0].digest == results[1].digest
+        thread.join(240 * slowness())
+    made = [result for result in results if isinstance(result, Environment)]
+    assert len(made) == 2, (results, phases)
+    assert made[0].installed
+    assert made[0].digest == made[1].digest
     builds = [p for p in environments.iterdir() if (p / "manifest.json").exists()]
     assert len(builds) == 1
     assert list((environments / "staging").iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
-from tests.support import Installation
+from tests.support import Installation, to_the_end
 
 MEM_MIB = 256
 HOG = "b = bytearray(700 << 20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(60)"
@@ -64,7 +64,7 @@ print(reaches(lambda now: now > before + 60_000))
 del held
 print(reaches(lambda now: now < before + 40_000))
 """.replace("GVISOR", str(engine == "gvisor"))
-    assert pyro.exec_workspace(small, ["python3", "-c", watch], timeout_seconds=50).stdout == "True\nTrue\n"
+    assert to_the_end(pyro, small, ["python3", "-c", watch]).output == "True\nTrue\n"
 
 
 def test_switches_that_set_up_scripts_turn_can_be_turned(pyro: Pyro, small: str) -> None:
@@ -85,13 +85,13 @@ def test_switches_that_set_up_scripts_turn_can_be_turned(pyro: Pyro, small: str)
 
 
 def test_a_kill_for_memory_says_so_with_its_figures(pyro: Pyro, small: str) -> None:
-    result = pyro.exec_workspace(small, ["python3", "-c", HOG], timeout_seconds=50)
+    result = to_the_end(pyro, small, ["python3", "-c", HOG])
     assert result.exit_code == 137
     assert f"{MEM_MIB} MiB" in result.cause
     assert "python3" in result.cause
     # The same from below a shell that goes on, in the log, and in the history.
-    below = pyro.exec_workspace(small, f'python3 -c "{HOG}"; echo went on', timeout_seconds=50)
-    assert below.stdout.endswith("went on\n")
+    below = to_the_end(pyro, small, f'python3 -c "{HOG}"; echo went on')
+    assert below.output.endswith("went on\n")
     assert "memory" in below.cause
     assert "memory" in pyro.logs_workspace(small, handle=result.handle).cause
     events = pyro.history_workspace(small).events
@@ -102,12 +102,12 @@ def test_a_kill_for_memory_says_so_with_its_figures(pyro: Pyro, small: str) -> N
 def test_filling_shared_memory_or_any_file_system_in_memory_costs_the_writer_only(
     pyro: Pyro, small: str, engine: str
 ) -> None:
-    full = pyro.exec_workspace(small, "dd if=/dev/zero of=/dev/shm/x bs=1M; rm -f /dev/shm/x", timeout_seconds=50)
-    assert "No space left on device" in full.stderr
+    full = to_the_end(pyro, small, "dd if=/dev/zero of=/dev/shm/x bs=1M; rm -f /dev/shm/x")
+    assert "No space left on device" in full.output
     if engine == "gvisor":
         pyro.exec_workspace(small, "mkdir -p /mnt/m && mount -t tmpfs none /mnt/m")
         for place in ("/dev/x", "/mnt/m/x"):
-            filled = pyro.exec_workspace(small, f"dd if=/dev/zero of={place} bs=1M count=2500", timeout_seconds=50)
+            filled = to_the_end(pyro, small, f"dd if=/dev/zero of={place} bs=1M count=2500")
             assert filled.exit_code != 0
             assert f"{place}, a file in memory" in filled.cause
             pyro.exec_workspace(small, f"rm -f {place}")
@@ -152,12 +152,12 @@ def test_a_workspace_cannot_fill_this_machines_disk(pyro: Pyro, engine: str) -> 
     workspace = pyro.create_workspace(ENVIRONMENT, mem_mib=MEM_MIB, disk_gib=1)
     assert workspace.disk_gib == 1
     for place in ("/root/x", "/workspace/x"):
-        full = pyro.exec_workspace(workspace.id, f"dd if=/dev/zero of={place} bs=1M count=1300", timeout_seconds=55)
+        full = to_the_end(pyro, workspace.id, f"dd if=/dev/zero of={place} bs=1M count=1300")
         assert full.exit_code == 1
         assert "The disk is full" in full.cause
         assert "1024 MiB" in full.cause
         if place == "/workspace/x":
-            assert "No space left on device" in full.stdout + full.stderr
+            assert "No space left on device" in full.output
             sizes = pyro.exec_workspace(workspace.id, "df -B1M --output=size,avail /workspace /tmp | tail -2").stdout
             assert [line.split() for line in sizes.splitlines()] == [["1024", "0"], ["1024", "1024"]]
         # What is freed can be filled again, and meanwhile everything else works.

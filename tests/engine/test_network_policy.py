@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
+import json
 import shlex
 import shutil
 import subprocess
@@ -19,7 +21,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.models import HistoryEvent
 from pyro_mcp.sdk import Pyro
 from tests.faces.test_mcp import call, converse, refused
-from tests.support import Installation, wait_until
+from tests.support import Installation, to_the_end, wait_until
 
 CURL = "curl -sS -m 20 -o - -w '\\n%{http_code} %{http_connect}\\n'"
 
@@ -318,3 +320,38 @@ def test_programs_without_proxy_variables_find_their_way_out_by_name(pyro: Pyro)
     works(fork)
     pyro.reset_workspace(ws)
     works(ws)
+
+
+NOT_GLOBAL = (
+    *("::ffff:0:10.0.0.1", "::ffff:0:127.0.0.1", "2001:2::1", "2001:10::1", "2001:20::1", "192.88.99.1", "5f00::1"),
+    *("100:0:0:1::1", "2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:127.0.0.1", "64:ff9b::10.0.0.1"),
+)
+EACH_WAY = """
+import json, os, re, socket, sys
+proxy = re.match(r"http://([^:/]+):([0-9]+)", os.environ["http_proxy"])
+for address in json.loads(sys.argv[1]):
+    host = f"[{address}]" if ":" in address else address
+    for head in (f"CONNECT {host}:443 HTTP/1.1\\r\\nHost: {host}:443\\r\\n\\r\\n",
+                 f"GET http://{host}/ HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n"):
+        with socket.create_connection((proxy[1], int(proxy[2])), 30) as s:
+            s.sendall(head.encode())
+            said = b"".join(iter(lambda: s.recv(4096), b"")).decode()
+        print("proxy", address, said[9:12], "pyro refused" in said)
+    try:
+        socket.create_connection((address, 443), 30).close()
+        print("straight", address, "CONNECTED")
+    except OSError as error:
+        print("straight", address, bool(error.strerror))
+"""
+
+
+def test_no_form_of_an_address_that_is_not_global_gets_out_by_any_way(pyro: Pyro) -> None:
+    ws = pyro.create_workspace(network_policy="egress").id
+    said = to_the_end(pyro, ws, ["python3", "-c", EACH_WAY, json.dumps(NOT_GLOBAL)]).output
+    proxied = [line.split()[1:] for line in said.splitlines() if line.startswith("proxy")]
+    assert proxied == [[address, "403", "True"] for address in NOT_GLOBAL for _ in range(2)], said
+    straight = [line.split()[1:] for line in said.splitlines() if line.startswith("straight")]
+    assert straight == [[address, "True"] for address in NOT_GLOBAL], said
+    told = [details(event) for event in connections(pyro, ws, 2 * len(NOT_GLOBAL))]
+    assert {one["verdict"] for one in told} == {"refused"}
+    assert {ipaddress.ip_address(one["host"].strip("[]")) for one in told} >= set(map(ipaddress.ip_address, NOT_GLOBAL))
