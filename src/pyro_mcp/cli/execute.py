@@ -307,6 +307,12 @@ def _tell_outcome(record: dict[str, Any]) -> None:
             _note("The machine was reset or lost before the command ended.")
         case _ if record.get("cause"):
             _note(record["cause"])
+    if record.get("refused"):
+        from types import SimpleNamespace
+
+        from pyro_mcp import refusals
+
+        _note(refusals.said([SimpleNamespace(**each) for each in record["refused"]]))  # type: ignore[misc]
 
 
 def _exit_status(record: dict[str, Any], ended_by: int) -> int:

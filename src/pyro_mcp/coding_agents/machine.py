@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pyro_mcp.client.answers import Event
@@ -122,10 +121,3 @@ def gone(pyro: Connection, workspace: str) -> None:
         pyro.call(REGISTRY["delete_workspace"], {"workspace": workspace})
     except NotFound:
         pass
-
-
-def project_of(folder: Path) -> Path:
-    """The git work tree around a folder, else the folder."""
-    from pyro_mcp.hosts.base import git_root
-
-    return git_root(folder) or folder

@@ -1,11 +1,13 @@
-"""What is told of connections that a command could not make. Pure."""
+"""What is told of connections that a command could not make. Pure; the command line loads it, so models it does not."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from pyro_mcp.models import RefusedConnection
+if TYPE_CHECKING:
+    from pyro_mcp.models import RefusedConnection
 
 SAID_REFUSED = 3
 """How many stand in words; all are in the record."""
