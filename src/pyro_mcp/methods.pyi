@@ -677,8 +677,8 @@ class PyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
-                works later, alone.
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -1639,11 +1639,15 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         snapshot: str | None | Snapshot = None,
     ) -> Workspace:
-        """Return the machine to its baseline: files, memory, processes.
+        """Put the machine back to its baseline: files, memory, processes.
+
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2432,8 +2436,8 @@ class WorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
-                works later, alone.
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -2990,10 +2994,14 @@ class WorkspaceMethods:
         self,
         snapshot: str | None | Snapshot = None,
     ) -> Workspace:
-        """Return the machine to its baseline: files, memory, processes.
+        """Put the machine back to its baseline: files, memory, processes.
+
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
 
         Args:
-            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3856,8 +3864,8 @@ class AsyncPyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
-                works later, alone.
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -4818,11 +4826,15 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
-        """Return the machine to its baseline: files, memory, processes.
+        """Put the machine back to its baseline: files, memory, processes.
+
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5611,8 +5623,8 @@ class AsyncWorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. Also
-                works later, alone.
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
+                alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
 
@@ -6169,10 +6181,14 @@ class AsyncWorkspaceMethods:
         self,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncWorkspace:
-        """Return the machine to its baseline: files, memory, processes.
+        """Put the machine back to its baseline: files, memory, processes.
+
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
 
         Args:
-            snapshot: Snapshot to use instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

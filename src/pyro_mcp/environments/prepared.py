@@ -28,6 +28,7 @@ RECIPE = "prepared-1"
 TREE = "pyro/prepared/tree"
 """In the root; the agent knows the place (agent/prepared.go)."""
 ORPHAN_SECONDS = 86400.0
+"""What is of a folder that is not there any more goes when it was not used for so long."""
 MOST_OF_A_PROJECT = 4
 """Kept of one directory; of more, those that were used longest ago go."""
 GIT_SECONDS = 20.0
@@ -98,6 +99,7 @@ SHOWN = 50
 
 
 def setup_hash(parts: Any) -> str:
+    """One hash for all that a set-up is made of; `parts` is what JSON can say."""
     return _hash(parts)
 
 

@@ -127,9 +127,8 @@ class MachineOperations(Operations):
         keep: Annotated[
             int | None,
             Field(
-                description="If this alternative, 1 to 8, passes, make it the workspace; 0: the first that passes. "
-                "Also works "
-                "later, alone.",
+                description="1 to 8: make this one the workspace if it passes; 0: the first that does. Also "
+                "afterwards, alone.",
                 ge=0,
                 le=8,
             ),
