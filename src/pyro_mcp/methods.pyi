@@ -678,7 +678,7 @@ class PyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -1644,9 +1644,13 @@ class PyroMethods:
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2439,7 +2443,7 @@ class WorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -2999,8 +3003,12 @@ class WorkspaceMethods:
     ) -> Workspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -3866,7 +3874,7 @@ class AsyncPyroMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -4832,9 +4840,13 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5627,7 +5639,7 @@ class AsyncWorkspaceMethods:
             alternatives: 1 to 8, each {patch: text} or {commands: [text]}, with a name if you like. Without
                 them: the last try.
             check: The command that must succeed, such as the tests.
-            keep: Make this number the workspace if it passes; 0: the first that does. Also afterwards,
+            keep: 1 to 8: make this one the workspace if it passes; 0: the first that does. Also afterwards,
                 alone.
             timeout_seconds: Seconds for all, at most 3600.
             wait_seconds: Seconds to wait, 0 to 3600; then it goes on.
@@ -6187,8 +6199,12 @@ class AsyncWorkspaceMethods:
     ) -> AsyncWorkspace:
         """Put the machine back to its baseline: files, memory, processes.
 
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+
         Args:
-            snapshot: Instead of the baseline. At most 64 characters. Or the `Snapshot`.
+            snapshot: Instead of the baseline. last: the files of the last checkpoint. At most 64
+                characters. Or the `Snapshot`.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.

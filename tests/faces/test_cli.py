@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,25 @@ def test_results_go_to_stdout_and_json_is_one_object(ws: str) -> None:
     assert (record["id"], record["name"], record["labels"]) == (ws, "from-cli", {"a": "b"})
     shown = pyro_command("workspace", "list")
     assert "from-cli" in shown.stdout
+
+
+def test_a_trace_says_where_the_time_went(ws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_TRACE", "1")
+    for words, what in ((["exec", ws, "--", "sleep 0.3"], "command"), (["status", ws], "daemon")):
+        ran = pyro_command("workspace", *words)
+        (said,) = [line for line in ran.stderr.splitlines() if line.startswith("pyro trace: ")]
+        found = re.fullmatch(r"pyro trace: (\w+) ([\d.]+) ms: (.*); this process's CPU [\d.]+ ms", said)
+        assert found is not None, said
+        name, whole, parts = found.groups()
+        spent = {part.rpartition(" ")[0]: float(part.rpartition(" ")[2]) for part in parts.split(", ")}
+        assert name == f"{words[0]}_workspace"
+        assert {"client and way", "daemon", what} <= spent.keys()
+        assert all(0 <= ms <= float(whole) for ms in spent.values())
+        assert what != "command" or spent["command"] >= 250
+    failed = pyro_command("workspace", "status", "nobody")
+    assert "pyro trace: status_workspace" in failed.stderr and failed.returncode == 1
+    monkeypatch.setenv("PYRO_TRACE", "0")
+    assert "trace" not in pyro_command("workspace", "status", ws).stderr
 
 
 def test_exec_streams_and_has_the_commands_own_status(ws: str) -> None:

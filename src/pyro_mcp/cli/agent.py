@@ -289,7 +289,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.json:
         print(json.dumps({"agents": rows}))
         return 0
-    from pyro_mcp.cli.render import table
+    from pyro_mcp.cli.shown import table
 
     if not rows:
         print("No coding agent works in a workspace. Begin with: pyro agent claude-code")

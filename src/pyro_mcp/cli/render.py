@@ -5,10 +5,11 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pyro_mcp.cli.figures import ago, duration, plural, size
-from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
+from pyro_mcp.cli.shown import shown, table
+from pyro_mcp.visible import as_typed, shortened, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,35 +25,7 @@ def render(kind: str, record: Fields) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
 
 
-CONTENT = frozenset({"content", "output", "patch", "log_tail", "stdout", "stderr", "hint", "message", "error"})
-"""Fields of more than one line."""
-
-
-def shown(value: Any, name: str = "") -> Any:
-    """A record, or a part of one, with nothing in it that acts on a terminal."""
-    if isinstance(value, dict):
-        return {visible(str(key)): shown(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shown(item, name) for item in value]
-    if not isinstance(value, str):
-        return value
-    if name in ("command", "summary"):
-        return visible(" ".join(value.split()))
-    return visible_lines(value, line_ends=name == "patch") if name in CONTENT else visible(value)
-
-
 # -- pieces
-
-
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
-    """Columns aligned by width; the last one is left as long as it is."""
-    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
 
 
 def _facts(record: Fields) -> str:
@@ -100,7 +73,7 @@ def _workspaces(record: Fields) -> str:
 
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
-    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer")}
+    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer", "notes")}
     shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
     shown["published_ports"] = _ports(record)
     text = _facts(shown)
@@ -111,7 +84,7 @@ def _workspace(record: Fields) -> str:
             text += f"\n      skipped: {', '.join(seed['skipped'])}"
     if record.get("devcontainer"):
         text += f"\n{_devcontainer(record['devcontainer'])}"
-    return text
+    return "\n".join([text, *record.get("notes", ())])
 
 
 def _devcontainer(record: Fields) -> str:
@@ -219,8 +192,9 @@ def event_line(event: Fields) -> str:
 
 
 def _history(record: Fields) -> str:
-    rows = [
+    lines = [
         (
+            event["at"],
             event["sequence"],
             ago(event["at"]),
             event["face"],
@@ -231,7 +205,15 @@ def _history(record: Fields) -> str:
         )
         for event in record["events"]
     ]
+    lines += [_checkpoint_line(record["workspace"], one) for one in record.get("checkpoints", ())]
+    rows = [line[1:] for line in sorted(lines, key=lambda line: str(line[0]))]
     return table(rows, ("#", "WHEN", "FACE", "OPERATION", "OUTCOME", "TOOK", "WHAT"))
+
+
+def _checkpoint_line(workspace: str, one: Fields) -> tuple[Any, ...]:
+    named = ", ".join(one["paths"]) + (", …" if one["files"] > len(one["paths"]) else "")
+    what = f"{plural(one['files'], 'file')}: {named} (back to it: pyro workspace rewind {workspace} {one['number']})"
+    return one["at"], "", ago(one["at"]), "daemon", f"checkpoint {one['number']}", "kept", "", what
 
 
 def _file_list(record: Fields) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.host_errors import blamed_rightly, of_this_machine
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.spans import collect
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ MAX_REQUEST = 24 * 1024 * 1024
 BEAT_SECONDS = 5.0
 """Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
 _FIRST = asyncio.FIRST_COMPLETED
+TRACE = "pyro-trace"
+"""The header of a caller that wants to know where the time went."""
 PROJECT = "pyro-project"
 """The header with the project, percent-encoded, to which an MCP server keeps."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -82,6 +86,7 @@ class App:
             tell=answer.event,
             wants_output=listens != "no-output",
         )
+        begun, spans = time.perf_counter(), collect() if TRACE in headers else None
         try:
             operation = REGISTRY.get(name)
             if operation is None:
@@ -110,6 +115,9 @@ class App:
                 hint="The daemon's log has the trace: pyro daemon status says where it is.",
             )
             record = {"error": (found or internal).to_record()}
+        if spans is not None:
+            spent = {**spans, "whole": time.perf_counter() - begun}
+            record["trace"] = {name: round(seconds * 1000, 3) for name, seconds in spent.items()}
         await answer.last(record)
 
 

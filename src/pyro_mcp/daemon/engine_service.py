@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp import enclosure
-from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.call import Call, being_set_up
 from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.catalog import CATALOG
 from pyro_mcp.errors import PyroError, Unsupported
@@ -51,6 +54,8 @@ class EngineService:
         self._unmended = ""
         """Why the last attempt to fetch Firecracker's parts failed."""
         self._probing = asyncio.Lock()
+        self._fetching: asyncio.Task[Path] | None = None
+        """runsc, for all who ask."""
 
     async def choose(self, call: Call, asked: str) -> str:
         """The engine for a new workspace, its parts fetched where they are missing.
@@ -70,9 +75,26 @@ class EngineService:
                     code="engine_not_available",
                 )
         if not runsc_path(self._cache).exists():
-            await call.progress("fetching runsc")
-            await asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None)
+            await self._fetched(call, call.patience)
         return self._gvisor.name
+
+    async def begin_to_fetch(self, call: Call) -> None:
+        """Have the engine's program fetched where one is missing, without waiting for it."""
+        with contextlib.suppress(PyroError):
+            await self.choose(replace(call, begun=-math.inf), "auto")
+
+    async def _fetched(self, call: Call, patience: float | None) -> None:
+        """Join the fetching of runsc, or begin it; with `patience`, leave it going after so many seconds."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(
+                asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None), name="fetch runsc"
+            )
+            self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await call.progress("fetching runsc")
+        done, _ = await asyncio.wait({self._fetching}, timeout=patience)
+        if not done:
+            raise being_set_up("The engine's program", "fetching runsc")
+        self._fetching.result()
 
     async def _firecracker_verdict(self) -> Probe:
         """Once per daemon: the kept verdict of this boot of the computer, or a guest booted now, with a deadline."""
@@ -91,8 +113,7 @@ class EngineService:
         fixed: list[str] = []
         self._unmended = ""
         if not (await asyncio.to_thread(find_runsc, self._cache)).ok:
-            await call.progress("fetching runsc")
-            await asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None)
+            await self._fetched(call, None)
             fixed.append("fetched runsc")
         if not kvm_opens():
             return fixed

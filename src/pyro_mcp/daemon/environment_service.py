@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.call import Call, being_set_up
 from pyro_mcp.environments import debian, names, prepared, worker
 from pyro_mcp.environments.budget import over_budget
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
@@ -38,8 +38,6 @@ from pyro_mcp.workspaces.workspace import Workspace
 
 LOOK_BYTES = 16 * 1024 * 1024
 """Of a spooled root, until the room on the disk is looked at again."""
-PATIENCE_SECONDS = 40.0
-"""How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
 
 
 class _Pull:
@@ -82,16 +80,19 @@ class EnvironmentService:
         """The tree of a build, under the name of the environment that it is or began as."""
         return RootTree(name, manifest.digest, self.cache.tree(manifest.digest), manifest.runtime)
 
+    @property
+    def pulling(self) -> bool:
+        """Something is being fetched, perhaps for nobody who waits."""
+        return bool(self._pulls)
+
     async def require(self, call: Call, name: str) -> RootTree:
         """The current tree of an environment, pulled first when it is not installed."""
         wanted = await asyncio.to_thread(names.meaning, name, self.cache)
         manifest = await asyncio.to_thread(self._usable, wanted)
         if manifest is None:
-            patience = None
             if call.face == "mcp":
-                patience = PATIENCE_SECONDS
                 _refuse_what_the_user_did_not_choose(wanted)
-            manifest = await self.pull(call, wanted, patience=patience)
+            manifest = await self.pull(call, wanted, patience=call.patience)
         return self._tree(wanted.name, manifest)
 
     async def require_for_file(self, call: Call, name: str) -> RootTree:
@@ -151,11 +152,7 @@ class EnvironmentService:
             text, fraction = pull.said
             done = f", {fraction:.0%} done" if fraction is not None else ""
             pull.watchers += 1  # it goes on without us
-            raise Conflict(
-                f"The environment {wanted.name} is being built for the first time ({text}{done}).",
-                hint="Call again in half a minute; it goes on meanwhile.",
-                code="environment_being_built",
-            ) from None
+            raise being_set_up(f"The environment {wanted.name}", f"{text}{done}") from None
         finally:
             pull.watchers -= 1
             if not pull.watchers:

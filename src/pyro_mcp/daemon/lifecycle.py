@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -245,7 +246,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")
-    idling = asyncio.create_task(_idle(app, registry, stop))
+    idling = asyncio.create_task(_idle(app, lambda: registry.all() or context.environments.pulling, stop))
     checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
@@ -281,7 +282,7 @@ async def _check(environments: EnvironmentService, seeds: SeedStore, registry: R
     await asyncio.to_thread(seeds.check, registry.seeds_in_use())
 
 
-async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
+async def _idle(app: App, owns: Callable[[], object], stop: asyncio.Event) -> None:
     """Stop when for a while nobody called and there is nothing to own."""
     patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
     quiet = asyncio.Event()
@@ -293,6 +294,6 @@ async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
             async with asyncio.timeout(patience):
                 await quiet.wait()
         except TimeoutError:
-            if not app.active and not registry.all():
+            if not app.active and not owns():
                 stop.set()
                 return

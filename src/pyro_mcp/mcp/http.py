@@ -177,7 +177,9 @@ def serve_http(*, profile: Profile, access: Access, address: str, token: str, na
 
 async def _serve(profile: Profile, access: Access, listener: socket.socket, door: Door, host: str) -> None:
     pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "http"), project=access.scope)
-    application = Application(Toolbox(profile, access, pyro), Catalogue.of(profile, access), door)
+    toolbox = Toolbox(profile, access, pyro)
+    fetching = asyncio.ensure_future(toolbox.begin_to_fetch())
+    application = Application(toolbox, Catalogue.of(profile, access), door)
     config = uvicorn.Config(
         application,
         http="h11",
@@ -207,6 +209,7 @@ async def _serve(profile: Profile, access: Access, listener: socket.socket, door
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     asked.cancel()
+    fetching.cancel()
     await serving
     await pyro.close()
 

@@ -117,7 +117,7 @@ Fix this by trying several ways at once: {problem} The check: {check}.
 2. Find the cause, and write two to five fixes that differ in kind, each as a patch.
 {try}
 5. Run the check and all tests once more with workspace_exec, look at workspace_diff, and bring it back with \
-workspace_export patch=true.
+workspace_export patch=true. Then workspace_delete.
 """
 
 PROMPTS: tuple[Prompt, ...] = (

@@ -44,7 +44,11 @@ def serve(*, profile: Profile, access: Access) -> int:
     async def run() -> None:
         pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"), project=access.scope)
         toolbox = Toolbox(profile, access, pyro)
-        await _hand_over(toolbox, catalogue, opening, lines, wire_out)
+        fetching = asyncio.ensure_future(toolbox.begin_to_fetch())
+        try:
+            await _hand_over(toolbox, catalogue, opening, lines, wire_out)
+        finally:
+            fetching.cancel()
 
     asyncio.run(run())
     return 0

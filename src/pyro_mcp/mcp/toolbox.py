@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +104,17 @@ def _pictures(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield file["media_type"], file.pop("data")
 
 
+def _something_there() -> bool:
+    """Whether any environment and any engine's program are here, as far as a look at names tells."""
+    cache = Locations.of_this_user().cache
+    try:
+        programs = [*cache.glob("components/runsc-*"), *cache.glob("components/firecracker-*")]
+        named = os.environ.get("PYRO_RUNSC") or shutil.which("runsc")
+        return any(cache.glob("environments/names/*.json")) and bool(programs or named)
+    except OSError:
+        return True  # the first call says what is wrong
+
+
 class Toolbox:
     """The tools of one profile, within what the user allowed."""
 
@@ -152,6 +165,15 @@ class Toolbox:
         """Whether a workspace may ask the user for something while this tool is called."""
         operation = self._operations.get(name)
         return asks(self._access.network) and operation is not None and operation.takes_workspace
+
+    async def begin_to_fetch(self) -> None:
+        """Have what a first workspace needs fetched before anybody asks; it goes on without us."""
+        if await asyncio.to_thread(_something_there):
+            return
+        try:
+            await self._pyro.call(REGISTRY["pull_environment"], {})
+        except PyroError as error:
+            log.info("what a first workspace needs: %s", error)
 
     async def questions(self, known: Sequence[str]) -> list[dict[str, Any]]:
         """What workspaces of this project ask the user; waits until there is one that is not known."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pyro_mcp.models.base import Moment, Record
-from pyro_mcp.models.files import LeftOut
+from pyro_mcp.models.files import Checkpoint, LeftOut
 from pyro_mcp.vocabulary import WorkspaceState
 
 
@@ -110,6 +110,8 @@ class Workspace(Record):
     cause: str | None = None
     """Why the machine was lost, when it was."""
     directory: str = "/workspace"
+    notes: list[str] = Field(default_factory=list)
+    """What is to be said of this call alone: after a reset to the last checkpoint, what is missing."""
 
     def __hash__(self) -> int:
         return hash(self.id)  # so that it may stand in sets and as a key; equal ones have the same id
@@ -146,6 +148,8 @@ class HistoryEvent(Record):
 class History(Record):
     workspace: str
     events: list[HistoryEvent]
+    checkpoints: list[Checkpoint] = Field(default_factory=list)
+    """Of the files, in the time of these events, in order; not with `after`."""
     cursor: int = 0
     """For `after`: what begins or ends from here on."""
 

@@ -125,8 +125,8 @@ class MachineOperations(Operations):
         keep: Annotated[
             int | None,
             Field(
-                description="Make this number the workspace if it passes; 0: the first that does. Also afterwards, "
-                "alone.",
+                description="1 to 8: make this one the workspace if it passes; 0: the first that does. Also "
+                "afterwards, alone.",
                 ge=0,
                 le=8,
             ),

@@ -217,9 +217,16 @@ class WorkspaceOperations(Operations):
     def reset_workspace(
         self,
         workspace: WorkspaceRef,
-        snapshot: Annotated[str | None, Field(description="Instead of the baseline.", max_length=64)] = None,
+        snapshot: Annotated[
+            str | None,
+            Field(description="Instead of the baseline. last: the files of the last checkpoint.", max_length=64),
+        ] = None,
     ) -> Workspace:
-        """Put the machine back to its baseline: files, memory, processes."""
+        """Put the machine back to its baseline: files, memory, processes.
+
+        With `last`, a fresh machine gets the files as they were at the last checkpoint (see rewind), also where the
+        old one is lost; `notes` says what is missing.
+        """
 
     @operation(
         cli="workspace history",

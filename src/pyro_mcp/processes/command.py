@@ -175,13 +175,11 @@ class Command:
             if self.running:
                 pause = FIRST_PAUSE_SECONDS if self.output.total_bytes > before else min(pause * 2, LAST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
-        if self.row.process_id is not None and self.row.status != "lost":
-            try:
-                await guest.call("DELETE", f"/v1/processes/{self.row.process_id}")
-            except PyroError:
-                pass  # the agent forgets old processes by itself
         self.output.close()
         await ended(self)
+        # Only when its end is written down: a daemon that is killed before that finds it with the agent.
+        if self.row.process_id is not None and self.row.status not in ("lost", "suspended"):
+            await guest.forget_process(self.row.process_id, self.output.total_bytes)
 
     async def _found_again(self, guest: Guest) -> ProcessStream:
         process_id = self.row.process_id or await self._find_process(guest)

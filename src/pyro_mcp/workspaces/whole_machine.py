@@ -26,6 +26,8 @@ from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
 BASELINE = "baseline"
+LAST = "last"
+"""In a reset, the last checkpoint of the files; see `last_checkpoint`."""
 MAX_SNAPSHOTS = 32
 """Of one workspace: each holds what was written since the machine began."""
 TRIED = ".try-"
@@ -64,6 +66,10 @@ class WholeMachine:
             return _record(row)
 
     def _check_new(self, workspace: Workspace, name: str) -> None:
+        if name == LAST:
+            raise InvalidInput(
+                "`last` is the last checkpoint of the files.", hint="Choose another name.", code="reserved_name"
+            )
         if name == BASELINE:
             raise InvalidInput(
                 "`baseline` is the state in which the workspace was created; it is always there.",

@@ -28,13 +28,30 @@ from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
 
+class Commands(dict[str, Command]):
+    """By handle, in the order of their numbers. Those that run are known without a look at all that ever ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: dict[str, Command] = {}
+
+    def __setitem__(self, handle: str, command: Command) -> None:
+        super().__setitem__(handle, command)
+        self._live[handle] = command
+
+    def running(self) -> list[Command]:
+        """Those that run; what has ended never runs again under the same object."""
+        self._live = {h: c for h, c in self._live.items() if c.running and self.get(h) is c}
+        return list(self._live.values())
+
+
 class Workspace:
     """Owned by the manager; changed only under its lock, except for its activity."""
 
     def __init__(self, row: WorkspaceRow, outputs: Path, isolation: str) -> None:
         self.row = row
         self.machine: Machine | None = None
-        self.commands: dict[str, Command] = {}
+        self.commands = Commands()
         self.lock = SharedLock()
         self.outputs = outputs
         self.keeper = Keeper(self)
@@ -87,8 +104,8 @@ class Workspace:
         if self.row.state == "lost":
             raise MachineLost(
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
-                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline, "
-                "and rewind brings its files back to the last checkpoint; or delete it.",
+                hint="What it had printed is in workspace logs. Reset gives it a fresh machine: with snapshot `last` "
+                "its files as at the last checkpoint, else its baseline; or delete it.",
             )
         if self.row.state == "stopped":
             raise Conflict(
@@ -140,7 +157,7 @@ class Workspace:
         self.commands[command.row.handle] = command
 
     def running_commands(self) -> list[Command]:
-        return [command for command in self.commands.values() if command.running]
+        return self.commands.running()
 
     # -- its history, for those who follow it
 
@@ -209,7 +226,7 @@ class Workspace:
         kept = self.row.devcontainer
         if kept is None:
             return None
-        handle = kept.get("setup")
+        handle = str(kept.get("setup"))
         status, exit_code = kept.get("status"), kept.get("exit_code")
         if handle in self.commands:
             command = self.commands[handle].row

@@ -23,6 +23,8 @@ ONE_SHOT_TTL_SECONDS = 600
 """How long the result of a run that outlived its call can be asked for (CONTRACT, defaults)."""
 
 
+SHORT_OUTPUT = 4096
+"""Bytes that are read and drawn sooner than another thread is woken."""
 FEED_SECONDS = 30.0
 """How long a piece of input may wait for the command to read what it got before."""
 
@@ -86,7 +88,10 @@ class CommandHandlers:
             await started.begun(BEGIN_SECONDS)
         else:
             await _wait(call, workspace, started, wait_seconds, waits)
-        result = await asyncio.to_thread(started.result, workspace.id, max_output_bytes, raw=raw)
+        if started.output.total_bytes <= SHORT_OUTPUT:
+            result = started.result(workspace.id, max_output_bytes, raw=raw)
+        else:
+            result = await asyncio.to_thread(started.result, workspace.id, max_output_bytes, raw=raw)
         if waits is None:
             return result
         hint = " ".join(filter(None, (waits.hint(started, wait_seconds), result.hint)))

@@ -35,8 +35,10 @@ from pyro_mcp.vocabulary import NetworkPolicy, online
 from pyro_mcp.workspaces import exporting, transfer
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.labels import checked_labels
+from pyro_mcp.workspaces.last_checkpoint import brought_back
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.secrets import Secrets, collect
+from pyro_mcp.workspaces.whole_machine import LAST
 from pyro_mcp.workspaces.workspace import Workspace
 
 LANDINGS_KEPT = 20
@@ -202,6 +204,12 @@ class WorkspaceHandlers:
 
     async def reset_workspace(self, call: Call, *, workspace: Workspace, snapshot: str | None) -> models.Workspace:
         begun = time.monotonic()
+        if snapshot == LAST and LAST not in workspace.snapshots:
+            last = await workspace.keeper.last()
+            back = brought_back(workspace, last, setups.reset(self._context, workspace))
+            notes = await asyncio.shield(asyncio.ensure_future(back))
+            await setups.set_up(call, self._context, workspace, begun)
+            return workspace.record().model_copy(update={"notes": notes})
         baseline = snapshot in (None, "baseline")
         if baseline:
             reset = setups.reset(self._context, workspace)
@@ -231,7 +239,10 @@ class WorkspaceHandlers:
                             break
         events = [models.HistoryEvent(**row.told()) for row in rows]
         cursor = max((row.change for row in rows), default=after or 0)
-        return models.History(workspace=workspace.id, events=events, cursor=cursor)
+        checkpoints: list[models.Checkpoint] = []
+        if after is None and rows:
+            checkpoints = [one for one in await workspace.keeper.listed(limit) if one.at >= events[0].at]
+        return models.History(workspace=workspace.id, events=events, cursor=cursor, checkpoints=checkpoints[::-1])
 
     async def push_workspace_sync(
         self, call: Call, *, workspace: Workspace, path: str, dest: str, include_ignored: bool
