@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyro_mcp.cli import render_questions as asked
 from pyro_mcp.cli.figures import ago, duration, plural, size
 from pyro_mcp.cli.shown import shown, table
 from pyro_mcp.visible import as_typed, shortened, visible
