@@ -70,7 +70,7 @@ test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and insid
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
 
 test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
-	@$(RUN) python -m pytest -rs tests/engine/more_clients.py
+	@$(RUN) python -m pytest -rs --timeout=3600 tests/engine/more_clients.py
 
 lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
 	@$(RUN) ruff check .

@@ -36,7 +36,7 @@ func call(h http.Handler, method, target string, body io.Reader) *httptest.Respo
 }
 
 func apply(t testing.TB, h http.Handler, changes ...change) *httptest.ResponseRecorder {
-	body, err := json.Marshal(applyRequest{changes})
+	body, err := json.Marshal(applyRequest{Changes: changes})
 	if err != nil {
 		t.Fatal(err)
 	}

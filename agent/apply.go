@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxChanges = 10000
+	maxChanges = 50000
 	maxContent = 16 << 20 // bytes of file content in one request
 )
 
@@ -27,10 +27,14 @@ type change struct {
 	// PruneParents removes the directories that a deletion leaves empty.
 	PruneParents bool   `json:"prune_parents"`
 	Expect       string `json:"expect"`
+	// Staged is the name of the content in the request's stage, instead of Content.
+	Staged string `json:"staged"`
 }
 
 type applyRequest struct {
 	Changes []change `json:"changes"`
+	// Stage was filled before; it goes with this request, whatever comes of it.
+	Stage string `json:"stage"`
 }
 
 // applied tells what became of one change.
@@ -245,6 +249,13 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	defer root.Close()
 	a.applyLock.Lock()
 	defer a.applyLock.Unlock()
+	stage := ""
+	if request.Stage != "" {
+		if stage, err = stageDir(request.Stage); err != nil {
+			return err
+		}
+		defer root.RemoveAll(stage)
+	}
 	asked := make([]string, len(request.Changes))
 	for i := range request.Changes {
 		asked[i] = request.Changes[i].Path
@@ -259,7 +270,7 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	defer j.finish()
 	staged := make([]string, len(request.Changes))
 	for i := range request.Changes {
-		if staged[i], err = j.stageContent(&request.Changes[i]); err != nil {
+		if staged[i], err = j.stageContent(&request.Changes[i], stage); err != nil {
 			return fileError(err, request.Changes[i].Path)
 		}
 	}
@@ -327,7 +338,7 @@ func check(root *os.Root, c *change) error {
 	return nil
 }
 
-func (j *journal) stageContent(c *change) (string, error) {
+func (j *journal) stageContent(c *change, stage string) (string, error) {
 	switch c.Op {
 	case "write":
 		mode := uint32(0o644)
@@ -337,7 +348,14 @@ func (j *journal) stageContent(c *change) (string, error) {
 			mode = permissions(info.Mode())
 		}
 		staged := j.temporary()
-		if err := j.root.WriteFile(staged, c.Content, 0o600); err != nil {
+		if c.Staged != "" {
+			if stage == "" || !stagedName.MatchString(c.Staged) {
+				return "", fail(400, "bad_request", "Nothing was staged under %q.", c.Staged)
+			}
+			if err := j.root.Rename(path.Join(stage, c.Staged), staged); err != nil {
+				return "", err
+			}
+		} else if err := j.root.WriteFile(staged, c.Content, 0o600); err != nil {
 			return "", err
 		}
 		return staged, j.root.Chmod(staged, fileMode(mode))

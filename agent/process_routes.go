@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -22,6 +23,7 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	a.resources.refresh()
+	a.processes.forget(strings.Split(r.Header.Get("Pyro-Forget"), ","))
 	p, err := a.processes.start(&request)
 	if err != nil {
 		return err
@@ -170,6 +172,17 @@ func (a *agent) showProcess(w http.ResponseWriter, r *http.Request) error {
 		writeJSON(w, 200, p.record())
 	}
 	return err
+}
+
+// forget drops processes that have ended, of which the client has kept all; others stay.
+func (t *processTable) forget(ids []string) {
+	t.lock.Lock()
+	defer t.lock.Unlock()
+	for _, id := range ids {
+		if p := t.byID[id]; p != nil && !p.record().Running {
+			delete(t.byID, id)
+		}
+	}
 }
 
 func (a *agent) forgetProcess(w http.ResponseWriter, r *http.Request) error {

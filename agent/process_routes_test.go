@@ -50,3 +50,16 @@ func TestAFrameThatNoClientSendsIsAnsweredWithAnError(t *testing.T) {
 		t.Errorf("type %d %s", got.last.kind, got.last.payload)
 	}
 }
+
+func TestWhatRunsIsNotForgotten(t *testing.T) {
+	table := newProcessTable()
+	table.byID["p1"] = &process{id: "p1", exit: &exitRecord{}}
+	table.byID["p2"] = &process{id: "p2"}
+	table.forget([]string{"p1", "p2", "", "p9"})
+	if _, err := table.get("p1"); err == nil {
+		t.Error("p1 has ended and is still known")
+	}
+	if _, err := table.get("p2"); err != nil {
+		t.Error(err)
+	}
+}

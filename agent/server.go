@@ -158,6 +158,7 @@ func (a *agent) routes() http.Handler {
 	add("POST /v1/files/read-many", a.readMany)
 	add("POST /v1/files/search", a.searchFiles)
 	add("POST /v1/files/apply", a.applyFiles)
+	add("POST /v1/files/stage", a.stageFiles)
 	add("GET /v1/tar", a.tarOut)
 	add("PUT /v1/tar", a.tarIn)
 	add("GET /v1/changes", a.changes)

@@ -45,17 +45,18 @@ if [ ${#need[@]} -gt 0 ]; then
     [ -n "$python" ] || python=/usr/bin/python3
 fi
 
-# -- what only the tests of images call; without them these skip, saying so. Only as root in a container: on a computer
-# with an init, Debian's docker-registry would begin to serve.
+# -- what only the tests of images, of the page and of ssh call; without them these skip, saying so. Only as root in a
+# container: on a computer with an init, Debian's docker-registry would begin to serve.
 extra=()
-for pair in skopeo:skopeo umoci:umoci docker-registry:docker-registry busybox:busybox-static; do
+for pair in skopeo:skopeo umoci:umoci docker-registry:docker-registry busybox:busybox-static chromium:chromium \
+    sshd:openssh-server; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || extra+=("${pair##*:}")
 done
 if [ ${#extra[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get >/dev/null 2>&1; then
     install=(apt-get install -y -qq --no-install-recommends "${extra[@]}")
     DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null 2>&1 ||
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${install[@]}" >/dev/null 2>&1; } ||
-        say "tests of images will skip: ${extra[*]} could not be installed"
+        say "tests of images, of the page or of ssh will skip: ${extra[*]} could not be installed"
 fi
 
 # -- uv, in this checkout only

@@ -14,6 +14,7 @@ from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Noted, Output, Result, Started, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.following import Following
+from pyro_mcp.client.trace import HEADER, begun
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
 from pyro_mcp.handles import ASYNC_RESULTS, AsyncWorkspace, connected
@@ -75,12 +76,16 @@ class AsyncPyro(AsyncPyroMethods):
         says to an agent, which is told once, and to MCP servers only.
         """
         fields = headers(self._face, self._client, on_event is not None, outputs, self._project)
-        path = operation_path(operation.name)
+        path, trace = operation_path(operation.name), begun(operation.name)
+        if trace is not None:
+            fields[HEADER] = "1"
         result: dict[str, Any] | None = None
         async with aclosing(
             self._transport.request("POST", path, made_absolute(operation, arguments), fields)  # type: ignore[type-var]
         ) as lines:
             async for line in lines:
+                if trace is not None:
+                    trace.ended(line)
                 said = understand(line, outputs=outputs)
                 if isinstance(said, Result):
                     result = said.record

@@ -98,7 +98,7 @@ def test_the_agent_is_told_a_note_once_with_its_next_answer_or_error(
         assert noted.waiting == 1
         await call(session, "workspace_list")  # of no workspace
         ran = await call(session, "workspace_exec", workspace=ws, command="true")
-        assert ran["persons_note"] == "The person's note on a.py, line 3: Use a set\\u{1b}[2J here."
+        assert ran["persons_note"] == "The person's note on a.py, line 3: Use a set\\x1b[2J here."
         assert "persons_note" not in await call(session, "workspace_exec", workspace=ws, command="true")
         pyro.note_workspace(ws, "one")
         pyro.note_workspace(ws, "two")

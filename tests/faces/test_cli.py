@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,6 +44,25 @@ def test_results_go_to_stdout_and_json_is_one_object(ws: str) -> None:
     assert "from-cli" in shown.stdout
 
 
+def test_a_trace_says_where_the_time_went(ws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRO_TRACE", "1")
+    for words, what in ((["exec", ws, "--", "sleep 0.3"], "command"), (["status", ws], "daemon")):
+        ran = pyro_command("workspace", *words)
+        (said,) = [line for line in ran.stderr.splitlines() if line.startswith("pyro trace: ")]
+        found = re.fullmatch(r"pyro trace: (\w+) ([\d.]+) ms: (.*); this process's CPU [\d.]+ ms", said)
+        assert found is not None, said
+        name, whole, parts = found.groups()
+        spent = {part.rpartition(" ")[0]: float(part.rpartition(" ")[2]) for part in parts.split(", ")}
+        assert name == f"{words[0]}_workspace"
+        assert {"client and way", "daemon", what} <= spent.keys()
+        assert all(0 <= ms <= float(whole) for ms in spent.values())
+        assert what != "command" or spent["command"] >= 250
+    failed = pyro_command("workspace", "status", "nobody")
+    assert "pyro trace: status_workspace" in failed.stderr and failed.returncode == 1
+    monkeypatch.setenv("PYRO_TRACE", "0")
+    assert "trace" not in pyro_command("workspace", "status", ws).stderr
+
+
 def test_exec_streams_and_has_the_commands_own_status(ws: str) -> None:
     ran = pyro_command("workspace", "exec", ws, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (ran.returncode, ran.stdout) == (7, "out\n")
@@ -75,7 +95,7 @@ def test_the_commands_of_every_day_load_little(ws: str) -> None:
         ["workspace", "file", "read", ws, "/etc/hostname", "--content-only"],
         ["run", "--", "true"],
     ):
-        # -S: what this machine's own site-packages load at each start is none of ours.
+        # -S: what this computer's own site-packages load at each start is none of ours.
         paths = os.pathsep.join(sys.path)
         ran = subprocess.run(
             [sys.executable, "-S", "-c", script, *words],
@@ -158,7 +178,7 @@ def test_doctor_survives_the_absence_of_what_it_diagnoses(tmp_path: Path) -> Non
     record = json.loads(said.stdout)
     assert said.returncode == 1
     assert record["ok"] is False
-    assert "does not belong to this user" in record["engines"][0]["detail"]
+    assert "belongs to another user" in record["engines"][0]["detail"]
     assert {check["name"] for check in record["checks"]} >= {"linux", "disk"}
     assert not next(component for component in record["components"] if component["name"] == "runsc")["ok"]
 

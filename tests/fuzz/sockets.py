@@ -8,11 +8,12 @@ import ipaddress
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.call import Call
@@ -24,6 +25,8 @@ from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.egress import EgressEvent, EgressProxy
 from pyro_mcp.network.intercept import accept_tls, serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress
+from pyro_mcp.network.ssh_agent import SshAgent, SshHost
+from pyro_mcp.network.ssh_wire import SESSION_BIND, public_of, sign, string
 from pyro_mcp.operations import Operation
 from tests.fuzz.engine import Target
 
@@ -334,10 +337,53 @@ def _door_seeds() -> Iterator[bytes]:
     yield b"POST /v1/operations/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"
 
 
+# -- the ssh agent
+
+
+class _Ring:
+    """One key, and one server that is known."""
+
+    def __init__(self) -> None:
+        self.key, self.server = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+        self.public, self.known = public_of(self.key), public_of(self.server)
+
+    async def host_keys(self, host: SshHost) -> frozenset[bytes]:
+        return frozenset({self.known})
+
+    async def identities(self, hosts: tuple[SshHost, ...]) -> Mapping[bytes, str]:
+        return {self.public: "key"}
+
+    async def sign(self, key: bytes, data: bytes, flags: int, bind: bytes) -> bytes:
+        assert key == self.public and data.startswith(string(b"S") + b"\x32"), "it signs what is not a login"
+        return sign(self.key, data, flags)
+
+
+_ring = functools.cache(_Ring)
+
+
+async def _ssh(data: bytes) -> None:
+    """A connection: messages one after the other, some of them cut."""
+    agent = SshAgent((SshHost("git.example", 22, "git"),), _ring(), lambda *_: None)
+    for message in data.split(SPLIT)[:16]:
+        assert (await agent.answer(message))[0] in (5, 6, 12, 14)
+
+
+def _ssh_seeds() -> Iterator[bytes]:
+    ring = _ring()
+    bind = string(SESSION_BIND) + string(ring.known) + string(b"S") + string(sign(ring.server, b"S", 0))
+    login = string(b"S") + b"\x32" + string(b"git") + string(b"ssh-connection") + string(b"publickey") + b"\x01"
+    login += string(b"ssh-ed25519") + string(ring.public)
+    request = b"\x0d" + string(ring.public) + string(login) + bytes(4)
+    yield SPLIT.join([b"\x1b" + bind + b"\0", b"\x0b", request])
+    yield SPLIT.join([b"\x1b" + bind + b"\1", request])
+    yield b"\x1b" + string(SESSION_BIND) + b"\xff" * 40
+
+
 TARGETS = (
     Target("guest-duplex", _in_loop(_duplex), _duplex_seeds, ()),
     Target("egress", _in_loop(_egress), _egress_seeds, ()),
     Target("tls-hello", _in_loop(_tls), _tls_seeds, ()),
     Target("tls-inside", _in_loop(_inside), _inside_seeds, ()),
     Target("daemon-http", _in_loop(_door), _door_seeds, ()),
+    Target("ssh-agent", _in_loop(_ssh), _ssh_seeds, ()),
 )

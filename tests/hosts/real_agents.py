@@ -66,7 +66,7 @@ class Desk:
         trusted = os.environ["SSL_CERT_FILE"]  # the daemon, which this user's first command starts, must know it
         self.environment = {**installation.environment, "HOME": str(home), "SSL_CERT_FILE": trusted, "LANG": "C.UTF-8"}
 
-    def agent(self, name: str, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    def agent(self, name: str, *words: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-m", "pyro_mcp", "agent", name, *words],
             cwd=self.project,
@@ -77,7 +77,7 @@ class Desk:
             timeout=900,
             check=False,
         )
-        assert done.returncode == status, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        assert status is None or done.returncode == status, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
     def git(self, *words: str) -> str:
@@ -145,6 +145,9 @@ def test_one_that_fails_lands_nothing_and_its_workspace_stays(desk: Desk, author
     with model(authority, name="codex") as (_, url):
         options = ("--api-url", url, "--prompt", "x", "--land", "never", "--name", "kept", "--", "--no-such-option")
         failed = desk.agent("codex", *options, status=2)
+        for branch, why in (("a..b", "cannot be a branch"), ("main", "checked out")):
+            refused = desk.agent("codex", "--api-url", url, "--prompt", "x", "--land", branch, status=None)
+            assert why in refused.stderr, refused
     assert "nothing was landed" in failed.stderr
     assert desk.git("branch", "--list", "never") == ""
     [row] = json.loads(desk.agent("list", "--json").stdout)["agents"]

@@ -22,7 +22,7 @@ from tests.ui.page import Served, served
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-SECONDS = 10
+SECONDS = 20
 PICTURES = os.environ.get("PYRO_SCREENSHOTS")
 HOSTILE = "<img src=x onerror=document.title=1>\u202egnp.exe\u200b</script><script>document.title='owned'</script>"
 

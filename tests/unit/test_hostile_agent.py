@@ -18,7 +18,7 @@ from pyro_mcp.errors import GuestError, PyroError
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.files import changes, listing, reading
 from pyro_mcp.guest import frames
-from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.client import FORGET_LATER_BYTES, FORGET_TOGETHER, Guest
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.workspaces import exporting
 
@@ -219,3 +219,33 @@ def test_no_other_code_reads_an_answer_unchecked() -> None:
     rooms = [p for p in Path(listing.__file__).parents[1].rglob("*.py") if "guest" not in p.parts]
     raw = [p.name for p in rooms if "answer.json()" in p.read_text() or ")).json()" in p.read_text()]
     assert set(raw) <= {"searching.py", "watchdog.py"}
+
+
+def test_ended_processes_are_forgotten_with_the_next_start_or_where_they_hold_much_at_once() -> None:
+    heads: list[bytes] = []
+
+    def answer(head: bytes) -> bytes:
+        heads.append(head)
+        if head.startswith(b"DELETE"):
+            return response(b"{}")
+        return b"HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: pyro-stream\r\n\r\n"
+
+    async def work(guest: Guest) -> None:
+        async def start() -> None:
+            await (await guest.start_process({"argv": ["true"]})).close()
+
+        await guest.forget_process("p1", 0)
+        await guest.forget_process("p2", FORGET_LATER_BYTES)
+        assert heads == [], "no request of its own"
+        await guest.forget_process("p3", FORGET_LATER_BYTES + 1)
+        await start()
+        await start()
+        for number in range(FORGET_TOGETHER + 1):
+            await guest.forget_process(f"q{number}", 0)
+
+    against(answer, work)
+    assert heads[0].startswith(b"DELETE /v1/processes/p3 ")
+    assert b"\r\nPyro-Forget: p1,p2\r\n" in heads[1]
+    assert b"Pyro-Forget" not in heads[2], "once"
+    assert heads[3].startswith(f"DELETE /v1/processes/q{FORGET_TOGETHER} ".encode())
+    assert len(heads) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ from pyro_mcp.network.ssh_wire import (
     string,
 )
 
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="this computer has no ssh (openssh-client)")
 HERE = SshHost("git.example", 22, "git")
 
 

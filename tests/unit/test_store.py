@@ -170,3 +170,29 @@ def test_what_was_written_outlives_its_daemon(tmp_path: Path) -> None:
     with_store(write, tmp_path)
     assert (tmp_path / "db").stat().st_mode & 0o777 == 0o600
     with_store(read, tmp_path)
+
+
+def test_what_is_asked_for_in_one_turn_is_done_in_order_each_for_itself(tmp_path: Path) -> None:
+    async def act(store: Store) -> None:
+        first, second = replace(ROW, id="ws-1", name="a"), replace(ROW, id="ws-2", name="a")
+        left = asyncio.ensure_future(store.put_fact("k", 0))
+        left.cancel()
+        outcomes = await asyncio.gather(
+            *(store.put_workspace(first), store.put_workspace(second), store.put_fact("k", 1), store.fact("k")),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[1], Conflict), "what one may not do is no matter of the others"
+        assert [outcomes[0], *outcomes[2:]] == [None, None, 1]
+        assert [row.id for row in await store.workspaces()] == ["ws-1"]
+
+    with_store(act, tmp_path)
+
+
+def test_a_store_that_is_closed_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = await Store.open(tmp_path / "db")
+        await store.close()
+        with pytest.raises(RuntimeError):
+            await store.put_fact("k", 3)
+
+    asyncio.run(main())

@@ -21,6 +21,7 @@ from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
 from pyro_mcp.errors import PyroError
+from pyro_mcp.hosts.base import git_root
 from pyro_mcp.operations import REGISTRY
 from pyro_mcp.visible import visible
 
@@ -43,7 +44,10 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.prompt is not None and not found.prompt.strip():
         raise usage_error("--prompt is empty.")
     chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
-    project = machine.project_of(Path(os.path.abspath(os.path.expanduser(found.project or "."))))
+    folder = Path(os.path.abspath(os.path.expanduser(found.project or ".")))
+    project = git_root(folder) or folder
+    if found.land:
+        _check_branch(project, found.land)
     withheld = [chosen.secret.encode()] if chosen.secret else []
     instructions, _ = (b"", []) if found.no_instructions else told.archive(Path.home(), program.told, withheld)
     start = program.start(found.prompt, model=found.model, url=chosen.url, key=chosen.variable, more=after or [])
@@ -109,13 +113,13 @@ def _parsed(prog: str, program: Program, words: list[str]) -> Any:
     )
     parser.add_argument("-p", "--prompt", metavar="TEXT", help="What it is to do.")
     parser.add_argument("--land", metavar="BRANCH", help="Commit what it changed on this branch, if it succeeds.")
-    parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this folder).")
+    parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this directory).")
     parser.add_argument("--name", help="A name for the workspace.")
     parser.add_argument("-m", "--model", help=f"The model (default: {program.title}'s own choice).")
     parser.add_argument(
         "--api-url",
         metavar="URL",
-        help="An endpoint of your own, also on this machine's loopback. Over http it gets no key.",
+        help="An endpoint of your own, also on this computer's loopback. Over http it gets no key.",
     )
     parser.add_argument("--key", metavar="VARIABLE", help="The variable that holds the key.")
     parser.add_argument(
@@ -152,6 +156,25 @@ def _parsed(prog: str, program: Program, words: list[str]) -> Any:
     if found.detach and found.prompt is None:
         raise usage_error("--detach needs --prompt: at a terminal, Ctrl-] leaves it running.")
     return found
+
+
+def _check_branch(project: Path, branch: str) -> None:
+    """That what is done can be landed there is found out before hours of work.
+
+    Raises:
+        InvalidInput: the project is in no repository, or no branch can have this name.
+        Conflict: the branch is checked out.
+    """
+    from pyro_mcp.landing.repository import Repository
+
+    if git_root(project) is None:
+        raise usage_error(
+            f"{visible(str(project))} is in no git repository, so nothing can be landed.",
+            hint="Leave --land out: the workspace stays, and `pyro export` has what changed.",
+        )
+    repository = Repository(project)
+    repository.check_branch(branch)
+    repository.check_not_checked_out(branch)
 
 
 # -- while it runs, and its end
@@ -242,7 +265,7 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
 def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent list`: the workspaces in which a program works or has worked."""
     parser = Parser(prog=prog, add_help=False, usage=prog, description="The workspaces of coding agents.")
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0
@@ -266,7 +289,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.json:
         print(json.dumps({"agents": rows}))
         return 0
-    from pyro_mcp.cli.render import table
+    from pyro_mcp.cli.shown import table
 
     if not rows:
         print("No coding agent works in a workspace. Begin with: pyro agent claude-code")

@@ -5,10 +5,12 @@ Every text of a record is made visible first (`pyro_mcp.visible`): a guest chose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from pyro_mcp.cli import render_questions as asked
 from pyro_mcp.cli.figures import ago, duration, plural, size
-from pyro_mcp.visible import as_typed, shortened, visible, visible_lines
+from pyro_mcp.cli.shown import shown, table
+from pyro_mcp.visible import as_typed, shortened, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,35 +26,7 @@ def render(kind: str, record: Fields) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
 
 
-CONTENT = frozenset({"content", "output", "patch", "log_tail", "stdout", "stderr", "hint", "message", "error"})
-"""Fields of more than one line."""
-
-
-def shown(value: Any, name: str = "") -> Any:
-    """A record, or a part of one, with nothing in it that acts on a terminal."""
-    if isinstance(value, dict):
-        return {visible(str(key)): shown(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shown(item, name) for item in value]
-    if not isinstance(value, str):
-        return value
-    if name in ("command", "summary"):
-        return visible(" ".join(value.split()))
-    return visible_lines(value, line_ends=name == "patch") if name in CONTENT else visible(value)
-
-
 # -- pieces
-
-
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
-    """Columns aligned by width; the last one is left as long as it is."""
-    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
 
 
 def _facts(record: Fields) -> str:
@@ -82,7 +56,7 @@ def _facts(record: Fields) -> str:
 
 def _workspaces(record: Fields) -> str:
     if not record["workspaces"]:
-        return "There are no workspaces."
+        return "No workspaces."
     rows = [
         (
             w["id"],
@@ -100,7 +74,7 @@ def _workspaces(record: Fields) -> str:
 
 def _workspace(record: Fields) -> str:
     seed = record.get("seed")
-    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer")}
+    shown = {key: value for key, value in record.items() if key not in ("seed", "devcontainer", "notes")}
     shown["secrets"] = [s["name"] + (f" (for {s['host']})" if s["host"] else "") for s in record["secrets"]]
     shown["published_ports"] = _ports(record)
     text = _facts(shown)
@@ -111,14 +85,14 @@ def _workspace(record: Fields) -> str:
             text += f"\n      skipped: {', '.join(seed['skipped'])}"
     if record.get("devcontainer"):
         text += f"\n{_devcontainer(record['devcontainer'])}"
-    return text
+    return "\n".join([text, *record.get("notes", ())])
 
 
 def _devcontainer(record: Fields) -> str:
     text = str(record["path"])
     if record["setup_status"]:
         text += f": set-up {record['setup_status']}" + (f" (command {record['setup']})" if record["setup"] else "")
-    said = [*record["notes"], *(f"passed over {each}" for each in record["passed_over"]), record["hint"]]
+    said = [*record["notes"], *(f"ignored {each}" for each in record["passed_over"]), record["hint"]]
     return text + "".join(f"\n      {each}" for each in said if each)
 
 
@@ -167,7 +141,7 @@ def _doctor(record: Fields) -> str:
     for part in record["components"]:
         where = " ".join(x for x in (part["path"], part["version"]) if x) or part["source"]
         lines.append(f"  {mark(part)}  {part['name']}: {where}" + (f"  {part['remedy']}" if part["remedy"] else ""))
-    lines += ["", "This machine"]
+    lines += ["", "This computer"]
     for check in record["checks"]:
         lines.append(f"  {mark(check)}  {check['name']}: {check['detail']}")
         if check["remedy"] and not check["ok"]:
@@ -219,8 +193,9 @@ def event_line(event: Fields) -> str:
 
 
 def _history(record: Fields) -> str:
-    rows = [
+    lines = [
         (
+            event["at"],
             event["sequence"],
             ago(event["at"]),
             event["face"],
@@ -231,7 +206,15 @@ def _history(record: Fields) -> str:
         )
         for event in record["events"]
     ]
+    lines += [_checkpoint_line(record["workspace"], one) for one in record.get("checkpoints", ())]
+    rows = [line[1:] for line in sorted(lines, key=lambda line: str(line[0]))]
     return table(rows, ("#", "WHEN", "FACE", "OPERATION", "OUTCOME", "TOOK", "WHAT"))
+
+
+def _checkpoint_line(workspace: str, one: Fields) -> tuple[Any, ...]:
+    named = ", ".join(one["paths"]) + (", …" if one["files"] > len(one["paths"]) else "")
+    what = f"{plural(one['files'], 'file')}: {named} (back to it: pyro workspace rewind {workspace} {one['number']})"
+    return one["at"], "", ago(one["at"]), "daemon", f"checkpoint {one['number']}", "kept", "", what
 
 
 def _file_list(record: Fields) -> str:
@@ -258,7 +241,9 @@ def _file_read(record: Fields) -> str:
         return f"({record['error']})\n"
     if record.get("media_type"):
         sides = f"{record['width']} by {record['height']} pixels"
-        return f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this machine.\n"
+        return (
+            f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this computer.\n"
+        )
     return _with_hint(str(record["content"]), record)
 
 
@@ -290,8 +275,8 @@ def _applied(record: Fields) -> str:
 
 def _rewound(record: Fields) -> str:
     if record["rewound_to"] is not None:
-        done = f"As at checkpoint {record['rewound_to']} again: {plural(record['changed_files'], 'file')} changed."
-        return _with_hint("\n".join([done, *(f"left as it is: {name}" for name in record["left"])]), record)
+        done = f"Back at checkpoint {record['rewound_to']}: {plural(record['changed_files'], 'file')} changed."
+        return _with_hint("\n".join([done, *(f"left unchanged: {name}" for name in record["left"])]), record)
     rows = [(c["number"], c["at"][:19], plural(c["files"], "file"), c["after"]) for c in record["checkpoints"]]
     return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
 
@@ -348,7 +333,7 @@ def _synced(record: Fields) -> str:
 
 def _exported(record: Fields) -> str:
     text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
-    lines = [text, *(f"empty directory, which a patch cannot hold: {d}" for d in record["empty_directories"])]
+    lines = [text, *(f"empty directory, which a patch cannot contain: {d}" for d in record["empty_directories"])]
     return _with_hint("\n".join(lines), record)
 
 
@@ -356,7 +341,9 @@ def _left_out(record: Fields) -> list[str]:
     if not record.get("left_out_files"):
         return []
     groups = [f"{g['path']} ({plural(g['files'], 'file')}, {g['why']})" for g in record["left_out"][:5]]
-    return [f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; --include-ignored takes them"]
+    return [
+        f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; include them with --include-ignored"
+    ]
 
 
 def _pruned(record: Fields) -> str:
@@ -418,7 +405,7 @@ def _service(record: Fields) -> str:
 
 def _services(record: Fields) -> str:
     if not record["services"]:
-        return "There are no services."
+        return "No services."
     rows = [
         (s["name"], _service_state(s), ago(s["started_at"]), " ".join(_ports(s)), _command(s["command"]))
         for s in record["services"]
@@ -432,23 +419,13 @@ def _landed(record: Fields) -> str:
         f"{new} {record['branch']} at {record['commit'][:12]}: {plural(record['files'], 'file')}, "
         f"+{record['insertions']} -{record['deletions']}",
     ]
-    lines += [f"empty directory, which git cannot hold: {name}" for name in record["empty_directories"]]
+    lines += [f"empty directory, which git cannot store: {name}" for name in record["empty_directories"]]
     lines += _left_out(record)
     if record["backup_ref"]:
-        lines.append(f"it stood at what {record['backup_ref']} keeps")
+        lines.append(f"its previous tip is kept at {record['backup_ref']}")
     lines.append(f"look: git -C {record['repository']} log -p {record['branch']} -1")
     lines.append(f"undo: {record['undo']}")
     return "\n".join(lines)
-
-
-def _questions(record: Fields) -> str:
-    if not record["questions"]:
-        return "No workspace asks for a host."
-    rows = [
-        (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
-        for q in record["questions"]
-    ]
-    return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
 
 
 def _activity(record: Fields) -> str:
@@ -457,25 +434,13 @@ def _activity(record: Fields) -> str:
         w, now = each["workspace"], each["running"][-1] if each["running"] else None
         doing = f"{shortened(_command(now['command']), 60)}: {now['last_line']}" if now else "-"
         rows.append((w["name"] or w["id"], w["state"], ago(w["last_activity_at"]), doing))
-    lines = [table(rows, ("WORKSPACE", "STATE", "LAST USED", "NOW")) if rows else "There are no workspaces."]
+    lines = [table(rows, ("WORKSPACE", "STATE", "LAST USED", "NOW")) if rows else "No workspaces."]
     return "\n".join(lines + [f"{e['workspace_name'] or e['workspace']}  {event_line(e)}" for e in record["events"]])
-
-
-def _decisions(record: Fields) -> str:
-    if not record["decisions"]:
-        return f"Nothing was decided for a project; {record['kept_in']} would keep it."
-    rows = [(each["answer"], each["host"], each["project"] or "-") for each in record["decisions"]]
-    return table(rows, ("ANSWER", "HOST", "PROJECT")) + f"\nkept in {record['kept_in']}"
-
-
-def _answered(record: Fields) -> str:
-    lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
-    return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
 
 
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Activity": _activity,
-    "DecisionList": _decisions,
+    "DecisionList": asked.decisions,
     "Deleted": _deleted,
     "Diff": _diff,
     "Doctor": _doctor,
@@ -490,8 +455,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "History": _history,
     "Logs": _logs,
     "PatchApplied": _applied,
-    "QuestionAnswered": _answered,
-    "QuestionList": _questions,
+    "QuestionAnswered": asked.answered,
+    "QuestionList": asked.questions,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,

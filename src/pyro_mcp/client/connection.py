@@ -8,6 +8,7 @@ from __future__ import annotations
 from pyro_mcp.client.answers import Noted, Result, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
+from pyro_mcp.client.trace import HEADER, begun
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.locations import Locations
 
@@ -65,9 +66,13 @@ class Connection:
     ) -> dict[str, Any]:
         """Carry out an operation with plain arguments, and give its plain result."""
         fields = headers(self._face, self._client, on_event is not None, project=self._project)
-        path = operation_path(operation.name)
+        path, trace = operation_path(operation.name), begun(operation.name)
+        if trace is not None:
+            fields[HEADER] = "1"
         result: dict[str, Any] | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
+            if trace is not None:
+                trace.ended(line)
             said = understand(line)
             if isinstance(said, Result):
                 result = said.record
@@ -80,9 +85,13 @@ class Connection:
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
         """Carry out an operation, giving its events as they come and the `Result` last."""
         fields = headers(self._face, self._client, True, project=self._project)
-        path = operation_path(operation.name)
+        path, trace = operation_path(operation.name), begun(operation.name)
+        if trace is not None:
+            fields[HEADER] = "1"
         last: Event | Result | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
+            if trace is not None:
+                trace.ended(line)
             said = understand(line)
             if said is not None and not isinstance(said, Noted):
                 last = said

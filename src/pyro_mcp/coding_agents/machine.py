@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pyro_mcp.client.answers import Event
@@ -85,7 +84,7 @@ def _install(pyro: Connection, workspace: str, package: Package) -> None:
         refused = "".join(f" {each['host']}: {each['why']}." for each in done.get("refused") or ())
         raise PyroError(
             f"{package.path} could not be installed: {said[-500:]}.{refused}",
-            hint="Nothing was kept. It comes from npm's registry; see that this machine reaches it.",
+            hint="Nothing was kept. It comes from npm's registry; see that this computer reaches it.",
             code="not_installed",
         )
 
@@ -122,10 +121,3 @@ def gone(pyro: Connection, workspace: str) -> None:
         pyro.call(REGISTRY["delete_workspace"], {"workspace": workspace})
     except NotFound:
         pass
-
-
-def project_of(folder: Path) -> Path:
-    """The git work tree around a folder, else the folder."""
-    from pyro_mcp.hosts.base import git_root
-
-    return git_root(folder) or folder

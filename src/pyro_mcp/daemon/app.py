@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.host_errors import blamed_rightly, of_this_machine
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.spans import collect
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ MAX_REQUEST = 24 * 1024 * 1024
 BEAT_SECONDS = 5.0
 """Of work on a call without a word, until the caller hears that it goes on; clients wait nine times as long."""
 _FIRST = asyncio.FIRST_COMPLETED
+TRACE = "pyro-trace"
+"""The header of a caller that wants to know where the time went."""
 PROJECT = "pyro-project"
 """The header with the project, percent-encoded, to which an MCP server keeps."""
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -82,10 +86,11 @@ class App:
             tell=answer.event,
             wants_output=listens != "no-output",
         )
+        begun, spans = time.perf_counter(), collect() if TRACE in headers else None
         try:
             operation = REGISTRY.get(name)
             if operation is None:
-                raise NotFound(f"This daemon knows no operation {name!r}.", code="unknown_operation")
+                raise NotFound(f"This daemon has no operation {name!r}.", code="unknown_operation")
             arguments = validated(operation, await _body(receive))
             work = asyncio.ensure_future(self._dispatch(operation, call, arguments))
             gone = asyncio.ensure_future(_disconnected(receive))
@@ -106,10 +111,13 @@ class App:
             log.exception("operation %s failed", name)
             found = of_this_machine(problem, self._state)
             internal = InternalError(
-                f"{name} failed inside the daemon; this is a defect of pyro.",
-                hint="The daemon's log has the trace: pyro daemon status says where it is.",
+                f"{name} failed inside the daemon; this is a bug in pyro.",
+                hint="The daemon's log has the traceback; `pyro daemon status` shows where it is.",
             )
             record = {"error": (found or internal).to_record()}
+        if spans is not None:
+            spent = {**spans, "whole": time.perf_counter() - begun}
+            record["trace"] = {name: round(seconds * 1000, 3) for name, seconds in spent.items()}
         await answer.last(record)
 
 
@@ -155,7 +163,7 @@ async def _body(receive: Receive) -> Any:
         if size > MAX_REQUEST:
             raise InvalidInput(
                 f"The request is larger than {MAX_REQUEST} bytes.",
-                hint="Write what is large into files in pieces of 1 MiB, and let the command read them.",
+                hint="Write large data to files in pieces of up to 1 MiB, and have the command read them.",
                 code="request_too_large",
             )
         if not message.get("more_body"):
@@ -163,7 +171,7 @@ async def _body(receive: Receive) -> Any:
     try:
         return json.loads(b"".join(parts) or b"{}")
     except (ValueError, RecursionError):  # the latter of what is nested without end
-        raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
+        raise InvalidInput("The request body is not JSON.", code="bad_request") from None
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import base64
+import os
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from pyro_mcp.errors import Conflict
+
 Emit = Callable[[dict[str, Any]], Awaitable[None]]
+
+PATIENCE_SECONDS = float(os.environ.get("PYRO_PATIENCE_SECONDS", 38))
+"""How long a call of a chat host waits for what has to be fetched first, all of it, before it says so: no call may last
+50 s, and after this a machine is made and the daemon may have had to start before."""
+
+
+def being_set_up(what: str, doing: str) -> Conflict:
+    """What a call of a chat host is told at every stage of the first time: it goes on, so the same call again."""
+    return Conflict(
+        f"{what} is being fetched for the first time ({doing}). It goes on by itself.",
+        hint="Make the same call again now: it waits for the rest, and answers within 50 s each time.",
+        code="environment_being_built",
+    )
 
 
 @dataclass
@@ -24,6 +41,12 @@ class Call:
     """Where a word goes that a caller is told unasked; those who do not know it pass over it."""
     wants_output: bool = True
     """The caller listens to a command's output, too."""
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds that are left to wait for what has to be fetched; None: without end."""
+        return max(0.0, self.begun + PATIENCE_SECONDS - time.monotonic()) if self.face == "mcp" else None
 
     async def progress(self, text: str, fraction: float | None = None) -> None:
         if self.emit is not None:

@@ -88,14 +88,18 @@ class Dispatcher:
         workspace = self._context.registry.get(arguments["workspace"], call.scope)
         arguments = {**arguments, "workspace": workspace}
         try:
-            return await self._carried_out(workspace, operation, call, handler, arguments)
-        finally:
-            if call.face == AGENT and workspace.row.notes:
-                await self._hand_over_notes(workspace, call)
+            result = await self._carried_out(workspace, operation, call, handler, arguments)
+        except PyroError:
+            await self._hand_over_notes(workspace, call)
+            raise
+        await self._hand_over_notes(workspace, call)  # not to one that has gone: the next call is told
+        return result
 
     async def _hand_over_notes(self, workspace: Workspace, call: Call) -> None:
         """Tell an agent what the person noted, with the result of this call or its error; once."""
         told = workspace.row.notes
+        if call.face != AGENT or not told:
+            return
         for note in told:
             await call.note(note)
         with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
@@ -155,7 +159,9 @@ class Dispatcher:
             outcome, said = "error", error.message
             if workspace.doomed:
                 raise NotFound(
-                    f"Workspace {workspace.id} was deleted meanwhile.", hint="Make a new one.", code="workspace_gone"
+                    f"Workspace {workspace.id} has been deleted in the meantime.",
+                    hint="Create a new one.",
+                    code="workspace_gone",
                 ) from error
             if not isinstance(error, GuestUnreachable):
                 raise
@@ -163,7 +169,8 @@ class Dispatcher:
                 cause = workspace.row.cause or "its processes ended during the operation"
                 raise MachineLost(
                     f"The machine of workspace {workspace.id} is lost: {cause}.",
-                    hint="Reset gives it a fresh machine at its baseline; or delete it.",
+                    hint="Reset gives it a fresh machine: with snapshot `last` its files as at the last checkpoint, "
+                    "else its baseline; or delete it.",
                 ) from error
             raise
         except PyroError as error:

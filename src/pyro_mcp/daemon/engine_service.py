@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pyro_mcp import enclosure
-from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.call import Call, being_set_up
 from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.catalog import CATALOG
 from pyro_mcp.errors import PyroError, Unsupported
@@ -51,6 +54,8 @@ class EngineService:
         self._unmended = ""
         """Why the last attempt to fetch Firecracker's parts failed."""
         self._probing = asyncio.Lock()
+        self._fetching: asyncio.Task[Path] | None = None
+        """runsc, for all who ask."""
 
     async def choose(self, call: Call, asked: str) -> str:
         """The engine for a new workspace, its parts fetched where they are missing.
@@ -66,20 +71,37 @@ class EngineService:
             if wanted == self._firecracker.name:
                 raise Unsupported(
                     f"Firecracker cannot run machines here: {probe.detail}.",
-                    hint="`pyro doctor` says more; with engine auto or gvisor it works without KVM.",
+                    hint="See `pyro doctor`. The engines auto and gvisor work without KVM.",
                     code="engine_not_available",
                 )
         if not runsc_path(self._cache).exists():
-            await call.progress("fetching runsc")
-            await asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None)
+            await self._fetched(call, call.patience)
         return self._gvisor.name
+
+    async def begin_to_fetch(self, call: Call) -> None:
+        """Have the engine's program fetched where one is missing, without waiting for it."""
+        with contextlib.suppress(PyroError):
+            await self.choose(replace(call, begun=-math.inf), "auto")
+
+    async def _fetched(self, call: Call, patience: float | None) -> None:
+        """Join the fetching of runsc, or begin it; with `patience`, leave it going after so many seconds."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(
+                asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None), name="fetch runsc"
+            )
+            self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await call.progress("fetching runsc")
+        done, _ = await asyncio.wait({self._fetching}, timeout=patience)
+        if not done:
+            raise being_set_up("The engine's program", "fetching runsc")
+        self._fetching.result()
 
     async def _firecracker_verdict(self) -> Probe:
         """Once per daemon: the kept verdict of this boot of the computer, or a guest booted now, with a deadline."""
         async with self._probing:
             if self._verdict is None:
                 if not kvm_opens():
-                    self._verdict = Probe(False, "/dev/kvm is not there, or this user may not open it")
+                    self._verdict = Probe(False, "/dev/kvm does not exist, or this user may not open it")
                 else:
                     self._verdict = await choice.verdict(self._firecracker, self._cache)
             return self._verdict
@@ -87,12 +109,11 @@ class EngineService:
     # -- doctor
 
     async def fix(self, call: Call) -> list[str]:
-        """Fetch what is missing; what each engine may go without is no failure."""
+        """Fetch what is missing; what each engine may go without is not a failure."""
         fixed: list[str] = []
         self._unmended = ""
         if not (await asyncio.to_thread(find_runsc, self._cache)).ok:
-            await call.progress("fetching runsc")
-            await asyncio.to_thread(fetch_runsc, self._cache, lambda text, fraction: None)
+            await self._fetched(call, None)
             fixed.append("fetched runsc")
         if not kvm_opens():
             return fixed
@@ -106,8 +127,8 @@ class EngineService:
                 await asyncio.to_thread(fetch_kernel, self._cache, lambda text, fraction: None)
                 fixed.append("fetched the guest kernel")
         except PyroError as error:
-            self._unmended = f"could not be fetched: {error.message} gVisor runs the machines meanwhile"
-            fixed.append(f"Firecracker stays missing: {error.message}")
+            self._unmended = f"could not be fetched: {error.message} gVisor runs machines in the meantime"
+            fixed.append(f"Firecracker is still missing: {error.message}")
         else:
             fixed += await self._fix_jailer(call)
         self._verdict = None
@@ -122,7 +143,7 @@ class EngineService:
         try:
             await asyncio.to_thread(fetch_firecracker, self._cache, lambda text, fraction: None)
         except PyroError as error:
-            return [f"Firecracker stays without its jailer: {error.message}"]
+            return [f"Firecracker still has no jailer: {error.message}"]
         return ["fetched the jailer"]
 
     async def components(self) -> list[Component]:
@@ -178,7 +199,7 @@ class EngineService:
         key = f"probe {component.path} {component.version} {boot_id()}"
         kept = await self._store.fact(key)
         if kept is not None:
-            return status(bool(kept["ok"]), f"{kept['detail']} (found out at {kept['at']})", kept["boot_seconds"])
+            return status(bool(kept["ok"]), f"{kept['detail']} (checked at {kept['at']})", kept["boot_seconds"])
         manifest = installed[0]
         probe = await self._gvisor.probe(
             RootTree(manifest.name, manifest.digest, self._environments.tree(manifest.digest))

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.call import Call, being_set_up
 from pyro_mcp.environments import debian, names, prepared, worker
 from pyro_mcp.environments.budget import over_budget
 from pyro_mcp.environments.cache import BUILT, EnvironmentCache, Manifest
@@ -40,8 +40,6 @@ from pyro_mcp.workspaces.workspace import Workspace
 
 LOOK_BYTES = 16 * 1024 * 1024
 """Of a spooled root, until the room on the disk is looked at again."""
-PATIENCE_SECONDS = 40.0
-"""How long a call of a chat host waits for a pull before it says so: no call may last 50 s."""
 
 
 class _Pull:
@@ -84,16 +82,19 @@ class EnvironmentService:
         """The tree of a build, under the name of the environment that it is or began as."""
         return RootTree(name, manifest.digest, self.cache.tree(manifest.digest), manifest.runtime)
 
+    @property
+    def pulling(self) -> bool:
+        """Something is being fetched, perhaps for nobody who waits."""
+        return bool(self._pulls)
+
     async def require(self, call: Call, name: str) -> RootTree:
         """The current tree of an environment, pulled first when it is not installed."""
         wanted = await asyncio.to_thread(names.meaning, name, self.cache)
         manifest = await asyncio.to_thread(self._usable, wanted)
         if manifest is None:
-            patience = None
             if call.face == "mcp":
-                patience = PATIENCE_SECONDS
                 refuse_what_the_user_did_not_choose(wanted)
-            manifest = await self.pull(call, wanted, patience=patience)
+            manifest = await self.pull(call, wanted, patience=call.patience)
         return self._tree(wanted.name, manifest)
 
     async def require_for_file(self, call: Call, name: str, *, any_registry: bool = False) -> RootTree:
@@ -102,12 +103,12 @@ class EnvironmentService:
         With `any_registry`, the user has asked for just this file to be built: of every registry.
 
         Raises:
-            NotPermitted: it is not here, and only the user brings it; or it names a place of this machine.
+            NotPermitted: it is not here, and only the user brings it; or it names a place of this computer.
         """
         wanted = await asyncio.to_thread(names.meaning, name, self.cache)
         if isinstance(wanted, Reference) and wanted.transport != "registry":
             raise NotPermitted(
-                "It names a file of this machine.",
+                "It names a file of this computer.",
                 hint="The user may give it as the environment.",
                 code="image_not_pulled",
             )
@@ -155,11 +156,7 @@ class EnvironmentService:
             text, fraction = pull.said
             done = f", {fraction:.0%} done" if fraction is not None else ""
             pull.watchers += 1  # it goes on without us
-            raise Conflict(
-                f"The environment {wanted.name} is being built for the first time ({text}{done}).",
-                hint="Call again in half a minute; it goes on meanwhile.",
-                code="environment_being_built",
-            ) from None
+            raise being_set_up(f"The environment {wanted.name}", f"{text}{done}") from None
         finally:
             pull.watchers -= 1
             if not pull.watchers:
@@ -177,8 +174,8 @@ class EnvironmentService:
             manifest = self.cache.current(wanted.name)
             if manifest is None or not self.cache.sound(manifest.digest):
                 raise NotFound(
-                    f"The saved environment {wanted.name} is gone, or was damaged on this disk.",
-                    hint="It was made from a workspace (`pyro env save`); nothing can make it again.",
+                    f"The saved environment {wanted.name} is gone or damaged.",
+                    hint="It was saved from a workspace (`pyro env save`) and cannot be rebuilt.",
                     code="environment_build_gone",
                 )
             return manifest
@@ -196,7 +193,7 @@ class EnvironmentService:
         try:
             manifest = worker.pull(wanted.image, self.cache, progress, cancel)
         except PyroError as error:
-            error.hint += f" Or have it built here: {install_command('mmdebstrap')}"
+            error.hint += f" Or install what builds it here: {install_command('mmdebstrap')}"
             raise
         self.cache.point(wanted.name, manifest.digest)
         return replace(manifest, name=wanted.name)
@@ -255,8 +252,8 @@ class EnvironmentService:
         """
         if self.cache.current(name) is not None and not overwrite:
             raise Conflict(
-                f"There is an environment {name} already.",
-                hint="Choose another name, or replace it with --overwrite; workspaces on it keep what they have.",
+                f"An environment named {name} already exists.",
+                hint="Choose another name, or replace it with --overwrite; workspaces that use it keep their copy.",
                 code="environment_exists",
             )
         row = workspace.row
@@ -266,10 +263,10 @@ class EnvironmentService:
         archive = self.cache.root / "staging" / f"root-{os.getpid()}-{secrets.token_hex(8)}.tar"
         cancel = threading.Event()
         try:
-            await call.progress("reading the machine's root", 0.1)
+            await call.progress("reading the machine's root file system", 0.1)
             async with workspace.lock.shared():
                 await spool(workspace.guest, archive)
-            await call.progress("making an environment of it", 0.5)
+            await call.progress("saving it as an environment", 0.5)
             await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
         finally:
             cancel.set()
@@ -424,8 +421,8 @@ def _stand_in(own: Definition | None, manifest: Manifest) -> list[str]:
     if own is None or not manifest.stands_in:
         return []
     missing = [package for package in own.packages if package not in manifest.contents]
-    lacks = f", without {', '.join(missing)} (apt-get install brings them in)" if missing else ""
-    return [f"{own.image} stands in for it, because this machine has no mmdebstrap{lacks}."]
+    lacks = f", without {', '.join(missing)} (apt-get install adds them)" if missing else ""
+    return [f"{own.image} is used instead, because this computer has no mmdebstrap{lacks}."]
 
 
 def _source(wanted: Wanted, manifest: Manifest | None) -> str:
@@ -446,7 +443,7 @@ IMAGES = "PYRO_MCP_IMAGES"
 def refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
     """A model may name Docker's official images, and those that the user allowed.
 
-    What it names is asked of a registry by this machine, whatever the workspace's network policy is: a name in
+    What it names is asked of a registry by this computer, whatever the workspace's network policy is: a name in
     somebody's registry is a message to them, a file is one of the user's.
 
     Raises:
@@ -458,7 +455,7 @@ def refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
     if wanted.transport == "registry" and any(fnmatch.fnmatchcase(wanted.name, pattern) for pattern in allowed):
         return
     raise NotPermitted(
-        f"The image {wanted.name} is not on this machine, and only the user can bring it here.",
+        f"The image {wanted.name} is not on this computer, and only the user can fetch it.",
         hint=f"The user may run: pyro env pull {shlex.quote(wanted.name)}",
         code="image_not_pulled",
     )

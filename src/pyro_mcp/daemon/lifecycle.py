@@ -16,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def _be_the_only_one(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
     except TimeoutError:
-        raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
+        raise Conflict("A daemon is already running for this user.", code="daemon_runs") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -132,7 +133,7 @@ def _agent_binary() -> Path:
     if not path.exists():
         raise InternalError(
             f"The guest agent {path} is missing from this installation.",
-            hint="Install pyro again from its wheel; a checkout builds it with `make setup`.",
+            hint="Reinstall pyro from its wheel; in a checkout, run `make setup`.",
             code="agent_missing",
         )
     return path
@@ -143,7 +144,7 @@ def _seed_tree(seeds: SeedStore, digest: str) -> Path:
     if seed is None:
         raise Conflict(
             f"The seed {digest[:12]} is gone from the store.",
-            hint="What the workspace has now is unharmed: export it. Create a new workspace for the rest.",
+            hint="The workspace's current files are intact: export them, then create a new workspace.",
             code="seed_gone",
         )
     return seed.tree
@@ -247,7 +248,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")
-    idling = asyncio.create_task(_idle(app, registry, stop))
+    idling = asyncio.create_task(_idle(app, lambda: registry.all() or context.environments.pulling, stop))
     checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
     _tell(ready_fd, "ready")
@@ -257,7 +258,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
 
     log.info("daemon %s leaves", os.getpid())
     leaving = _log_descriptor(locations)
-    # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
+    # Machines keep running by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
     for task in (watching, expiring, idling, checking):
@@ -283,7 +284,7 @@ async def _check(environments: EnvironmentService, seeds: SeedStore, registry: R
     await asyncio.to_thread(seeds.check, registry.seeds_in_use())
 
 
-async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
+async def _idle(app: App, owns: Callable[[], object], stop: asyncio.Event) -> None:
     """Stop when for a while nobody called and there is nothing to own."""
     patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
     quiet = asyncio.Event()
@@ -295,6 +296,6 @@ async def _idle(app: App, registry: Registry, stop: asyncio.Event) -> None:
             async with asyncio.timeout(patience):
                 await quiet.wait()
         except TimeoutError:
-            if not app.active and not registry.all():
+            if not app.active and not owns():
                 stop.set()
                 return

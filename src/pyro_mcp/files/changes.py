@@ -15,6 +15,7 @@ from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files.listing import absolute
 from pyro_mcp.files.made import NOTHING, Made, named, paths_of, probe
 from pyro_mcp.files.sifting import sift, told
+from pyro_mcp.files.staging import staged, unstaged
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.guest.said import Said, damaged, wire_name
 from pyro_mcp.masking.redaction import Redactor
@@ -131,9 +132,14 @@ async def carry_out(guest: Guest, changes: list[Change]) -> None:
     Raises:
         Conflict: `expectation_failed` where a file is not any more what the change expects.
     """
-    await guest.call(
-        "POST", "/v1/files/apply", json_body={"changes": [_change_record(c) for c in changes]}, seconds=WORK_SECONDS
-    )
+    stage, records = await staged(guest, [_change_record(c) for c in changes])
+    body = {"changes": records} if stage is None else {"changes": records, "stage": stage}
+    try:
+        await guest.call("POST", "/v1/files/apply", json_body=body, seconds=WORK_SECONDS)
+    except BaseException:
+        if stage is not None:
+            await asyncio.shield(asyncio.ensure_future(unstaged(guest, stage)))
+        raise
 
 
 class Attempt:
@@ -248,8 +254,8 @@ async def changed_entries(
         listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
         if listing["truncated"]:
             raise InvalidInput(
-                f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
-                hint="Diff below a path, or export the tree.",
+                f"More than {len(listing['changes'])} paths changed since the baseline, which is too many for a diff.",
+                hint="Give a path to diff below, or export the tree.",
                 code="too_many_changes",
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
@@ -277,8 +283,8 @@ async def changed_entries(
             entries, [*sifted.left_out, *await named(directly, made, seed, {e.path for e in entries}, below)]
         )
     raise Conflict(
-        f"{show(absolute(moved[0]))} comes and goes while it is read; nothing was written.",
-        hint="Stop what writes it, and try again.",
+        f"{show(absolute(moved[0]))} keeps appearing and disappearing while it is read; nothing was written.",
+        hint="Stop whatever is writing it, then try again.",
         code="file_changing",
     )
 
@@ -329,13 +335,13 @@ def _refuse_withheld(entries: list[DiffEntry]) -> None:
             name = show(absolute(entry.path))
             if version.withheld == CHANGING:
                 raise Conflict(
-                    f"{name} is written all the time, so it could not be read whole; nothing was written.",
-                    hint="Stop what writes it, and try again.",
+                    f"{name} is being written constantly and could not be read whole; nothing was written.",
+                    hint="Stop whatever is writing it, then try again.",
                     code="file_changing",
                 )
             raise InvalidInput(
-                f"{name} has {version.withheld}; a patch holds files of up to {FILE_CAP}.",
-                hint="Export that file by its path, and delete it before you export the patch.",
+                f"{name} has {version.withheld}; a patch can contain files of up to {FILE_CAP}.",
+                hint="Export that file by its path, and delete it in the workspace before you export the patch.",
                 code="file_too_large",
             )
 

@@ -11,20 +11,21 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import h11
 
-from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound
+from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.guest.patience import Gate, Pace, Patience
 from pyro_mcp.guest.said import Said, parsed, whole_header
 from pyro_mcp.http1 import next_event
+from pyro_mcp.spans import span
 from pyro_mcp.visible import visible_lines
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -37,6 +38,8 @@ WORK_SECONDS = 300.0
 REFUSAL_SECONDS = 3.0
 """Until an agent that takes no more of what it is sent has said why."""
 CLOSE_SECONDS = 1.0
+FORGET_LATER_BYTES = 64 * 1024
+FORGET_TOGETHER = 64
 MAX_INTERIM = 16
 """Interim answers (1xx) before the one that counts."""
 Connect = Callable[[], Awaitable[Streams]]
@@ -136,8 +139,8 @@ class _Exchange:
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 return event
             if isinstance(event, h11.ConnectionClosed):
-                raise GuestUnreachable("The agent closed the connection before it answered.")
-        raise GuestError("The agent answers without an end.")
+                raise GuestUnreachable("The agent closed the connection before answering.")
+        raise GuestError("The agent's answer does not end.")
 
     async def body(self) -> AsyncIterator[bytes]:
         while True:
@@ -167,7 +170,7 @@ def _broken() -> Iterator[None]:
     try:
         yield
     except (OSError, h11.RemoteProtocolError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+        raise GuestUnreachable(f"The connection to the agent broke: {error}.") from error
 
 
 def _headers(response: Any) -> dict[str, str]:
@@ -231,6 +234,7 @@ class Guest:
     def __init__(self, connect: Connect) -> None:
         self._connect = connect
         self._gate = Gate(self._ask)
+        self._forgotten: list[str] = []
 
     @contextmanager
     def barred(self, why: str) -> Iterator[None]:
@@ -346,8 +350,9 @@ class Guest:
         asked = self._exchange(
             method, path, query=query, body=body, headers=headers, seconds=seconds, connection=connection
         )
-        async with asked as (exchange, response):
-            return Answer(_headers(response), await exchange.whole_body(bound))
+        with span("agent"):
+            async with asked as (exchange, response):
+                return Answer(_headers(response), await exchange.whole_body(bound))
 
     @asynccontextmanager
     async def download(self, path: str, query: Mapping[str, Any]) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -363,22 +368,35 @@ class Guest:
         json_body: Any = None,
         *,
         owed: bool = True,
+        more: Sequence[tuple[str, str]] = (),
     ) -> Streams:
-        headers = [("Connection", "Upgrade"), ("Upgrade", "pyro-stream")]
+        headers = [("Connection", "Upgrade"), ("Upgrade", "pyro-stream"), *more]
         body = None
         if json_body is not None:
             body = json.dumps(json_body, separators=(",", ":")).encode()
             headers.append(("Content-Type", "application/json"))
         seconds = ANSWER_SECONDS if owed else None
         asked = self._exchange(method, path, query=query, body=body, headers=headers, keep=True, seconds=seconds)
-        async with asked as (exchange, r):
-            if r.status_code != 101:
-                raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
-            return exchange.reader, exchange.writer
+        with span("agent"):
+            async with asked as (exchange, r):
+                if r.status_code != 101:
+                    raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
+                return exchange.reader, exchange.writer
 
     async def start_process(self, request: dict[str, Any]) -> ProcessStream:
         """Start a process and follow it in one round trip."""
-        return self._stream(await self._upgrade("POST", "/v1/processes", json_body=request))
+        forgotten, self._forgotten = self._forgotten, []
+        more = [("Pyro-Forget", ",".join(forgotten))] if forgotten else []
+        return self._stream(await self._upgrade("POST", "/v1/processes", json_body=request, more=more))
+
+    async def forget_process(self, process_id: str, held_bytes: int) -> None:
+        """Let the agent forget one that has ended and of which all is kept: with the next start, as that costs no
+        request of its own, or now, where it holds much output or many wait."""
+        if held_bytes <= FORGET_LATER_BYTES and len(self._forgotten) < FORGET_TOGETHER:
+            self._forgotten.append(process_id)
+            return
+        with suppress(PyroError):  # the agent forgets old processes by itself
+            await self.call("DELETE", f"/v1/processes/{process_id}")
 
     async def run_process(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Run a process to its end; gives its id and its exit record. What it prints is not kept."""
@@ -393,7 +411,7 @@ class Guest:
                     process_id = record.handle("id")
         finally:
             await stream.close()
-        raise GuestUnreachable("The agent's connection broke before the process had ended.")
+        raise GuestUnreachable("The connection to the agent broke before the process ended.")
 
     async def follow_process(self, process_id: str, offset: int) -> ProcessStream:
         """Follow a process from an absolute offset of its output on."""
@@ -413,5 +431,5 @@ class Guest:
         except BaseException as error:
             below[1].transport.abort()
             if isinstance(error, OSError):
-                raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+                raise GuestUnreachable(f"The connection to the agent broke: {error}.") from error
             raise

@@ -106,7 +106,7 @@ class Application:
         address = scope["server"][0] if scope.get("server") else None
         refusal = self._door.refusal(scope["headers"], address)
         if refusal is None and self._closing:
-            return Refusal(503, "The server is leaving.")
+            return Refusal(503, "The server is shutting down.")
         return refusal
 
     def _note_end(self, scope: Scope) -> None:
@@ -160,7 +160,7 @@ def address_of(text: str) -> tuple[str, int]:
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise InvalidInput(
-            f"--http {text}: give HOST:PORT or PORT, such as 127.0.0.1:8765; port 0 takes a free one.",
+            f"--http {text}: give HOST:PORT or PORT, such as 127.0.0.1:8765; port 0 picks a free port.",
             code="bad_usage",
         )
     return host, int(port)
@@ -177,7 +177,9 @@ def serve_http(*, profile: Profile, access: Access, address: str, token: str, na
 
 async def _serve(profile: Profile, access: Access, listener: socket.socket, door: Door, host: str) -> None:
     pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "http"), project=access.scope)
-    application = Application(Toolbox(profile, access, pyro), Catalogue.of(profile, access), door)
+    toolbox = Toolbox(profile, access, pyro)
+    fetching = asyncio.ensure_future(toolbox.begin_to_fetch())
+    application = Application(toolbox, Catalogue.of(profile, access), door)
     config = uvicorn.Config(
         application,
         http="h11",
@@ -207,6 +209,7 @@ async def _serve(profile: Profile, access: Access, listener: socket.socket, door
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     asked.cancel()
+    fetching.cancel()
     await serving
     await pyro.close()
 
@@ -217,7 +220,7 @@ def _announce(listener: socket.socket, host: str) -> None:
     said = f"Serving the tools at http://{shown}:{address[1]}{PATH}; a bearer token is required.\n"
     if not is_loopback(address[0]):
         said += (
-            f"Warning: {host} can be reached from other machines, and the token travels unencrypted. Prefer an SSH "
+            f"Warning: other computers can reach {host}, and the token travels unencrypted. Prefer an SSH "
             "tunnel to loopback, or a proxy that speaks TLS.\n"
         )
     sys.stderr.write(said)

@@ -44,7 +44,11 @@ def serve(*, profile: Profile, access: Access) -> int:
     async def run() -> None:
         pyro = AsyncPyro(face="mcp", client=os.environ.get("PYRO_MCP_CLIENT", "mcp"), project=access.scope)
         toolbox = Toolbox(profile, access, pyro)
-        await _hand_over(toolbox, catalogue, opening, lines, wire_out)
+        fetching = asyncio.ensure_future(toolbox.begin_to_fetch())
+        try:
+            await _hand_over(toolbox, catalogue, opening, lines, wire_out)
+        finally:
+            fetching.cancel()
 
     asyncio.run(run())
     return 0
@@ -201,7 +205,7 @@ def _taken(message: Message) -> Message | Refusal | None:
         jsonrpc_message_adapter.validate_python(message, by_name=False)
     except ValueError:
         if "method" in message and "id" in message:
-            return Refusal(INVALID_REQUEST, "The message is no request of JSON-RPC.", message["id"])
+            return Refusal(INVALID_REQUEST, "The message is not a JSON-RPC request.", message["id"])
         return None
     return message
 

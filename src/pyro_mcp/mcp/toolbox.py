@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +104,17 @@ def _pictures(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield file["media_type"], file.pop("data")
 
 
+def _something_there() -> bool:
+    """Whether any environment and any engine's program are here, as far as a look at names tells."""
+    cache = Locations.of_this_user().cache
+    try:
+        programs = [*cache.glob("components/runsc-*"), *cache.glob("components/firecracker-*")]
+        named = os.environ.get("PYRO_RUNSC") or shutil.which("runsc")
+        return any(cache.glob("environments/names/*.json")) and bool(programs or named)
+    except OSError:
+        return True  # the first call says what is wrong
+
+
 class Toolbox:
     """The tools of one profile, within what the user allowed."""
 
@@ -125,7 +138,7 @@ class Toolbox:
         self._hurry.set()
 
     def looks_at_host(self, name: str) -> bool:
-        """Whether a tool may reach a path of the user's machine."""
+        """Whether a tool may reach a path of the user's computer."""
         operation = self._operations.get(name)
         return operation is not None and bool(operation.host_paths)
 
@@ -152,6 +165,15 @@ class Toolbox:
         """Whether a workspace may ask the user for something while this tool is called."""
         operation = self._operations.get(name)
         return asks(self._access.network) and operation is not None and operation.takes_workspace
+
+    async def begin_to_fetch(self) -> None:
+        """Have what a first workspace needs fetched before anybody asks; it goes on without us."""
+        if await asyncio.to_thread(_something_there):
+            return
+        try:
+            await self._pyro.call(REGISTRY["pull_environment"], {})
+        except PyroError as error:
+            log.info("what a first workspace needs: %s", error)
 
     async def questions(self, known: Sequence[str]) -> list[dict[str, Any]]:
         """What workspaces of this project ask the user; waits until there is one that is not known."""
@@ -213,8 +235,8 @@ class Toolbox:
             log.exception("tool %s failed", name)
             return said(
                 InternalError(
-                    f"{name} failed by a defect of pyro ({type(error).__name__}: {error}).",
-                    hint="Whether it was carried out, workspace_status and workspace_diff can tell.",
+                    f"{name} failed because of a bug in pyro ({type(error).__name__}: {error}).",
+                    hint="workspace_status and workspace_diff show whether it was carried out.",
                 )
             )
 
@@ -224,7 +246,7 @@ class Toolbox:
             name = shortened(name, SHOWN_NAME)
             near = difflib.get_close_matches(name, self._operations, 1, 0.4)
             raise InvalidInput(
-                f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
+                f"There is no tool {name!r}; the tools are: {', '.join(self._operations)}.",
                 hint=f"Did you mean {near[0]!r}?" if near else "",
                 code="unknown_tool",
             )
@@ -240,7 +262,7 @@ class Toolbox:
                 near = difflib.get_close_matches(name, names, 1)
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",
-                    hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
+                    hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
                     code="unknown_parameter",
                 )
         own = {p.name: p for p in parameters(operation)}
@@ -266,7 +288,7 @@ class Toolbox:
         return granted
 
     def _choose_seed(self, arguments: dict[str, Any]) -> None:
-        """Unsaid, a workspace begins with the project folder; an empty path asks for an empty one."""
+        """Unsaid, a workspace begins with the project directory; an empty path asks for an empty one."""
         if "seed_path" not in arguments:
             if self._access.project is not None:
                 arguments["seed_path"] = str(self._access.project)
@@ -325,7 +347,7 @@ class Toolbox:
         if operation.name == "run_in_vm" and handle is None:
             work.cancel()  # closing the connection ends the machine, so that it cannot run twice
             return Answer(
-                "The machine was not ready in time, most likely because its environment is still being built; nothing "
+                "The machine was not ready in time, probably because its environment is still being built. Nothing "
                 "was run. Call vm_run again. [not_ready]",
                 is_error=True,
             )
@@ -343,8 +365,8 @@ class Toolbox:
             }
             return self._answer(operation, record)
         return Answer(
-            f"{operation.mcp} has not finished yet and goes on. "
-            "Do not repeat it; see in a while with workspace_list or workspace_status what came of it. [still_running]",
+            f"{operation.mcp} is still running. "
+            "Do not repeat it; check the outcome later with workspace_list or workspace_status. [still_running]",
             is_error=True,
         )
 

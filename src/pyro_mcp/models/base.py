@@ -17,6 +17,11 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def iso_of(seconds: float) -> str:
+    """As `iso`, of seconds since 1970."""
+    return iso(datetime.fromtimestamp(seconds, UTC))
+
+
 Moment = Annotated[datetime, AwareDatetime, PlainSerializer(iso, return_type=str, when_used="json")]
 """A time with its zone, which is UTC; as JSON text such as 2026-11-27T04:06:36.123Z."""
 

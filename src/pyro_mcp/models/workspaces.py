@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pyro_mcp.models.base import Moment, Record
-from pyro_mcp.models.files import LeftOut
+from pyro_mcp.models.files import Checkpoint, LeftOut
 from pyro_mcp.vocabulary import WorkspaceState
 
 
@@ -56,7 +56,7 @@ class SecretInfo(Record):
 
 
 class PublishedPort(Record):
-    """A port of this machine that leads to one inside."""
+    """A port of this computer that leads to one inside."""
 
     host: str
     host_port: int
@@ -98,9 +98,9 @@ class Workspace(Record):
     allow_domains: list[str] = Field(default_factory=list)
     """The only hosts that egress reaches; empty: all public ones; `none` alone: no public one."""
     allow_host_ports: list[str] = Field(default_factory=list)
-    """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
+    """Ports of this computer's loopback that it reaches, as `host.pyro.internal:PORT`."""
     allow_addresses: list[str] = Field(default_factory=list)
-    """Addresses of this machine's network that it reaches."""
+    """Addresses of this computer's network that it reaches."""
     ssh_hosts: list[str] = Field(default_factory=list)
     """Servers at which the user's ssh keys log in for it; no key is inside."""
     secrets: list[SecretInfo] = Field(default_factory=list)
@@ -110,6 +110,8 @@ class Workspace(Record):
     cause: str | None = None
     """Why the machine was lost, when it was."""
     directory: str = "/workspace"
+    notes: list[str] = Field(default_factory=list)
+    """What is to be said of this call alone: after a reset to the last checkpoint, what is missing."""
 
     def __hash__(self) -> int:
         return hash(self.id)  # so that it may stand in sets and as a key; equal ones have the same id
@@ -146,6 +148,8 @@ class HistoryEvent(Record):
 class History(Record):
     workspace: str
     events: list[HistoryEvent]
+    checkpoints: list[Checkpoint] = Field(default_factory=list)
+    """Of the files, in the time of these events, in order; not with `after`."""
     cursor: int = 0
     """For `after`: what begins or ends from here on."""
 
@@ -187,7 +191,7 @@ class Exported(Record):
     workspace: str
     path: str
     output: str
-    """Where it stands on this machine."""
+    """Where it stands on this computer."""
     kind: Literal["file", "directory", "patch"]
     files: int
     bytes: int
@@ -201,5 +205,5 @@ class Exported(Record):
     replaced: list[str] = Field(default_factory=list)
     """At most 100 files that were there and were replaced, relative to `output`; its own name for itself."""
     backup: str | None = None
-    """Where on this machine what was replaced is kept: 30 days, at least 7."""
+    """Where on this computer what was replaced is kept: 30 days, at least 7."""
     hint: str = ""

@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
+from pyro_mcp import refusals
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
-from pyro_mcp.processes import refusals
 from pyro_mcp.processes.output import STDERR, STDOUT, OutputLog
 from pyro_mcp.store import CommandRow
 
@@ -49,7 +49,7 @@ NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
 OUTPUT_HELD = (
-    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "A background process that it left behind holds its output open; whatever that prints from now on is lost. Give "
     "such a process a file (`program > file 2>&1 &`), or run it as a service."
 )
 
@@ -175,13 +175,11 @@ class Command:
             if self.running:
                 pause = FIRST_PAUSE_SECONDS if self.output.total_bytes > before else min(pause * 2, LAST_PAUSE_SECONDS)
                 await asyncio.sleep(pause)
-        if self.row.process_id is not None and self.row.status != "lost":
-            try:
-                await guest.call("DELETE", f"/v1/processes/{self.row.process_id}")
-            except PyroError:
-                pass  # the agent forgets old processes by itself
         self.output.close()
         await ended(self)
+        # Only when its end is written down: a daemon that is killed before that finds it with the agent.
+        if self.row.process_id is not None and self.row.status not in ("lost", "suspended"):
+            await guest.forget_process(self.row.process_id, self.output.total_bytes)
 
     async def _found_again(self, guest: Guest) -> ProcessStream:
         process_id = self.row.process_id or await self._find_process(guest)
@@ -210,8 +208,8 @@ class Command:
         """
         if self._input is None or not self.running:
             raise Conflict(
-                f"Command {self.row.handle} takes no input" + (" any more." if not self.running else "."),
-                hint="Only a command that was started with an open input takes one.",
+                f"Command {self.row.handle} does not take input" + (" any more." if not self.running else "."),
+                hint="Only a command that was started with its input open takes input.",
                 code="no_input",
             )
         try:
@@ -220,7 +218,7 @@ class Command:
         except TimeoutError:
             raise Conflict(
                 f"Command {self.row.handle} has not read its input for {seconds:.0f} s.",
-                hint="Offer the same piece again later.",
+                hint="Send the same piece again later.",
                 code="input_full",
             ) from None
 
@@ -261,7 +259,7 @@ class Command:
         for process in answer.records("processes"):
             if process.has("label") and process.text("label") == self.row.handle:
                 return process.handle("id")
-        raise NotFound(f"The machine knows no process of command {self.row.handle}.")
+        raise NotFound(f"The machine has no process for command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
         if self.row.process_id != process_id:
@@ -443,7 +441,7 @@ class Command:
         handle = self.row.handle
         if self.running and self._unheard:
             return (
-                "The machine's agent does not answer at present, so what the command does is not known. It is followed "
+                "The machine's agent is not answering, so the command's state is unknown. pyro will follow it "
                 "again as soon as the agent answers; workspace_reset gives the workspace a fresh machine."
             )
         if self.running:
@@ -452,9 +450,9 @@ class Command:
                 f"end it with workspace_cancel(handle={handle!r})."
             )
         if self.row.status == "suspended":
-            return "The workspace is stopped; the command goes on when it is started."
+            return "The workspace is stopped; the command continues when it is started."
         if self.row.status == "lost":
-            return "The machine it ran in was reset or lost before it ended; run it again if need be."
+            return "Its machine was reset or lost before it ended; run it again if needed."
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from pyro_mcp.errors import Conflict
 from pyro_mcp.host_errors import of_this_machine
 from pyro_mcp.reserve import Reserve
+from pyro_mcp.spans import span
 from pyro_mcp.store.rows import CommandRow, DepartedRow, EventRow, ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.store.schema import migrate
 from pyro_mcp.visible import storable
@@ -31,6 +32,7 @@ EVENTS_KEPT = 20_000
 """Of each workspace: a guest that opens connections without end must not fill the disk."""
 DEPARTED_KEPT = 200
 T = TypeVar("T")
+Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 def _known(cls: type[Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _connected(path: Path, *, index_in_memory: bool = False) -> sqlite3.Connecti
 
 
 def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) -> T:
-    """Do it, with the reserve given up if the disk is full; what this machine refuses comes out in words."""
+    """Do it, with the reserve given up if the disk is full; what this computer refuses comes out in words."""
     try:
         try:
             return work()
@@ -68,6 +70,16 @@ def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) ->
         if found is None:
             raise
         raise found from error
+
+
+def _tell(outcomes: list[Outcome]) -> None:
+    for done, result, error in outcomes:
+        if done.done():
+            continue  # whoever waited has left
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
 
 
 def _unique_name(row: WorkspaceRow) -> str | None:
@@ -85,6 +97,7 @@ class Store:
         self._executor = executor
         self._reserve = reserve
         self._directory = directory
+        self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
 
     @classmethod
     async def open(cls, path: Path, reserve: Reserve | None = None) -> Store:
@@ -110,8 +123,36 @@ class Store:
         return cls(await asyncio.get_running_loop().run_in_executor(executor, attempt), executor, reserve, path.parent)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        attempt = functools.partial(_attempt, work, self._reserve, self._directory)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, attempt)
+        """Do it in the store's thread, in its turn. What is asked for in one turn of the event loop goes over together:
+        waking a thread, and it the loop, costs more than most of the writes."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((work, done))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._hand_over, loop)
+        with span("store"):
+            return await done
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        together, self._waiting = self._waiting, []
+        try:
+            self._executor.submit(self._do, together, loop)
+        except RuntimeError as error:  # the store is closed
+            _tell([(done, None, error) for _, done in together])
+
+    def _do(
+        self, together: list[tuple[Callable[[], Any], asyncio.Future[Any]]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        outcomes: list[Outcome] = []
+        for work, done in together:
+            if done.cancelled():
+                continue
+            try:
+                outcomes.append((done, _attempt(work, self._reserve, self._directory), None))
+            except BaseException as error:
+                outcomes.append((done, None, error))
+        with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits
+            loop.call_soon_threadsafe(_tell, outcomes)
 
     async def close(self) -> None:
         await self._run(self._db.close)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,20 +20,20 @@ from pyro_mcp.files.changes import FILE_CAP, carry_out, marked_changes, read_sta
 from pyro_mcp.files.checkpoints import Checkpoint, Checkpoints, State
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.masking.redaction import Redactor
-from pyro_mcp.models.base import iso
+from pyro_mcp.models.base import iso_of
 from pyro_mcp.patches.plan import Change, FileState
 
+KEEPS = os.environ.get("PYRO_CHECKPOINTS") != "off"
+"""To measure what they cost (`python -m benchmarks.checkpoints`)."""
 log = logging.getLogger(__name__)
 SETTLE_SECONDS = 10.0
 """How long one who changes something waits for the look at what went before."""
 READ_AT_ONCE = 500
-BATCH_BYTES = 8 * 1024 * 1024
-BATCH_CHANGES = 5000
 MOST_FILES = 20_000
 """Of a workspace with more changed files than that, nothing is kept."""
 NAMED = 5
 WHAT_CHARACTERS = 100
-OVERTAKEN = " (in part: files went before they were kept)"
+OVERTAKEN = " (incomplete: files disappeared before they were saved)"
 
 
 class Kept(Protocol):
@@ -80,6 +80,8 @@ class Keeper:
 
     def happened(self, what: str) -> None:
         """Something may have changed files: look, in the background."""
+        if not KEEPS:
+            return
         self._waiting.append(what)
         if self._looks is None or self._looks.done():
             self._looks = asyncio.create_task(self._look_all(), name=f"checkpoint {self._workspace.id}")
@@ -97,7 +99,7 @@ class Keeper:
                     await self._look("; ".join(dict.fromkeys(waiting)))
                 self._workspace.heard()
             except (PyroError, OSError) as error:
-                # The machine is gone or does not answer, or this machine's disk is full: the work goes on without.
+                # The machine is gone or does not answer, or this computer's disk is full: the work goes on without.
                 log.info("workspace %s: no checkpoint: %s", self._workspace.id, error)
 
     async def _look(self, what: str) -> Checkpoint | None:
@@ -177,19 +179,48 @@ class Keeper:
             if target is None:
                 known = [one.number for one in (kept.first, *kept.list)]
                 raise NotFound(
-                    f"There is no checkpoint {number}; there are {known[0]} to {known[-1]}.",
-                    hint="List them by leaving the number away.",
+                    f"There is no checkpoint {number}; checkpoints {known[0]} to {known[-1]} exist.",
+                    hint="Call it without a number to list them.",
                     code="unknown_checkpoint",
                 )
-            paths = [path for path in {*target, *kept.now} if target.get(path) != kept.now.get(path)]
-            changes, left = await self._planned(self._workspace.guest, kept, target, sorted(paths))
-            for batch in _batches(changes):
-                await carry_out(self._workspace.guest, batch)
+            changed, left = await self._put_back(kept, target, kept.now)
             await self._look(f"rewind to {number}")
-            return len(paths) - len(left), left
+            return changed, left
+
+    async def last(self) -> Checkpoint:
+        """The newest one; as it began where there is none."""
+        await self.settled()
+        async with self._lock:
+            kept = await self._checkpoints()
+            return kept.list[-1] if kept.list else kept.first
+
+    async def time_of(self, number: int) -> str | None:
+        """When a checkpoint was made, as rows have it."""
+        async with self._lock:
+            kept = await self._checkpoints()
+        return next((iso_of(one.at) for one in (kept.first, *kept.list) if one.number == number), None)
+
+    async def bring_back(self, number: int) -> tuple[int, list[str]]:
+        """The files of a checkpoint in a machine that is at its baseline. Gives how many, and the paths that are not
+        kept. No checkpoint is made of what the machine is before, so that it can be asked for again."""
+        async with self._lock:
+            kept = await self._checkpoints()
+            target = kept.at(number) or {}
+            self._marks = {}
+            return await self._put_back(kept, target, {})
+
+    async def _put_back(
+        self, kept: Checkpoints, target: dict[str, State], now: dict[str, State]
+    ) -> tuple[int, list[str]]:
+        """From what the files are to what they were, in one request."""
+        paths = [path for path in {*target, *now} if target.get(path) != now.get(path)]
+        changes, left = await self._planned(self._workspace.guest, kept, target, now, sorted(paths))
+        if changes:
+            await carry_out(self._workspace.guest, changes)
+        return len(paths) - len(left), left
 
     async def _planned(
-        self, guest: Guest, kept: Checkpoints, target: dict[str, State], paths: list[str]
+        self, guest: Guest, kept: Checkpoints, target: dict[str, State], now: dict[str, State], paths: list[str]
     ) -> tuple[list[Change], list[str]]:
         below = await read_states(guest, [path for path in paths if path not in target], layer="lower")
         there = await read_states(guest, paths)
@@ -199,7 +230,7 @@ class Keeper:
         for path in paths:
             wanted, content = await asyncio.to_thread(_wanted, kept, target.get(path), below.get(path))
             present = there[path].kind
-            kept_now = kept.now.get(path)
+            kept_now = now.get(path)
             lost = kept_now is not None and kept_now["kind"] == "file" and kept_now["sha256"] is None
             if wanted is None or present == "other" or lost:
                 left.append(path)
@@ -245,7 +276,7 @@ def _wanted(kept: Checkpoints, state: State | None, below: FileState | None) -> 
 
 
 def _keep(kept: Checkpoints, states: dict[str, FileState], redactor: Redactor) -> dict[str, State]:
-    """Keeps the contents, but for those that hold a secret: its value is on this machine's disk in one place only."""
+    """Keeps the contents, but for those that hold a secret: its value is on this computer's disk in one place only."""
     found: dict[str, State] = {}
     for path, state in states.items():
         known = state.kind == "file" and state.content is not None and not state.changing
@@ -265,24 +296,10 @@ def _unkept(mode: int, size: int) -> State:
     return {"kind": "file", "mode": mode & 0o7777, "sha256": None, "size": size}
 
 
-def _batches(changes: list[Change]) -> list[list[Change]]:
-    """As few requests as their bounds allow: all or nothing is what one request is."""
-    batches: list[list[Change]] = []
-    size = 0
-    for change in changes:
-        length = len(change.content or b"")
-        if not batches or size + length > BATCH_BYTES or len(batches[-1]) >= BATCH_CHANGES:
-            batches.append([])
-            size = 0
-        batches[-1].append(change)
-        size += length
-    return batches
-
-
 def _record(one: Checkpoint) -> models.Checkpoint:
     return models.Checkpoint(
         number=one.number,
-        at=iso(datetime.fromtimestamp(one.at, UTC)),
+        at=iso_of(one.at),
         after=one.what,
         files=len(one.changed),
         paths=sorted(one.changed)[:NAMED],

@@ -44,6 +44,7 @@ class Registry:
         """By project and name."""
         self._departed_from: dict[str, str | None] = {}
         self._writing = asyncio.Lock()
+        self._unsaved: set[str] = set()
         self._background: set[asyncio.Task[object]] = set()
 
     def get(self, reference: str, scope: str | None = None) -> Workspace:
@@ -68,13 +69,14 @@ class Registry:
             gone = next((d for d in self.departed if reference in (d.id, d.name) and self._recalls(scope, d)), None)
             if gone is not None:
                 raise NotFound(
-                    f"Workspace {reference!r} is gone since {gone.at}: {gone.cause}. There are: {known}.",
+                    f"Workspace {reference!r} has been gone since {gone.at}: {gone.cause}. Existing workspaces: "
+                    f"{known}.",
                     hint="Create a new one.",
                     code="workspace_gone",
                 )
             raise NotFound(
-                f"There is no workspace {reference!r}; there are: {known}.",
-                hint="`pyro workspace list` shows all.",
+                f"There is no workspace {reference!r}. Existing workspaces: {known}.",
+                hint="List them all with `pyro workspace list`.",
                 code="unknown_workspace",
             )
         return found
@@ -119,8 +121,16 @@ class Registry:
             self.news.of(workspace.id)
 
     def save_soon(self, workspace: Workspace) -> None:
-        """Write the row without waiting."""
-        self.spawn(self.save(workspace))
+        """Write the row without waiting; once, where it is asked for again before its turn came."""
+        if workspace.id not in self._unsaved:
+            self._unsaved.add(workspace.id)
+            self.spawn(self._save_latest(workspace))
+
+    async def _save_latest(self, workspace: Workspace) -> None:
+        async with self._writing:
+            self._unsaved.discard(workspace.id)
+            if workspace.id in self._workspaces:
+                await self.store.put_workspace(workspace.row)
 
     def spawn(self, work: Awaitable[object]) -> None:
         """Do it without anybody waiting; `close` does."""
@@ -224,7 +234,8 @@ class Registry:
         kind: Literal["exec", "shell", "service"] = "exec",
         size: tuple[int, int] | None = None,
     ) -> Command:
-        number = max((c.number for c in workspace.commands.values()), default=0) + 1
+        last = next(reversed(workspace.commands.values()), None)  # they are in the order of their numbers
+        number = last.number + 1 if last is not None else 1
         row = CommandRow(
             handle=f"{workspace.id.removeprefix('ws-')}-{number}",
             workspace_id=workspace.id,

@@ -28,13 +28,30 @@ from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
 
+class Commands(dict[str, Command]):
+    """By handle, in the order of their numbers. Those that run are known without a look at all that ever ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: dict[str, Command] = {}
+
+    def __setitem__(self, handle: str, command: Command) -> None:
+        super().__setitem__(handle, command)
+        self._live[handle] = command
+
+    def running(self) -> list[Command]:
+        """Those that run; what has ended never runs again under the same object."""
+        self._live = {h: c for h, c in self._live.items() if c.running and self.get(h) is c}
+        return list(self._live.values())
+
+
 class Workspace:
     """Owned by the manager; changed only under its lock, except for its activity."""
 
     def __init__(self, row: WorkspaceRow, outputs: Path, isolation: str) -> None:
         self.row = row
         self.machine: Machine | None = None
-        self.commands: dict[str, Command] = {}
+        self.commands = Commands()
         self.lock = SharedLock()
         self.outputs = outputs
         self.keeper = Keeper(self)
@@ -87,13 +104,13 @@ class Workspace:
         if self.row.state == "lost":
             raise MachineLost(
                 f"The machine of workspace {self.id} is lost: {self.row.cause or 'unknown cause'}.",
-                hint="What it had printed is in workspace logs. Reset gives it a fresh machine at its baseline, "
-                "and rewind brings its files back to the last checkpoint; or delete it.",
+                hint="What it had printed is in workspace logs. Reset gives it a fresh machine: with snapshot `last` "
+                "its files as at the last checkpoint, else its baseline; or delete it.",
             )
         if self.row.state == "stopped":
             raise Conflict(
                 f"Workspace {self.id} is stopped.",
-                hint="Start it first: `pyro workspace start` or workspace_start. What is on its disk can be read with "
+                hint="Start it first with `pyro workspace start` or workspace_start. You can read its disk with "
                 "workspace disk.",
                 code="stopped",
             )
@@ -129,7 +146,7 @@ class Workspace:
         except KeyError:
             known = ", ".join(list(self.commands)[-5:]) or "none"
             raise NotFound(
-                f"Workspace {self.id} has no command {handle!r}; the latest are: {known}.",
+                f"Workspace {self.id} has no command {handle!r}. Latest commands: {known}.",
                 hint="List them with `pyro workspace logs WS` or workspace_logs without a handle.",
                 code="unknown_handle",
             ) from None
@@ -140,7 +157,7 @@ class Workspace:
         self.commands[command.row.handle] = command
 
     def running_commands(self) -> list[Command]:
-        return [command for command in self.commands.values() if command.running]
+        return self.commands.running()
 
     # -- its history, for those who follow it
 
@@ -209,7 +226,7 @@ class Workspace:
         kept = self.row.devcontainer
         if kept is None:
             return None
-        handle = kept.get("setup")
+        handle = str(kept.get("setup"))
         status, exit_code = kept.get("status"), kept.get("exit_code")
         if handle in self.commands:
             command = self.commands[handle].row
@@ -219,11 +236,12 @@ class Workspace:
                 status = "done"
         hint = str(kept.get("failure", ""))
         if kept.get("script") and handle is None and status is None and not hint:
-            hint = "Its set-up was not run, or begins at this moment. Where the daemon ended before it began, "
-            hint += f"`pyro workspace reset {self.id}` or workspace_reset begins anew with it."
+            hint = "Its set-up has not run, or is just starting. If the daemon ended before it started, "
+            hint += f"`pyro workspace reset {self.id}` or workspace_reset runs it from the start."
         if status == "running":
             hint = (
-                f"Its set-up still runs. Wait for it: `pyro workspace logs {self.id} --handle {handle} --follow`, or "
+                f"Its set-up is still running. Wait for it: `pyro workspace logs {self.id} --handle {handle} "
+                "--follow`, or "
             )
             hint += f"workspace_logs(handle={handle!r}, wait_seconds=45)."
         elif status == "failed" and handle:
@@ -231,9 +249,7 @@ class Workspace:
             hint = f"Its set-up {ended}; the log says why: `pyro workspace logs {self.id} --handle {handle}`, or "
             hint += f"workspace_logs(handle={handle!r}). The workspace can be used."
             if not online(self.row.network_policy):
-                hint += (
-                    " Its network is off: a set-up that fetches packages needs a workspace with network_policy egress."
-                )
+                hint += " Its network is off; a set-up that fetches packages needs network_policy egress."
         return models.Devcontainer(
             path=kept["path"],
             followed=kept["followed"],

@@ -95,7 +95,7 @@ class FileHandlers:
         keeper = workspace.keeper
         if to is None:
             found = await keeper.listed(limit)
-            hint = "Go back to one with its number; `0` or the lowest is the beginning." if len(found) > 1 else ""
+            hint = "To go back to one, give its number; `0` (or the lowest) is the beginning." if len(found) > 1 else ""
             return models.Rewound(workspace=workspace.id, checkpoints=found, hint=hint)
         async with workspace.lock.shared():
             changed, left = await asyncio.shield(asyncio.ensure_future(keeper.rewind(to)))
@@ -107,7 +107,7 @@ class FileHandlers:
             left=left[:LEFT_NAMED],
             left_files=len(left),
             checkpoints=newest,
-            hint=f"{len(left)} files are not kept (over 8 MiB) and stay as they are." if left else "",
+            hint=" ".join(filter(None, (_left_hint(left), await _whole_machine_hint(workspace, to)))),
         )
 
     async def diff_workspace(
@@ -133,3 +133,18 @@ class FileHandlers:
                 made=made,
             )
         return found.model_copy(update={"patch": workspace.redactor.text(found.patch)})
+
+
+def _left_hint(left: list[str]) -> str:
+    return f"{len(left)} files are not kept (over 8 MiB) and stay as they are." if left else ""
+
+
+async def _whole_machine_hint(workspace: Workspace, number: int) -> str:
+    """That it was the files alone, and the nearest state of the whole machine before that, if there is one."""
+    said = "Files alone: what runs, runs on, and what is outside /workspace is as it was."
+    at = await workspace.keeper.time_of(number)
+    earlier = [row for row in workspace.snapshots.values() if at is not None and row.created_at <= at]
+    if earlier:
+        nearest = max(earlier, key=lambda row: row.created_at)
+        said += f" The whole machine: reset with snapshot {nearest.name}, of {nearest.created_at[:19]}."
+    return said

@@ -10,6 +10,7 @@ from pyro_mcp.pattern import Pattern
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import STDOUT
 from pyro_mcp.processes.seen import seen
+from pyro_mcp.spans import span
 
 STREAM_CHUNK = 64 * 1024
 
@@ -18,20 +19,21 @@ async def wait_and_pass_on(
     call: Call, command: Command, seconds: float, offset: int = 0, enough: Callable[[], bool] = lambda: False
 ) -> None:
     """Wait until the command ends, `enough` holds or the time is over; a listening caller gets its output meanwhile."""
-    if not call.listens_to_output:
-        await command.wait_ended(seconds, enough)
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                change = command.change
-                running = command.running
-                offset = await _send_output(call, command, offset)
-                if not running or enough():
-                    return
-                await change.wait()
-    except TimeoutError:
-        await _send_output(call, command, offset)
+    with span("command"):
+        if not call.listens_to_output:
+            await command.wait_ended(seconds, enough)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    change = command.change
+                    running = command.running
+                    offset = await _send_output(call, command, offset)
+                    if not running or enough():
+                        return
+                    await change.wait()
+        except TimeoutError:
+            await _send_output(call, command, offset)
 
 
 async def _send_output(call: Call, command: Command, offset: int) -> int:

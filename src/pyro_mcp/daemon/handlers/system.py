@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_mcp import models
@@ -73,7 +75,12 @@ class SystemHandlers:
     async def pull_environment(self, call: Call, *, environment: str, force: bool) -> models.Environment:
         environments = self._context.environments
         wanted = await asyncio.to_thread(names.meaning, environment, environments.cache)
-        await environments.pull(call, wanted, force=force)
+        if call.face == "mcp":
+            # A server at its start: nobody waits for it yet, and it goes on when that server is gone.
+            await self._context.engines.begin_to_fetch(call)
+            await environments.require(replace(call, begun=-math.inf), wanted.name)
+        else:
+            await environments.pull(call, wanted, force=force)
         return await asyncio.to_thread(environments.describe, wanted.name)
 
     async def build_environment(
@@ -115,7 +122,7 @@ class SystemHandlers:
     async def suggest_environment(self, call: Call, *, path: str) -> models.SuggestedEnvironment:
         place = Path(path)
         if not await asyncio.to_thread(os.path.isdir, path):
-            raise InvalidInput(f"{show(path)} is no directory.", hint="Give the project's folder.", code="bad_path")
+            raise InvalidInput(f"{show(path)} is not a directory.", hint="Give the project directory.", code="bad_path")
         suggestion = await asyncio.to_thread(suggest, await asyncio.to_thread(place.resolve))
         return models.SuggestedEnvironment(path=path, content=suggestion.content, found=list(suggestion.found))
 

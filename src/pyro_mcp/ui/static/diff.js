@@ -92,7 +92,7 @@ function marked(text, other) {
 }
 
 // `comment(line)` is called for a line of the new side.
-export function shown(file, { side, whitespace, comment, all = false, more }) {
+export function shown(file, { name, side, whitespace, comment, all = false, more }) {
   let count = 0;
   const body = h("tbody");
   const number = (line, which) => {
@@ -118,6 +118,6 @@ export function shown(file, { side, whitespace, comment, all = false, more }) {
       }
     }
   }
-  return [h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Changed lines" }, side ? h("table.diff.side", h("colgroup", h("col.n"), h("col"), h("col.n"), h("col")), body) : h("table.diff", body)),
+  return [h("div.scroll", { tabindex: 0, role: "region", "aria-label": `Changed lines of ${name}` }, side ? h("table.diff.side", h("colgroup", h("col.n"), h("col"), h("col.n"), h("col")), body) : h("table.diff", body)),
     count > FIRST && !all && h("p.quiet", `${FIRST} of more lines are shown. `, h("button", { type: "button", onclick: more }, "Show all"))];
 }

@@ -87,7 +87,7 @@ function card(each) {
   const w = each.workspace, id = w.id;
   const percent = state.figures.get(id)?.percent;
   const asked = state.questions.filter((q) => q.workspace === id).length;
-  const last = state.events.size ? [...state.events.values()].reverse().find((e) => e.workspace === id && e.face !== "guest") : null;
+  const last = state.latest.get(id);
   return h("article.card", { "aria-label": named(w) },
     h("div.title",
       h("a.name", { href: `/w/${id}`, "data-act": "open" }, named(w)),

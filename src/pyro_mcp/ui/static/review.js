@@ -58,13 +58,13 @@ export function review(main, id) {
     const fillBody = (all) => {
       if (file.binary) fill(body, h("p.quiet", "A binary file; Export brings it."));
       else if (!part) fill(body, h("p.quiet", diff.truncated ? "Its part of the patch is not shown." : "Only its name or mode changed."));
-      else fill(body, shown(part, { ...options, all, more: () => fillBody(true), comment: (line) => comment(file, line) }),
+      else fill(body, shown(part, { ...options, all, name, more: () => fillBody(true), comment: (line) => comment(file, line) }),
         !part.hunks.length && h("pre.quiet", part.header.slice(1).join("\n")));
     };
     const made = h("details.file", { open: !seen },
       h("summary", h("span.path", name), h("span.badge", file.status), h("span.plus", `+${file.insertions}`), h("span.minus", `−${file.deletions}`)),
       h("div.acts", h("label.toggle", h("input", { type: "checkbox", checked: seen, onchange: (e) => { onSeen(e.target.checked); made.open = !e.target.checked; } }), "Viewed"),
-        button("Note to the agent", () => comment(file, null), { "aria-label": `Note on ${name}` }),
+        button("Note to the agent", () => comment(file, null), { "aria-label": `Note to the agent on ${name}` }),
         button("Discard", () => discard(file, part), { class: "danger", "aria-label": `Discard the changes of ${name}` })),
       body);
     if (!seen) fillBody(false);

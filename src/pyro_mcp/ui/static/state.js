@@ -2,7 +2,7 @@
 
 import { stream } from "/static/api.js";
 
-export const state = { workspaces: new Map(), events: new Map(), questions: [], problem: "The page connects …", figures: new Map() };
+export const state = { workspaces: new Map(), events: new Map(), latest: new Map(), questions: [], problem: "The page connects …", figures: new Map() };
 const listeners = new Set();
 const EVENTS = 2000;
 const AGAIN = 1000;
@@ -18,7 +18,10 @@ function tell(change) {
 }
 
 function took(events) {
-  for (const event of events) state.events.set(event.sequence, event);
+  for (const event of events) {
+    state.events.set(event.sequence, event);
+    if (event.face !== "guest") state.latest.set(event.workspace, event);
+  }
   while (state.events.size > EVENTS) state.events.delete(state.events.keys().next().value);
 }
 
@@ -53,7 +56,7 @@ function heard(message) {
       measured(each.workspace.id, each);
       changed.add(each.workspace.id);
     }
-    for (const gone of message.gone ?? []) { state.workspaces.delete(gone); changed.add(gone); }
+    for (const gone of message.gone ?? []) { state.workspaces.delete(gone); state.latest.delete(gone); changed.add(gone); }
     took(message.events);
     for (const event of message.events) changed.add(event.workspace);
     state.questions = message.questions;

@@ -89,7 +89,7 @@ function timeline(body, id) {
       const state = c.status === "running" ? "running" : c.exit_code === null ? c.status : c.exit_code === 0 ? "ok" : `status ${c.exit_code}`;
       return h("li", h("button.row", { type: "button", "data-handle": c.handle, "aria-pressed": c.handle === chosen, onclick: () => choose(c.handle) },
         when, h("span.face", e?.face ?? c.kind), h("code", safe(typed(c.command), 300)),
-        h(bad ? "span.badge.lost" : c.status === "running" ? "span.badge.busy" : "span.badge", state), c.duration_seconds !== null && h("span.quiet", span(c.duration_seconds))));
+        h(bad ? "span.badge.lost" : c.status === "running" ? "span.badge.busy" : "span.badge", state), c.status === "running" ? h("span.quiet", { "data-since": c.started_at }, since(c.started_at)) : c.duration_seconds !== null && h("span.quiet", span(c.duration_seconds))));
     }
     return h("li.row", when, h("span.face", e.face), h("span", e.operation.replaceAll("_", " ").replace(" workspace", "")), h("span.what", e.error || e.summary),
       e.outcome !== "ok" && h(e.outcome === "error" ? "span.badge.lost" : "span.badge.busy", e.outcome), e.duration_seconds !== null && h("span.quiet", span(e.duration_seconds)));
@@ -162,7 +162,7 @@ function files(body, id) {
 // -- services
 
 function services(body, id) {
-  const list = h("div"), screen = h("div.screen", { tabindex: 0, role: "log", "aria-label": "Log of the service" }), title = h("h2", ""), found = h("pre.text", { hidden: true });
+  const list = h("div"), screen = h("div.screen", { tabindex: 0, role: "log", "aria-label": "Log of the service" }), title = h("h2", { hidden: true }), found = h("pre.text", { hidden: true });
   const search = h("input", { type: "search", id: "grep", placeholder: "a regular expression" });
   let end = () => {}, chosen = null;
   fill(body, list, title, h("div.field", { hidden: true }, h("label", { for: "grep" }, "Find in the log"), search), screen, found);
@@ -189,6 +189,7 @@ function services(body, id) {
   const choose = (s) => {
     end(); chosen = s;
     search.parentElement.hidden = false;
+    title.hidden = false;
     fill(title, `Log of ${s.name}`); fill(screen);
     const terminal = new Screen(screen);
     end = stream(`/api/output?workspace=${encodeURIComponent(id)}&handle=${encodeURIComponent(s.handle)}&offset=0`, (m) => { if (m.text) terminal.write(m.text); });

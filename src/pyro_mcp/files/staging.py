@@ -1,0 +1,52 @@
+"""Contents that are too much for one request to the agent: put by in its stage first, so that a change of any size is
+one request in the end, and all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import Any
+
+from pyro_mcp.errors import PyroError
+from pyro_mcp.guest.client import WORK_SECONDS, Guest
+
+AT_ONCE = 8 * 1024 * 1024
+"""Bytes of base64 in a request; the agent takes 16 MiB of content."""
+
+
+async def staged(guest: Guest, records: list[dict[str, Any]]) -> tuple[str | None, list[dict[str, Any]]]:
+    """The changes as one request can hold them, and the stage that holds what it cannot."""
+    if sum(len(record.get("content", "")) for record in records) <= AT_ONCE:
+        return None, records
+    stage = secrets.token_hex(8)
+    made: list[dict[str, Any]] = []
+    waiting: list[dict[str, str]] = []
+    size = 0
+    try:
+        for number, record in enumerate(records):
+            content = record.get("content")
+            if content is None:
+                made.append(record)
+                continue
+            if waiting and size + len(content) > AT_ONCE:
+                await _put_by(guest, stage, waiting)
+                waiting, size = [], 0
+            waiting.append({"name": str(number), "content": content})
+            size += len(content)
+            made.append({**{key: value for key, value in record.items() if key != "content"}, "staged": str(number)})
+        await _put_by(guest, stage, waiting)
+    except BaseException:
+        await unstaged(guest, stage)
+        raise
+    return stage, made
+
+
+async def _put_by(guest: Guest, stage: str, files: list[dict[str, str]]) -> None:
+    body = {"stage": stage, "files": files}
+    await guest.call("POST", "/v1/files/stage", json_body=body, seconds=WORK_SECONDS)
+
+
+async def unstaged(guest: Guest, stage: str) -> None:
+    """Remove it. Where the agent does not answer, the next stage does."""
+    with contextlib.suppress(PyroError):
+        await guest.call("POST", "/v1/files/stage", json_body={"stage": stage, "drop": True})
