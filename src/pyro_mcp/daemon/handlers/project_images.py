@@ -20,9 +20,9 @@ from typing import Any
 
 from pyro_mcp.builds import context as contexts
 from pyro_mcp.builds import dockerfile
-from pyro_mcp.daemon.call import Call
+from pyro_mcp.daemon.call import Call, being_set_up
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.environment_service import PATIENCE_SECONDS, refuse_what_the_user_did_not_choose
+from pyro_mcp.daemon.environment_service import refuse_what_the_user_did_not_choose
 from pyro_mcp.daemon.handlers import builds
 from pyro_mcp.devcontainers import features
 from pyro_mcp.devcontainers.find import read_below
@@ -33,7 +33,7 @@ from pyro_mcp.environments.cache import Manifest
 from pyro_mcp.environments.oci.artifact import MAX_BYTES
 from pyro_mcp.environments.oci.manifest import architecture
 from pyro_mcp.environments.oci.reference import Reference
-from pyro_mcp.errors import Conflict, EngineError, InvalidInput, PyroError
+from pyro_mcp.errors import EngineError, InvalidInput, PyroError
 from pyro_mcp.machines.protocol import RootTree
 from pyro_mcp.network.rules import split
 from pyro_mcp.seeds import archives
@@ -301,7 +301,7 @@ async def _made(call: Call, context: Context, wanted: Asked, order: builds.Order
         _building[name] = task, inner
         task.add_done_callback(lambda _: _building.pop(name, None))
     task, inner = _building[name]
-    patience = PATIENCE_SECONDS if call.face == "mcp" else None
+    patience = call.patience
     try:
         done, _ = await asyncio.wait({task}, timeout=patience)
     except asyncio.CancelledError:
@@ -311,11 +311,7 @@ async def _made(call: Call, context: Context, wanted: Asked, order: builds.Order
         raise
     if not done:
         inner.emit = None
-        raise Conflict(
-            "The environment of this project is being built for the first time.",
-            hint="Call again in half a minute; it goes on meanwhile.",
-            code="environment_being_built",
-        )
+        raise being_set_up("The environment of this project", "a Dockerfile is built")
     task.result()
     for other in await asyncio.to_thread(context.environments.cache.names):
         if other.startswith(family) and other != name:
