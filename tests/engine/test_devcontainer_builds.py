@@ -127,7 +127,7 @@ def test_what_a_project_builds_asks_nobody_the_user_did_not_allow(pyro: Pyro, tm
         listener.setblocking(False)
         name = f"127.0.0.1:{listener.getsockname()[1]}/team/it:1"
         for said, words in (
-            ({"build": {"dockerfile": "Dockerfile"}}, "only the user can bring it here"),
+            ({"build": {"dockerfile": "Dockerfile"}}, "only the user can fetch it"),
             ({"build": {"dockerfile": "../outside"}}, "outside of the project"),
             ({"build": {"dockerfile": "link"}}, "no file link"),
             ({"dockerFile": "Dockerfile", "context": "../.."}, "outside of the project"),

@@ -13,7 +13,7 @@ from pyro_mcp.builds.context import read_file, scan
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers import builds
-from pyro_mcp.daemon.handlers.workspaces import checked_domains
+from pyro_mcp.daemon.handlers.openings import checked_domains
 from pyro_mcp.devcontainers.suggest import suggest
 from pyro_mcp.environments import names
 from pyro_mcp.environments.catalog import DEFAULT, definition
