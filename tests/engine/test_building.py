@@ -18,7 +18,7 @@ from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.client.answers import Event, Output
 from pyro_mcp.environments.cache import EnvironmentCache
 from pyro_mcp.environments.oci.pull import take
-from pyro_mcp.errors import PyroError
+from pyro_mcp.errors import EngineError, PyroError
 from pyro_mcp.sdk import Pyro
 from tests.images import busybox_layer, layer, layout, member, push, registry
 from tests.support import Installation, wait_until
@@ -82,7 +82,8 @@ def build(context: str, **more: Any) -> tuple[Any, str]:
     return found, b"".join(said).decode()
 
 
-def test_ten_steps_make_an_environment(pyro: Pyro, tmp_path: Path, host: str) -> None:
+def test_ten_steps_their_cache_a_failure_and_what_reaches_out(pyro: Pyro, tmp_path: Path, host: str) -> None:
+    (tmp_path / "secret").write_text("of this machine")
     context = written(tmp_path / "app", TEN_STEPS, given_txt="given\n", left_txt="left\n", _dockerignore="left.txt\n")
     arguments = {"BASE": host, "WHO": "world"}
     made, log = build(context, build_args=arguments, again=True)
@@ -97,7 +98,43 @@ def test_ten_steps_make_an_environment(pyro: Pyro, tmp_path: Path, host: str) ->
     )
     assert done.stdout.startswith("hello world\ngiven\nbase\n") and "yes\n" in done.stdout, done.stdout
     assert "left.txt" not in done.stdout and "old" not in done.stdout and "null" not in done.stdout
+    uuid = pyro.exec_workspace(ws, "cat /srv/made/uuid").stdout
+    assert [each.id for each in pyro.list_workspaces().workspaces] == [ws], "the machine of the build is gone"
+
+    # The second build does again what changed, and nothing before it.
+    (tmp_path / "app" / "Dockerfile").write_text(TEN_STEPS + "RUN echo more && touch /srv/more || exit 7\n")
+    failed, log = build(context, build_args=arguments)
+    assert isinstance(failed, EngineError) and failed.code == "build_failed", failed
+    assert failed.details["exit_status"] == 7 and "RUN echo more" in failed.details["step"]
+    assert "more\n" in failed.details["log"] and "Permission denied" in failed.details["log"]
+    assert log.count("Using cache") == 12, log
+    (tmp_path / "app" / "Dockerfile").write_text(TEN_STEPS + "USER root\nRUN touch /srv/more\n")
+    made, log = build(context, build_args=arguments)
+    assert not isinstance(made, PyroError) and log.count("Using cache") == 12, log
+    after = pyro.create_workspace("made").id
+    assert pyro.exec_workspace(after, "cat /srv/made/uuid; ls /srv/more").stdout == f"{uuid}/srv/more\n"
+    assert pyro.exec_workspace(ws, "ls /srv/more").exit_code != 0, "workspaces keep what they began with"
+    pyro.delete_workspace(after)
+
+    # What leads out of the context, or asks for a network that is off, fails in words and brings nothing in.
+    (tmp_path / "app" / "out").symlink_to(tmp_path)
+    for step in ("COPY ../../secret /x", "COPY out/secret /x"):
+        written(tmp_path / "app", f"FROM {host}\n{step}\nRUN cat /x\n")
+        failed, log = build(context)
+        assert isinstance(failed, EngineError) and "of this machine" not in log, (step, log)
+    written(tmp_path / "app", f"FROM {host}\nADD http://example.com/x /x\n")
+    failed, log = build(context)
+    assert isinstance(failed, EngineError) and "egress" in failed.hint, (failed, failed.hint, log)
+    for text, words in (
+        ("FROM oci:/etc\n", "file of this computer"),
+        (f"FROM {host}\nCOPY --from=no-such-thing /a /b\n", "There is no environment"),
+    ):
+        written(tmp_path / "app", text)
+        failed, log = build(context)
+        assert isinstance(failed, PyroError) and words in str(failed), (text, failed)
+    assert pyro.inspect_environment("made").digest == made.digest, "what was built before stays"
     pyro.remove_environment("made")
+    assert not list((pyro_cache() / "kept").glob("made*"))
 
 
 def pyro_cache() -> Path:
