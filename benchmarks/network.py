@@ -1,4 +1,4 @@
-"""What the way out costs: one program inside and on this machine, to one server on this machine's loopback."""
+"""What the way out costs: one program inside and on this computer, to one server on this computer's loopback."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def network_rows(table: Table, pyro: Pyro) -> None:
         return statistics.median(row[column] for row in rows)
 
     added = median(inside, 0) - median(direct, 0)
-    name = "loopback of this machine"
+    name = "loopback of this computer"
     table.add(Row("connection out, first byte back", median(inside, 0), None, name, median(direct, 0), "≤ 2 ms added"))
     table.add(Row("of which added by the way out", added))
     table.add(Row("download", median(inside, 1), None, name, median(direct, 1), "≥ 0.5", unit="MiB/s"))

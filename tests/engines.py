@@ -21,7 +21,7 @@ def lacking() -> dict[str, str]:
     gVisor needs nothing that could be lacking where Firecracker cannot run: then it is never skipped, but fails.
     """
     if not kvm_opens():
-        return {"firecracker": "/dev/kvm is not there, or this user may not open it"}
+        return {"firecracker": "/dev/kvm does not exist, or this user may not open it"}
     try:
         with Installation() as installation, installation.active(), Pyro() as client:
             with suppress(PyroError):  # what cannot be fetched is lacking, and said to be so

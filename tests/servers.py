@@ -1,4 +1,4 @@
-"""Servers of a test's own on this machine's loopback, beside the web servers of `tests.tls`."""
+"""Servers of a test's own on this computer's loopback, beside the web servers of `tests.tls`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answering(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     context: ssl.SSLContext | None = None,
 ) -> Iterator[int]:
-    """A server on this machine's loopback; its port."""
+    """A server on this computer's loopback; its port."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), list[int]()
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

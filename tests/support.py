@@ -22,7 +22,7 @@ from pyro_mcp.models import Logs
 from pyro_mcp.sdk import Pyro
 
 SLOWNESS = float(os.environ.get("PYRO_TEST_SLOWNESS") or 1)
-"""How many times slower than usual this machine is: an emulated one sets it, for the few tests with short times."""
+"""How many times slower than usual this computer is: an emulated one sets it, for the few tests with short times."""
 SEED = int(os.environ.get("PYRO_TEST_SEED") or random.randrange(2**32))
 """Where a test leaves something to chance: set PYRO_TEST_SEED to what a failed one printed, and it does the same."""
 
@@ -153,7 +153,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait for something that happens outside of this process and offers no event to a test."""
+    """Wait for something that happens outside this process and offers no event to a test."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < seconds * slowness(), "it did not happen in time"
@@ -161,7 +161,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 def to_the_end(pyro: Pyro, workspace: str, command: str | list[str], *, seconds: float = 50) -> Logs:
-    """Run a command and follow it until it has ended, by its time-out at the latest: what it may take on an idle
+    """Run a command and follow it until it has ended, by its timeout at the latest: what it may take on an idle
     machine."""
     handle = pyro.exec_workspace(workspace, command, timeout_seconds=seconds * slowness()).handle
     while True:

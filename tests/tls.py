@@ -17,7 +17,7 @@ from pyro_mcp.network.authority import Authority
 
 @contextlib.contextmanager
 def serving(handler: type[http.server.BaseHTTPRequestHandler], authority: Authority | None, name: str) -> Iterator[int]:
-    """A server on this machine's loopback that proves to be `name`; its port."""
+    """A server on this computer's loopback that proves to be `name`; its port."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         if authority is not None:
             context = authority.server_context(name)

@@ -85,7 +85,7 @@ async def story(host: Host) -> None:
     after = contents(host.project)
     after.pop("findings.md")
     require(after == before, "something else came out")
-    require(not (host.project.parent / "outside.md").exists(), "something was written outside of the project")
+    require(not (host.project.parent / "outside.md").exists(), "something was written outside the project")
     host.tell("exported findings.md by name; nothing else came out")
 
 

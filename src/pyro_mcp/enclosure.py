@@ -134,7 +134,7 @@ class Shown:
         for directory, twin in self._twins:
             if path.is_relative_to(directory):
                 return twin / path.relative_to(directory)
-        raise ValueError(f"{path} is below nothing that machines may be shown")
+        raise ValueError(f"{path} is not below a directory that machines may see")
 
 
 def make_shared(directory: Path) -> None:
@@ -216,8 +216,8 @@ def _map_ids(ranges: list[tuple[str, int, tuple[int, int]]]) -> None:
         _, status = os.waitpid(child, 0)
     if status != 0:
         raise ComponentMissing(
-            "The subordinate ids of this user could not be mapped into a user namespace.",
-            hint="Run `pyro doctor`; it says what is missing.",
+            "This user's subordinate ids could not be mapped into a user namespace.",
+            hint="Run `pyro doctor` to see what is missing.",
             code="id_mapping_failed",
         )
 
@@ -247,14 +247,14 @@ def enter() -> None:
             found = subordinate_range(path, user, uid)
             if program is None:
                 raise ComponentMissing(
-                    f"{tool} is not on this machine; pyro needs it to run machines without root.",
-                    hint=f"Install it once: {install_command('newuidmap')}",
+                    f"{tool} is not on this computer; pyro needs it to run machines without root.",
+                    hint=f"Install it: {install_command('newuidmap')}",
                     code="uidmap_missing",
                 )
             if found is None:
                 raise ComponentMissing(
-                    f"{path} gives {user} no range of {MINIMUM_IDS} subordinate ids.",
-                    hint=f"Add one once: {add_subordinate_ids(user)}",
+                    f"{path} has no range of {MINIMUM_IDS} subordinate ids for {user}.",
+                    hint=f"Add one: {add_subordinate_ids(user)}",
                     code="subordinate_ids_missing",
                 )
             ranges.append((program, own, found))
@@ -263,8 +263,8 @@ def enter() -> None:
             unshare(CLONE_NEWNS)
         except OSError as error:
             raise ComponentMissing(
-                f"This machine does not let an ordinary user make a user namespace: {error}.",
-                hint="Run `pyro doctor`; it says which setting forbids it.",
+                f"This computer does not let an unprivileged user create a user namespace: {error}.",
+                hint="Run `pyro doctor` to see which setting forbids it.",
                 code="user_namespaces_forbidden",
             ) from error
         # Being root of the namespace means holding its ids too; files made from now on are ours outside.

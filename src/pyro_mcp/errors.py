@@ -1,8 +1,8 @@
 """Every error that pyro raises on purpose, on one page.
 
-Two levels: `PyroError` and the kinds below it. Each instance says in its message what was wrong and what
-holds instead, in `hint` what to do next, and in `code` a stable word that programs may match. The kind
-decides the exit status of the command line. Errors cross the daemon's socket as records
+There are two levels: `PyroError` and its kinds. Each error's message says what was wrong and what
+holds now, its `hint` what to do next, and its `code` is a stable word that programs can match. The kind
+decides the command line's exit status. Errors cross the daemon's socket as records
 (`to_record` / `from_record`) and come out as the same class on the other side.
 """
 
@@ -17,9 +17,9 @@ class PyroError(Exception):
     """Base of all errors of pyro.
 
     Attributes:
-        message: what was wrong and what holds instead, one or two sentences.
+        message: what was wrong and what holds now, in one or two sentences.
         hint: what to do next; empty when there is nothing to do.
-        code: a stable, lower-case word with underscores.
+        code: a stable word in lower case, with underscores.
         details: further facts, JSON-compatible.
     """
 
@@ -52,7 +52,7 @@ class PyroError(Exception):
 
 
 class InvalidInput(PyroError):
-    """The call itself is wrong: a bad name, path, number, patch or archive. Nothing was changed."""
+    """The call itself is invalid: a bad name, path, number, patch or archive. Nothing was changed."""
 
     kind = "invalid_input"
     default_code = "invalid_input"
@@ -60,28 +60,28 @@ class InvalidInput(PyroError):
 
 
 class NotFound(PyroError):
-    """What the call names does not exist: a workspace, environment, file or handle."""
+    """Something named in the call does not exist: a workspace, environment, file or handle."""
 
     kind = "not_found"
     default_code = "not_found"
 
 
 class Conflict(PyroError):
-    """The call is fine but the state does not allow it: a name in use, a file that exists, a busy workspace."""
+    """The call is valid but the current state does not allow it: a name in use, an existing file, a busy workspace."""
 
     kind = "conflict"
     default_code = "conflict"
 
 
 class PatchMismatch(Conflict):
-    """A patch does not fit the files. Nothing was changed; the message names file, hunk and nearest lines."""
+    """A patch does not fit the files. Nothing was changed; the message names the file, hunk and nearest lines."""
 
     kind = "patch_mismatch"
     default_code = "patch_does_not_fit"
 
 
 class NotPermitted(PyroError):
-    """The user's settings or this machine forbid it; the hint says how the user may allow it."""
+    """The user's settings or this computer forbid it; the hint says how the user can allow it."""
 
     kind = "not_permitted"
     default_code = "not_permitted"
@@ -102,7 +102,7 @@ class EngineError(PyroError):
 
 
 class MachineLost(EngineError):
-    """A machine is gone for good, with its cause. It is never replaced silently."""
+    """A machine is gone for good; the message says why. It is never replaced silently."""
 
     kind = "machine_lost"
     default_code = "machine_lost"
@@ -116,21 +116,21 @@ class GuestError(PyroError):
 
 
 class GuestUnreachable(GuestError):
-    """The agent did not answer; the machine may still live, so the call may be tried again."""
+    """The agent did not answer; the machine may still be running, so the call can be retried."""
 
     kind = "guest_unreachable"
     default_code = "guest_unreachable"
 
 
 class ComponentMissing(PyroError):
-    """A program or kernel feature that pyro needs is not on this machine."""
+    """A program or kernel feature that pyro needs is not on this computer."""
 
     kind = "component_missing"
     default_code = "component_missing"
 
 
 class HostError(PyroError):
-    """This machine refuses it: its disk is full or read-only, it has no memory or descriptors left."""
+    """This computer refuses: its disk is full or read-only, or it has no memory or descriptors left."""
 
     kind = "host"
     default_code = "host_refuses"
@@ -151,7 +151,7 @@ class Cancelled(PyroError):
 
 
 class InternalError(PyroError):
-    """A defect in pyro. The daemon's log has the trace."""
+    """A bug in pyro. The daemon's log has the traceback."""
 
     kind = "internal"
     default_code = "internal"

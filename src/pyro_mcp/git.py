@@ -1,4 +1,4 @@
-"""How git is run on this machine: over repositories that may belong to anybody, so that nothing of theirs runs here."""
+"""How git is run on this computer: over repositories that may be anybody's, so that nothing of theirs runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAFE = tuple(
 )
 """Arguments before the command: of the repository's own settings none may run a program."""
 ALONE = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
-"""Of the environment: neither the user's settings nor this machine's."""
+"""Of the environment: neither the user's settings nor this computer's."""
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -24,8 +24,8 @@ class _Handle(models.Workspace):
     def _reach(self) -> Any:
         if self._pyro is None:
             raise InvalidInput(
-                f"This record of workspace {self.id} has no connection: it did not come from a `Pyro`.",
-                hint="Ask for it again: pyro.status_workspace(id).",
+                f"This record of workspace {self.id} has no connection: it was not returned by a `Pyro`.",
+                hint="Fetch it again with pyro.status_workspace(id).",
                 code="no_connection",
             )
         return self._pyro

@@ -1,4 +1,4 @@
-"""What this machine itself refuses, in words: a full disk, a read-only one, no descriptors left.
+"""What this computer itself refuses, in words: a full disk, a read-only one, no descriptors left.
 
 Such a failure is nobody's defect. It can come out of any operation, so it is told apart in one place.
 """
@@ -13,13 +13,13 @@ from pathlib import Path
 from pyro_mcp.errors import HostError, PyroError
 
 FREE = (
-    "Free some space: delete workspaces or snapshots that are not needed, or run `pyro env prune`; these and reset "
-    "work on a full disk, too."
+    "Free some space: delete workspaces or snapshots you do not need, or run `pyro env prune`. These and reset "
+    "also work on a full disk."
 )
 
 
 def of_this_machine(error: BaseException, state: Path) -> PyroError | None:
-    """The error to answer with, when what failed was this machine; None when it was something else."""
+    """The error to answer with, when what failed was this computer; None when it was something else."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -52,14 +52,14 @@ def _of(error: BaseException, state: Path) -> PyroError | None:
             return out_of_descriptors()
         case errno.ENOMEM:
             return HostError(
-                "This machine has no memory left for the call.",
-                hint="End or delete workspaces that are not needed, then call again.",
+                "This computer has no memory left for the call.",
+                hint="Stop or delete workspaces you do not need, then try again.",
                 code="out_of_memory",
             )
         case errno.EACCES | errno.EPERM if str(where).startswith(str(state)):
             return HostError(
-                f"{where} may not be written by this user; nothing was changed.",
-                hint="Give the directory back to this user, then call again.",
+                f"This user may not write to {where}; nothing was changed.",
+                hint="Make this user the directory's owner, then try again.",
                 code="state_not_writable",
             )
     return None
@@ -75,13 +75,13 @@ def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
     if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
         return HostError(
             f"The database in {state} cannot be read or written: {said}.",
-            hint="See that the disk has room and the directory can be written, then call again; machines live on.",
+            hint="Check that the disk has room and the directory is writable, then try again; machines keep running.",
             code="database_unreachable",
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return HostError(
             f"The database in {state} is damaged: {said}.",
-            hint="Move pyro.sqlite3 aside to begin anew; what is in the machines of the old one is then not reachable.",
+            hint="Move pyro.sqlite3 aside to start over; the workspaces in it can then no longer be reached.",
             code="database_damaged",
         )
     return None
@@ -89,9 +89,9 @@ def _of_database(error: sqlite3.Error, state: Path) -> PyroError | None:
 
 def out_of_descriptors() -> HostError:
     return HostError(
-        "This machine gives the daemon no more file descriptors; nothing was changed.",
-        hint="Close what is not needed, such as shells and services; or raise `ulimit -n`, run "
-        "`pyro daemon stop` and call again; machines live on.",
+        "The daemon has no file descriptors left; nothing was changed.",
+        hint="Close shells and services you do not need; or raise `ulimit -n`, run "
+        "`pyro daemon stop` and try again; machines keep running.",
         code="out_of_descriptors",
     )
 
@@ -102,8 +102,8 @@ def in_the_way(error: OSError) -> HostError | None:
         return None
     place = error.filename
     return HostError(
-        f"{place} is in the way: pyro keeps a directory there, and this is none.",
-        hint=f"Move it aside, then call again: mv {shlex.quote(place)} {shlex.quote(place + '.aside')}",
+        f"{place} is in the way: pyro needs a directory there, and this is not one.",
+        hint=f"Move it aside, then try again: mv {shlex.quote(place)} {shlex.quote(place + '.aside')}",
         code="in_the_way",
     )
 
@@ -115,6 +115,6 @@ def disk_full(where: str) -> HostError:
 def read_only(where: str) -> HostError:
     return HostError(
         f"{where} is on a read-only file system; nothing was changed.",
-        hint="Make it writable again, or give pyro a place elsewhere with PYRO_HOME. Machines live on.",
+        hint="Make it writable again, or point PYRO_HOME at another place. Machines keep running.",
         code="state_read_only",
     )

@@ -15,7 +15,7 @@ async def next_event(connection: h11.Connection, read: Read) -> Any:
     """The next thing that the peer says; `read` gives more bytes, and none at the end. It sets the time limit.
 
     Raises:
-        h11.RemoteProtocolError: what came is no HTTP.
+        h11.RemoteProtocolError: what came is not HTTP.
     """
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await read())

@@ -51,7 +51,7 @@ def read(text: str) -> Node:
     """The text as nodes.
 
     Raises:
-        NotJson: it is no JSON, comments and trailing commas allowed.
+        NotJson: it is not JSON, comments and trailing commas allowed.
     """
     reader = _Reader(text)
     at = reader.skip(0)
@@ -59,7 +59,7 @@ def read(text: str) -> Node:
         raise NotJson("it is empty")
     node = reader.value(at, 0)
     if reader.skip(node.end) != len(text):
-        raise reader.wrong(reader.skip(node.end), "something follows the end")
+        raise reader.wrong(reader.skip(node.end), "there is text after the end")
     return node
 
 
@@ -71,7 +71,7 @@ class _Reader:
         return NotJson(f"line {self.text.count(chr(10), 0, at) + 1}: {why}")
 
     def skip(self, at: int) -> int:
-        """Past white space and comments."""
+        """Past whitespace and comments."""
         text = self.text
         while at < len(text):
             if text[at] in _SPACE:
@@ -98,7 +98,7 @@ class _Reader:
             try:
                 return Node(at, match.end(), json.loads(match[0]))
             except ValueError:
-                raise self.wrong(at, "this text has a wrong escape") from None
+                raise self.wrong(at, "this string has an invalid escape") from None
         if match := _SCALAR.match(text, at):
             try:
                 return Node(at, match.end(), json.loads(match[0]))
@@ -120,7 +120,7 @@ class _Reader:
                 try:
                     key = str(json.loads(match[0]))
                 except ValueError:
-                    raise self.wrong(at, "this name has a wrong escape") from None
+                    raise self.wrong(at, "this name has an invalid escape") from None
                 at = self.skip(match.end())
                 if not text.startswith(":", at):
                     raise self.wrong(at, "a colon was expected")
@@ -149,14 +149,14 @@ def put(text: str, path: Sequence[Key], value: Any) -> str:
     """With `value` at `path`; objects on the way are made when they are missing.
 
     Raises:
-        NotJson: something on the way is no object.
+        NotJson: something on the way is not an object.
     """
     if not text.strip(_SPACE):
         text = text.rstrip(_SPACE) + "{}\n"
     node = read(text)
     for depth, key in enumerate(path):
         if not isinstance(node.value, dict):
-            raise NotJson(f"{'.'.join(map(str, path[:depth])) or 'the whole'} is no object")
+            raise NotJson(f"{'.'.join(map(str, path[:depth])) or 'the whole'} is not an object")
         child = node.child(key)
         if child is None:
             for missing in reversed(path[depth + 1 :]):
@@ -175,7 +175,7 @@ def append(text: str, path: Sequence[Key], item: Any) -> str:
             return put(text, path, [item])
         node = child.node
     if not isinstance(node.value, list):
-        raise NotJson(f"{'.'.join(map(str, path))} is no list")
+        raise NotJson(f"{'.'.join(map(str, path))} is not a list")
     return _insert(text, node, None, item)
 
 
@@ -232,7 +232,7 @@ def _insert(text: str, node: Node, key: Key | None, value: Any) -> str:
 
 
 def _line_rest(text: str, at: int) -> int:
-    """After the white space and comments that share the line."""
+    """After the whitespace and comments that share the line."""
     rest = re.compile(r"(?:[ \t]*/\*(?:(?!\*/)[^\n])*\*/)*(?:[ \t]*//[^\r\n]*)?").match(text, at)
     return rest.end() if rest else at
 

@@ -120,7 +120,7 @@ class Locations:
 
     @property
     def backups(self) -> Path:
-        """What exports replaced on this machine, kept for a while."""
+        """What exports replaced on this computer, kept for a while."""
         return self.state / "backups"
 
     @property
@@ -159,15 +159,15 @@ class Locations:
         found = os.lstat(self.runtime)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise NotPermitted(
-                f"{self.runtime} does not belong to this user; pyro keeps its socket only in a directory of its own.",
-                hint="Remove it, or set PYRO_HOME to a directory of yours.",
+                f"{self.runtime} belongs to another user; pyro keeps its socket only in a directory that you own.",
+                hint="Remove it, or set PYRO_HOME to a directory you own.",
                 code="runtime_directory_not_ours",
             )
         if stat.S_IMODE(found.st_mode) & 0o077:
             os.chmod(self.runtime, 0o700)
         if len(os.fsencode(self.socket)) > SOCKET_PATH_LIMIT:
             raise NotPermitted(
-                f"The socket's path {self.socket} is longer than {SOCKET_PATH_LIMIT} bytes, which the kernel refuses.",
+                f"The socket's path {self.socket} is longer than {SOCKET_PATH_LIMIT} bytes, the kernel's limit.",
                 hint="Set PYRO_HOME to a shorter path.",
                 code="socket_path_too_long",
             )
@@ -184,8 +184,8 @@ def _here() -> str:
         return os.getcwd()
     except OSError:
         raise InvalidInput(
-            "PYRO_HOME is relative, and the present folder has been deleted.",
-            hint="Go to another folder, or let PYRO_HOME be absolute.",
+            "PYRO_HOME is relative, and the present directory has been deleted.",
+            hint="Change to another directory, or make PYRO_HOME absolute.",
             code="folder_gone",
         ) from None
 
@@ -205,8 +205,8 @@ def _cannot_be_made(place: str, error: OSError) -> HostError:
     variable = said_by(place)
     found = None if variable else in_the_way(error)
     return found or HostError(
-        f"{place} cannot be a directory of pyro's: {error.strerror or error}.",
-        hint=f"{variable or 'PYRO_HOME'} says where it is: let it name a directory that you may write.",
+        f"{place} cannot be used as pyro's directory: {error.strerror or error}.",
+        hint=f"{variable or 'PYRO_HOME'} sets its location: point it at a directory you can write to.",
         code="directory_impossible",
     )
 

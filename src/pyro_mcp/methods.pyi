@@ -85,7 +85,7 @@ class PyroMethods:
     ) -> Noted:
         """Tell the agent that works in a workspace something: its next tool call says it as your note.
 
-        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -101,7 +101,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: So many notes wait already that the agent has not been told.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -124,22 +124,21 @@ class PyroMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -152,7 +151,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -168,14 +167,14 @@ class PyroMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -184,9 +183,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -195,7 +194,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -210,7 +209,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -235,7 +234,7 @@ class PyroMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -249,7 +248,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -270,20 +269,20 @@ class PyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> RunResult:
-        """Run a command in a fresh Linux machine that is gone afterwards.
+        """Run a command in a fresh, throwaway Linux machine.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
-                `Service`.
+            handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
+                `CommandRecord` or `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
+            stdin_open: Keep standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
             mem_mib: MiB, 128 to 65536.
-            timeout_seconds: Seconds until it is ended, at most 3600.
+            timeout_seconds: Timeout in seconds, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -295,9 +294,9 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            Conflict: The environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            Conflict: The environment is being built; try again later.
+            Unsupported: The requested engine does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -325,7 +324,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -343,7 +342,7 @@ class PyroMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -353,9 +352,9 @@ class PyroMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -365,7 +364,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -388,14 +387,14 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -408,7 +407,7 @@ class PyroMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -422,14 +421,14 @@ class PyroMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -439,7 +438,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -453,16 +452,16 @@ class PyroMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -472,8 +471,8 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -496,7 +495,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -508,14 +507,14 @@ class PyroMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -526,7 +525,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -546,7 +545,7 @@ class PyroMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -556,7 +555,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -565,14 +564,14 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -580,9 +579,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -590,7 +589,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -609,11 +608,11 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -622,7 +621,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -633,15 +632,15 @@ class PyroMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> Forked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -651,7 +650,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -692,7 +691,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no alternative of that number to keep.
             Conflict: The workspace tries something already, or is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -700,7 +699,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Workspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -712,8 +711,8 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -733,7 +732,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -746,7 +745,7 @@ class PyroMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -762,7 +761,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -783,8 +782,8 @@ class PyroMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -794,7 +793,7 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -806,12 +805,12 @@ class PyroMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -822,8 +821,8 @@ class PyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -833,14 +832,14 @@ class PyroMethods:
         wait_seconds: float = 0,
         known: list[str] | None = None,
     ) -> QuestionList:
-        """List which hosts workspaces ask for, oldest first.
+        """List the hosts that workspaces are asking to reach, oldest first.
 
-        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
-        60 s for the answer, and the question can be answered for 15 minutes.
+        With network policy `ask`, a workspace reaches a host only after the user has allowed it. A connection waits
+        60 s for the answer; the question stays open for 15 minutes.
 
         Args:
-            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
-            known: Questions that are not waited for, by id. At most 256 entries.
+            wait_seconds: Seconds to wait for a new question, 0 to 300.
+            known: Ids of questions you already know. At most 256 entries.
 
         Returns:
             QuestionList:
@@ -856,23 +855,23 @@ class PyroMethods:
         *,
         answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
     ) -> QuestionAnswered:
-        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+        """Allow or refuse a host that workspaces are asking for. Waiting connections continue at once.
 
-        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
-        whose id is given.
+        For example: `pyro allow pypi.org --answer project`. A host answers every question about it; an id answers
+        only that question.
 
         Args:
             asked: A host, or a question's id. At most 253 characters.
-            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
-                a file; no: not now; never: not for this project. One of once, workspace, project, no,
-                never.
+            answer: once: for a minute; workspace: until it is deleted; project: always for this project,
+                saved in a file; no: not now; never: not for this project. One of once, workspace, project,
+                no, never.
 
         Returns:
             QuestionAnswered:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: Nobody asks for that.
+            NotFound: No workspace is asking for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -931,24 +930,24 @@ class PyroMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -957,9 +956,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -981,7 +980,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -996,7 +995,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -1007,7 +1006,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1027,9 +1026,9 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -1043,7 +1042,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1058,7 +1057,7 @@ class PyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -1069,7 +1068,7 @@ class PyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1084,7 +1083,7 @@ class PyroMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1103,7 +1102,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -1125,12 +1124,12 @@ class PyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -1141,7 +1140,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1153,7 +1152,7 @@ class PyroMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1167,9 +1166,9 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1179,12 +1178,12 @@ class PyroMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -1194,7 +1193,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1222,7 +1221,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1231,7 +1230,7 @@ class PyroMethods:
         workspace: str | WorkspaceRecord,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1245,7 +1244,7 @@ class PyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1254,9 +1253,9 @@ class PyroMethods:
         *,
         fix: bool = False,
     ) -> Doctor:
-        """Say which engines work on this machine and why, with components, environments and the daemon.
+        """Show which engines work on this computer and why, with components, environments and the daemon.
 
-        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        An engine counts as working only after it has booted a machine. The verdict is kept until this
         machine restarts.
 
         Args:
@@ -1287,10 +1286,10 @@ class PyroMethods:
         self,
         environment: str | Environment,
     ) -> Environment:
-        """Show one environment: what it is made of, its size, and every package with its version.
+        """Show an environment's origin, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -1307,14 +1306,14 @@ class PyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+        """Install an environment: built from Debian's signed archive, or an image from a registry or a file.
 
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
-        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
-        on with what it had downloaded. Two pulls of one environment at once do the work once.
+        An image that is already installed is checked again, and what is new is fetched. An interrupted pull
+        resumes its download. Two simultaneous pulls of one environment do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -1323,7 +1322,7 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Another call builds it at this moment.
+            Conflict: Another call is building it right now.
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
@@ -1337,17 +1336,17 @@ class PyroMethods:
         """Print a devcontainer.json for a project that has none, from its manifests.
 
         It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
-        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        lock files beside them. It runs and writes nothing; save the result: `pyro env suggest . > .devcontainer.json`.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
 
         Returns:
             SuggestedEnvironment: A devcontainer.json that a project could have.
 
         Raises:
-            InvalidInput: The path is no directory.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            InvalidInput: The path is not a directory.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1358,10 +1357,11 @@ class PyroMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1376,7 +1376,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1386,21 +1386,21 @@ class PyroMethods:
         *,
         output: str,
     ) -> EnvironmentExported:
-        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+        """Write an installed environment as an OCI image that skopeo, podman, buildah and Docker can load.
 
-        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+        For example: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
-            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
+            output: oci:DIR, or DIR: a directory that does not exist yet. At most 4096 characters.
 
         Returns:
-            EnvironmentExported: An environment as an image on this machine.
+            EnvironmentExported: An environment as an image on this computer.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Something stands at the place already.
+            Conflict: Something already exists at that path.
             EngineError: The image could not be written.
             Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1415,7 +1415,7 @@ class PyroMethods:
         Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -1477,44 +1477,42 @@ class PyroMethods:
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
-        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
-        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
-        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
+        That state is the baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Map secrets into single commands by name (`secret_env`); they are deleted with the workspace.
+        Without `environment`, the seed's devcontainer.json sets the image, variables, size and set-up
+        commands. It cannot open the network; `devcontainer` lists what was ignored and has the set-up's log.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
             rebuild: Run all of its set-up, and keep that in place of what is kept of it.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1523,10 +1521,10 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1538,7 +1536,7 @@ class PyroMethods:
         """List workspaces, last used first.
 
         Args:
-            labels: Only those with these labels.
+            labels: Only workspaces with these labels.
 
         Returns:
             WorkspaceList:
@@ -1552,7 +1550,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Workspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1586,26 +1584,25 @@ class PyroMethods:
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
 
@@ -1623,7 +1620,7 @@ class PyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -1659,7 +1656,7 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -1672,13 +1669,13 @@ class PyroMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -1697,13 +1694,13 @@ class PyroMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -1713,8 +1710,8 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1729,22 +1726,22 @@ class PyroMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -1755,8 +1752,8 @@ class PyroMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1769,17 +1766,17 @@ class PyroMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -1790,9 +1787,9 @@ class PyroMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -1821,15 +1818,14 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -1841,7 +1837,7 @@ class PyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -1876,38 +1872,36 @@ class PyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
             rebuild: Run all of its set-up, and keep that in place of what is kept of it.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -1916,10 +1910,10 @@ class PyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1935,7 +1929,7 @@ class WorkspaceMethods:
     ) -> Noted:
         """Tell the agent that works in a workspace something: its next tool call says it as your note.
 
-        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
 
         Args:
             text: What to tell it. At most 8192 characters.
@@ -1950,7 +1944,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: So many notes wait already that the agent has not been told.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -1972,21 +1966,20 @@ class WorkspaceMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -1999,7 +1992,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -2014,13 +2007,13 @@ class WorkspaceMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -2029,9 +2022,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2039,7 +2032,7 @@ class WorkspaceMethods:
         self,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
@@ -2053,7 +2046,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2076,7 +2069,7 @@ class WorkspaceMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -2090,7 +2083,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2116,7 +2109,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2133,7 +2126,7 @@ class WorkspaceMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -2142,9 +2135,9 @@ class WorkspaceMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -2154,7 +2147,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2175,14 +2168,14 @@ class WorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -2195,7 +2188,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2208,13 +2201,13 @@ class WorkspaceMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -2224,7 +2217,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2237,15 +2230,15 @@ class WorkspaceMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -2255,8 +2248,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2277,7 +2270,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2288,13 +2281,13 @@ class WorkspaceMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -2305,7 +2298,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2323,7 +2316,7 @@ class WorkspaceMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -2333,7 +2326,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2341,13 +2334,13 @@ class WorkspaceMethods:
         self,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -2355,16 +2348,16 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def list_snapshots(
         self,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Returns:
             SnapshotList:
@@ -2379,10 +2372,10 @@ class WorkspaceMethods:
         self,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -2391,7 +2384,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2401,14 +2394,14 @@ class WorkspaceMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> Forked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -2418,7 +2411,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2457,14 +2450,14 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no alternative of that number to keep.
             Conflict: The workspace tries something already, or is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def stop(
         self,
     ) -> Workspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2473,8 +2466,8 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2490,7 +2483,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2502,7 +2495,7 @@ class WorkspaceMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -2517,7 +2510,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2536,8 +2529,8 @@ class WorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -2547,7 +2540,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2558,11 +2551,11 @@ class WorkspaceMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -2573,8 +2566,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2596,23 +2589,23 @@ class WorkspaceMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -2621,9 +2614,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2641,7 +2634,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2654,7 +2647,7 @@ class WorkspaceMethods:
         """Show a service's state.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -2665,7 +2658,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2683,9 +2676,9 @@ class WorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -2699,7 +2692,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2712,7 +2705,7 @@ class WorkspaceMethods:
         """End a service and all its processes.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -2723,7 +2716,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2737,7 +2730,7 @@ class WorkspaceMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             command: Shell command line, run by bash.
@@ -2755,7 +2748,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -2775,12 +2768,12 @@ class WorkspaceMethods:
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -2791,7 +2784,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2802,7 +2795,7 @@ class WorkspaceMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -2815,9 +2808,9 @@ class WorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2826,11 +2819,11 @@ class WorkspaceMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -2840,7 +2833,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2866,7 +2859,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2874,7 +2867,7 @@ class WorkspaceMethods:
         self,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -2887,7 +2880,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -2897,10 +2890,11 @@ class WorkspaceMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -2914,14 +2908,14 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     def status(
         self,
     ) -> Workspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -2951,25 +2945,24 @@ class WorkspaceMethods:
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
 
@@ -2986,7 +2979,7 @@ class WorkspaceMethods:
     def delete(
         self,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Returns:
             Deleted: A workspace that is gone.
@@ -3017,7 +3010,7 @@ class WorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3029,12 +3022,12 @@ class WorkspaceMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -3052,12 +3045,12 @@ class WorkspaceMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -3067,8 +3060,8 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3082,21 +3075,21 @@ class WorkspaceMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -3107,8 +3100,8 @@ class WorkspaceMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3120,16 +3113,16 @@ class WorkspaceMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -3140,9 +3133,9 @@ class WorkspaceMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3169,15 +3162,14 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -3189,7 +3181,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3217,15 +3209,14 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -3237,7 +3228,7 @@ class WorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3281,7 +3272,7 @@ class AsyncPyroMethods:
     ) -> Noted:
         """Tell the agent that works in a workspace something: its next tool call says it as your note.
 
-        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3297,7 +3288,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: So many notes wait already that the agent has not been told.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3320,22 +3311,21 @@ class AsyncPyroMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -3348,7 +3338,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -3364,14 +3354,14 @@ class AsyncPyroMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -3380,9 +3370,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3391,7 +3381,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3406,7 +3396,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3431,7 +3421,7 @@ class AsyncPyroMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -3445,7 +3435,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3466,20 +3456,20 @@ class AsyncPyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> RunResult:
-        """Run a command in a fresh Linux machine that is gone afterwards.
+        """Run a command in a fresh, throwaway Linux machine.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             command: Shell command line, run by bash.
-            handle: Wait on this run instead. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
-                `Service`.
+            handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
+                `CommandRecord` or `Service`.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
+            stdin_open: Keep standard input open, to be fed piece by piece.
             network_policy: egress: public hosts only. One of off, egress.
             vcpu_count: 1 to 32.
             mem_mib: MiB, 128 to 65536.
-            timeout_seconds: Seconds until it is ended, at most 3600.
+            timeout_seconds: Timeout in seconds, at most 3600.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -3491,9 +3481,9 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            Conflict: The environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            Conflict: The environment is being built; try again later.
+            Unsupported: The requested engine does not work here.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3521,7 +3511,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3539,7 +3529,7 @@ class AsyncPyroMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3549,9 +3539,9 @@ class AsyncPyroMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3561,7 +3551,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3584,14 +3574,14 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -3604,7 +3594,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3618,14 +3608,14 @@ class AsyncPyroMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -3635,7 +3625,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3649,16 +3639,16 @@ class AsyncPyroMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -3668,8 +3658,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3692,7 +3682,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3704,14 +3694,14 @@ class AsyncPyroMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -3722,7 +3712,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3742,7 +3732,7 @@ class AsyncPyroMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -3752,7 +3742,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3761,14 +3751,14 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -3776,9 +3766,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3786,7 +3776,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3805,11 +3795,11 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -3818,7 +3808,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3829,15 +3819,15 @@ class AsyncPyroMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -3847,7 +3837,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3888,7 +3878,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no alternative of that number to keep.
             Conflict: The workspace tries something already, or is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3896,7 +3886,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> AsyncWorkspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3908,8 +3898,8 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3929,7 +3919,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -3942,7 +3932,7 @@ class AsyncPyroMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -3958,7 +3948,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -3979,8 +3969,8 @@ class AsyncPyroMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -3990,7 +3980,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4002,12 +3992,12 @@ class AsyncPyroMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -4018,8 +4008,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4029,14 +4019,14 @@ class AsyncPyroMethods:
         wait_seconds: float = 0,
         known: list[str] | None = None,
     ) -> QuestionList:
-        """List which hosts workspaces ask for, oldest first.
+        """List the hosts that workspaces are asking to reach, oldest first.
 
-        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
-        60 s for the answer, and the question can be answered for 15 minutes.
+        With network policy `ask`, a workspace reaches a host only after the user has allowed it. A connection waits
+        60 s for the answer; the question stays open for 15 minutes.
 
         Args:
-            wait_seconds: Seconds to wait for a question that is not known, 0 to 300.
-            known: Questions that are not waited for, by id. At most 256 entries.
+            wait_seconds: Seconds to wait for a new question, 0 to 300.
+            known: Ids of questions you already know. At most 256 entries.
 
         Returns:
             QuestionList:
@@ -4052,23 +4042,23 @@ class AsyncPyroMethods:
         *,
         answer: Literal['once', 'workspace', 'project', 'no', 'never'] = 'workspace',
     ) -> QuestionAnswered:
-        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+        """Allow or refuse a host that workspaces are asking for. Waiting connections continue at once.
 
-        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
-        whose id is given.
+        For example: `pyro allow pypi.org --answer project`. A host answers every question about it; an id answers
+        only that question.
 
         Args:
             asked: A host, or a question's id. At most 253 characters.
-            answer: once: for a minute; workspace: as long as it lives; project: always for this project, in
-                a file; no: not now; never: not for this project. One of once, workspace, project, no,
-                never.
+            answer: once: for a minute; workspace: until it is deleted; project: always for this project,
+                saved in a file; no: not now; never: not for this project. One of once, workspace, project,
+                no, never.
 
         Returns:
             QuestionAnswered:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
-            NotFound: Nobody asks for that.
+            NotFound: No workspace is asking for that.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4127,24 +4117,24 @@ class AsyncPyroMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -4153,9 +4143,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4177,7 +4167,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4192,7 +4182,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -4203,7 +4193,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4223,9 +4213,9 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -4239,7 +4229,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4254,7 +4244,7 @@ class AsyncPyroMethods:
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -4265,7 +4255,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4280,7 +4270,7 @@ class AsyncPyroMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4299,7 +4289,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4321,12 +4311,12 @@ class AsyncPyroMethods:
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -4337,7 +4327,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4349,7 +4339,7 @@ class AsyncPyroMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4363,9 +4353,9 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4375,12 +4365,12 @@ class AsyncPyroMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -4390,7 +4380,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4418,7 +4408,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4427,7 +4417,7 @@ class AsyncPyroMethods:
         workspace: str | WorkspaceRecord,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4441,7 +4431,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4450,9 +4440,9 @@ class AsyncPyroMethods:
         *,
         fix: bool = False,
     ) -> Doctor:
-        """Say which engines work on this machine and why, with components, environments and the daemon.
+        """Show which engines work on this computer and why, with components, environments and the daemon.
 
-        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        An engine counts as working only after it has booted a machine. The verdict is kept until this
         machine restarts.
 
         Args:
@@ -4483,10 +4473,10 @@ class AsyncPyroMethods:
         self,
         environment: str | Environment,
     ) -> Environment:
-        """Show one environment: what it is made of, its size, and every package with its version.
+        """Show an environment's origin, its size, and every package with its version.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Environment: A root file system by name.
@@ -4503,14 +4493,14 @@ class AsyncPyroMethods:
         *,
         force: bool = False,
     ) -> Environment:
-        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+        """Install an environment: built from Debian's signed archive, or an image from a registry or a file.
 
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
-        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
-        on with what it had downloaded. Two pulls of one environment at once do the work once.
+        An image that is already installed is checked again, and what is new is fetched. An interrupted pull
+        resumes its download. Two simultaneous pulls of one environment do the work once.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
             force: Rebuild it even if it is installed.
 
         Returns:
@@ -4519,7 +4509,7 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Another call builds it at this moment.
+            Conflict: Another call is building it right now.
             EngineError: It could not be built.
             Unsupported: The image cannot run here.
             Cancelled: The call was cancelled while it was built.
@@ -4533,17 +4523,17 @@ class AsyncPyroMethods:
         """Print a devcontainer.json for a project that has none, from its manifests.
 
         It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
-        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        lock files beside them. It runs and writes nothing; save the result: `pyro env suggest . > .devcontainer.json`.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
 
         Returns:
             SuggestedEnvironment: A devcontainer.json that a project could have.
 
         Raises:
-            InvalidInput: The path is no directory.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            InvalidInput: The path is not a directory.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4554,10 +4544,11 @@ class AsyncPyroMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4572,7 +4563,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4582,21 +4573,21 @@ class AsyncPyroMethods:
         *,
         output: str,
     ) -> EnvironmentExported:
-        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+        """Write an installed environment as an OCI image that skopeo, podman, buildah and Docker can load.
 
-        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+        For example: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
-            output: oci:DIR, or DIR: a directory that is not there yet. At most 4096 characters.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
+            output: oci:DIR, or DIR: a directory that does not exist yet. At most 4096 characters.
 
         Returns:
-            EnvironmentExported: An environment as an image on this machine.
+            EnvironmentExported: An environment as an image on this computer.
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
-            Conflict: Something stands at the place already.
+            Conflict: Something already exists at that path.
             EngineError: The image could not be written.
             Cancelled: The call was cancelled while it was written.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -4611,7 +4602,7 @@ class AsyncPyroMethods:
         Workspaces that stand on it keep it until they are deleted.
 
         Args:
-            environment: Such as debian:12, or an image: node:22. Or the `Environment`.
+            environment: For example debian:12, or an image: node:22. Or the `Environment`.
 
         Returns:
             Pruned: What a prune removed.
@@ -4673,44 +4664,42 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
-        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
-        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
-        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
+        That state is the baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Map secrets into single commands by name (`secret_env`); they are deleted with the workspace.
+        Without `environment`, the seed's devcontainer.json sets the image, variables, size and set-up
+        commands. It cannot open the network; `devcontainer` lists what was ignored and has the set-up's log.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
             rebuild: Run all of its set-up, and keep that in place of what is kept of it.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -4719,10 +4708,10 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4734,7 +4723,7 @@ class AsyncPyroMethods:
         """List workspaces, last used first.
 
         Args:
-            labels: Only those with these labels.
+            labels: Only workspaces with these labels.
 
         Returns:
             WorkspaceList:
@@ -4748,7 +4737,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> AsyncWorkspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4782,26 +4771,25 @@ class AsyncPyroMethods:
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
 
@@ -4819,7 +4807,7 @@ class AsyncPyroMethods:
         self,
         workspace: str | WorkspaceRecord,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
@@ -4855,7 +4843,7 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -4868,13 +4856,13 @@ class AsyncPyroMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -4893,13 +4881,13 @@ class AsyncPyroMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -4909,8 +4897,8 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4925,22 +4913,22 @@ class AsyncPyroMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -4951,8 +4939,8 @@ class AsyncPyroMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4965,17 +4953,17 @@ class AsyncPyroMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             workspace: The workspace: its id, its name, or a `Workspace`.
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -4986,9 +4974,9 @@ class AsyncPyroMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5017,15 +5005,14 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -5037,7 +5024,7 @@ class AsyncPyroMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5072,38 +5059,36 @@ class AsyncPyroMethods:
         """`create_workspace` as a context manager: the workspace is deleted on exit, whatever happened inside.
 
         Args:
-            environment: Such as debian:12, or an image: node:22; default: devcontainer.json's, else
+            environment: For example debian:12, or an image: node:22. Default: devcontainer.json's, else
                 debian:12. Or the `Environment`.
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
-            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.
+            mem_mib: MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.
             disk_gib: Disk limit in GiB, 1 to 1024; default: 20, or what it requires.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
-            allow_domains: Egress reaches only these: exact names, or *.suffix, after which may stand what
-                may be asked, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every
-                public host; none: no public one. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_domains: Egress reaches only these: exact names or *.suffix, optionally with the requests
+                allowed, such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public
+                host; empty: no public host. At most 256 entries.
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
-            secrets: Name to value, 4 bytes to 64 KiB; a value never shows in any output.
-            secret_files: Name to the file that holds the value. At most 64 entries.
-            secret_hosts: Name to the one host whose requests get the value; the machine holds a
+            secrets: Name to value, 4 bytes to 64 KiB; values never appear in output.
+            secret_files: Name to the file with the value. At most 64 entries.
+            secret_hosts: Name to the only host whose requests get the value; the machine gets a
                 placeholder. At most 64 entries.
-            include_ignored: Seed files that .gitignore excludes, too.
-            no_devcontainer: Leave the seed's devcontainer.json alone.
+            include_ignored: Also seed files that .gitignore excludes.
+            no_devcontainer: Ignore the seed's devcontainer.json.
             rebuild: Run all of its set-up, and keep that in place of what is kept of it.
-            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes
-                on afterwards.
-            engine: auto: firecracker where KVM boots a guest, else gvisor. One of auto, firecracker,
-                gvisor.
+            setup_wait_seconds: Seconds to wait for its set-up, 0 to 7200; default: until it ends. The
+                set-up continues afterwards.
+            engine: auto: firecracker if KVM boots a guest, else gvisor. One of auto, firecracker, gvisor.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5112,10 +5097,10 @@ class AsyncPyroMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such environment.
             EngineError: No machine could be started.
-            ComponentMissing: This computer lacks something; `doctor` says what.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            Conflict: The name is taken, or the environment is being built: call again later.
-            Unsupported: The engine that was asked for does not work here, or lacks what was asked of it.
+            ComponentMissing: This computer lacks something; `doctor` shows what.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            Conflict: The name is taken, or the environment is being built; try again later.
+            Unsupported: The requested engine does not work here, or cannot do what was asked.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5131,7 +5116,7 @@ class AsyncWorkspaceMethods:
     ) -> Noted:
         """Tell the agent that works in a workspace something: its next tool call says it as your note.
 
-        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
 
         Args:
             text: What to tell it. At most 8192 characters.
@@ -5146,7 +5131,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: So many notes wait already that the agent has not been told.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5168,21 +5153,20 @@ class AsyncWorkspaceMethods:
         raw: bool = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            stdin_open: Leave standard input open, to be fed piece by piece.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            stdin_open: Keep standard input open, to be fed piece by piece.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             wait_seconds: Seconds to wait for its end, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
@@ -5195,7 +5179,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -5210,13 +5194,13 @@ class AsyncWorkspaceMethods:
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
                 `Service`.
-            data: Base64, at most 1 MiB of it.
+            data: Base64, at most 1 MiB.
             end: This is the last piece.
 
         Returns:
@@ -5225,9 +5209,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
-            Conflict: The command takes no input (any more), or has not read what it got for 30 s.
+            Conflict: The command does not take input, or has not read what it was sent for 30 s.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5235,7 +5219,7 @@ class AsyncWorkspaceMethods:
         self,
         handle: str | ExecResult | CommandRecord | Service,
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart.
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart.
 
         Args:
             handle: The command's handle. At most 64 characters. Or its `ExecResult`, `CommandRecord` or
@@ -5249,7 +5233,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such handle.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5272,7 +5256,7 @@ class AsyncWorkspaceMethods:
                 `Service`.
             offset: First byte; negative: from the end.
             wait_seconds: Seconds to wait for its end, 0 to 50.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             grep: Only lines that match this regex. At most 1000 characters.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -5286,7 +5270,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such handle.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5312,7 +5296,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5329,7 +5313,7 @@ class AsyncWorkspaceMethods:
         encoding: str | None = None,
         max_bytes: int = 65536,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown.
+        """Read text files or parts of them. Lists a directory; shows a picture.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -5338,9 +5322,9 @@ class AsyncWorkspaceMethods:
             limit: How many lines.
             number_lines: Number the lines, as `cat -n` does.
             grep: Only lines that match this regex, as number:line. At most 1000 characters.
-            byte_offset: First byte, instead of lines.
-            encoding: If not UTF-8: such as windows-1252.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            encoding: If not UTF-8, for example windows-1252.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -5350,7 +5334,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5371,14 +5355,14 @@ class AsyncWorkspaceMethods:
         """Search file contents, or find files by name.
 
         Args:
-            pattern: Regular expression (RE2) for a line. Without it: find files by name.
+            pattern: Regular expression (RE2) for a line. Omit to find files by name.
             path: Only below this path. At most 4096 characters.
             glob: Only files like *.py or src/**; !docs excludes. At most 64 entries.
             literal: The pattern is plain text.
             ignore_case: Ignore case.
             context: Lines around each match, 0 to 20.
-            files_only: Only which files, with counts.
-            include_ignored: Also ignored files, node_modules.
+            files_only: List only files, with counts.
+            include_ignored: Also search ignored files and node_modules.
             limit: Matches or files to return, 1 to 10000.
             max_bytes: Bytes of content, 200 to 1048576.
 
@@ -5391,7 +5375,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or directory.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             GuestError: The search could not be carried out; the message says why.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5404,13 +5388,13 @@ class AsyncWorkspaceMethods:
         executable: bool | None = None,
         encoding: str | None = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories.
+        """Write a whole text file, creating its directories.
 
         Args:
             path: Below /workspace. At most 4096 characters.
             text: At most 1 MiB.
             executable: Default: unchanged.
-            encoding: If not UTF-8: such as windows-1252.
+            encoding: If not UTF-8, for example windows-1252.
 
         Returns:
             FileWritten:
@@ -5420,7 +5404,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5433,15 +5417,15 @@ class AsyncWorkspaceMethods:
         replace_all: bool = False,
         edits: list[dict[str, Any]] | None = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique.
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            old_string: Exact text, once in the file; empty makes a new file. At most 1048576 characters.
+            old_string: Exact text, once in the file; empty creates a new file. At most 1048576 characters.
             new_string: What replaces it. At most 1048576 characters.
             replace_all: Replace every occurrence.
-            edits: Instead, several in order, all or none: [{old_string, new_string, replace_all}]. At most
-                200 entries.
+            edits: Instead: several edits in order, all or none: [{old_string, new_string, replace_all}]. At
+                most 200 entries.
 
         Returns:
             FileEdited:
@@ -5451,8 +5435,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            PatchMismatch: The text does not stand there, or more than once. Nothing was changed.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            PatchMismatch: The text is not in the file, or occurs more than once. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5473,7 +5457,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             PatchMismatch: The patch does not fit; the message says where. Nothing was changed.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5484,13 +5468,13 @@ class AsyncWorkspaceMethods:
         *,
         limit: int = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
 
         Args:
-            to: The checkpoint's number, 0 to 1000000. Without it: list them.
+            to: Checkpoint number, 0 to 1000000. Omit to list them.
             limit: Checkpoints to list, 1 to 200.
 
         Returns:
@@ -5501,7 +5485,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5519,7 +5503,7 @@ class AsyncWorkspaceMethods:
             path: Only below this path. At most 4096 characters.
             summary: File names only.
             max_bytes: Bytes of patch, 200 to 1048576.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Diff: What changed since the baseline.
@@ -5529,7 +5513,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5537,13 +5521,13 @@ class AsyncWorkspaceMethods:
         self,
         name: str,
     ) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
 
         Args:
-            name: Snapshot's name; baseline is taken.
+            name: Snapshot name; baseline is reserved.
 
         Returns:
             Snapshot: A named state of the whole machine: files, memory, processes.
@@ -5551,16 +5535,16 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: The name is taken, or the workspace has as many snapshots as it may.
+            Conflict: The name is taken, or the workspace has the most snapshots it may have.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     async def list_snapshots(
         self,
     ) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there.
+        """List a workspace's snapshots; baseline always exists.
 
         Returns:
             SnapshotList:
@@ -5575,10 +5559,10 @@ class AsyncWorkspaceMethods:
         self,
         name: str | Snapshot,
     ) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched.
+        """Delete a snapshot. The machine is not affected.
 
         Args:
-            name: Snapshot's name; baseline is taken. Or the `Snapshot`.
+            name: Snapshot name; baseline is reserved. Or the `Snapshot`.
 
         Returns:
             SnapshotDeleted:
@@ -5587,7 +5571,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5597,14 +5581,14 @@ class AsyncWorkspaceMethods:
         *,
         snapshot: str | None | Snapshot = None,
     ) -> AsyncForked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
 
         Args:
             count: 1 to 16.
-            snapshot: From this one, not from now. At most 64 characters. Or the `Snapshot`.
+            snapshot: Fork from this snapshot instead of now. At most 64 characters. Or the `Snapshot`.
 
         Returns:
             Forked: Siblings of a workspace, from the same moment.
@@ -5614,7 +5598,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such snapshot.
             Conflict: The name is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be copied.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5653,14 +5637,14 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no alternative of that number to keep.
             Conflict: The workspace tries something already, or is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     async def stop(
         self,
     ) -> AsyncWorkspace:
-        """Suspend the machine to disk, processes included; it uses no memory.
+        """Suspend the machine to disk, processes included; it then uses no memory.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -5669,8 +5653,8 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            EngineError: The machine could not be saved; it runs on.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            EngineError: The machine could not be saved; it keeps running.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5686,7 +5670,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored; it stays stopped.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5698,7 +5682,7 @@ class AsyncWorkspaceMethods:
         recursive: bool = False,
         limit: int = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it.
+        """List files of a stopped workspace without starting it.
 
         Args:
             path: Below /workspace. At most 4096 characters.
@@ -5713,7 +5697,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5732,8 +5716,8 @@ class AsyncWorkspaceMethods:
             path: Below /workspace. At most 4096 characters.
             offset: First line, from 1; negative: from the end.
             limit: How many lines.
-            byte_offset: First byte, instead of lines.
-            max_bytes: Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.
+            byte_offset: First byte; use instead of lines.
+            max_bytes: Bytes of content, counted as JSON, at most 1048576; tools default to 10000.
 
         Returns:
             FileContent: What was read: one file, or several in `files`.
@@ -5743,7 +5727,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5754,11 +5738,11 @@ class AsyncWorkspaceMethods:
         output: str,
         overwrite: bool = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine.
+        """Copy a file or tree of a stopped workspace to the user's computer.
 
         Args:
             path: Below /workspace. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
             overwrite: Replace existing files; a backup is kept.
 
         Returns:
@@ -5769,8 +5753,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or file.
             Conflict: The workspace is not stopped, or something stands in the way at `output`.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5792,23 +5776,23 @@ class AsyncWorkspaceMethods:
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
 
         Args:
-            name: Service's name.
+            name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
-            ready_file: Ready when it exists. At most 4096 characters.
-            ready_tcp: Ready when the port, 1 to 65535, accepts.
-            ready_http: Ready when PORT/path answers below 400.
-            ready_command: Ready when it succeeds. At most 65536 characters.
-            ready_timeout_seconds: Seconds it may take to become ready, at most 3600.
-            publish: Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST. At most 32
-                entries.
+            ready_file: Ready when this file exists. At most 4096 characters.
+            ready_tcp: Ready when this port, 1 to 65535, accepts connections.
+            ready_http: Ready when PORT/path answers with a status below 400.
+            ready_command: Ready when this command succeeds. At most 65536 characters.
+            ready_timeout_seconds: Seconds it may take to get ready, at most 3600.
+            publish: Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST. At
+                most 32 entries.
             wait_seconds: Seconds to wait until it is ready, 0 to 50.
 
         Returns:
@@ -5817,9 +5801,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace.
-            Conflict: A service of this name runs, its port is taken, or the workspace is stopped.
+            Conflict: A service with this name is running, its port is taken, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell for a command line.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5837,7 +5821,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5850,7 +5834,7 @@ class AsyncWorkspaceMethods:
         """Show a service's state.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             wait_seconds: Seconds to wait while it starts, 0 to 50.
 
         Returns:
@@ -5861,7 +5845,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5879,9 +5863,9 @@ class AsyncWorkspaceMethods:
         """Read a service's output.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             tail: The last lines, 1 to 10000.
-            offset: First byte, instead of the last lines.
+            offset: First byte; use instead of the last lines.
             grep: Only lines that match this regex. At most 1000 characters.
             wait_seconds: Seconds to wait for more, 0 to 50.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
@@ -5895,7 +5879,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5908,7 +5892,7 @@ class AsyncWorkspaceMethods:
         """End a service and all its processes.
 
         Args:
-            name: Service's name. Or the `Service`.
+            name: Service name. Or the `Service`.
             grace_seconds: Seconds from TERM to KILL, 0 to 40.
 
         Returns:
@@ -5919,7 +5903,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace or service.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5933,7 +5917,7 @@ class AsyncWorkspaceMethods:
         rows: int = 30,
         cols: int = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command.
+        """Open a terminal that persists across calls, running an interactive bash or a command.
 
         Args:
             command: Shell command line, run by bash.
@@ -5951,7 +5935,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no shell.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -5971,12 +5955,12 @@ class AsyncWorkspaceMethods:
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            cursor: Of the last answer: what is new since then.
-            plain: As a person sees it: no control sequences, the screen and what scrolled off.
+            cursor: From the last result; returns only what is new since then.
+            plain: As a person sees it: without control sequences, the screen and what scrolled off.
             max_bytes: 200 to 65536.
-            wait_for_idle_ms: Wait until nothing was printed for so long, 0 to 10000.
+            wait_for_idle_ms: Wait until nothing is printed for this many ms, 0 to 10000.
             wait_for: Wait until what is new matches this regex. At most 1000 characters.
-            wait_seconds: For wait_for, 0 to 50.
+            wait_seconds: Seconds to wait for wait_for, 0 to 50.
 
         Returns:
             ShellOutput: What a shell printed from a cursor on, raw or as the screen that a person would
@@ -5987,7 +5971,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -5998,7 +5982,7 @@ class AsyncWorkspaceMethods:
         *,
         enter: bool = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back.
+        """Type into a shell; then read from the returned cursor.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -6011,9 +5995,9 @@ class AsyncWorkspaceMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace, or no such shell.
-            Conflict: The shell has ended, or what runs in it does not read.
+            Conflict: The shell has ended, or its program is not reading input.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6022,11 +6006,11 @@ class AsyncWorkspaceMethods:
         shell: str | Shell,
         signal: Literal['HUP', 'INT', 'QUIT', 'TERM', 'KILL', 'TSTP', 'CONT'] = 'INT',
     ) -> Shell:
-        """Send a signal to a shell's foreground.
+        """Send a signal to a shell's foreground program.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
-            signal: To what runs in its foreground. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
+            signal: Signal for the foreground program. One of HUP, INT, QUIT, TERM, KILL, TSTP, CONT.
 
         Returns:
             Shell: A terminal in the workspace that outlives calls.
@@ -6036,7 +6020,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6062,7 +6046,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The shell has ended.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6070,7 +6054,7 @@ class AsyncWorkspaceMethods:
         self,
         shell: str | Shell,
     ) -> Shell:
-        """End a shell and what runs in it.
+        """End a shell and everything running in it.
 
         Args:
             shell: From shell_open. At most 64 characters. Or the `Shell`.
@@ -6083,7 +6067,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace, or no such shell.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6093,10 +6077,11 @@ class AsyncWorkspaceMethods:
         *,
         overwrite: bool = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
 
         Args:
             name: Letters, digits, ._-; at most 64.
@@ -6110,14 +6095,14 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The name is taken, the value of a secret would be saved, or the workspace is stopped.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
     async def status(
         self,
     ) -> AsyncWorkspace:
-        """Show state and what runs.
+        """Show a workspace's state and what is running.
 
         Returns:
             Workspace: A workspace, as measured when the call was answered.
@@ -6147,25 +6132,24 @@ class AsyncWorkspaceMethods:
     ) -> AsyncWorkspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
 
         Args:
             name: Letters, digits, ._-; at most 64.
             clear_name: Remove the name.
-            labels: To set.
+            labels: Labels to set.
             clear_labels: Keys to remove.
             ttl_seconds: Delete when unused for this many seconds, 10 to 2592000.
             clear_ttl: Remove the idle limit.
             lifetime_seconds: Delete this many seconds after creation, 10 to 31536000.
             clear_lifetime: Remove the lifetime limit.
-            network_policy: egress: public hosts only; ask: the user is asked for each. One of off, ask,
-                egress, egress+published-ports.
+            network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
+                egress+published-ports.
             allow_domains: More hosts that egress may reach. At most 256 entries.
-            allow_host_ports: PORT or PORT:NAME: one loopback port of this machine, inside
+            allow_host_ports: PORT or PORT:NAME: a loopback port of this computer, reached as
                 host.pyro.internal:PORT. At most 64 entries.
-            allow_addresses: ADDRESS or ADDRESS:PORT: one host of this machine's network. At most 64
-                entries.
+            allow_addresses: ADDRESS or ADDRESS:PORT: a host on this computer's network. At most 64 entries.
             ssh_hosts: HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside. At
                 most 16 entries.
 
@@ -6182,7 +6166,7 @@ class AsyncWorkspaceMethods:
     async def delete(
         self,
     ) -> Deleted:
-        """Delete a workspace and all in it.
+        """Delete a workspace and everything in it.
 
         Returns:
             Deleted: A workspace that is gone.
@@ -6213,7 +6197,7 @@ class AsyncWorkspaceMethods:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: There is no such workspace or snapshot.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             EngineError: The machine could not be restored.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -6225,12 +6209,12 @@ class AsyncWorkspaceMethods:
         after: int | None = None,
         wait_seconds: float = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome.
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome.
 
         Args:
             limit: The newest events, 1 to 10000.
-            after: Only what has begun or ended since: the cursor of an earlier answer.
-            wait_seconds: Seconds to wait for one, 0 to 50.
+            after: Only what started or ended since this cursor from an earlier result.
+            wait_seconds: Seconds to wait for an event, 0 to 50.
 
         Returns:
             History:
@@ -6248,12 +6232,12 @@ class AsyncWorkspaceMethods:
         dest: str = '/workspace',
         include_ignored: bool = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing.
+        """Copy a file or tree from the user's computer in, all or nothing.
 
         Args:
-            path: On the user's machine. At most 4096 characters.
+            path: Path on the user's computer. At most 4096 characters.
             dest: Below /workspace. At most 4096 characters.
-            include_ignored: Copy files that .gitignore excludes, too.
+            include_ignored: Also copy files that .gitignore excludes.
 
         Returns:
             Synced:
@@ -6263,8 +6247,8 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: A directory is in the way, or the workspace is stopped. Nothing was changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6278,21 +6262,21 @@ class AsyncWorkspaceMethods:
         include_git: bool = False,
         include_ignored: bool = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
 
         Args:
-            path: Inside; none with `patch`. At most 4096 characters.
-            output: Destination on the user's machine. At most 4096 characters.
-            patch: Export the diff instead.
+            path: Path in the workspace; omit with `patch`. At most 4096 characters.
+            output: Destination on the user's computer. At most 4096 characters.
+            patch: Export the diff as a patch instead.
             overwrite: Replace existing files; a backup is kept.
             include_git: Also .git, without hooks and most settings.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Exported:
@@ -6303,8 +6287,8 @@ class AsyncWorkspaceMethods:
             Conflict: Something stands in the way at `output`, or the workspace is stopped. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -6316,16 +6300,16 @@ class AsyncWorkspaceMethods:
         message: str | None = None,
         include_ignored: bool = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
 
         Args:
             branch: Branch to commit on; created if missing.
-            repo: The git repository; by default the one it was seeded from. At most 4096 characters.
+            repo: The git repository; default: the one it was seeded from. At most 4096 characters.
             message: Commit message. At most 65536 characters.
-            include_ignored: Ignored and tool-made files, too.
+            include_ignored: Include ignored and tool-made files.
 
         Returns:
             Landed: A workspace's changes as a commit of the user's repository.
@@ -6336,9 +6320,9 @@ class AsyncWorkspaceMethods:
             Conflict: The branch cannot be moved, or the value of a secret would be committed. Nothing was
                 changed.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
-            HostError: This computer refuses to read or write a file: no permission, no space.
-            ComponentMissing: There is no git on this computer.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
+            HostError: This computer cannot read or write a file: no permission, or no space.
+            ComponentMissing: git is not on this computer.
             EngineError: git failed; the message says how.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
@@ -6365,15 +6349,14 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -6385,7 +6368,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.
@@ -6413,15 +6396,14 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Default: /workspace, or the session's directory. At most 4096 characters.
-            session: Any name: cd, export and functions then last from call to call of this name.
+            session: Any name; cd, export and functions persist across calls with the same name.
             background: Return a handle at once and let it run: servers, watchers.
-            until: Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a
+            until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
-            timeout_seconds: Seconds until it is ended, at most 86400. Default: 1800; in the background,
-                86400.
+            timeout_seconds: Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.
             max_output_bytes: Bytes of output to return, 200 to 1048576.
             raw: Exact output, escape sequences included.
 
@@ -6433,7 +6415,7 @@ class AsyncWorkspaceMethods:
             NotFound: There is no such workspace.
             Conflict: The workspace is stopped; start it first.
             MachineLost: The machine is gone; the message says why.
-            GuestUnreachable: The machine does not answer at present; try again, or reset the workspace.
+            GuestUnreachable: The machine is not answering; try again, or reset the workspace.
             Unsupported: The machine has no bash, and the call needs one: a session, or a command line for
                 it.
             DaemonUnavailable: The daemon cannot be started or reached.

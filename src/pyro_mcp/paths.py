@@ -19,7 +19,7 @@ MAX_NAME_BYTES = 255
 """NAME_MAX of Linux (include/uapi/linux/limits.h)."""
 
 IMAGE_FILES = ("oci", "oci-archive", "docker-archive")
-"""References to images that name a file or directory of this machine: KIND:PATH[:TAG]."""
+"""References to images that name a file or directory of this computer: KIND:PATH[:TAG]."""
 
 _DOT_GIT = re.compile(r"(\.git|git~1)[. ]*(:|$)", re.IGNORECASE | re.ASCII)
 """What git refuses as `.git` on NTFS (is_ntfs_dotgit in path.c)."""
@@ -45,14 +45,14 @@ def workspace_path(text: str) -> PurePosixPath:
     if text.startswith("/"):
         if parts[:1] != ["workspace"]:
             raise InvalidInput(
-                f"The path {shown} is outside of the workspace; only /workspace can be reached.",
+                f"The path {shown} is outside the workspace; only /workspace can be reached.",
                 hint=_HINT,
                 code="path_outside_workspace",
             )
         parts = parts[1:]
     if ".." in parts:
         raise InvalidInput(
-            f"The path {shown} contains `..`; paths may only lead downwards from /workspace.",
+            f"The path {shown} contains `..`; paths may only lead down from /workspace.",
             hint=_HINT,
             code="path_outside_workspace",
         )
@@ -73,7 +73,7 @@ def check_parts(parts: list[str], shown: str) -> None:
     """Refuse what no Linux file system can hold.
 
     Raises:
-        InvalidInput: NUL, text that is no file name, or too long.
+        InvalidInput: NUL, text that is not a file name, or too long.
     """
     total = 0
     for part in parts:
@@ -81,22 +81,22 @@ def check_parts(parts: list[str], shown: str) -> None:
             size = len(os.fsencode(part))
         except UnicodeEncodeError as error:
             raise InvalidInput(
-                f"The path {shown} holds characters that cannot be in a file name.", hint=_HINT, code="bad_path"
+                f"The path {shown} contains characters that file names cannot have.", hint=_HINT, code="bad_path"
             ) from error
         if "\0" in part:
             raise InvalidInput(
-                f"The path {shown} holds a NUL byte, which no file name can.", hint=_HINT, code="bad_path"
+                f"The path {shown} contains a NUL byte, which file names cannot have.", hint=_HINT, code="bad_path"
             )
         if size > MAX_NAME_BYTES:
             raise InvalidInput(
-                f"A part of the path {shown} has {size} bytes; {MAX_NAME_BYTES} is the most.",
+                f"A part of the path {shown} has {size} bytes; the limit is {MAX_NAME_BYTES}.",
                 hint="Use a shorter name.",
                 code="path_too_long",
             )
         total += size + 1
     if total > MAX_PATH_BYTES:
         raise InvalidInput(
-            f"The path {shown} has {total} bytes; {MAX_PATH_BYTES} is the most.",
+            f"The path {shown} has {total} bytes; the limit is {MAX_PATH_BYTES}.",
             hint="Use a shorter path.",
             code="path_too_long",
         )

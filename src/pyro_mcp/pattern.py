@@ -19,7 +19,7 @@ SEARCH_SECONDS = 6.0
 """Of the processor, not of the clock, for all that one call searches."""
 
 MAX_WALL_SECONDS = 35.0
-"""Of the clock, in searching, however busy this machine is: a call returns within 50 s."""
+"""Of the clock, in searching, however busy this computer is: a call returns within 50 s."""
 
 BATCH_LINES = 500
 _BY_LINE = re.compile(r"(?:[^\\\[\]()?]|\\[wdbt.+*^$()\[\]{}|/\\-]|\[[\w .-]+\]|\((?!\?)|\)|\?)*")
@@ -31,7 +31,7 @@ class Pattern:
     """A pattern with its budget of time. Searching blocks; call it from a worker thread.
 
     Raises:
-        InvalidInput: it is no regular expression.
+        InvalidInput: it is not a regular expression.
     """
 
     def __init__(self, text: str, *, multiline: bool = False, seconds: float = SEARCH_SECONDS) -> None:
@@ -84,7 +84,7 @@ class Pattern:
                 if self._left - spent <= 0 or self._wall - passed <= 0.01:
                     raise InvalidInput(
                         f"{show(self._text)} takes too long to search for.",
-                        hint="Avoid repetitions within repetitions, such as (a|aa)+; search for plain text.",
+                        hint="Avoid nested repetition such as (a|aa)+, or search for plain text.",
                         code="regex_too_slow",
                     ) from None
             finally:

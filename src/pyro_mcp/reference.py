@@ -54,9 +54,9 @@ def page() -> str:
 
 ACCESS = """\
 
-Through the tools, `seed_path`, `path` of a push and `output` of an export reach only the project folder (the
+Through the tools, `seed_path`, `path` of a push and `output` of an export reach only the project directory (the
 server's working directory, or `CLAUDE_PROJECT_DIR`; never the home directory or `/`) and what the user gave
-with `--allow-path`. `workspace_create` without `seed_path` starts from the project folder; with an empty one,
+with `--allow-path`. `workspace_create` without `seed_path` starts from the project directory; with an empty one,
 from nothing. `--network off` keeps workspaces from asking for egress. Parameters marked *not in MCP* are
 refused there as unknown.
 """

@@ -26,9 +26,9 @@ def said(refused: Sequence[RefusedConnection]) -> str:
         where = f"[{each.host}]" if ":" in each.host else each.host
         where += f":{each.port}" if each.port else ""
         if each.why == "not_allowed":
-            how = "is not allowed here" + (f"; the user may allow it: {each.allow_with}" if each.allow_with else "")
+            how = "is not allowed here" + (f"; the user can allow it: {each.allow_with}" if each.allow_with else "")
         elif each.why == "private":
-            how = "is no public host; a workspace cannot reach it"
+            how = "is not a public host; a workspace cannot reach it"
         else:
             how = "could not be reached"
         words.append(f"{where} {how}.")
@@ -37,20 +37,20 @@ def said(refused: Sequence[RefusedConnection]) -> str:
 
 
 def no_route(texts: Iterable[str]) -> str:
-    """What is to be done about an address that is no name: the kernel refuses it, and nobody else hears of it.
+    """What to do about a literal address: the kernel refuses it, and nothing else sees that.
 
-    The words are the program's own, so this tells how things are and offers nothing.
+    The program chose the words that this matches, so the answer only explains, and offers no way to open anything.
     """
     if not any(map(_NO_ROUTE.search, texts)):
         return ""
     return (
-        "A literal address has no route in a workspace. Connect by the host's name, which goes by the network policy; "
-        "a public address is reached only through the proxy variables, where the network is on."
+        "A literal address has no route in a workspace. Connect by host name, which the network policy covers; "
+        "public addresses are reachable only through the proxy variables, with the network on."
     )
 
 
 def _while_off(refused: Sequence[RefusedConnection]) -> str:
     hosts = [each.host for each in refused]
     named = ", ".join(hosts[:SAID_REFUSED]) + (f" and {len(hosts) - SAID_REFUSED} more" * (len(hosts) > SAID_REFUSED))
-    allow = next((f"; the user may open it: {each.allow_with}" for each in refused if each.allow_with), "")
+    allow = next((f"; the user can open it: {each.allow_with}" for each in refused if each.allow_with), "")
     return f"The network of this workspace is off: {named} could not be reached{allow}."

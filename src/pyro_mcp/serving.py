@@ -40,7 +40,7 @@ def listening(host: str, port: int) -> socket.socket:
         listener.listen(128)
     except OSError as error:
         raise InvalidInput(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", code="cannot_listen"
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.", code="cannot_listen"
         ) from None
     return listener
 

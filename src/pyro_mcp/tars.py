@@ -31,7 +31,7 @@ class Places:
 
     def __init__(self, into: str, mode: int, refused: Callable[[str, str, str], Exception]) -> None:
         """`mode` is that of directories on the way that it does not name; `refused` makes the error of a path, and
-        of what is no directory on its way: name and kind."""
+        of what is not a directory on its way: name and kind."""
         self._into, self._mode, self._refused = into, mode, refused
         self.kinds: dict[str, str] = {}
         """`file`, `dir` or `symlink`, by path."""

@@ -34,13 +34,13 @@ def opened(place: str | os.PathLike[str], directory: int | None = None) -> Buffe
     A pipe or a device in its place does not hang, and leaves no descriptor behind.
 
     Raises:
-        OSError: ELOOP where a link stands, EINVAL where something else does that is no file.
+        OSError: ELOOP where a link stands, EINVAL where something else does that is not a file.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(place, flags, dir_fd=directory)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(place))
+            raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(place))
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -83,7 +83,7 @@ def as_typed(argv: Sequence[str]) -> str:
 
 
 def storable(text: str) -> str:
-    """What is no Unicode text (PEP 383) made visible, all else as it is."""
+    """What is not Unicode text (PEP 383) made visible, all else as it is."""
     try:
         text.encode()
     except UnicodeEncodeError:

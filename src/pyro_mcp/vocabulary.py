@@ -34,7 +34,7 @@ def asks(policy: NetworkPolicy) -> bool:
 
 
 def publishes(policy: NetworkPolicy) -> bool:
-    """Whether ports of its services may be published on this machine."""
+    """Whether ports of its services may be published on this computer."""
     return policy == "egress+published-ports"
 
 

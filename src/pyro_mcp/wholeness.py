@@ -89,7 +89,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: as `read_text`.
-        ValueError: it is no JSON, or no record.
+        ValueError: it is not JSON, or no record.
     """
     record = json.loads(read_text(path))
     if not isinstance(record, dict):
@@ -136,7 +136,9 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
             if now == noted:
                 continue
             if not stat.S_ISREG(now[0]) or now[2] != noted[2]:
-                return f"{name} has {now[2]} bytes and had {noted[2]}" if now[2] != noted[2] else f"{name} is no file"
+                return (
+                    f"{name} has {now[2]} bytes and had {noted[2]}" if now[2] != noted[2] else f"{name} is not a file"
+                )
             # Another inode or change time: copied, or changed. The bytes tell, or else the time of the last write.
             if digest is None and now[3] != noted[3]:
                 return f"{name} was written since"

@@ -91,7 +91,7 @@ chmod -R a+rX /tmp/p /tmp/n /tmp/java; touch /tmp/set-up
 
 async def redis(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while await reader.read(999):
-        writer.write(b"+this machine answers\r\n")
+        writer.write(b"+this computer answers\r\n")
 
 
 async def postgres(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,7 +127,7 @@ async def http2(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         if kind == 6 and not flags & 1:
             writer.write(frame(6, 1, 0, payload))
         if kind in (0, 1) and flags & 1:
-            said = b"this machine answers"
+            said = b"this computer answers"
             writer.write(frame(1, 4, stream, b"\x88" + literal(b"content-type", b"application/grpc")))
             writer.write(frame(0, 0, stream, b"\0" + len(said).to_bytes(4, "big") + said))
             writer.write(frame(1, 5, stream, literal(b"grpc-status", b"0")))
@@ -146,12 +146,12 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "Upgrade")
             self.send_header("Sec-WebSocket-Accept", base64.b64encode(proof).decode())
             self.end_headers()
-            said = b"this machine answers"
+            said = b"this computer answers"
             self.wfile.write(bytes([0x81, len(said)]) + said)
             self.close_connection = True
             self.rfile.read(1)
             return
-        body = b"v1.0.0-answers\n" if self.path.endswith("/list") else b"this machine answers"
+        body = b"v1.0.0-answers\n" if self.path.endswith("/list") else b"this computer answers"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -163,7 +163,7 @@ class Web(http.server.BaseHTTPRequestHandler):
 
 def test_more_clients_find_their_way(authority: Authority, fresh: Installation, tmp_path: Path) -> None:
     index_host()
-    (tmp_path / "banner").write_text("this machine answers\n")
+    (tmp_path / "banner").write_text("this computer answers\n")
     h2 = authority.server_context(HOST)
     h2.set_alpn_protocols(["h2"])
     with (

@@ -1,4 +1,4 @@
-"""What a guest is shown is read-only on this machine's side, and nothing that it can change is opened here by name."""
+"""What a guest is shown is read-only on this computer's side, and nothing that it can change is opened here by name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def machine_processes(installation: Installation) -> list[int]:
 
 
 def assert_read_only(installation: Installation) -> None:
-    """Every mount of every process in the machines, but for what is no file of this machine."""
+    """Every mount of every process in the machines, but for what is not a file of this computer."""
     seen = 0
     for pid in machine_processes(installation):
         try:
@@ -135,7 +135,7 @@ def test_a_guest_changes_nothing_of_what_it_is_shown(installation: Installation,
 
 
 def test_what_a_guest_makes_at_the_agents_socket_leads_the_daemon_nowhere(fresh: Installation, tmp_path: Path) -> None:
-    """Links to a file and to a socket of this machine, at every name that the daemon ever used in there."""
+    """Links to a file and to a socket of this computer, at every name that the daemon ever used in there."""
     made, bait = tmp_path / "made", tmp_path / "bait.sock"
     with socket.socket(socket.AF_UNIX) as listener, Pyro() as pyro:
         listener.bind(str(bait))

@@ -70,7 +70,7 @@ def test_a_scene_that_does_not_hold_fails_the_demo_and_leaves_nothing(
     monkeypatch.setattr(demo, "WRONG", demo.RIGHT)  # damage that does none
     handlers = [signal.getsignal(number) for number in demo.STOPPING]
     assert demo.run("pyro demo", []) == 1
-    assert "failed in scene 5: the tests do not notice the damage" in capsys.readouterr().err
+    assert "failed at step 5: the tests do not notice the damage" in capsys.readouterr().err
     assert [signal.getsignal(number) for number in demo.STOPPING] == handlers
     assert demo_workspaces(pyro) == []
     assert list(work.iterdir()) == []
@@ -83,7 +83,7 @@ def test_an_archive_that_is_not_the_pinned_one_is_refused_and_not_kept(
     before = cached.read_bytes() if cached.exists() else None
     monkeypatch.setattr(demo, "SHA256", "0" * 64)
     assert demo.run("pyro demo", []) == 1
-    assert "failed in scene 1: toolz-1.0.0.tar.gz has sha256 2c86e3d9" in capsys.readouterr().err
+    assert "failed at step 1: toolz-1.0.0.tar.gz has sha256 2c86e3d9" in capsys.readouterr().err
     assert (cached.read_bytes() if cached.exists() else None) == before
     assert demo_workspaces(pyro) == []
 

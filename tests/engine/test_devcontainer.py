@@ -87,13 +87,13 @@ def test_a_set_up_that_fails_gives_a_workspace_and_names_its_log(pyro: Pyro, tmp
 @pytest.mark.parametrize(
     ("properties", "words"),
     [
-        ({"image": "oci:/etc"}, "file of this machine"),
-        ({"image": "docker-archive:/etc/passwd"}, "file of this machine"),
-        ({"image": "docker-daemon:x"}, "Docker's daemon"),
+        ({"image": "oci:/etc"}, "file of this computer"),
+        ({"image": "docker-archive:/etc/passwd"}, "file of this computer"),
+        ({"image": "docker-daemon:x"}, "the Docker daemon"),
         ({"image": "no-such-environment"}, "There is no environment"),
         ({"image": "Bad Name:x"}, "reference"),
-        ({"image": "${localEnv:HOME}"}, "no image can have"),
-        ({"image": 7}, "no name of an image"),
+        ({"image": "${localEnv:HOME}"}, "not a valid image name"),
+        ({"image": 7}, "not an image name"),
         ({"build": {"dockerfile": "Dockerfile"}}, "Dockerfile"),
         ({"dockerComposeFile": "compose.yml", "service": "app"}, "Compose"),
     ],
@@ -109,7 +109,7 @@ def test_what_cannot_be_followed_gives_the_default_without_a_set_up(
 
 
 def test_no_registry_hears_of_a_project_that_names_it(pyro: Pyro, tmp_path: Path) -> None:
-    """A repository from anywhere must not make this machine speak to a stranger, nor to its own ports."""
+    """A repository from anywhere must not make this computer speak to a stranger, nor to its own ports."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         heard: list[object] = []
 
@@ -193,4 +193,4 @@ def test_a_long_set_up_goes_on_behind_the_call(pyro: Pyro, tmp_path: Path) -> No
             assert status is not None and (status.setup_status, status.hint) == ("done", "")
 
     asyncio.run(story())
-    assert any("step one" in text for text in said) and any("its set-up runs" in text for text in said), said
+    assert any("step one" in text for text in said) and any("its set-up is running" in text for text in said), said

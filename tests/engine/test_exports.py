@@ -1,4 +1,4 @@
-"""What an export does to this machine, from a real workspace with a hostile guest in it."""
+"""What an export does to this computer, from a real workspace with a hostile guest in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_an_existing_folder_is_kept_and_filled(pyro: Pyro, workspace: str, tmp_p
     done = pyro.export_workspace(workspace, "stats.py", output=str(dang), overwrite=True)
     assert done.output == str(dang / "stats.py") and done.backup is None
     (dang / "stats.py").write_text("mine\n")
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         pyro.export_workspace(workspace, "stats.py", output=str(dang))
     again = pyro.export_workspace(workspace, "stats.py", output=str(dang), overwrite=True)
     assert again.backup is not None and (Path(again.backup) / "stats.py").read_text() == "mine\n"
@@ -32,7 +32,7 @@ def test_an_existing_folder_is_kept_and_filled(pyro: Pyro, workspace: str, tmp_p
 
 
 def test_the_holes_of_a_file_cost_neither_time_nor_disk(pyro: Pyro, workspace: str, tmp_path: Path) -> None:
-    """It used to come as all its zeros, into this machine's disk twice."""
+    """It used to come as all its zeros, into this computer's disk twice."""
     script = "mkdir d && cd d && truncate -s 5G s && printf end >> s"
     script += " && printf middle | dd of=s bs=1 seek=3000000001 conv=notrunc"
     assert pyro.exec_workspace(workspace, script + "; truncate -s 20M hole; echo small > small").exit_code == 0

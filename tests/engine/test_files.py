@@ -40,9 +40,9 @@ def test_text_is_written_and_read_in_parts(pyro: Pyro, workspace: str) -> None:
     found = pyro.read_workspace_file(workspace, "deep/er/file.txt", grep=r"line 9\d")
     assert found.content.splitlines()[0] == "90:line 90"
     cut = pyro.read_workspace_file(workspace, "deep/er/file.txt", max_bytes=10)
-    assert (cut.content, cut.truncated, cut.hint) == ("line 1\n", True, "Lines 1 to 1 of 100; go on with offset=2.")
+    assert (cut.content, cut.truncated, cut.hint) == ("line 1\n", True, "Lines 1 to 1 of 100; continue with offset=2.")
     cut = pyro.read_workspace_file(workspace, "deep/er/file.txt", byte_offset=7, max_bytes=6)
-    assert (cut.content, cut.hint) == ("line 2", "779 bytes follow; go on with byte_offset=13.")
+    assert (cut.content, cut.hint) == ("line 2", "779 bytes follow; continue with byte_offset=13.")
 
 
 def test_several_files_are_read_in_one_call_each_with_its_own_fault(pyro: Pyro, workspace: str) -> None:
@@ -233,7 +233,7 @@ def test_an_export_never_overwrites_unless_told(pyro: Pyro, seeded: str, tmp_pat
     exported = pyro.export_workspace(seeded, "src/calc.py", output=str(target))
     assert (exported.kind, target.read_text()) == ("file", "def add(a, b):\n    return a + b\n")
     target.write_text("mine")
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         pyro.export_workspace(seeded, "src/calc.py", output=str(target))
     assert target.read_text() == "mine"
     pyro.export_workspace(seeded, "src/calc.py", output=str(target), overwrite=True)

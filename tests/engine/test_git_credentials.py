@@ -128,7 +128,7 @@ def test_a_rule_holds_for_every_way_to_its_host(authority: Authority, fresh: Ins
                 assert codes[:3] == ["200"] * 3, (url, way, said)
                 assert set(codes[3:]) <= {"403", "421", "000"}, (url, way, said)
                 assert asked == ["GET /a", "HEAD /a", "POST /in/b"], (url, way, asked)
-        # What is no HTTP at all gets nowhere, nor does SOCKS get around.
+        # What is not HTTP at all gets nowhere, nor does SOCKS get around.
         asked.clear()
         said = pyro.exec_workspace(
             ws,

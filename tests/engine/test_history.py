@@ -95,7 +95,7 @@ def test_what_failed_is_told_with_its_reason(pyro: Pyro, workspace: str) -> None
 
 
 def test_each_face_is_told(installation: Installation, pyro: Pyro, project: Path) -> None:
-    # What a person seeds from a project's folder belongs to it, so that its server sees it.
+    # What a person seeds from a project's directory belongs to it, so that its server sees it.
     workspace = pyro.create_workspace("debian:12", seed_path=str(project)).id
     pyro.exec_workspace(workspace, "true")
     subprocess.run(
@@ -201,7 +201,7 @@ def test_following_prints_what_comes_and_ends_with_the_workspace(pyro: Pyro, as_
     pyro.delete_workspace(ws)
     rest, said = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert "is gone since" in said
+    assert "has been gone since" in said
     assert "Traceback" not in rest + said
 
 
@@ -211,17 +211,17 @@ def test_a_workspace_that_is_gone_is_said_to_be_by_id_and_by_name(fresh: Install
         client.delete_workspace(ws)
         for reference in (ws, "was-here"):
             for attempt in (client.status_workspace, client.history_workspace, client.delete_workspace):
-                with pytest.raises(NotFound, match=r"is gone since .*it was deleted") as gone:
+                with pytest.raises(NotFound, match=r"has been gone since .*it was deleted") as gone:
                     attempt(reference)
                 assert gone.value.code == "workspace_gone"
     fresh.stop_daemon()
     with Pyro() as client:
-        with pytest.raises(NotFound, match="is gone since"):
+        with pytest.raises(NotFound, match="has been gone since"):
             client.exec_workspace("was-here", "true")
         # The name is free; whoever takes it is who is meant.
         again = client.create_workspace(name="was-here").id
         assert client.status_workspace("was-here").id == again
-        with pytest.raises(NotFound, match="is gone since"):
+        with pytest.raises(NotFound, match="has been gone since"):
             client.status_workspace(ws)
         with pytest.raises(NotFound, match="There is no workspace"):
             client.status_workspace("never-was")

@@ -59,7 +59,7 @@ def test_what_runs_when_the_first_process_is_killed_is_said_to_have_ended(pyro: 
 
 
 def test_links_of_image_and_seed_have_no_attributes_rather_than_an_error(pyro: Pyro, project: Path) -> None:
-    """gVisor asked this machine's kernel through a descriptor that may not be asked, and passed its EBADF on."""
+    """gVisor asked this computer's kernel through a descriptor that may not be asked, and passed its EBADF on."""
     workspace = pyro.create_workspace(ENVIRONMENT, seed_path=str(project)).id
     fork = pyro.fork_workspace(workspace).workspaces[0].id
     by_name = """

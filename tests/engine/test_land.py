@@ -95,7 +95,7 @@ def test_further_changes_land_on_the_same_branch_without_a_conflict(pyro: Pyro, 
     ws = pyro.create_workspace(seed_path=str(project)).id
     pyro.write_workspace_file(ws, "src/calc.py", "def add(a, b):\n    return b + a\n")
     first = pyro.land_workspace(ws, branch="work")
-    with pytest.raises(InvalidInput, match="has these changes already"):
+    with pytest.raises(InvalidInput, match="already has these changes"):
         pyro.land_workspace(ws, branch="work")
     pyro.write_workspace_file(ws, "src/calc.py", "def add(a, b):\n    return sum((a, b))\n")
     pyro.write_workspace_file(ws, "more.txt", "more\n")

@@ -54,7 +54,7 @@ def test_the_user_is_asked_and_what_waits_goes_on(installation: Installation, py
     # It holds, and nobody is asked again.
     assert pyro.exec_workspace(ws, fetch).stdout.isdigit()
     assert pyro.list_questions().questions == [] and pyro.status_workspace(ws).allow_domains == [host]
-    with pytest.raises(NotFound, match="No workspace asks"):
+    with pytest.raises(NotFound, match="No workspace is asking"):
         pyro.answer_question(host)
     told = [event.summary for event in pyro.history_workspace(ws).events if event.operation in ("egress", "network")]
     assert any(line.startswith("asked: ") for line in told) and f"the user answered workspace: {host}" in told

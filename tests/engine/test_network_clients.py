@@ -51,7 +51,7 @@ WAYS = {
 
 def test_clients_find_their_way(authority: Authority, fresh: Installation) -> None:
     index = index_host()
-    said = b"this machine answers"
+    said = b"this computer answers"
 
     class Server(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

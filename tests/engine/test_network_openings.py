@@ -27,7 +27,7 @@ HOST = "host.pyro.internal"
 
 class _Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = b"this machine says " + self.path.encode()
+        body = b"this computer says " + self.path.encode()
         if self.path.startswith("/to/"):
             self.send_response(302)
             self.send_header("Location", "http://" + self.path[4:])
@@ -43,7 +43,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def server(address: str = "127.0.0.1") -> Iterator[int]:
-    """A web server of this machine; its port."""
+    """A web server of this computer; its port."""
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -141,7 +141,7 @@ def test_one_port_of_this_machine_and_nothing_else_of_it(pyro: Pyro) -> None:
         for name in (HOST, "web", "web.pyro.internal"):
             for way in ("", "env -i "):
                 said = pyro.exec_workspace(ws, f"{way}curl -sS -m 20 http://{name}:{port}/x")
-                assert said.stdout == "this machine says /x", (name, way, said)
+                assert said.stdout == "this computer says /x", (name, way, said)
                 assert not said.refused
         python = (
             f"import http.client as h; c = h.HTTPConnection('{HOST}', {port}); "
@@ -161,7 +161,7 @@ def test_one_port_of_this_machine_and_nothing_else_of_it(pyro: Pyro) -> None:
             for how in ("", "env -i ", "-x socks5h://127.0.0.1:3128 "):
                 curl = f"{how}curl -sSL -m 20" if not how.startswith("-x") else f"curl -sSL -m 20 {how}"
                 got = pyro.exec_workspace(ws, f"{curl} --noproxy '' -H 'Host: {HOST}:{port}' {url} 2>&1")
-                assert "this machine says" not in got.stdout, (url, how, got)
+                assert "this computer says" not in got.stdout, (url, how, got)
         raw = (
             "import socket; s = socket.create_connection(('127.0.0.1', 3129), 5); s.settimeout(5)\n"
             f"s.sendall(b'CONNECT {HOST}:{port} HTTP/1.1\\r\\n\\r\\n'); print(s.recv(100))"
@@ -241,4 +241,6 @@ def test_names_asked_for_go_nowhere(pyro: Pyro) -> None:
     assert rows[0] == ["1", "0", "1"], said
     assert rows[1:10] == [[kind, "0", "0"] for kind in ("28", "16", "15", "2", "6", "33", "65", "257", "10")], said
     assert rows[10:] == [["8.8.8.8", "OSError"], ["127.64.0.20", "ConnectionRefusedError"]], said
-    assert not [e for e in pyro.history_workspace(ws).events if e.operation == "egress"], "an answer is no connection"
+    assert not [e for e in pyro.history_workspace(ws).events if e.operation == "egress"], (
+        "an answer is not a connection"
+    )

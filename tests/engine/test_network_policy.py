@@ -157,7 +157,7 @@ def test_a_suffix_lets_its_hosts_through(pyro: Pyro) -> None:
 
 @pytest.mark.parametrize("domain", ["", "*", "a.*.com", "https://example.com", "a b", "*.", "example.com/x", "*.*.com"])
 def test_what_is_no_domain_is_refused(pyro: Pyro, domain: str) -> None:
-    with pytest.raises(InvalidInput, match="no domain"):
+    with pytest.raises(InvalidInput, match="not a domain"):
         pyro.create_workspace(network_policy="egress", allow_domains=[domain])
 
 
@@ -193,7 +193,7 @@ def test_the_users_list_is_imposed_on_what_the_agent_makes(
         ):
             assert "has no parameter" in await refused(session, tool, **arguments)
         # No way around it by a machine for one command.
-        assert "certain hosts only" in await refused(session, "vm_run", command="true", network_policy="egress")
+        assert "only certain hosts" in await refused(session, "vm_run", command="true", network_policy="egress")
         tools = {tool.name: tool for tool in (await session.list_tools()).tools}
         shown: Any = tools["workspace_update"]
         schema = getattr(shown, "inputSchema", None) or shown.input_schema
@@ -217,7 +217,7 @@ def test_the_most_that_the_user_allows_is_the_most(installation: Installation, p
         serve = "python3 -m http.server 8000 --bind 127.0.0.1"
         for text in ("0.0.0.0:0:8000", "[::]:0:8000", "127.0.0.1:0:8000"):
             said = await refused(session, "service_start", workspace=ws, name="web", command=serve, publish=[text])
-            assert "127.0.0.1 only" in said
+            assert "only on 127.0.0.1" in said
         started = await call(
             session, "service_start", workspace=ws, name="web", command=serve, publish=["8000"], ready_tcp=8000
         )

@@ -1,4 +1,4 @@
-"""Published ports: a guest's server reached from this machine, byte for byte, and only as asked."""
+"""Published ports: a guest's server reached from this computer, byte for byte, and only as asked."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def everything(connection: socket.socket) -> bytes:
 
 
 def other_address() -> str | None:
-    """An address of this machine that is not the loopback's."""
+    """An address of this computer that is not the loopback's."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))

@@ -360,7 +360,7 @@ def test_what_cannot_be_a_secret_is_refused_and_nothing_is_made(
         ({"TOKEN": "x" * 65537}, {}, "65536"),
         ({"TOKEN": "ab\0cd"}, {}, "NUL"),
         ({}, {"TOKEN": str(tmp_path / "missing")}, "No such file"),
-        ({}, {"TOKEN": str(tmp_path)}, "no regular file"),
+        ({}, {"TOKEN": str(tmp_path)}, "not a regular file"),
         ({}, {"TOKEN": str(tmp_path / "big")}, "65536"),
         ({}, {"TOKEN": str(tmp_path / "nul")}, "NUL"),
         ({"TOKEN": VALUE}, {"TOKEN": str(tmp_path / "nul")}, "twice"),
@@ -389,7 +389,7 @@ def test_landing_keeps_a_value_out_of_git(pyro: Pyro, project: Path) -> None:
     (project / "had.txt").write_text(f"{VALUE}\n")
     ws = pyro.create_workspace(seed_path=str(project), secrets={"TOKEN": VALUE}).id
     pyro.exec_workspace(ws, 'echo "$T" > .npmrc; echo more >> had.txt; echo x > good.txt', secret_env={"T": "TOKEN"})
-    with pytest.raises(Conflict, match=r"secret stands in `.npmrc`;") as caught:
+    with pytest.raises(Conflict, match=r"secret is in `.npmrc`;") as caught:
         pyro.land_workspace(ws, branch="work")
     assert caught.value.code == "secret_in_changes"
     branches = subprocess.run(["git", "-C", str(project), "branch"], capture_output=True, text=True, check=True).stdout

@@ -134,7 +134,7 @@ def test_reset_and_delete_end_what_waits_for_a_stopped_guest(
         if operation == "reset":
             assert isinstance(caught[0], GuestUnreachable) and "being reset" in str(caught[0])
         else:
-            assert isinstance(caught[0], NotFound) and "was deleted meanwhile" in str(caught[0])
+            assert isinstance(caught[0], NotFound) and "has been deleted in the meantime" in str(caught[0])
 
 
 def test_a_caller_who_leaves_lets_go_of_the_workspace(fresh: Installation, stop: Callable[[set[int]], Stopped]) -> None:

@@ -23,7 +23,7 @@ def keygen(path: Path, *words: str) -> str:
     return path.with_suffix(".pub").read_text()
 
 
-@pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin"), reason="this machine has no sshd (openssh-server)")
+@pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin"), reason="this computer has no sshd (openssh-server)")
 def test_git_pushes_over_ssh_with_a_key_that_the_machine_does_not_have(
     monkeypatch: pytest.MonkeyPatch, fresh: Installation, tmp_path: Path
 ) -> None:

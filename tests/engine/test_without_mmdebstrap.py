@@ -14,7 +14,7 @@ from tests.images import busybox_layer, layer, layout, member, needs, push, regi
 from tests.support import SLOWNESS, Installation
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root hides a program of this machine from another process")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hides a program of this computer from another process")
 def test_without_mmdebstrap_an_image_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs("skopeo", "docker-registry", "unshare")
     status = b"Package: git\nVersion: 1\n\nPackage: curl\nVersion: 2\n"

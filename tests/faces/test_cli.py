@@ -95,7 +95,7 @@ def test_the_commands_of_every_day_load_little(ws: str) -> None:
         ["workspace", "file", "read", ws, "/etc/hostname", "--content-only"],
         ["run", "--", "true"],
     ):
-        # -S: what this machine's own site-packages load at each start is none of ours.
+        # -S: what this computer's own site-packages load at each start is none of ours.
         paths = os.pathsep.join(sys.path)
         ran = subprocess.run(
             [sys.executable, "-S", "-c", script, *words],
@@ -178,7 +178,7 @@ def test_doctor_survives_the_absence_of_what_it_diagnoses(tmp_path: Path) -> Non
     record = json.loads(said.stdout)
     assert said.returncode == 1
     assert record["ok"] is False
-    assert "does not belong to this user" in record["engines"][0]["detail"]
+    assert "belongs to another user" in record["engines"][0]["detail"]
     assert {check["name"] for check in record["checks"]} >= {"linux", "disk"}
     assert not next(component for component in record["components"] if component["name"] == "runsc")["ok"]
 

@@ -52,9 +52,9 @@ def test_the_workspace_may_be_left_unsaid_where_one_is_meant(pyro: Pyro, project
     assert "no workspace 'mime'" in refused("exec", "mime", "ls", cwd=project)
     assert "The command to run is missing" in refused("exec", "mine", cwd=project)
     assert "WORKSPACE is missing" in refused("rm", cwd=project)
-    assert "None belongs to this folder" in refused("diff", cwd=tmp_path)
+    assert "None belongs to this directory" in refused("diff", cwd=tmp_path)
     other = pyro.create_workspace(seed_path=str(project), name="other").id
-    assert "This folder has 2: " in refused("exec", "ls", cwd=project)
+    assert "This directory has 2: " in refused("exec", "ls", cwd=project)
     pyro.delete_workspace(other)
     assert json.loads(ok("inspect", "--json", cwd=project))["id"] == mine
     ok("reset", cwd=project)
@@ -69,7 +69,7 @@ def test_cp_top_stats_and_port(pyro: Pyro, project: Path, tmp_path: Path) -> Non
     def inside(path: str) -> str:
         return pyro.read_workspace_file(w.id, path).content
 
-    # In: into a folder, by another name, into one that is not there, and the unsaid workspace.
+    # In: into a directory, by another name, into one that is not there, and the unsaid workspace.
     ok("cp", "f.txt", "mine:src", cwd=tmp_path)
     ok("cp", str(tmp_path / "f.txt"), ":other name", cwd=project)
     ok("cp", "f.txt", "mine:new/deep/", cwd=tmp_path)
@@ -96,7 +96,7 @@ def test_cp_top_stats_and_port(pyro: Pyro, project: Path, tmp_path: Path) -> Non
     assert (tmp_path / "renamed").read_text() == "1\n"
     for words, says in (
         (("a", "b"), "WS:PATH"),
-        (("mine:a", "mine:b"), "two steps"),
+        (("mine:a", "mine:b"), "copy to this computer first"),
         (("nothing-here", "mine:"), "no 'nothing-here' here"),
         (("mine:nothing", "."), "nothing"),
         (("f.txt", "nobody:x"), "nobody"),

@@ -85,7 +85,7 @@ def test_a_model_that_repairs_the_project_is_believed_after_the_check(
     assert "exit status 1" in shown and "exit status 0" in shown
     assert "mean divided by one too few." in shown
     assert "+    return sum(numbers) / len(numbers)" in shown
-    assert shown.endswith("The model has repaired the project: its test passes.\n")
+    assert shown.endswith("The model fixed the project: its test passes.\n")
     assert workspaces() == []
     assert list(work.iterdir()) == []
     assert model.paths == ["GET /v1/models"] + ["POST /v1/chat/completions"] * 5
@@ -146,7 +146,7 @@ def test_a_model_that_makes_no_workspace_fails_the_demo(
     with ScriptedModel([says("I would look at\x1b[2J calc.py.")]) as model:
         assert play(model) == 1
     shown = capsys.readouterr()
-    assert "the model made no workspace" in shown.err
+    assert "the model created no workspace" in shown.err
     assert "\x1b" not in shown.out
 
 
@@ -223,9 +223,9 @@ def test_an_answer_that_fails_once_is_asked_for_again(installation: Installation
     [
         (Reply({"error": {"message": "m does not support tools"}}, 400), "model_refused", "m does not support tools"),
         (Reply({"error": "boom\x1b"}, 500), "model_failed", "HTTP 500"),
-        (Reply({"choices": []}), "model_failed", "without a choice"),
-        (Reply({"choices": None}), "model_failed", "without a choice"),
-        (Reply(b"<html>"), "model_failed", "no JSON object"),
+        (Reply({"choices": []}), "model_failed", "returned no choices"),
+        (Reply({"choices": None}), "model_failed", "returned no choices"),
+        (Reply(b"<html>"), "model_failed", "not return a JSON object"),
         (Reply({}, 302, {"Location": "http://127.0.0.1:9/v1"}), "model_refused", "HTTP 302"),
     ],
 )

@@ -16,7 +16,7 @@ from tests.faces.test_cli import pyro_command
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(
-    not all(map(shutil.which, ("ssh", "scp", "sftp", "git"))), reason="ssh, scp, sftp or git is not on this machine"
+    not all(map(shutil.which, ("ssh", "scp", "sftp", "git"))), reason="ssh, scp, sftp or git is not on this computer"
 )
 
 

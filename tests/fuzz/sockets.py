@@ -354,7 +354,7 @@ class _Ring:
         return {self.public: "key"}
 
     async def sign(self, key: bytes, data: bytes, flags: int, bind: bytes) -> bytes:
-        assert key == self.public and data.startswith(string(b"S") + b"\x32"), "it signs what is no login"
+        assert key == self.public and data.startswith(string(b"S") + b"\x32"), "it signs what is not a login"
         return sign(self.key, data, flags)
 
 

@@ -33,7 +33,7 @@ Step = Callable[[Sequence[Json]], Call | str]
 
 
 def facts(text: str) -> Json:
-    """What a tool answered, out of what a host makes of it; `text` alone when it is no JSON."""
+    """What a tool answered, out of what a host makes of it; `text` alone when it is not JSON."""
     for at in (match.start() for match in re.finditer(r"\{", text)):
         try:
             found, _ = json.JSONDecoder().raw_decode(text, at)

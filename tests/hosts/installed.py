@@ -37,7 +37,7 @@ def programs() -> Path:
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise Unreachable("there is no npm on this machine")
+        raise Unreachable("there is no npm on this computer")
     pins = PACKAGES if _node_version() >= WANTED_NODE else {**PACKAGES, **NODE}
     mark = hashlib.sha256(json.dumps(pins, sort_keys=True).encode()).hexdigest()[:12]
     base = Path(os.environ.get("PYRO_HOSTS_CACHE") or Path("~/.cache/pyro-hosts").expanduser())

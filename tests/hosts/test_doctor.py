@@ -56,7 +56,7 @@ def test_each_step_says_what_to_do(codex: Path, tmp_path: Path) -> None:
     ("program", "said"),
     [
         ("#!/bin/sh\necho no config >&2\nexit 3\n", "ended early (status 3): no config"),
-        ("#!/bin/sh\necho hello\n", "something else than messages"),
+        ("#!/bin/sh\necho hello\n", "something other than messages"),
     ],
 )
 def test_a_server_that_does_not_start_is_quoted(codex: Path, tmp_path: Path, program: str, said: str) -> None:
@@ -70,7 +70,7 @@ def test_a_server_that_does_not_start_is_quoted(codex: Path, tmp_path: Path, pro
 def test_a_server_that_ended_before_it_was_asked_is_quoted_all_the_same(tmp_path: Path) -> None:
     with Dialogue(["/bin/sh", "-c", "echo hello"], os.environ, tmp_path) as server:
         server._process.wait(30)
-        with pytest.raises(EngineError, match="something else than messages: b'hello'"):
+        with pytest.raises(EngineError, match="something other than messages: b'hello'"):
             server.initialize()
 
 

@@ -86,7 +86,7 @@ def test_broken_json_is_refused_with_a_reason(text: str) -> None:
     with pytest.raises(Conflict) as caught:
         JsonDocument(FILE, text)
     assert caught.value.code == "configuration_unreadable"
-    assert "left as it is" in caught.value.message
+    assert "left unchanged" in caught.value.message
 
 
 def test_a_broken_file_is_refused_with_the_line() -> None:

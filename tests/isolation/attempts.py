@@ -71,7 +71,7 @@ SENTINELS = ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/pro
 
 @dataclass
 class Baits:
-    """Things of this machine that a guest wants: nobody may read the token, connect, change or end any of them."""
+    """Things of this computer that a guest wants: nobody may read the token, connect, change or end any of them."""
 
     root: Path
     token: str = field(default_factory=lambda: "token-" + secrets.token_hex(12))
@@ -109,7 +109,7 @@ class Baits:
         return int(listener.getsockname()[1])
 
     def addresses(self) -> list[str]:
-        """This machine's own, other than loopback."""
+        """This computer's own, other than loopback."""
         found = subprocess.run(["hostname", "-I"], capture_output=True, text=True).stdout.split()
         return found[:2]
 
@@ -118,7 +118,7 @@ class Baits:
         ready, _, _ = select.select(self._listeners, [], [], 0)
         if ready:
             ready[0].accept()[0].close()
-            return f"somebody connected to {ready[0].getsockname()!r} of this machine"
+            return f"somebody connected to {ready[0].getsockname()!r} of this computer"
         if os.path.lexists(self.made):
             self.made.unlink()  # the next attempt is not to be blamed
             self._before = fingerprint(self.root)
@@ -171,7 +171,7 @@ class Arena:
         self._count = 0
 
     def fresh(self, name: str = "x") -> Path:
-        """A new directory of this machine for one attempt."""
+        """A new directory of this computer for one attempt."""
         self._count += 1
         made = self.scratch / f"{self._count}-{name}"
         made.mkdir()
@@ -184,7 +184,7 @@ class Arena:
 
     def holds(self, said: str = "") -> None:
         """Nothing got through: not into what was said, not to the baits, not to what workspaces share."""
-        assert self.baits.token not in said, "it read a file of this machine"
+        assert self.baits.token not in said, "it read a file of this computer"
         assert self.victims_token not in said, "it read another workspace"
         changed = self.baits.changed()
         assert changed is None, changed

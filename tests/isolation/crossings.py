@@ -72,7 +72,7 @@ def _link(link: str, name: str) -> None:
 for _target, _name in (
     ("/outside", "a directory beside the workspace"),
     ("../outside", "a relative one"),
-    ("{dir}", "this machine's path"),
+    ("{dir}", "this computer's path"),
     ("/proc/1/root/outside", "the first process's root"),
     ("/proc/self/cwd/../outside", "a process's directory"),
 ):
@@ -92,7 +92,7 @@ def _race(what: str, act: Callable[[Arena, Path], object], *, short: bool) -> No
                 count += 1
                 out = arena.fresh("race")
                 refusal(functools.partial(act, arena, out))
-                # What a racing root shows of its own machine is its to show. Of this machine there must be nothing.
+                # What a racing root shows of its own machine is its to show. Of this computer there must be nothing.
                 for found in out.rglob("*"):
                     assert found.is_symlink() or not found.is_file() or arena.baits.token not in found.read_text()
             arena.holds()
@@ -167,7 +167,7 @@ _archive(
     "through two links", _member("a", tarfile.SYMTYPE, "DIR"), _member("b", tarfile.SYMTYPE, "a"), _member("b/made")
 )
 _archive("over a link in the archive", _member("secret", tarfile.SYMTYPE, "DIR/secret"), _member("secret"))
-_archive("a hard link to a file of this machine", _member("h", tarfile.LNKTYPE, "DIR/secret"))
+_archive("a hard link to a file of this computer", _member("h", tarfile.LNKTYPE, "DIR/secret"))
 _archive("a hard link above the root", _member("h", tarfile.LNKTYPE, "../../../../etc/passwd"))
 _archive("a hard link through a link", _member("d", tarfile.SYMTYPE, "DIR"), _member("h", tarfile.LNKTYPE, "d/secret"))
 _archive("a device", _member("disk", tarfile.BLKTYPE))
@@ -180,7 +180,7 @@ _archive(
 )
 
 
-@attempt("archives", "a seed whose links lead to files of this machine")
+@attempt("archives", "a seed whose links lead to files of this computer")
 def linked_seed(arena: Arena) -> str:
     seed = arena.fresh("seed")
     (seed / "secret").symlink_to(arena.baits.secret)

@@ -123,7 +123,7 @@ LIES: dict[str, tuple[Callable[[], Answer], Ask]] = {
     "a body shorter than was said": (lambda: _answer(b"{}", length=999), _list),
     "a body longer than was said": (lambda: _answer(b'{"a":1}{"b":2}', length=7), _list),
     "a negative length": (lambda: _answer(b"{}", length=-1), _list),
-    "a length that is no number": (lambda: _answer(b"{}", length="0x2"), _list),
+    "a length that is not a number": (lambda: _answer(b"{}", length="0x2"), _list),
     "two lengths": (lambda: _answer(b"{}", more="Content-Length: 9\r\n"), _list),
     "an absurd length": (lambda: _answer(b"{}", length=10**30), _list),
     "a body without end": (lambda: _endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536), _bounded),
@@ -148,7 +148,7 @@ LIES: dict[str, tuple[Callable[[], Answer], Ask]] = {
     "a frame beyond its bound": (lambda: UPGRADED + _frame(frames.STDOUT, 0xFFFFFFFF), _process),
     "frames of unknown kinds": (lambda: UPGRADED + b"".join(_frame(k, 0) for k in range(256)), _process),
     "an exit without a record": (lambda: UPGRADED + _frame(frames.EXIT, 4, b"null"), _process),
-    "an exit that is no JSON": (lambda: UPGRADED + _frame(frames.EXIT, 1, b"{"), _process),
+    "an exit that is not JSON": (lambda: UPGRADED + _frame(frames.EXIT, 1, b"{"), _process),
     "a stream of the wrong frames": (lambda: UPGRADED + _frame(frames.STDOUT, 1, b"x"), _stream),
     "a stream after its end": (lambda: UPGRADED + _frame(frames.END, 0) + _frame(frames.DATA, 1, b"x"), _stream),
 }

@@ -28,10 +28,10 @@ except OSError as e:
     print("refused:", e)
 """
 
-# {secret} {dir} {made} {unix} {abstract} {port} {pid} {address} {daemon} are those of this machine's baits.
+# {secret} {dir} {made} {unix} {abstract} {port} {pid} {address} {daemon} are those of this computer's baits.
 SCRIPTS: list[tuple[str, str, str, tuple[str, ...], bool]] = [
-    # -- this machine's files
-    ("files", "a file of this machine by its path", "cat {secret}", BOTH, True),
+    # -- this computer's files
+    ("files", "a file of this computer by its path", "cat {secret}", BOTH, True),
     ("files", "through the first process's root", "cat /proc/1/root{secret}; ls /proc/1/root{dir}", BOTH, True),
     ("files", "through the first process's working directory", "cat /proc/1/cwd/../../../..{secret}", BOTH, True),
     (
@@ -84,7 +84,7 @@ print("no handle leads anywhere", os.strerror(ctypes.get_errno()))
     ),
     (
         "files",
-        "this machine's disk by device number",
+        "this computer's disk by device number",
         "for n in 'b 8 0' 'b 252 0' 'b 253 0' 'b 254 0' 'b 259 0'; do rm -f /tmp/disk; mknod /tmp/disk $n && head -c 4194304 /tmp/disk | grep -ac {token}; done",
         BOTH,
         True,
@@ -119,14 +119,14 @@ print("no handle leads anywhere", os.strerror(ctypes.get_errno()))
     ),
     (
         "files",
-        "a new proc that shows this machine",
+        "a new proc that shows this computer",
         "mkdir -p /tmp/pp; mount -t proc p /tmp/pp; grep -al {token} /tmp/pp/[0-9]*/environ /tmp/pp/[0-9]*/cmdline; cat /tmp/pp/{pid}/root{secret}; umount /tmp/pp",
         BOTH,
         True,
     ),
     (
         "files",
-        "core dumps as a program of this machine",
+        "core dumps as a program of this computer",
         "echo '|/usr/bin/touch {made}' > /proc/sys/kernel/core_pattern; ulimit -c unlimited; sh -c 'kill -SEGV $$'",
         BOTH,
         True,
@@ -158,16 +158,16 @@ print(c.syscall(175, b"x" * 64, 64, b""), os.strerror(ctypes.get_errno()))
     ),
     (
         "files",
-        "this machine's sysctls",
+        "this computer's sysctls",
         "sysctl -w kernel.hostname=gotcha kernel.core_pattern=x kernel.panic=1 vm.drop_caches=3; hostname gotcha; hostname -F /etc/hostname",
         BOTH,
         True,
     ),
-    ("files", "this machine's clock", "date -s 2001-01-01; date +%Y", GVISOR, False),
+    ("files", "this computer's clock", "date -s 2001-01-01; date +%Y", GVISOR, False),
     # -- sockets
     (
         "sockets",
-        "a unix socket of this machine by its path",
+        "a unix socket of this computer by its path",
         _python("""
 import socket
 for p in ("{unix}", "{daemon}", "/run/docker.sock", "/var/run/docker.sock", "/pyro/run/../../..{unix}", "/proc/1/root{unix}"):
@@ -194,7 +194,7 @@ for p in ("/pyro/run/x.sock", "/pyro/run/d/bait.sock"):
     ),
     (
         "sockets",
-        "an abstract socket of this machine",
+        "an abstract socket of this computer",
         _python("""
 import socket
 s = socket.socket(socket.AF_UNIX); s.connect("\\0{abstract}"); print("THROUGH")
@@ -204,7 +204,7 @@ s = socket.socket(socket.AF_UNIX); s.connect("\\0{abstract}"); print("THROUGH")
     ),
     (
         "sockets",
-        "vsock to this machine",
+        "vsock to this computer",
         _python("""
 import socket
 for cid in (0, 1, 2, 3):
@@ -258,10 +258,10 @@ for family, kind, proto in ((socket.AF_PACKET, socket.SOCK_RAW, 3), (socket.AF_I
     ),
     ("sockets", "network cards", "ls /sys/class/net; ip link 2>&1; cat /proc/net/dev | tail -n +3", BOTH, False),
     # -- processes
-    ("processes", "ending a process of this machine", "kill -9 {pid}; kill -9 -{pid}; kill -STOP {pid}", BOTH, True),
+    ("processes", "ending a process of this computer", "kill -9 {pid}; kill -9 -{pid}; kill -STOP {pid}", BOTH, True),
     (
         "processes",
-        "tracing a process of this machine",
+        "tracing a process of this computer",
         _python("""
 import ctypes, os
 c = ctypes.CDLL(None, use_errno=True)
@@ -272,7 +272,7 @@ print(c.ptrace(16, {pid}, 0, 0), os.strerror(ctypes.get_errno()))
     ),
     (
         "processes",
-        "a process of this machine's memory and root",
+        "a process of this computer's memory and root",
         "cat /proc/{pid}/environ /proc/{pid}/cmdline /proc/{pid}/root{secret}; head -c 9 /proc/{pid}/mem",
         BOTH,
         True,
@@ -284,7 +284,7 @@ print(c.ptrace(16, {pid}, 0, 0), os.strerror(ctypes.get_errno()))
         BOTH,
         True,
     ),
-    ("processes", "the namespaces of a process of this machine", "nsenter -t {pid} -a cat {secret}", BOTH, True),
+    ("processes", "the namespaces of a process of this computer", "nsenter -t {pid} -a cat {secret}", BOTH, True),
     (
         "processes",
         "a user namespace with more",
@@ -294,7 +294,7 @@ print(c.ptrace(16, {pid}, 0, 0), os.strerror(ctypes.get_errno()))
     ),
     (
         "processes",
-        "priorities and affinities of this machine",
+        "priorities and affinities of this computer",
         "renice -n -20 {pid}; taskset -p 1 {pid}; prlimit --pid {pid} --nofile=1",
         BOTH,
         False,
@@ -315,7 +315,7 @@ SHARED: list[tuple[str, str]] = [
     ("removed", 'rm -rf "$d"/* "$d"/.[!.]*'),
     ("renamed", 'for f in "$d"/*; do mv -T "$f" "$d/old"; done; mv -T "$d" "$d.old"'),
     (
-        "links to files of this machine",
+        "links to files of this computer",
         'for i in $(seq 40); do ln -s @made@ "$d/partial-$i"; done; ln -s @made@ "$d/thaw"; ln -s @made@ "$d/frozen"',
     ),
     ("hard links", 'for f in "$d"/*; do ln "$f" "$d/hard"; ln "$f" /tmp/hard; done'),
@@ -409,7 +409,7 @@ def _reach(where: str, host: str, *, short: bool = True) -> None:
 
 
 for _host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "169.254.169.254", "10.0.0.1", "", "1.1.1.1"):
-    _reach(f"connecting to {_host or 'an address of this machine'}", _host, short=_host in ("127.0.0.1", "::1", ""))
+    _reach(f"connecting to {_host or 'an address of this computer'}", _host, short=_host in ("127.0.0.1", "::1", ""))
 
 
 OTHERS: list[tuple[str, str]] = [

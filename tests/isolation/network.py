@@ -21,7 +21,7 @@ ADDRESSES = (
     *("[2001::7f00:1]", "[2001:2::1]", "[2001:10::1]", "[2001:20::1]", "[5f00::1]", "[100:0:0:1::1]", "[fe80::1]"),
     *("[fc00::1]", "[ff02::1]", "[::5efe:127.0.0.1]", "169.254.169.254", "metadata.google.internal", "10.0.0.1"),
     *("172.16.0.1", "192.168.0.1", "100.64.0.1", "192.88.99.1", "198.18.0.1", "192.0.0.1", "224.0.0.1", "240.0.0.1"),
-    *("255.255.255.255", "localhost.", "LOCALHOST", "127.0.0.1.", "this machine"),
+    *("255.255.255.255", "localhost.", "LOCALHOST", "127.0.0.1.", "this computer"),
 )
 SHORT = {
     "127.0.0.1",
@@ -31,7 +31,7 @@ SHORT = {
     "2130706433",
     "169.254.169.254",
     "10.0.0.1",
-    "this machine",
+    "this computer",
 }
 ASK = """
 import os, re, socket
@@ -48,7 +48,7 @@ for head in (f"CONNECT {{host}}:{{port}} HTTP/1.1\\r\\nHost: {{host}}:{{port}}\\
 
 def _add(address: str) -> None:
     def make(arena: Arena) -> str:
-        host = (arena.baits.addresses() or ["127.0.0.1"])[-1] if address == "this machine" else address
+        host = (arena.baits.addresses() or ["127.0.0.1"])[-1] if address == "this computer" else address
         arena.pyro.write_workspace_file(arena.online, "ask.py", ASK.format(host=host, port=arena.baits.port))
         said = arena.inside("python3 /workspace/ask.py 2>&1", workspace=arena.online, seconds=45)
         arena.holds(said)
@@ -102,7 +102,7 @@ for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
     found = [line.split() for line in said.splitlines() if line.startswith("ANSWER")]
     assert len(found) == 12 and all(count == "0" for _, kind, count in found if kind != "1"), said
     assert said.count("SHUT") == 2 and "OUT" not in said, said
-    assert len(_egress_events(arena)) == before, "a name that is asked for reached this machine's side"
+    assert len(_egress_events(arena)) == before, "a name that is asked for reached this computer's side"
     return "answered inside; nothing left"
 
 
@@ -174,7 +174,7 @@ for sni in ("{HOST}", "evil.example.net", "localhost"):
     return "refused before the value"
 
 
-@attempt("egress", "a name that resolves to this machine after it was checked")
+@attempt("egress", "a name that resolves to this computer after it was checked")
 def _rebinding(arena: Arena) -> str:
     """The address that was checked is the one connected to: a name that changes its mind in between is asked once."""
     asked: list[str] = []
@@ -190,7 +190,7 @@ def _rebinding(arena: Arena) -> str:
             await checked_addresses("rebind.example.net", arena.baits.port, resolver, strict_check)
         except Refused:
             return first
-        raise AssertionError("the second answer is this machine")
+        raise AssertionError("the second answer is this computer")
 
     assert [str(each) for each in asyncio.run(play())] == ["93.184.215.14"] and len(asked) == 2
     return "each connection resolves once, and connects to what was checked"

@@ -126,7 +126,7 @@ def test_why_a_machine_is_lost_is_said_and_its_name_is_kept(tmp_path: Path) -> N
         await daemon.adoption.run()
         workspace = daemon.registry.get("mine")
         assert workspace.row.state == "lost"
-        assert "no daemon ran" in (workspace.row.cause or "")
+        assert "no daemon was running" in (workspace.row.cause or "")
         await daemon.end()
 
     asyncio.run(main())

@@ -1,5 +1,5 @@
-"""docs/security.md: nothing that a guest can change is ever opened by name on this machine, and nothing that a guest is
-shown is writable on this machine's side.
+"""docs/security.md: nothing that a guest can change is ever opened by name on this computer, and nothing that a guest
+is shown is writable on this computer's side.
 
 The code is held to it here. What a guest, or a Firecracker that was broken into, may change below a machine's directory
 has names (`PARTS`); whatever is made of such a name is followed through a function, and each call that takes it to the
@@ -270,5 +270,5 @@ def test_every_mount_of_a_gvisor_machine_is_bound_from_a_read_only_twin(tmp_path
 
 def test_a_path_that_has_no_read_only_twin_is_never_shown(tmp_path: Path) -> None:
     shown = enclosure.Shown(tmp_path)
-    with pytest.raises(ValueError, match="below nothing"):
+    with pytest.raises(ValueError, match="not below a directory"):
         shown(tmp_path / "anything")

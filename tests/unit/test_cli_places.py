@@ -37,7 +37,7 @@ def test_streams_that_are_closed_full_or_left(words: str, tmp_path: Path) -> Non
         if stream == ">/dev/full" and words in WORDS[1:4]:
             assert "could not be written: No space left on device" in said
         if stream == "2>&-" and words == "nonono":
-            assert not said, "an error is no result"
+            assert not said, "an error is not a result"
 
 
 def test_a_locale_without_our_characters(tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_directories_that_cannot_be_are_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     for home, says in (
-        (tmp_path / "file", "PYRO_HOME says where"),
-        (tmp_path / "file" / "below", "PYRO_HOME says where"),
-        (tmp_path / "loop", "PYRO_HOME says where"),
-        ("/proc/nothing", "PYRO_HOME says where"),
-        ("/dev/null", "PYRO_HOME says where"),
+        (tmp_path / "file", "PYRO_HOME sets its location"),
+        (tmp_path / "file" / "below", "PYRO_HOME sets its location"),
+        (tmp_path / "loop", "PYRO_HOME sets its location"),
+        ("/proc/nothing", "PYRO_HOME sets its location"),
+        ("/dev/null", "PYRO_HOME sets its location"),
         (tmp_path / ("x" * 120), "shorter path"),
         ("x" * 300, "shorter path"),
     ):

@@ -96,7 +96,7 @@ def test_error_comes_out_as_the_class_it_went_in_as(serve: Serve, locations: Loc
 )
 def test_broken_off_answer_is_told_and_never_repeated(serve: Serve, locations: Locations, script: list[Any]) -> None:
     server = serve(lambda *_: script)
-    with client(locations) as pyro, pytest.raises(DaemonUnavailable, match="whether it was carried out"):
+    with client(locations) as pyro, pytest.raises(DaemonUnavailable, match="whether the call was carried out"):
         pyro.delete_workspace("w")
     assert len(server.calls) == 1
 
@@ -162,7 +162,7 @@ def test_a_newer_daemon_that_serves_us_no_more_is_refused(serve: Serve, location
     server = serve(lambda *_: [{"result": DELETED}], version="9.9", protocol=PROTOCOL + 1)
     with client(locations) as pyro, pytest.raises(DaemonUnavailable, match=r"9\.9") as caught:
         pyro.delete_workspace("w")
-    assert "Restart what uses the older pyro" in caught.value.hint
+    assert "Restart or upgrade whatever uses the older pyro" in caught.value.hint
     assert server.calls == []
 
 

@@ -155,7 +155,7 @@ def test_a_tree_replaces_only_the_files_that_it_has(world: World) -> None:
     assert outcome.replaced == ["a"] and outcome.backup is not None
     assert (outcome.backup / "a").read_text() == "old a\n"
     assert (there / "sub" / "own").read_text() == "mine\n" and (there / "sub" / "b").read_text() == "new b\n"
-    assert world.export("tree", there).replaced == [], "the same again is no conflict"
+    assert world.export("tree", there).replaced == [], "the same again is not a conflict"
 
 
 @pytest.mark.parametrize("kind", ["file", "link-to-directory"])
@@ -268,7 +268,7 @@ def test_a_large_tree_holds_few_descriptors(world: World) -> None:
 
 
 def test_a_name_that_appears_in_the_meantime_is_not_touched(world: World) -> None:
-    """Somebody makes files and folders all the time while we export to the same names."""
+    """Somebody makes files and directories all the time while we export to the same names."""
     (world.staged / "f").write_text("new\n")
     stop = threading.Event()
 

@@ -325,7 +325,7 @@ def test_a_record_comes_back_as_it_was_written_and_a_damaged_one_does_not(tmp_pa
     assert MachineRecord.read(tmp_path) == record
     (tmp_path / "machine.json").write_text('{"id": "m1"')
     assert MachineRecord.read(tmp_path) is None
-    with pytest.raises(EngineError, match="not whole"):
+    with pytest.raises(EngineError, match="incomplete"):
         SnapshotRecord.read(tmp_path)
 
 
@@ -336,11 +336,11 @@ def test_a_snapshot_with_a_cut_file_is_not_whole(tmp_path: Path) -> None:
     assert SnapshotRecord.read(tmp_path).seeded
     for name in ("state", "memory", "disk.img"):
         os.truncate(tmp_path / name, 99)
-        with pytest.raises(EngineError, match="not whole"):
+        with pytest.raises(EngineError, match="incomplete"):
             SnapshotRecord.read(tmp_path)
         os.truncate(tmp_path / name, 100)
     (tmp_path / "memory").unlink()
-    with pytest.raises(EngineError, match="not whole"):
+    with pytest.raises(EngineError, match="incomplete"):
         SnapshotRecord.read(tmp_path)
 
 
@@ -434,7 +434,7 @@ def test_a_machine_that_still_writes_a_snapshot_holds_up_its_connections_and_no_
         async with await asyncio.start_unix_server(answer, str(tmp_path / "cell" / "api.sock")):
             await machine.wake()
             assert asked == []
-            with pytest.raises(GuestUnreachable, match="did not listen"):
+            with pytest.raises(GuestUnreachable, match="did not start listening"):
                 await machine.connect_within(0.1, 0.1)
             written.set()
             with pytest.raises(GuestUnreachable, match="gone"):  # no VMM is behind this socket
@@ -464,5 +464,5 @@ def test_a_firecracker_snapshot_that_was_changed_is_refused(tmp_path: Path) -> N
     assert SnapshotRecord.read(tmp_path).times
     (tmp_path / "memory").write_bytes(b"54321")
     os.utime(tmp_path / "memory", ns=(1, 1))
-    with pytest.raises(EngineError, match="not whole"):
+    with pytest.raises(EngineError, match="incomplete"):
         SnapshotRecord.read(tmp_path)

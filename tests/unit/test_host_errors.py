@@ -1,4 +1,4 @@
-"""What this machine refuses is not blamed on a path or a caller."""
+"""What this computer refuses is not blamed on a path or a caller."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_uncommitted_work_on_the_same_lines_is_a_conflict_that_says_so(repo: Pat
     with pytest.raises(Conflict) as caught:
         put(repo, change("a.txt", text(dirty), text(TEN.replace(b"line 2\n", b"line two\n"))))
     assert caught.value.details == {"files": ["a.txt"], "uncommitted": ["a.txt"]}
-    assert "a.txt had changes that were not committed" in caught.value.message
+    assert "a.txt had uncommitted changes" in caught.value.message
     assert git(repo, "branch", "--list", "work") == ""
 
 
@@ -471,7 +471,7 @@ def test_submodules_are_left_as_they_are(repo: Path) -> None:
 def test_a_user_without_a_name_lands_as_pyro(repo: Path, tmp_path: Path) -> None:
     (tmp_path / "home" / ".gitconfig").write_text("[core]\n\tlogAllRefUpdates = always\n")
     if git(repo, "config", "--get", "user.name", check=False):
-        pytest.skip("this machine has a name for all users")
+        pytest.skip("this computer has a name for all users")
     put(repo, EDIT)
     assert git(repo, "log", "-1", "--format=%an <%ae> %cn <%ce>", "work") == " ".join(["pyro <pyro@localhost>"] * 2)
     put(repo, EDIT, change("n", None, text("n")))

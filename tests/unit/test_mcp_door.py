@@ -124,7 +124,7 @@ def test_the_environment_gives_it_once_and_the_daemon_does_not_inherit_it() -> N
     environment = {TOKEN_VARIABLE: TOKEN, "HOME": "/"}
     assert find_token(environment, None) == TOKEN
     assert environment == {"HOME": "/"}
-    with pytest.raises(InvalidInput, match="required") as caught:
+    with pytest.raises(InvalidInput, match="needs a bearer token") as caught:
         find_token(environment, None)
     assert "--new-token" in caught.value.hint
 

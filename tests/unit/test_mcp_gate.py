@@ -248,7 +248,7 @@ def _check(data: bytes) -> None:
 
 
 def _check_asked(data: bytes) -> None:
-    """What is refused is no notification and no answer."""
+    """What is refused is neither a notification nor an answer."""
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):

@@ -169,7 +169,7 @@ def test_it_leaves_in_good_order_with_sessions_and_subscriptions_open(tmp_path: 
 
 def test_a_server_without_a_token_does_not_start(tmp_path: Path) -> None:
     server = HttpServer(tmp_path, environment={"PYRO_MCP_TOKEN": ""})
-    assert "bearer token is required" in server.said
+    assert "needs a bearer token" in server.said
     assert "Serving" not in server.said
     assert server.process.wait(10) == 2
     server.end()

@@ -187,7 +187,7 @@ def run(server: WireServer, locations: Locations, tmp_path: Path) -> Run:
         ),
         ("workspace_exec", {"workspace": "w"}, ["workspace_exec: command is missing", "[invalid_arguments]"]),
         ("workspace_exec", {"workspace": "w", "command": "ls", "wait_seconds": 51}, ["wait_seconds = 51", "50"]),
-        ("workspace_create", {"seed_path": "/etc"}, ["/etc is outside", "Give a path within", "[path_not_allowed]"]),
+        ("workspace_create", {"seed_path": "/etc"}, ["/etc is outside", "Give a path inside", "[path_not_allowed]"]),
         ("workspace_export", {"workspace": "w", "path": "a", "output": "../x"}, ["outside", "[path_not_allowed]"]),
     ],
 )

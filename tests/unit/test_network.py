@@ -86,7 +86,7 @@ def test_public_addresses_are_allowed(address: str) -> None:
 
 def test_this_machines_own_addresses_are_refused() -> None:
     own = frozenset({ipaddress.ip_address("203.0.113.7")})
-    with pytest.raises(Refused, match="this machine"):
+    with pytest.raises(Refused, match="this computer"):
         check_address(ipaddress.ip_address("203.0.113.7"), own)
     with pytest.raises(Refused):
         strict_check(ipaddress.ip_address("127.0.0.1"))
@@ -224,7 +224,7 @@ def test_plain_requests_share_a_connection() -> None:
     [
         ("GET http://inside.test/ HTTP/1.1", b"403", b"inside.test"),
         ("GET http://localhost/ HTTP/1.1", b"403", b"local network"),
-        ("CONNECT inside.test:443 HTTP/1.1", b"403", b"cannot allow it by itself"),
+        ("CONNECT inside.test:443 HTTP/1.1", b"403", b"cannot allow it itself"),
         ("GET http://missing.test/ HTTP/1.1", b"502", b"could not be resolved"),
         ("GET /relative HTTP/1.1", b"400", b"proxy"),
         ("CONNECT nowhere HTTP/1.1", b"400", b"HOST:PORT"),
@@ -344,7 +344,7 @@ _NETWORKS = st.sampled_from(
 def test_what_python_knows_not_to_be_global_is_refused(
     data: st.DataObject, network: ipaddress.IPv4Network | ipaddress.IPv6Network
 ) -> None:
-    """The other way round it is no rule: Python knows fewer special ranges, and embedded addresses not at all."""
+    """The reverse does not hold: Python knows fewer special ranges, and embedded addresses not at all."""
     number = data.draw(st.integers(int(network.network_address), int(network.broadcast_address)))
     address = type(network.network_address)(number)
     if address.is_global and not address.is_multicast:

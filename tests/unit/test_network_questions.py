@@ -63,7 +63,7 @@ def test_who_asked_before_takes_only_its_own_questions_along() -> None:
         await asyncio.sleep(0)
         questions.forget("ws", before)
         assert [question.host for question in questions.open()] == ["both.example", "new.example"]
-        with pytest.raises(Refused, match="any more"):
+        with pytest.raises(Refused, match="no longer open"):
             await old
         for question in questions.open():
             questions.answer(question, "once")

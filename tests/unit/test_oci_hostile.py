@@ -215,7 +215,7 @@ def _tamper(place: Path, what: str) -> None:
         case "the manifest's bytes":
             (blobs / entry["digest"][7:]).write_text(json.dumps({**manifest, "x": 1}))
             return
-        case "an index that is no record":
+        case "an index that is not a record":
             (place / "index.json").write_text("[1, 2]")
             return
     if "config" in manifest:
@@ -229,7 +229,7 @@ LIES = (
     "too few contents", "contents by md5", "a digest that is a path", "a negative size", "a size that is a word",
     "ten thousand layers", "another architecture", "another system", "a layer elsewhere", "no image", "version 1",
     "a configuration of deep lists", "an index of itself", "the configuration's bytes", "the manifest's bytes",
-    "an index that is no record",
+    "an index that is not a record",
 )  # fmt: skip
 
 
@@ -284,7 +284,7 @@ def test_what_is_harmless_is_taken(cache: EnvironmentCache, tmp_path: Path, byst
     assert (root / "odd \n\udcff\t'\"$(x)").read_text() == "odd"
     assert (root / "suid").stat().st_mode & 0o7777 == 0o4755
     assert (root / "a").stat().st_ino == (root / "b").stat().st_ino
-    assert found.contents == {} and found.description == "", "a link of the image's was followed on this machine"
+    assert found.contents == {} and found.description == "", "a link of the image's was followed on this computer"
     assert any("2 devices" in note for note in found.notes)
 
 
@@ -352,7 +352,7 @@ def test_the_same_bytes_make_the_same_build_and_a_damaged_layer_is_made_anew(
 def test_a_directory_that_becomes_a_link_gives_its_attributes_to_nobody(
     cache: EnvironmentCache, tmp_path: Path, bystander: Path
 ) -> None:
-    """What a lower layer said of a directory is not said of this machine's, to which an upper layer's link leads."""
+    """What a lower layer said of a directory is not said of this computer's, to which an upper layer's link leads."""
     inner = bystander.parent.parent / "target" / "inner"
     inner.mkdir(parents=True, mode=0o700)
     before = inner.stat()

@@ -72,7 +72,7 @@ def test_a_hunk_that_does_not_fit_says_what_is_there() -> None:
 
 
 def test_trailing_white_space_counts_and_is_named() -> None:
-    with pytest.raises(PatchMismatch, match="white space only"):
+    with pytest.raises(PatchMismatch, match="only in whitespace"):
         patched(HEAD + HUNK.replace("-line 5", "-line 5 "))
 
 
@@ -90,13 +90,13 @@ def test_a_patch_applied_twice_says_so(text: str, old: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("hello", "holds no patch"),
-        (HEAD + "@@ -1,2 @@\n-a\n+b\n", "Line 3 .* no hunk header"),
+        ("hello", "contains no patch"),
+        (HEAD + "@@ -1,2 @@\n-a\n+b\n", "Line 3 .* not a hunk header"),
         (HEAD + "@@ -1,9 +1,9 @@\n a\nb\n+c\n", "Line 5 .*begins with neither"),
-        (HEAD + HUNK + "junk\n+lost\n", "stands outside"),
-        ("@@ -1 +1 @@\n-a\n+b\n", "belongs to no file"),
+        (HEAD + HUNK + "junk\n+lost\n", "is outside"),
+        ("@@ -1 +1 @@\n-a\n+b\n", "does not belong to any file"),
         ("diff --git a/s b/s\nnew file mode 160000\n", "submodule"),
-        ("x" * (1024 * 1024 + 1), "1048576 is the most"),
+        ("x" * (1024 * 1024 + 1), "limit is 1048576"),
         ("diff --git a/s b/s\nindex 1..2\nGIT binary patch\nliteral 9\nzzzz\n\n", "binary"),
     ],
 )
@@ -128,16 +128,16 @@ NEW = "--- /dev/null\n+++ b/{}\n@@ -0,0 +1 @@\n+new\n"
 @pytest.mark.parametrize(
     ("text", "files", "what"),
     [
-        (NEW.format("x"), {"x": b"old\n"}, "exists already"),
-        (NEW.format("x"), {"x": b"new\n"}, "applied already"),
+        (NEW.format("x"), {"x": b"old\n"}, "already exists"),
+        (NEW.format("x"), {"x": b"new\n"}, "already applied"),
         (NEW.format("../x"), {}, r"contains `\.\.`"),
         (NEW.format("/etc/x"), {}, "outside"),
-        (NEW.format("d/x"), {"d": FileState("symlink", link="/etc")}, "beyond the symbolic link"),
+        (NEW.format("d/x"), {"d": FileState("symlink", link="/etc")}, "behind the symbolic link"),
         (NEW.format("d/x"), {"d": b"file"}, "is a file, not a directory"),
         ("--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", {"x": b"a\nb\n"}, "file has 2"),
         ("--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n", {}, "does not exist"),
         (HEAD + HUNK, {}, "does not exist"),
-        ("diff --git a/p b/q\nrename from p\nrename to q\n", {"p": b"1", "q": b"2"}, "exists already"),
+        ("diff --git a/p b/q\nrename from p\nrename to q\n", {"p": b"1", "q": b"2"}, "already exists"),
         (HEAD + HUNK, {"x": FileState("symlink", link="y")}, "symbolic link"),
         ("diff --git a/x b/x\nindex 1234..5678\nBinary files a/x and b/x differ\n", {"x": b"\0"}, "no data"),
     ],

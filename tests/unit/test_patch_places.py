@@ -205,7 +205,7 @@ def test_codex_is_refused_by_name() -> None:
         codex("*** Update File: a\n@@\n" + BODY, a=SHAPES)
     assert caught.value.code == "patch_ambiguous"
     for text, what in (
-        ("*** Add File: a\n+x\n", "exists already"),
+        ("*** Add File: a\n+x\n", "already exists"),
         ("*** Delete File: b\n", "does not exist"),
         ("*** Update File: b\n@@\n-x\n+y\n", "does not exist"),
         ("*** Update File: ../b\n@@\n-x\n+y\n", r"\.\."),

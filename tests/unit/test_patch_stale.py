@@ -258,7 +258,7 @@ def test_a_folder_called_workspace_is_not_overlooked() -> None:
     assert [change.path for change in found.changes] == ["workspace/x"]
 
 
-# -- D3 and D4: line ends, white space, encodings
+# -- D3 and D4: line ends, whitespace, encodings
 
 
 @pytest.mark.parametrize(

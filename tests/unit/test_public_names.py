@@ -76,7 +76,7 @@ def test_a_record_may_stand_where_its_name_is_wanted() -> None:
         assert spelled_out(REGISTRY[operation], {parameter: record}) == {parameter: meant}
         assert spelled_out(REGISTRY[operation], {parameter: meant}) == {parameter: meant}
         assert spelled_out(REGISTRY[operation], {parameter: None}) == {parameter: None}
-    # Another record is no name, and is refused where arguments are checked.
+    # Another record is not a name, and is refused where arguments are checked.
     for operation, parameter, record in (("create_snapshot", "name", given), ("stop_service", "name", snapshot)):
         with pytest.raises(errors.InvalidInput):
             validated(REGISTRY[operation], spelled_out(REGISTRY[operation], {"workspace": "w", parameter: record}))

@@ -1,4 +1,4 @@
-"""A machine's root, as a hostile guest sends it, becomes an environment and touches nothing else of this machine."""
+"""A machine's root, as a hostile guest sends it, becomes an environment and touches nothing else of this computer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(cache: EnvironmentCache, tmp_path: Path, *members: object, secret: byt
 
 @pytest.mark.parametrize("at", ["etc", "etc/ssl", "etc/ssl/certs", "etc/apt", "etc/apt/apt.conf.d", "etc/hosts"])
 def test_a_link_where_pyro_s_own_files_stand_leads_nowhere(cache: EnvironmentCache, tmp_path: Path, at: str) -> None:
-    """All that is removed of a machine's root is removed by name: a link on the way would lead to this machine's."""
+    """All that is removed of a machine's root is removed by name: a link on the way would lead to this computer's."""
     outside = tmp_path / "outside"
     for path in saving.MACHINES_OWN:
         for prefix in ("", "etc/", "etc/ssl/", "etc/ssl/certs/", "etc/apt/", "etc/apt/apt.conf.d/"):

@@ -27,7 +27,7 @@ VALUE = "v4lue-of-the-token"
 
 @pytest.mark.parametrize("name", ["", "1A", "a-b", "A B", "A\n", "é", "x" * 65, "A=B", "A\0"])
 def test_names_are_those_of_variables(name: str) -> None:
-    with pytest.raises(InvalidInput, match="cannot name a secret"):
+    with pytest.raises(InvalidInput, match="is not a valid name for a secret"):
         collect({name: VALUE}, None, None)
     with pytest.raises(InvalidInput, match="environment variable"):
         Secrets(collect({"TOKEN": VALUE}, None, None)).variables({name: "TOKEN"})
@@ -40,7 +40,7 @@ def test_names_are_those_of_variables(name: str) -> None:
         ("", "0 bytes"),
         ("x" * 65537, "65537 bytes"),
         ("ab\0cd", "NUL"),
-        (" \t\n    ", "white space"),
+        (" \t\n    ", "whitespace"),
         ("a\udcffbcd", "UTF-8"),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_bound_secret_is_a_placeholder_inside_and_its_value_is_masked_all_the_
         (VALUE, {"TOKEN": "a b"}, "host name"),
         (VALUE, {"TOKEN": ""}, "host name"),
         ("ab\ncdefg", {"TOKEN": "a.test"}, "several lines"),
-        ("abc   ", {"TOKEN": "a.test"}, "white space"),
+        ("abc   ", {"TOKEN": "a.test"}, "whitespace"),
     ],
 )
 def test_what_cannot_be_bound_says_why(value: str, hosts: dict[str, str], said: str) -> None:
@@ -139,7 +139,7 @@ def test_the_vault_is_private_and_sweeps(tmp_path: Path) -> None:
 def test_a_list_of_hosts_holds_for_machines_of_one_command_too() -> None:
     access = Access(None, allow_domains=("example.com",))
     run = REGISTRY["run_in_vm"]
-    with pytest.raises(NotPermitted, match="certain hosts only"):
+    with pytest.raises(NotPermitted, match="only certain hosts"):
         access.granted(run, {"network_policy": "egress", "command": "true"})
     assert access.granted(run, {"command": "true"}) == {"command": "true"}
     assert Access(None).granted(run, {"network_policy": "egress"}) == {"network_policy": "egress"}
@@ -283,7 +283,7 @@ def test_an_origin_that_does_not_prove_who_it_is_gets_no_secret() -> None:
         async with world.running():
             answer, _ = await world.ask(HOST, request(HOST), world.authority)
             assert b" 502 " in answer.split(b"\r\n")[0]
-            assert f"{HOST} does not prove who it is".encode() in answer
+            assert f"{HOST} failed to prove its identity".encode() in answer
             assert world.saw == []
         [event] = await world.ended(1)
         assert event.verdict == "failed"

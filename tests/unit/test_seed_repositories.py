@@ -47,7 +47,7 @@ def seeded(store: Path, source: Path) -> Path:
 
 
 def works(tree: Path, subject: str) -> None:
-    """Status, log, diff, fsck and commit, with nothing of this machine within reach."""
+    """Status, log, diff, fsck and commit, with nothing of this computer within reach."""
     assert git(tree, "status", "--porcelain") == ""
     assert git(tree, "log", "-1", "--format=%s").strip() == subject
     git(tree, "fsck", "--full", "--strict")

@@ -86,7 +86,7 @@ def test_a_seed_that_was_changed_on_the_disk_is_copied_again_and_refused_to_thos
     (first.tree / "big").chmod(0o600)
     (first.tree / "big").write_bytes(b"planted")
     assert SeedStore(tmp_path / "store").check({first.digest}) == [first.digest]
-    with pytest.raises(Conflict, match="changed on this machine's disk"):
+    with pytest.raises(Conflict, match="changed on this computer's disk"):
         SeedStore(tmp_path / "store").find(first.digest)
     again = SeedStore(tmp_path / "store").materialise(scan(source))
     assert not again.reused and (again.tree / "big").read_bytes() == right
@@ -352,7 +352,7 @@ def test_a_home_is_a_seed_only_where_it_is_a_work_tree_or_all_of_it_is_meant(
     (source / ".gitignore").write_text("*\n!bin/\n!bin/*\n")
     assert scan(source).files > 0
     assert whole == 4
-    with pytest.raises(InvalidInput, match="all of this machine"):
+    with pytest.raises(InvalidInput, match="all of this computer"):
         scan("/", include_ignored=True)
 
 

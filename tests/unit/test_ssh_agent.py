@@ -36,7 +36,7 @@ from pyro_mcp.network.ssh_wire import (
     string,
 )
 
-pytestmark = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="this machine has no ssh (openssh-client)")
+pytestmark = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="this computer has no ssh (openssh-client)")
 HERE = SshHost("git.example", 22, "git")
 
 

@@ -34,13 +34,13 @@ def test_the_filter_answers_for_the_children_of_its_thread_only(tmp_path: Path) 
     try:
         os.setxattr(tmp_path / "file", "user.pyro", b"abc")
     except OSError:
-        pytest.skip("the disk of this machine takes no attributes")
+        pytest.skip("the disk of this computer takes no attributes")
     argv = [sys.executable, "-c", ASK, str(tmp_path / "file"), str(tmp_path / "link")]
     assert run(Starter(), argv, tmp_path / "said") == 0
     none = ["ENODATA"] * 3
     said = (tmp_path / "said").read_text().split()
     if "3" in said[:3] and os.geteuid() != 0:
-        pytest.skip("this user may set no filter outside of the daemon's namespaces")
+        pytest.skip("this user may set no filter outside the daemon's namespaces")
     assert said == [*none, "3", *none, "EBADF", "b'abc'"]
     with (tmp_path / "file").open() as opened:
         assert os.getxattr(opened.fileno(), "user.pyro") == b"abc"  # here nothing has changed

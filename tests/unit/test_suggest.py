@@ -69,7 +69,7 @@ def test_a_second_language_is_named_and_nothing_is_written(tmp_path: Path) -> No
     assert made.found == ("requirements.txt", "package.json") and "node:22-bookworm" in made.content
     assert sorted(path.name for path in tmp_path.iterdir()) == ["go.mod", "package.json", "requirements.txt"]
     (tmp_path / ".devcontainer.json").write_text(made.content)
-    assert "has one already" in suggest(tmp_path).content
+    assert "already has one" in suggest(tmp_path).content
 
 
 NAMES = (

@@ -15,7 +15,7 @@ from pyro_mcp.wholeness import content_hash, read_text
 
 @pytest.fixture
 def strange(tmp_path: Path) -> list[Path]:
-    """Whatever is no regular file."""
+    """Whatever is not a regular file."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""This machine's own proxy: egress goes through it, credentials and exceptions included, after pyro's own checks."""
+"""This computer's own proxy: egress goes through it, credentials and exceptions included, after pyro's own checks."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_tunnels_and_plain_requests_go_through_it_with_its_credentials(monkeypat
             answer = await ask(port, f"CONNECT origin.test:{origin} HTTP/1.1\r\nHost: x\r\n\r\n{inner}")
             assert b"GET /in HTTP/1.1|" in answer
             assert b"X-Proxy" not in answer
-            # A name that this machine cannot resolve: its proxy may.
+            # A name that this computer cannot resolve: its proxy may.
             answer = await ask(port, "GET http://missing.test/a?b HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n")
             assert b"GET http://missing.test/a?b HTTP/1.1" in answer
             assert corporate.asked == [

@@ -196,7 +196,7 @@ def test_a_damaged_environment_is_put_aside_and_never_served(tmp_path: Path) -> 
     assert cache.manifest(manifest.digest) is None and not cache.builds()
     damaged = EnvironmentCache(tmp_path)
     assert not damaged.sound(manifest.digest)
-    with pytest.raises(Conflict, match="changed on this machine's disk"):
+    with pytest.raises(Conflict, match="changed on this computer's disk"):
         damaged.require("debian:12", manifest.digest)
     (aside,) = tmp_path.glob(".damaged-*")
     assert (aside / "root" / "sub" / "file").exists(), "machines run on it"
@@ -240,7 +240,7 @@ def test_an_environment_whose_notes_were_damaged_is_built_again_in_its_place(
     if note == "mark" and damage == "removed":
         assert looking.sound(manifest.digest)  # as one of an earlier pyro
         return
-    with pytest.raises(Conflict, match="changed on this machine's disk"):
+    with pytest.raises(Conflict, match="changed on this computer's disk"):
         looking.require("debian:12", manifest.digest)
     build()
     whole = EnvironmentCache(tmp_path)
@@ -287,7 +287,7 @@ def test_a_seed_that_was_damaged_in_any_way_is_copied_again_and_never_shown(
         # Gone, or moved to another disk: the same bytes.
         assert (running.find(made.digest) is None) == (damage == "removed")
     else:
-        with pytest.raises(Conflict, match="changed on this machine's disk"):
+        with pytest.raises(Conflict, match="changed on this computer's disk"):
             running.find(made.digest)
     again = running.materialise(scan(source))
     assert again.digest == made.digest

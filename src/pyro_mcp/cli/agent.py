@@ -113,13 +113,13 @@ def _parsed(prog: str, program: Program, words: list[str]) -> Any:
     )
     parser.add_argument("-p", "--prompt", metavar="TEXT", help="What it is to do.")
     parser.add_argument("--land", metavar="BRANCH", help="Commit what it changed on this branch, if it succeeds.")
-    parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this folder).")
+    parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this directory).")
     parser.add_argument("--name", help="A name for the workspace.")
     parser.add_argument("-m", "--model", help=f"The model (default: {program.title}'s own choice).")
     parser.add_argument(
         "--api-url",
         metavar="URL",
-        help="An endpoint of your own, also on this machine's loopback. Over http it gets no key.",
+        help="An endpoint of your own, also on this computer's loopback. Over http it gets no key.",
     )
     parser.add_argument("--key", metavar="VARIABLE", help="The variable that holds the key.")
     parser.add_argument(
@@ -265,7 +265,7 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
 def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent list`: the workspaces in which a program works or has worked."""
     parser = Parser(prog=prog, add_help=False, usage=prog, description="The workspaces of coding agents.")
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0

@@ -71,15 +71,15 @@ def run(argv: list[str] | None = None) -> int:
             return report(PyroError(said, code="output_unwritable"), as_json=False)
         if isinstance(error, FileNotFoundError) and _folder_is_gone():
             gone = InvalidInput(
-                "The present folder has been deleted.",
-                hint="Go to another folder, then call again.",
+                "The current directory has been deleted.",
+                hint="Change to another directory and try again.",
                 code="folder_gone",
             )
             return report(gone, as_json)
         if os.environ.get("PYRO_DEBUG"):
             raise
         internal = InternalError(
-            f"A defect of pyro: {type(error).__name__}: {error}.", hint="PYRO_DEBUG=1 shows the trace."
+            f"This is a bug in pyro: {type(error).__name__}: {error}.", hint="Set PYRO_DEBUG=1 to see the traceback."
         )
         return report(internal, as_json)
 
@@ -196,9 +196,9 @@ def _group(path: tuple[str, ...], rest: list[str], table: dict[tuple[str, ...], 
     if rest and rest[0] not in ("--help", "-h"):
         near = nearest_command(rest[0], below if path else {*below, *SHORT, "help"})
         what = "option" if rest[0].startswith("-") else "command"
-        there_are = f"; there are: {', '.join(sorted(below))}" if path else ""
+        there_are = f"; it has: {', '.join(sorted(below))}" if path else ""
         raise usage_error(
-            f"There is no {what} {rest[0]!r} of `{prog}`{there_are}.",
+            f"`{prog}` has no {what} {rest[0]!r}{there_are}.",
             hint=f"Did you mean `{prog} {near}`?" if near else f"See `{prog} --help`.",
         )
     print(group_page(path, table), file=sys.stdout if rest else sys.stderr)

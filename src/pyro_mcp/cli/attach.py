@@ -37,14 +37,15 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser = Parser(
         prog=prog,
         usage=f"{prog} WORKSPACE SHELL",
-        description="The live terminal of a shell. Ctrl-] leaves; the shell stays open.",
+        description="Attach to a shell's live terminal. Ctrl-] detaches; the shell stays open.",
     )
     _, rest = parser.take(list(words))
     if len(rest) != 2 or after:
-        raise usage_error("Give the workspace and the shell.", hint=f"Such as: {prog} try 1a2b3c4d-1")
+        raise usage_error("Name a workspace and a shell.", hint=f"For example: {prog} try 1a2b3c4d-1")
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise usage_error(
-            "Attaching needs a terminal.", hint="Programs use `pyro workspace shell read` and `shell write`."
+            "You can only attach from a terminal.",
+            hint="From a program, use `pyro workspace shell read` and `shell write`.",
         )
     workspace, shell = rest
     with Connection(face="cli", client="attach") as pyro:
@@ -100,28 +101,30 @@ def _leave(number: int, frame: Any) -> None:
 
 
 def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
-    """`pyro sh [WORKSPACE]`: an interactive shell; unnamed, in the workspace of this folder, or in a new one."""
+    """`pyro sh [WORKSPACE]`: an interactive shell; unnamed, in the workspace of this directory, or in a new one."""
     parser = Parser(
         prog=prog,
         add_help=False,
         usage=f"{prog} [WORKSPACE]",
-        description="A terminal in a workspace. Ctrl-] leaves. Unnamed it is the only workspace of this folder; where\n"
-        "there is none, one is made, filled from the git work tree that this folder is in.",
+        description="Open a terminal in a workspace. Ctrl-] detaches. Without a name, it opens this directory's only\n"
+        "workspace, or creates one from the git work tree that this directory is in.",
     )
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0
     _, rest = parser.take([word for word in words if word not in ("-it", "-ti", "-t", "-i")])
     if len(rest) > 1 or after:
-        raise usage_error("Give the workspace alone.", hint=f"A command runs with `pyro exec`; see `{prog} --help`.")
+        raise usage_error(
+            "Give the workspace and nothing else.", hint=f"To run a command, use `pyro exec`; see `{prog} --help`."
+        )
     if not sys.stdin.isatty() or not sys.stdout.isatty():
-        raise usage_error("A terminal is needed on standard input and output.", hint="Programs use `pyro exec`.")
+        raise usage_error("Standard input and output must be a terminal.", hint="From a program, use `pyro exec`.")
     with Connection(face="cli", client="sh") as pyro:
         return run_in_terminal(pyro, {"workspace": rest[0] if rest else _here(pyro)})
 
 
 def _here(pyro: Connection) -> str:
-    """The workspace of this folder; a new one where the project, or the user, has none."""
+    """The workspace of this directory; a new one where the project, or the user, has none."""
     from pyro_mcp.cli import meant
 
     known, found = meant.look()
@@ -130,7 +133,7 @@ def _here(pyro: Connection) -> str:
         return meant.id_of(found)
     made = pyro.call(KNOWN["create_workspace"], {"seed_path": source} if source else {})
     said = f"a copy of {source}" if source else "empty"
-    print(f"Made workspace {made['id']}, {visible(said)}. `pyro rm {made['id']}` deletes it.", file=sys.stderr)
+    print(f"Created workspace {made['id']}, {visible(said)}. Delete it with `pyro rm {made['id']}`.", file=sys.stderr)
     return str(made["id"])
 
 
@@ -149,7 +152,7 @@ class _Session:
         left = False
         with _raw(), _window_changes(self._wake_w):
             if not self._quiet:
-                sys.stdout.write("Attached; Ctrl-] leaves, the shell stays open.\r\n")
+                sys.stdout.write("Attached. Ctrl-] detaches; the shell stays open.\r\n")
                 sys.stdout.flush()
             threading.Thread(target=self._show, args=(max(0, record["cursor"] - BACKLOG),), daemon=True).start()
             left = self._type()
@@ -158,7 +161,10 @@ class _Session:
         if self._failure is not None:
             raise self._failure
         if left and not self._quiet:
-            print(f"Left; the shell stays open: pyro workspace shell attach {' '.join(self._place.values())}")
+            print(
+                "Detached; the shell stays open. Reattach with: pyro workspace shell attach "
+                f"{' '.join(self._place.values())}"
+            )
         if left:
             return 0
         code = (self._ended or {}).get("exit_code")

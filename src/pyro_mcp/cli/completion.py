@@ -47,14 +47,16 @@ OF_A_WORKSPACE = frozenset({"sh", "cp", "port", "top", "stats"})
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """Print the script for a shell, by default the one that is used."""
-    parser = Parser(prog=prog, usage=f"{prog} bash|zsh|fish", description="Completion: eval the printed script.")
+    parser = Parser(
+        prog=prog, usage=f"{prog} bash|zsh|fish", description="Print a completion script for your shell to eval."
+    )
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0
     _, rest = parser.take(list(words))
     shell = rest[0] if rest else os.path.basename(os.environ.get("SHELL", ""))
     if shell not in SCRIPTS or len(rest) > 1:
-        raise usage_error(f"There is no completion for {shell!r}.", hint="There is one for bash, zsh and fish.")
+        raise usage_error(f"No completion is available for {shell!r}.", hint="Use bash, zsh or fish.")
     print(SCRIPTS[shell], end="")
     return 0
 

@@ -34,13 +34,13 @@ from pyro_mcp.models import ExecResult
 from pyro_mcp.sdk import Progress, Pyro
 from pyro_mcp.seeds.archives import extract
 
-SUMMARY = "Show the whole story, end to end."
+SUMMARY = "Run the whole workflow on a real project."
 ENVIRONMENT = "debian:12"
 PROJECT, VERSION = "toolz", "1.0.0"
 SHA256 = "2c86e3d9a04798ac556793bced838816296a2f085017664e4995cb40a1047a02"
 """Of the source distribution in the Python index; it carries its own tests and needs nothing else."""
 VENV = "/opt/venv"
-"""Outside of /workspace, so that the diff holds the change alone, and a reset must undo more than files of it."""
+"""Outside /workspace, so that the diff holds the change alone, and a reset must undo more than files of it."""
 TEST = f"{VENV}/bin/python -B -m pytest -q -p no:cacheprovider toolz/tests"
 BROKEN_FILE = "toolz/itertoolz.py"
 RIGHT, WRONG = "return itertools.islice(seq, n, None)", "return itertools.islice(seq, n + 1, None)"
@@ -108,7 +108,7 @@ class Stage:
         print(f"   ({time.monotonic() - begun:.2f} s)", flush=True)
 
     def end(self) -> None:
-        print(f"\nAll of it in {time.monotonic() - self._begun:.1f} s. Nothing is left of the machines.")
+        print(f"\nDone in {time.monotonic() - self._begun:.1f} s. No machine is left behind.")
 
 
 class Machines:
@@ -139,15 +139,15 @@ class Machines:
         except PyroError as error:
             print(
                 f"The demo's workspaces could not be deleted: {error} "
-                f"The daemon deletes them when they have been unused for {TTL_SECONDS} s.",
+                f"The daemon deletes them after {TTL_SECONDS} s without use.",
                 file=sys.stderr,
             )
 
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """Play the demo; 0 when every scene held, 1 when one did not, 128 + N when signal N stopped it."""
-    parser = Parser(prog=prog, description="The main job on a real project, end to end.")
-    parser.add_argument("--keep-patch", metavar="FILE", help="Also leave the exported patch here.")
+    parser = Parser(prog=prog, description="Run the whole workflow on a real project, end to end.")
+    parser.add_argument("--keep-patch", metavar="FILE", help="Also save the exported patch here.")
     options, rest = parser.take(list(words))
     if rest or after:
         raise too_many([*rest, *(after or [])][0], prog)
@@ -169,7 +169,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         print(f"\nStopped by {signal.Signals(stopped.number).name}.", file=sys.stderr)
         return 128 + stopped.number
     except (SceneFailed, PyroError) as failure:
-        print(f"\nThe demo failed in scene {stage.number}: {failure}", file=sys.stderr)
+        print(f"\nThe demo failed at step {stage.number}: {failure}", file=sys.stderr)
         return 1
     return 0
 
@@ -247,7 +247,7 @@ def play(stage: Stage, pyro: Pyro, machines: Machines, work: Path, keep_patch: P
         require(passed(fixed) == passed(before) + 1, f"the regression test did not run: {last_line(fixed)}")
         say(", ".join(f"{status} {path}" for path, status in applied.items()))
         say(last_line(fixed))
-    with stage.scene("Show the diff, and export it as a patch to this machine") as say:
+    with stage.scene("Show the diff, and export it as a patch to this computer") as say:
         diff = pyro.diff_workspace(ws)
         say(diff.patch)
         patch = work / "change.patch"
@@ -259,7 +259,7 @@ def play(stage: Stage, pyro: Pyro, machines: Machines, work: Path, keep_patch: P
             say("`git apply` takes it on the original")
         if keep_patch is not None:
             shutil.copy(patch, keep_patch)
-    with stage.scene("Start a service that counts its visitors in memory, its port published on this machine") as say:
+    with stage.scene("Start a service that counts its visitors in memory, its port published on this computer") as say:
         service = pyro.start_service(ws, "counter", ["python3", "-c", COUNTER], ready_http="8000/", publish=["8000"])
         require(service.state == "running", f"the service is {service.state}: {service.failure} {service.log_tail}")
         port = service.published_ports[0].host_port
@@ -314,7 +314,7 @@ def fetch_project(pyro: Pyro, machines: Machines, work: Path, say: Say) -> Path:
     else:
         archive, origin = work / name, "downloaded by pip in a machine of its own"
         loader = machines.create().id
-        # pip runs the project's build script to learn its metadata, which is a reason not to do it on this machine.
+        # pip runs the project's build script to learn its metadata, which is a reason not to do it on this computer.
         command = f"pip download -q --no-deps --no-binary :all: --dest out {PROJECT}=={VERSION}"
         fetched = run_in(pyro, loader, command)
         require(fetched.exit_code == 0, f"pip could not download it: {fetched.stderr}")

@@ -43,25 +43,25 @@ def cp(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> i
         prog=prog,
         add_help=False,
         usage=f"{prog} [--overwrite] PATH WS:PATH\n       {prog} [--overwrite] WS:PATH PATH",
-        description="Copy a file or folder into a workspace, or out of it. `:PATH` alone is the workspace of this\n"
-        "folder; paths inside begin at /workspace. Out of it, files that are here are replaced only with\n"
-        "--overwrite, and a backup is kept.",
+        description="Copy a file or directory into or out of a workspace. `:PATH` alone means this directory's\n"
+        "workspace; paths inside start at /workspace. When copying out, existing files are replaced only\n"
+        "with --overwrite, and a backup is kept.",
     )
-    parser.add_argument("-f", "--overwrite", "--force", action="store_true", help="Replace files that are here.")
+    parser.add_argument("-f", "--overwrite", "--force", action="store_true", help="Replace existing files.")
     for habit in ("-r", "-R", "-a", "-L", "-q", "--recursive", "--archive", "--quiet"):
-        parser.add_argument(habit, action="store_true", help="(folders are always copied whole)")
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
-    given = _asked(parser, words, after, 2, "Give two places, such as: pyro cp a.txt try:sub/")
+        parser.add_argument(habit, action="store_true", help="(directories are always copied whole)")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    given = _asked(parser, words, after, 2, "Give a source and a destination, for example: pyro cp a.txt try:sub/")
     if given is None:
         return 0
     found, (source, target) = given
     outside, inside = _place(source), _place(target)
     if (outside is None) == (inside is None):
         raise usage_error(
-            "One of the two places must be in a workspace, as WS:PATH."
+            "Either the source or the destination must be in a workspace, written WS:PATH."
             if inside is None
-            else "From one workspace to another is two steps: copy it here, and then there.",
-            hint="Such as: pyro cp a.txt try:sub/, pyro cp try:report.html .",
+            else "To copy between workspaces, copy to this computer first, then into the other workspace.",
+            hint="For example: pyro cp a.txt try:sub/, or pyro cp try:report.html .",
         )
     with Connection(face="cli", client="cp") as pyro:
         if inside is not None:
@@ -94,11 +94,9 @@ def _place(word: str) -> tuple[str, str] | None:
 
 def _in(pyro: Connection, source: str, workspace: str, path: str) -> dict[str, Any]:
     if source == "-":
-        raise usage_error(
-            "Standard input is no file to copy.", hint="Such as: pyro exec WS 'cat > /workspace/f' < file"
-        )
+        raise usage_error("cp cannot copy standard input.", hint="Instead: pyro exec WS 'cat > /workspace/f' < file")
     if not os.path.lexists(os.path.expanduser(source)):
-        raise usage_error(f"There is no {source!r} here.", hint="Places in a workspace are WS:PATH.")
+        raise usage_error(f"{source!r} does not exist here.", hint="A path in a workspace is written WS:PATH.")
     workspace = workspace or meant.only_one()
     here = os.path.abspath(os.path.expanduser(source))
     contents = source.endswith(("/.", os.sep + os.curdir)) or source in (".", "..")
@@ -146,7 +144,7 @@ def _is_folder(pyro: Connection, workspace: str, path: str) -> bool:
 
 def port(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro port [WS]`: the published ports."""
-    given = _of_one(prog, "The ports of a workspace that are published on this machine.", words, after)
+    given = _of_one(prog, "List a workspace's ports that are published on this computer.", words, after)
     if given is None:
         return 0
     as_json, workspace = given
@@ -160,13 +158,16 @@ def port(prog: str, words: Sequence[str], after: Sequence[str] | None = None) ->
         problem = f"  ({visible(each['problem'])})" if each["problem"] else ""
         print(f"{each['guest_port']}/tcp -> {each['host']}:{each['host_port']}{problem}")
     if not ports:
-        print("No port is published: pyro service start WS NAME --publish PORT -- COMMAND", file=sys.stderr)
+        print(
+            "No ports are published. To publish one: pyro service start WS NAME --publish PORT -- COMMAND",
+            file=sys.stderr,
+        )
     return 0
 
 
 def top(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro top [WS]`: the processes in a workspace."""
-    given = _of_one(prog, "The processes in a workspace, at this moment.", words, after)
+    given = _of_one(prog, "List the processes running in a workspace.", words, after)
     if given is None:
         return 0
     as_json, workspace = given
@@ -180,7 +181,7 @@ def top(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
 
 def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro stats [WS]`: what a workspace uses."""
-    given = _of_one(prog, "What a workspace uses of its processors, memory and disk, at this moment.", words, after)
+    given = _of_one(prog, "Show how much CPU, memory and disk a workspace is using.", words, after)
     if given is None:
         return 0
     as_json, workspace = given
@@ -200,7 +201,7 @@ def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -
         }
     except ValueError:
         raise PyroError(
-            "The workspace did not tell its figures.", hint="`pyro inspect` says what it may use.", code="no_figures"
+            "The workspace did not report its usage.", hint="`pyro inspect` shows its limits.", code="no_figures"
         ) from None
     if as_json:
         print(json.dumps(figures))
@@ -225,8 +226,8 @@ def _said(workspace: str, script: str) -> dict[str, Any]:
 
 def _of_one(prog: str, summary: str, words: Sequence[str], after: Sequence[str] | None) -> tuple[bool, str] | None:
     parser = Parser(prog=prog, add_help=False, usage=f"{prog} [WORKSPACE]", description=summary)
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
-    given = _asked(parser, words, after, 1, "Give the workspace alone.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    given = _asked(parser, words, after, 1, "Give the workspace and nothing else.")
     if given is None:
         return None
     found, rest = given

@@ -126,11 +126,11 @@ def _refuse_impossible(operation: Operation, parsed: Parsed) -> None:
     """Before anything is done: the result must have what the flags ask for."""
     kind = operation.result_name
     if parsed.id_only and kind not in IDS and kind not in ID_LISTS:
-        raise usage_error("This result has no id.", hint="Leave --id-only out.")
+        raise usage_error("This command's result has no id.", hint="Omit --id-only.")
     if parsed.content_only and kind not in CONTENT and not passes_output_on(operation):
-        raise usage_error("This result has no content of its own.", hint="Leave --content-only out.")
+        raise usage_error("This command's result has no content to print.", hint="Omit --content-only.")
     if parsed.content_only and kind == "Logs" and "handle" not in parsed.arguments:
-        raise usage_error("--content-only needs --handle: the output is that of one command.")
+        raise usage_error("--content-only needs --handle, because it prints the output of one command.")
 
 
 def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -> None:
@@ -183,7 +183,7 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments["wait_seconds"] = FOLLOW_SECONDS
     kind = operation.result_name
     if kind == "Logs" and "handle" not in arguments:
-        raise usage_error("--follow needs --handle: the output is that of one command.")
+        raise usage_error("--follow needs --handle, because it follows the output of one command.")
     while True:
         try:
             record = pyro.call(operation, arguments)
@@ -269,7 +269,8 @@ def _wants_terminal(operation: Operation, arguments: dict[str, Any], parsed: Par
     on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if asked and not on_terminal:
         raise usage_error(
-            "--tty needs a terminal on standard input and output.", hint="Leave it out: input from a pipe is passed on."
+            "--tty needs a terminal on standard input and output.",
+            hint="Omit it: piped input is passed to the command anyway.",
         )
     return on_terminal and not (LEAVES_RUNNING | {"stdin", "timeout_seconds", "max_output_bytes"}) & arguments.keys()
 
@@ -293,14 +294,16 @@ def _tell_outcome(record: dict[str, Any]) -> None:
     """What the exit status alone does not say."""
     handle, workspace = record["handle"], record["workspace"]
     if record.get("reached") is not None:
-        _note(f"What --until names {'holds' if record['reached'] else 'does not hold'}.")
+        _note(f"The --until condition {'was met' if record['reached'] else 'was not met'}.")
     match record["status"]:
         case "running" if "environment" in record:
-            _note(f"Still running; wait on it with: pyro run --handle {handle}")
+            _note(f"Still running. Keep waiting with: pyro run --handle {handle}")
         case "running":
-            _note(f"Still running; read on with: pyro workspace logs {workspace} --handle {handle} --wait-seconds 45")
+            _note(
+                f"Still running. Keep reading with: pyro workspace logs {workspace} --handle {handle} --wait-seconds 45"
+            )
         case "timed_out":
-            _note("The command was ended: its time was over (--timeout-seconds).")
+            _note("The command timed out and was ended (--timeout-seconds).")
         case "cancelled":
             _note("The command was cancelled.")
         case "lost":
@@ -365,7 +368,7 @@ class _Interrupt:
                 raise KeyboardInterrupt
             raise SystemExit(128 + number)
         if number == signal.SIGINT:
-            _note("\nCancelling the command; once more to leave at once.")
+            _note("\nCancelling the command. Press Ctrl-C again to leave now.")
         import threading
 
         threading.Thread(target=self._cancel, daemon=True).start()

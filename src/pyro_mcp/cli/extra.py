@@ -28,21 +28,23 @@ def extras() -> list[Extra]:
     """All of them that this installation has."""
     found = [
         Extra(("mcp", "serve"), "Serve the tools to a chat host over standard input and output, or HTTP.", _mcp_serve),
-        Extra(("daemon", "start"), "Start the daemon; other commands do so by themselves.", _daemon_start),
+        Extra(("daemon", "start"), "Start the daemon. Other commands start it when they need it.", _daemon_start),
+        Extra(("daemon", "stop"), "Stop the daemon. Machines keep running; the next daemon adopts them.", _daemon_stop),
         Extra(
-            ("daemon", "stop"), "Ask the daemon to leave. Machines live on; the next daemon adopts them.", _daemon_stop
+            ("daemon", "status"),
+            "Show whether the daemon is running, and where its socket and log are.",
+            _daemon_status,
         ),
-        Extra(("daemon", "status"), "Say whether the daemon runs, and where its socket and log are.", _daemon_status),
-        Extra(("daemon", "run"), "Be the daemon, in the foreground.", _daemon_run),
+        Extra(("daemon", "run"), "Run the daemon in the foreground.", _daemon_run),
     ]
     # Each of these modules offers `run(prog, words, after) -> int`, and is imported only when it runs.
     found += [
-        Extra(("demo",), "Show the whole story, end to end.", _module("demo")),
-        Extra(("demo", "ollama"), "Let a local model fix a bug with the tools.", _module("local_model.demo")),
-        Extra(("host", "connect"), "Put pyro into a chat host's configuration.", _module("host")),
+        Extra(("demo",), "Run the whole workflow on a real project.", _module("demo")),
+        Extra(("demo", "ollama"), "Have a local model fix a bug with pyro's tools.", _module("local_model.demo")),
+        Extra(("host", "connect"), "Add pyro to a chat host's configuration.", _module("host")),
         Extra(("host", "print-config"), "Print pyro's entry, to paste into a host's configuration.", _module("host")),
-        Extra(("host", "doctor"), "Find out whether hosts and pyro work together.", _module("host")),
-        Extra(("host", "repair"), "Mend what can be mended of a host's connection.", _module("host")),
+        Extra(("host", "doctor"), "Check that chat hosts and pyro work together.", _module("host")),
+        Extra(("host", "repair"), "Repair a chat host's connection where possible.", _module("host")),
         *(
             Extra(("agent", name), f"Run {title} inside a workspace of this project.", _module("agent"))
             for name, title in (("claude-code", "Claude Code"), ("codex", "Codex"), ("opencode", "OpenCode"))
@@ -51,18 +53,18 @@ def extras() -> list[Extra]:
         Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
         Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
         Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
-        Extra(("sh",), "Open a terminal in a workspace; make one where there is none.", _module("attach", "run_shell")),
-        Extra(("cp",), "Copy a file or folder in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
-        Extra(("port",), "The published ports of a workspace.", _module("everyday", "port")),
-        Extra(("top",), "The processes in a workspace.", _module("everyday", "top")),
-        Extra(("stats",), "What a workspace uses: processors, memory, disk.", _module("everyday", "stats")),
+        Extra(("sh",), "Open a terminal in a workspace, creating one if needed.", _module("attach", "run_shell")),
+        Extra(("cp",), "Copy files in or out: cp a.txt WS:sub/, cp WS:a.txt .", _module("everyday", "cp")),
+        Extra(("port",), "List a workspace's published ports.", _module("everyday", "port")),
+        Extra(("top",), "List a workspace's processes.", _module("everyday", "top")),
+        Extra(("stats",), "Show a workspace's CPU, memory and disk usage.", _module("everyday", "stats")),
         Extra(("completion",), "Print the completion script for bash, zsh or fish.", _module("completion")),
         Extra(("__complete",), "What the last word may become.", _module("completion", "complete")),
         Extra(
-            ("workspace", "ssh-config"), "Print how ssh and editors reach a workspace.", _module("ssh", "print_config")
+            ("workspace", "ssh-config"), "Print the ssh configuration for a workspace.", _module("ssh", "print_config")
         ),
-        Extra(("__ssh",), "ssh's way into a workspace.", _module("ssh", "proxy")),
-        Extra(("workspace", "shell", "attach"), "Give a person the live terminal of a shell.", _module("attach")),
+        Extra(("__ssh",), "Used by ssh to enter a workspace.", _module("ssh", "proxy")),
+        Extra(("workspace", "shell", "attach"), "Attach to a shell's live terminal.", _module("attach")),
     ]
     return found
 
@@ -92,10 +94,10 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         prog=prog,
         add_help=False,
         description="Serve the tools to a chat host over standard input and output.\n\n"
-        "Through the tools, only the project folder (CLAUDE_PROJECT_DIR, else the working directory) and the folders\n"
-        "given with --allow-path can be read or written on this machine.\n\n"
-        "With --http, hosts on other machines are served at /mcp, for as long as the server runs. They need the\n"
-        "bearer token, from --token-file, --new-token or the variable PYRO_MCP_TOKEN.",
+        "The tools can read and write only the project directory (CLAUDE_PROJECT_DIR, else the working\n"
+        "directory) and the directories given with --allow-path on this computer.\n\n"
+        "With --http, the server also accepts chat hosts on other computers, at /mcp. They need the\n"
+        "bearer token from --token-file, --new-token or the variable PYRO_MCP_TOKEN.",
     )
     parser.add_argument(
         "--profile",
@@ -108,29 +110,30 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         metavar="DIR",
         action="append",
         default=[],
-        help="A folder that tools may reach, too. Repeatable.",
+        help="Another directory that the tools may reach. Repeatable.",
     )
     parser.add_argument(
         "--network",
         choices=POLICIES,
         default="egress",
-        help="The most network that a workspace may ask for: off; ask, hosts that you allow when asked (`pyro allow`); "
-        "egress, public hosts only; or also ports of services published on 127.0.0.1. Workspaces have none unless they "
-        "ask (default: egress).",
+        help="The widest network policy a workspace may use. off: none; ask: hosts you allow when asked (`pyro "
+        "allow`); "
+        "egress: public hosts; egress+published-ports: also service ports published on 127.0.0.1. A workspace has no "
+        "network unless it asks for one (default: egress).",
     )
     parser.add_argument(
         "--allow-domain",
         metavar="DOMAIN",
         action="append",
         default=[],
-        help="Workspaces reach only these hosts: exact names, or *.suffix. Repeatable.",
+        help="Workspaces may reach only these hosts: an exact name, or *.suffix. Repeatable.",
     )
     parser.add_argument(
         "--allow-host-port",
         metavar="PORT[:NAME]",
         action="append",
         default=[],
-        help="A port of this machine's loopback that workspaces with egress reach, as host.pyro.internal:PORT. "
+        help="A loopback port of this computer that workspaces with egress may reach, as host.pyro.internal:PORT. "
         "Repeatable.",
     )
     parser.add_argument(
@@ -138,7 +141,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         metavar="ADDRESS[:PORT]",
         action="append",
         default=[],
-        help="An address of this machine's network that workspaces with egress reach. Repeatable.",
+        help="An address on this computer's network that workspaces with egress may reach. Repeatable.",
     )
     parser.add_argument(
         "--ssh-host",
@@ -153,7 +156,8 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         dest="secrets",
         default={},
         metavar=SecretValue.shape,
-        help="A secret for every workspace: a name alone takes the value from the environment. The model sees the "
+        help="A secret for every workspace; with a name alone, the value comes from the environment. The model "
+        "sees the "
         "name, never the value. Repeatable.",
     )
     parser.add_argument(
@@ -170,30 +174,32 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         dest="secret_hosts",
         default={},
         metavar=SecretHost.shape,
-        help="The one host that gets a secret, in request headers; workspaces hold a placeholder. Repeatable.",
+        help="The only host that receives the secret, in request headers; workspaces get a placeholder. Repeatable.",
     )
     parser.add_argument(
         "--http",
         metavar="HOST:PORT",
-        help="Serve over streamable HTTP instead; a port alone means 127.0.0.1, port 0 a free one.",
+        help="Serve streamable HTTP instead. A port alone means 127.0.0.1; port 0 picks a free port.",
     )
-    parser.add_argument("--token-file", metavar="FILE", help="The bearer token; only the user may be able to read it.")
-    parser.add_argument("--new-token", metavar="FILE", help="Make a bearer token, keep it in FILE, and use it.")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="File with the bearer token; only you may be able to read it."
+    )
+    parser.add_argument("--new-token", metavar="FILE", help="Create a bearer token, save it in FILE, and use it.")
     parser.add_argument(
         "--allow-host",
         metavar="NAME",
         action="append",
         default=[],
-        help="A name by which hosts call the server, besides its address. Repeatable.",
+        help="Another host name that clients use for the server. Repeatable.",
     )
     found = _options(parser, words, after)
     if found.http is None and (found.token_file or found.new_token or found.allow_host):
-        raise usage_error("--token-file, --new-token and --allow-host belong to --http HOST:PORT.")
+        raise usage_error("--token-file, --new-token and --allow-host need --http HOST:PORT.")
     if found.token_file and found.new_token:
-        raise usage_error("--token-file and --new-token exclude each other.")
+        raise usage_error("Use either --token-file or --new-token, not both.")
     for path in found.allow_path:
         if not os.path.exists(os.path.expanduser(path)):
-            raise usage_error(f"--allow-path {path}: there is no such file or directory.")
+            raise usage_error(f"--allow-path {path}: no such file or directory.")
     from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve
 
@@ -224,7 +230,7 @@ def _serve_http(found: Any, access: Any) -> int:
 
 def _state_parser(prog: str, summary: str) -> Parser:
     parser = Parser(prog=prog, add_help=False, description=summary)
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     return parser
 
 
@@ -261,7 +267,7 @@ def _say_status(as_json: bool) -> int:
     if as_json:
         print(json.dumps(facts))
     else:
-        said = f"runs, process {facts['pid']}, pyro {facts['version']}" if health else "does not run"
+        said = f"is running, process {facts['pid']}, pyro {facts['version']}" if health else "does not run"
         print(f"The daemon {said}.\n  socket  {locations.socket}\n  log     {locations.daemon_log}")
     return 0 if health is not None else 1
 
@@ -276,11 +282,11 @@ def _daemon_start(prog: str, words: list[str], after: list[str] | None) -> int:
 
 
 def _daemon_status(prog: str, words: list[str], after: list[str] | None) -> int:
-    return _say_status(_options(_state_parser(prog, "Say whether the daemon runs."), words, after).json)
+    return _say_status(_options(_state_parser(prog, "Show whether the daemon is running."), words, after).json)
 
 
 def _daemon_stop(prog: str, words: list[str], after: list[str] | None) -> int:
-    found = _options(_state_parser(prog, "Ask the daemon to leave; machines live on."), words, after)
+    found = _options(_state_parser(prog, "Stop the daemon; machines keep running."), words, after)
     from pyro_mcp.client.sync import Transport
     from pyro_mcp.errors import DaemonUnavailable
     from pyro_mcp.locations import Locations
@@ -301,7 +307,7 @@ def _daemon_stop(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.json:
         print(json.dumps({"stopped": health is not None, "pid": pid}))
     else:
-        print(f"The daemon, process {pid}, has left; machines live on." if health else "No daemon runs.")
+        print(f"The daemon (process {pid}) has stopped; machines keep running." if health else "No daemon is running.")
     return 0
 
 
@@ -323,8 +329,8 @@ def _await_end(pid: int | None) -> None:
         poll.register(descriptor, select.POLLIN)
         if not poll.poll(STOP_SECONDS * 1000):
             raise DaemonUnavailable(
-                f"The daemon, process {pid}, was asked to leave and still runs after {STOP_SECONDS:.0f} s.",
-                hint="Its log says why: `pyro daemon status` names it.",
+                f"The daemon (process {pid}) was asked to stop but is still running after {STOP_SECONDS:.0f} s.",
+                hint="Its log says why; `pyro daemon status` shows where the log is.",
                 code="daemon_stays",
             )
     finally:
@@ -332,9 +338,9 @@ def _await_end(pid: int | None) -> None:
 
 
 def _daemon_run(prog: str, words: list[str], after: list[str] | None) -> int:
-    _options(Parser(prog=prog, add_help=False, description="Be the daemon, in the foreground."), words, after)
+    _options(Parser(prog=prog, add_help=False, description="Run the daemon in the foreground."), words, after)
     from pyro_mcp.daemon.lifecycle import run
     from pyro_mcp.locations import Locations
 
-    print("The daemon runs in the foreground; Ctrl-C ends it.", file=sys.stderr)
+    print("The daemon is running in the foreground; Ctrl-C stops it.", file=sys.stderr)
     return run(Locations.of_this_user())

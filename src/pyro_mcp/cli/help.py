@@ -19,45 +19,45 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Begin",
         (
-            ("doctor --fix", "check this machine and fetch what is missing"),
-            ("host connect HOST", "put pyro into claude-code, codex or opencode"),
-            ("demo", "see the whole story, end to end"),
-            ("run [ENV] COMMAND", "one command in a machine that is gone afterwards"),
+            ("doctor --fix", "check this computer and fetch what is missing"),
+            ("host connect HOST", "add pyro to claude-code, codex or opencode"),
+            ("demo", "run the whole workflow on a real project"),
+            ("run [ENV] COMMAND", "run one command in a throwaway machine"),
         ),
     ),
     (
         "Workspaces",
         (
-            ("new [ENV] --seed-path .", "make one, filled from a folder, git tree, archive"),
+            ("new [ENV] --seed-path .", "create one from a directory, git tree or archive"),
             ("ls", "list them, last used first"),
-            ("inspect WS", "one in full"),
-            ("rm WS", "delete it, with everything in it"),
-            ("stop WS, start WS", "suspend it to disk, and go on as it was"),
+            ("inspect WS", "show one in full"),
+            ("rm WS", "delete it and everything in it"),
+            ("stop WS, start WS", "suspend it to disk, and resume it"),
         ),
     ),
     (
         "Work in one",
         (
-            ("exec WS COMMAND", "run a command; its output and status are yours"),
-            ("sh [WS]", "a terminal of your own; makes one if there is none"),
-            ("cp F WS:F, cp WS:F F", "copy a file or folder in, or out"),
-            ("ssh-config WS", "how ssh, scp, rsync, git and editors reach it"),
-            ("logs WS", "past commands and their output"),
-            ("search WS PATTERN", "look through its files"),
+            ("exec WS COMMAND", "run a command; you get its output and exit status"),
+            ("sh [WS]", "open a terminal, creating a workspace if needed"),
+            ("cp F WS:F, cp WS:F F", "copy a file or directory in or out"),
+            ("ssh-config WS", "print its configuration for ssh, git and editors"),
+            ("logs WS", "show past commands and their output"),
+            ("search WS PATTERN", "search its files"),
             ("cat WS PATH", "read a file"),
             ("edit WS PATH", "replace exact text in a file"),
             ("patch WS --patch-file F", "apply a patch, all or nothing"),
-            ("push WS PATH", "copy later changes of this machine in"),
-            ("history WS", "everything that was done, and who did it"),
-            ("top, stats, port WS", "its processes, what it uses, published ports"),
+            ("push WS PATH", "copy later changes from this computer in"),
+            ("history WS", "show everything that was done, and by whom"),
+            ("top, stats, port WS", "show its processes, usage and published ports"),
         ),
     ),
     (
         "Bring it back",
         (
-            ("diff WS", "what changed since it began"),
-            ("land WS --branch NAME", "commit the changes as a branch of your repository"),
-            ("export WS PATH --output P", "copy a file or folder to this machine"),
+            ("diff WS", "show what changed since the baseline"),
+            ("land WS --branch NAME", "commit the changes to a branch of your repository"),
+            ("export WS PATH --output P", "copy a file or directory to this computer"),
         ),
     ),
     (
@@ -72,21 +72,21 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Try and undo",
         (
-            ("reset WS", "the whole machine as it began, or at a snapshot"),
-            ("snapshot create WS NAME", "keep this moment: files, memory, processes"),
-            ("fork WS --count N", "more of them, from this very moment"),
+            ("reset WS", "return the machine to its baseline or a snapshot"),
+            ("snapshot create WS NAME", "save files, memory and processes under a name"),
+            ("fork WS --count N", "copy it as it is now, running processes included"),
         ),
     ),
     (
         "More",
         (
-            ("service, shell, disk", "services with readiness, terminals, stopped disks"),
-            ("env", "environments: list, inspect, pull, prune"),
-            ("mcp serve", "the server that chat hosts start"),
-            ("daemon", "the process that owns the machines"),
-            ("completion SHELL", "completion for bash, zsh or fish"),
-            ("workspace --help", "all commands of a workspace, by their long names"),
-            ("help COMMAND", "the options of one command"),
+            ("service, shell, disk", "manage services, terminals and stopped disks"),
+            ("env", "manage environments: list, inspect, pull, prune"),
+            ("mcp serve", "run the server that chat hosts start"),
+            ("daemon", "manage the process that owns the machines"),
+            ("completion SHELL", "set up completion for bash, zsh or fish"),
+            ("workspace --help", "all workspace commands, by their long names"),
+            ("help COMMAND", "the options of a command"),
         ),
     ),
 )
@@ -99,8 +99,8 @@ def start_page() -> str:
     for title, rows in START:
         lines += ["", f"{title}:"]
         lines += [f"  {words:{width}}  {text}" for words, text in rows]
-    lines += ["", "WS is a workspace's name or id; leave it out where your folder has only one."]
-    lines += ["Everywhere: --json, --id-only, --content-only, --help. Also: pyro version."]
+    lines += ["", "WS is a workspace's name or id. Omit it if this directory has only one."]
+    lines += ["All take --json, --id-only, --content-only and --help. Also: pyro version."]
     return "\n".join(lines)
 
 

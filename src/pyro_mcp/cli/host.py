@@ -38,7 +38,8 @@ def _take(parser: Parser, words: list[str], after: list[str] | None, *, host: bo
         raise too_many(rest[1], parser.prog)
     if host and not rest:
         raise usage_error(
-            f"HOST is missing: {', '.join(hosts.NAMES)}.", hint=f"Such as: {parser.prog} {hosts.NAMES[0]}"
+            f"HOST is missing. It is one of {', '.join(hosts.NAMES)}.",
+            hint=f"For example: {parser.prog} {hosts.NAMES[0]}",
         )
     return found, hosts.host(rest[0]) if rest else None
 
@@ -50,54 +51,53 @@ def _add_server_options(parser: Parser) -> None:
     parser.add_argument(
         "--network",
         choices=POLICIES,
-        help="The most network that a workspace may ask for.",
+        help="The widest network policy that a workspace may use.",
     )
     parser.add_argument(
         "--allow-path",
         metavar="DIR",
         action="append",
         default=[],
-        help="A folder that tools may reach besides the project. Repeatable.",
+        help="Another directory that the tools may reach. Repeatable.",
     )
     parser.add_argument(
         "--scope",
         choices=("local", "user", "project"),
-        help="Where it holds: user (all your projects; the default), project (a file in the project, for all who work "
+        help="Where it applies: user (all your projects; the default), project (a file in the project, for "
+        "everyone who works "
         "on it) or local (Claude Code: you, in this project).",
     )
     _add_project(parser)
 
 
 def _add_project(parser: Parser) -> None:
-    parser.add_argument(
-        "--project", metavar="DIR", help="The project (default: the working directory); connects that one only."
-    )
+    parser.add_argument("--project", metavar="DIR", help="Connect only this project (default: the working directory).")
 
 
 def _project(found: Any) -> Path:
     folder = os.path.abspath(os.path.expanduser(found.project or "."))
     if not os.path.isdir(folder):
-        raise usage_error(f"--project {found.project}: there is no such directory.")
+        raise usage_error(f"--project {found.project}: no such directory.")
     return Path(os.path.realpath(folder))
 
 
 def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
-    parser = Parser(prog=prog, add_help=False, description="Put pyro into a chat host's configuration.")
+    parser = Parser(prog=prog, add_help=False, description="Add pyro to a chat host's configuration.")
     _add_server_options(parser)
     flags = {
-        "--dry-run": "Show the change and leave everything as it is.",
-        "--replace": "Replace a server named pyro that is another one.",
-        "--guard": "Also close the ways round the sandbox: the host's own shell and editing tools are denied, pyro's "
-        "allowed, in the host's permission settings.",
-        "--unguard": "Take the guard back, and change nothing else.",
-        "--json": "Print exactly one JSON object.",
+        "--dry-run": "Show the change without making it.",
+        "--replace": "Replace another server that is named pyro.",
+        "--guard": "Also close the ways around the sandbox: deny the host's own shell and editing tools, and allow "
+        "pyro's, in the host's permission settings.",
+        "--unguard": "Remove the guard and change nothing else.",
+        "--json": "Print one JSON object.",
     }
     for flag, said in flags.items():
         parser.add_argument(flag, action="store_true", help=said)
     found, host = _take(parser, words, after, host=True)
     assert host is not None
     if found.guard and found.unguard:
-        raise usage_error("Only one of --guard and --unguard can hold.")
+        raise usage_error("Use either --guard or --unguard, not both.")
     project = _project(found)
     scope = found.scope or connect.default_scope(host, found.project is not None)
     facts: dict[str, Any] = {"host": host.name, "scope": scope, "dry_run": found.dry_run}
@@ -109,13 +109,13 @@ def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
     plan = connect.plan(host, argv, scope, project, replace=found.replace)
     facts.update(file=str(plan.edit.path), command=argv, outcome=plan.outcome, diff=plan.edit.diff())
     if plan.before is not None and plan.edit.changes:
-        tell.note(f"{plan.edit.path} has an entry for pyro already, which is replaced: {plan.before.line}")
+        tell.note(f"{plan.edit.path} already has an entry for pyro, which is replaced: {plan.before.line}")
     if not plan.edit.changes:
-        tell.say(f"{host.title} is connected already: {plan.edit.path} stays as it is.")
+        tell.say(f"{host.title} is already connected: {plan.edit.path} is unchanged.")
     elif found.dry_run:
         if host.own_command:
             tell.note(
-                f"{host.title} writes this itself, by `{host.program} mcp add-json`; the order of keys is its own."
+                f"{host.title} writes this itself with `{host.program} mcp add-json`; it chooses the order of the keys."
             )
         tell.say(plan.edit.diff(), end="")
     else:
@@ -126,9 +126,11 @@ def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
         if saved:
             tell.say(f"  backup  {saved}")
         if f"{os.sep}uv{os.sep}archive-" in argv[0]:
-            tell.note("That is in uv's cache, which may lose it: `uv tool install pyro-mcp`, then connect again.")
+            tell.note(
+                "That path is in uv's cache and may disappear. Run `uv tool install pyro-mcp`, then connect again."
+            )
         if host.executable() is None:
-            tell.note(f"{host.title} itself is not installed: there is no `{host.program}` on the PATH.")
+            tell.note(f"{host.title} is not installed: `{host.program}` is not on the PATH.")
     if found.guard:
         _carry_guard(guard.raising(host, scope, project, planned=plan.edit), facts, tell, dry_run=found.dry_run)
     elif not found.dry_run:
@@ -143,7 +145,7 @@ def _carry_guard(guarding: guard.Guarding, facts: dict[str, Any], tell: _Teller,
     ]
     facts["guard"] = {"file": str(edit.path), "up": up, "changes": changes, "diff": edit.diff()}
     if up and not edit.changes:
-        tell.say(f"The guard stands already: {edit.path}.")
+        tell.say(f"The guard is already up: {edit.path}.")
     elif dry_run:
         tell.say(edit.diff(), end="")
     else:
@@ -156,7 +158,9 @@ def _carry_guard(guarding: guard.Guarding, facts: dict[str, Any], tell: _Teller,
         if saved:
             tell.say(f"  backup  {saved}")
         if up:
-            tell.say(f"Take it back with --unguard; `pyro host doctor {guarding.host.name}` asks the host about it.")
+            tell.say(
+                f"Remove it with --unguard. `pyro host doctor {guarding.host.name}` checks that the host honors it."
+            )
 
 
 def _print_config(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -175,15 +179,15 @@ def _print_config(prog: str, words: list[str], after: list[str] | None) -> int:
 
 
 def _doctor(prog: str, words: list[str], after: list[str] | None) -> int:
-    parser = Parser(prog=prog, add_help=False, description="Find out whether hosts and pyro work together.")
+    parser = Parser(prog=prog, add_help=False, description="Check that chat hosts and pyro work together.")
     _add_project(parser)
     parser.add_argument(
         "--deep",
         action="store_true",
-        help="Also make, use and delete a workspace, and start the host against an endpoint on this machine to see "
+        help="Also create, use and delete a workspace, and start the host against an endpoint on this computer to see "
         "what it gives its model.",
     )
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     found, named = _take(parser, words, after, host=False)
     project = _project(found)
     chosen = [named] if named else [host for name in hosts.NAMES if (host := hosts.host(name)).executable()]
@@ -201,7 +205,7 @@ def _doctor(prog: str, words: list[str], after: list[str] | None) -> int:
             if check.fix and check.status != "ok":
                 print(f"      → {check.fix}")
     if not reports:
-        print(f"None of the hosts is on the PATH: {', '.join(hosts.host(name).program for name in hosts.NAMES)}.")
+        print(f"No chat host is on the PATH: {', '.join(hosts.host(name).program for name in hosts.NAMES)}.")
     return 0 if works else 1
 
 
@@ -210,9 +214,9 @@ def _unconnected(report: doctor.Report) -> bool:
 
 
 def _repair(prog: str, words: list[str], after: list[str] | None) -> int:
-    parser = Parser(prog=prog, add_help=False, description="Mend what can be mended, then look again.")
+    parser = Parser(prog=prog, add_help=False, description="Repair what can be repaired, then check again.")
     _add_project(parser)
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     found, named = _take(parser, words, after, host=False)
     project = _project(found)
     chosen = [named] if named else [hosts.host(name) for name in hosts.NAMES]
@@ -232,9 +236,9 @@ def _repair(prog: str, words: list[str], after: list[str] | None) -> int:
                 f"{host.title}: left to you: {check.name}: {check.said}" + (f"\n  → {check.fix}" * bool(check.fix))
             )
         if not done and not left:
-            tell.say(f"{host.title}: there was nothing to mend.")
+            tell.say(f"{host.title}: nothing needed repair.")
     if not facts:
-        tell.say("No host is connected: `pyro host connect` does that.")
+        tell.say("No host is connected. Connect one with `pyro host connect`.")
     tell.end({"hosts": facts, "works": works})
     return 0 if works else 1
 

@@ -1,7 +1,7 @@
-"""Which workspace is meant where none is named: the only one of the project's folder.
+"""Which workspace is meant where none is named: the only one of the project's directory.
 
-A project is the folder that a workspace was seeded from, or the one that its MCP server was started in. Where the
-folder has none, one that belongs to no folder may be meant, if it is the only one there is.
+A project is the directory that a workspace was seeded from, or the one that its MCP server was started in. Where the
+directory has none, one that belongs to no directory may be meant, if it is the only one there is.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def look() -> tuple[set[str], list[dict[str, Any]]]:
 
 
 def folders() -> list[str]:
-    """The present folder, and those above it up to the top of its git work tree; none where it is gone."""
+    """The present directory, and those above it up to the top of its git work tree; none where it is gone."""
     try:
         place = os.path.realpath(os.getcwd())
     except OSError:
@@ -126,7 +126,7 @@ def folders() -> list[str]:
 
 
 def top() -> str | None:
-    """The top of the git work tree that the present folder is in."""
+    """The top of the git work tree that the present directory is in."""
     found = folders()
     return found[-1] if found and os.path.lexists(os.path.join(found[-1], ".git")) else None
 
@@ -150,12 +150,14 @@ def id_of(meant: list[dict[str, Any]], command: bool = False) -> str:
         return str(meant[0]["id"])
     if not meant:
         raise usage_error(
-            "Which workspace? None belongs to this folder.", hint="Name one: `pyro ls` shows all. Make one: `pyro new`."
+            "Which workspace? None belongs to this folder.",
+            hint="Name one (`pyro ls` lists them all), or create one with `pyro new`.",
         )
     names = [visible(str(found["name"] or found["id"])) for found in meant]
     raise usage_error(
-        f"Which workspace? This folder has {len(meant)}: {', '.join(names[:SHOWN])}{', …' if names[SHOWN:] else ''}.",
-        hint=f"Name one, such as: pyro {'exec' if command else '…'} {names[0]}{' COMMAND' if command else ''}",
+        f"Which workspace? This directory has {len(meant)}: "
+        f"{', '.join(names[:SHOWN])}{', …' if names[SHOWN:] else ''}.",
+        hint=f"Name one, for example: pyro {'exec' if command else '…'} {names[0]}{' COMMAND' if command else ''}",
     )
 
 

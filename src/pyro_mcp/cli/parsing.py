@@ -40,7 +40,7 @@ def usage_error(message: str, hint: str = "", *, missing: str = "") -> InvalidIn
 
 def too_many(word: str, prog: str) -> InvalidInput:
     """A word for which there is no place."""
-    return usage_error(f"There is one word too many: {word!r}.", hint=f"See `{prog} --help`.")
+    return usage_error(f"Unexpected argument: {word!r}.", hint=f"See `{prog} --help`.")
 
 
 class Parsed(Plain):
@@ -131,9 +131,9 @@ class Parser(argparse.ArgumentParser):
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     hide: dict[str, Any] = {"default": argparse.SUPPRESS, "action": "store_true"}
-    group.add_argument("--json", help="Print exactly one JSON object.", **hide)
-    group.add_argument("--id-only", help="Print ids alone.", **hide)
-    group.add_argument("--content-only", help="Print the content alone.", **hide)
+    group.add_argument("--json", help="Print one JSON object.", **hide)
+    group.add_argument("--id-only", help="Print only ids.", **hide)
+    group.add_argument("--content-only", help="Print only the content.", **hide)
 
 
 def option(name: str) -> str:
@@ -179,7 +179,7 @@ def option_parser(operation: Operation, prog: str, *, with_positionals: bool = F
             "--follow",
             action="store_true",
             default=argparse.SUPPRESS,
-            help="Go on with what comes, until it ends or Ctrl-C.",
+            help="Keep printing new output until the command ends or you press Ctrl-C.",
         )
     add_output_flags(parser)
     return parser
@@ -189,13 +189,13 @@ def _description(operation: Operation) -> str:
     text = operation.help
     if passes_output_on(operation):
         text = operation.summary + (
-            "\n\nThe command comes last, after `--` where it could be taken for something else: one word is a "
-            "shell command line, several are a program and its arguments, exactly as given. Its output is "
-            "passed on while it runs, and its exit status is pyro's (124 after a time-out). Ctrl-C ends the "
-            "command; a second one leaves at once."
+            "\n\nThe command comes last, after `--` if it could be mistaken for options. A single word is a "
+            "shell command line; several words are a program and its arguments, exactly as given. Its output is "
+            "printed as it runs, and its exit status becomes pyro's (124 after a timeout). Ctrl-C ends the "
+            "command; pressing it again leaves at once."
         )
     if operation.positional[:1] == ("workspace",) and operation.name != "delete_workspace":
-        text += "\n\nThe workspace may be left unsaid where the present folder has only one."
+        text += "\n\nYou can omit the workspace when the current directory has only one."
     return text
 
 
@@ -239,21 +239,21 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
             metavar="FILE",
             default=argparse.SUPPRESS,
             dest=f"{p.name}_file",
-            help="Take it from a file; - is standard input.",
+            help="Read it from a file; - means standard input.",
         )
         return
     if p.name == "stdin":
-        said = "Pass standard input on; without saying so, where it is a pipe or a file."
+        said = "Pass standard input to the command. Default: when it is a pipe or a file."
         parser.add_argument(name, action="store_true", help=said, **given)
         parser.add_argument(
             "--tty",
             action="store_true",
             default=argparse.SUPPRESS,
-            help="Give the command this terminal; without saying so, where input and output are one. Also -it.",
+            help="Give the command this terminal. Default: when input and output are a terminal. Also -it.",
         )
         return
     if p.name == "wait_seconds" and passes_output_on(operation):
-        said = "Wait only so long, 0 to 50 s, and leave the command running; without this, wait until it ends."
+        said = "Wait at most this many seconds (0 to 50), then leave the command running. Default: wait until it ends."
     if p.kind == "boolean":
         action: Any = argparse.BooleanOptionalAction if p.tri_state else "store_true"
         parser.add_argument(name, action=action, help=_escaped(said), **given)
@@ -299,7 +299,7 @@ class SecretValue(Pairs):
 
     def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
         if text.startswith("=") or text not in os.environ:
-            parser.error(f"{option_string} {text}: there is no variable {text} in the environment to take it from")
+            parser.error(f"{option_string} {text}: the environment has no variable {text}")
         return text, os.environ[text]
 
 
@@ -311,7 +311,7 @@ class SecretHost(Pairs):
     def alone(self, parser: Any, namespace: Any, text: str, option_string: str | None) -> tuple[str, str]:
         given = [*getattr(namespace, "secrets", {}), *getattr(namespace, "secret_files", {})]
         if text.startswith("=") or len(given) != 1:
-            parser.error(f"{option_string} takes NAME=HOST, not {text!r}: {len(given)} secrets are given before it")
+            parser.error(f"{option_string} takes NAME=HOST, not {text!r}: {len(given)} secrets come before it")
         return given[0], text
 
 
@@ -359,9 +359,9 @@ def _reader(p: Parameter) -> Callable[[str], Any]:
                 kind = "a whole number" if p.kind == "integer" else "a number"
                 raise argparse.ArgumentTypeError(f"{text!r} is not {kind}") from None
             if not _within(p, value):
-                raise argparse.ArgumentTypeError(f"{text} is out of bounds: {p.description.rstrip('.')}")
+                raise argparse.ArgumentTypeError(f"{text} is out of range: {p.description.rstrip('.')}")
         elif p.pattern and not re.search(p.pattern, text):
-            raise argparse.ArgumentTypeError(f"{text!r} does not fit: {p.description.rstrip('.')}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not valid: {p.description.rstrip('.')}")
         return value
 
     return read
@@ -395,20 +395,20 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
     for habit in ("rm", "all"):  # what we do without being asked
         arguments.pop(habit, None)
     if sum(flags.values()) > 1:
-        raise usage_error("Only one of --json, --id-only and --content-only can hold.")
+        raise usage_error("Use only one of --json, --id-only and --content-only.")
     if not takes_command(operation):
         rest += after or []
     if len(rest) > len(positionals):
         if takes_command(operation) and after is None:
             raise usage_error(
-                "The command to run stands after `--`.", hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l"
+                "Put the command to run after `--`.", hint=f"For example: {prog} {_usage_of(operation)} -- ls -l"
             )
         raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
     if takes_command(operation) and after is not None:
         if not after:
-            raise usage_error("There is no command after `--`.", hint="Such as: -- ls -l")
+            raise usage_error("There is no command after `--`.", hint="For example: -- ls -l")
         arguments[COMMAND] = after[0] if len(after) == 1 else after
     _take_texts(operation, arguments)
     for p in operation.listed:
@@ -416,7 +416,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             if p.name == COMMAND:
                 raise usage_error(
                     "The command to run is missing.",
-                    hint=f"Such as: {prog} {_usage_of(operation)} -- ls -l",
+                    hint=f"For example: {prog} {_usage_of(operation)} -- ls -l",
                     missing=p.name,
                 )
             shown = p.name.upper() if p.name in operation.positional else option(singular(p))
@@ -463,7 +463,7 @@ _read: dict[int, bytes] = {}
 def _standard_input() -> bytes:
     """What comes in, which may be asked for twice: words are parsed again where the workspace was left unsaid."""
     if sys.stdin is None:
-        raise InvalidInput("There is no standard input: it is closed.", code="file_unreadable")
+        raise InvalidInput("Standard input is closed.", code="file_unreadable")
     if id(sys.stdin) not in _read:
         _read[id(sys.stdin)] = sys.stdin.buffer.read(MAX_TEXT + 1)
     return _read[id(sys.stdin)]
@@ -484,8 +484,8 @@ def read_text(path: str) -> str:
                 data = file.read(MAX_TEXT + 1)
         if len(data) > MAX_TEXT:
             raise InvalidInput(
-                f"{shown} is larger than {MAX_TEXT} bytes (1 MiB), which is the most for a text.",
-                hint="Bring larger files in with `pyro workspace sync push`.",
+                f"{shown} is larger than {MAX_TEXT} bytes (1 MiB), the limit for text.",
+                hint="Copy larger files in with `pyro workspace sync push`.",
                 code="text_too_large",
             )
         return data.decode()

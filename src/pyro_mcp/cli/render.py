@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pyro_mcp.cli import render_questions as asked
 from pyro_mcp.cli.figures import ago, duration, plural, size
 from pyro_mcp.cli.shown import shown, table
 from pyro_mcp.visible import as_typed, shortened, visible
@@ -55,7 +56,7 @@ def _facts(record: Fields) -> str:
 
 def _workspaces(record: Fields) -> str:
     if not record["workspaces"]:
-        return "There are no workspaces."
+        return "No workspaces."
     rows = [
         (
             w["id"],
@@ -91,7 +92,7 @@ def _devcontainer(record: Fields) -> str:
     text = str(record["path"])
     if record["setup_status"]:
         text += f": set-up {record['setup_status']}" + (f" (command {record['setup']})" if record["setup"] else "")
-    said = [*record["notes"], *(f"passed over {each}" for each in record["passed_over"]), record["hint"]]
+    said = [*record["notes"], *(f"ignored {each}" for each in record["passed_over"]), record["hint"]]
     return text + "".join(f"\n      {each}" for each in said if each)
 
 
@@ -140,7 +141,7 @@ def _doctor(record: Fields) -> str:
     for part in record["components"]:
         where = " ".join(x for x in (part["path"], part["version"]) if x) or part["source"]
         lines.append(f"  {mark(part)}  {part['name']}: {where}" + (f"  {part['remedy']}" if part["remedy"] else ""))
-    lines += ["", "This machine"]
+    lines += ["", "This computer"]
     for check in record["checks"]:
         lines.append(f"  {mark(check)}  {check['name']}: {check['detail']}")
         if check["remedy"] and not check["ok"]:
@@ -240,7 +241,9 @@ def _file_read(record: Fields) -> str:
         return f"({record['error']})\n"
     if record.get("media_type"):
         sides = f"{record['width']} by {record['height']} pixels"
-        return f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this machine.\n"
+        return (
+            f"{record['media_type']}, {sides}, {size(record['size'])}; workspace export brings it to this computer.\n"
+        )
     return _with_hint(str(record["content"]), record)
 
 
@@ -272,8 +275,8 @@ def _applied(record: Fields) -> str:
 
 def _rewound(record: Fields) -> str:
     if record["rewound_to"] is not None:
-        done = f"As at checkpoint {record['rewound_to']} again: {plural(record['changed_files'], 'file')} changed."
-        return _with_hint("\n".join([done, *(f"left as it is: {name}" for name in record["left"])]), record)
+        done = f"Back at checkpoint {record['rewound_to']}: {plural(record['changed_files'], 'file')} changed."
+        return _with_hint("\n".join([done, *(f"left unchanged: {name}" for name in record["left"])]), record)
     rows = [(c["number"], c["at"][:19], plural(c["files"], "file"), c["after"]) for c in record["checkpoints"]]
     return _with_hint(table(rows, ("NUMBER", "AT", "CHANGED", "AFTER")), record)
 
@@ -330,7 +333,7 @@ def _synced(record: Fields) -> str:
 
 def _exported(record: Fields) -> str:
     text = f"{record['path']} -> {record['output']}: {plural(record['files'], 'file')}, {size(record['bytes'])}"
-    lines = [text, *(f"empty directory, which a patch cannot hold: {d}" for d in record["empty_directories"])]
+    lines = [text, *(f"empty directory, which a patch cannot contain: {d}" for d in record["empty_directories"])]
     return _with_hint("\n".join(lines), record)
 
 
@@ -338,7 +341,9 @@ def _left_out(record: Fields) -> list[str]:
     if not record.get("left_out_files"):
         return []
     groups = [f"{g['path']} ({plural(g['files'], 'file')}, {g['why']})" for g in record["left_out"][:5]]
-    return [f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; --include-ignored takes them"]
+    return [
+        f"left out {plural(record['left_out_files'], 'file')}: {', '.join(groups)}; include them with --include-ignored"
+    ]
 
 
 def _pruned(record: Fields) -> str:
@@ -400,7 +405,7 @@ def _service(record: Fields) -> str:
 
 def _services(record: Fields) -> str:
     if not record["services"]:
-        return "There are no services."
+        return "No services."
     rows = [
         (s["name"], _service_state(s), ago(s["started_at"]), " ".join(_ports(s)), _command(s["command"]))
         for s in record["services"]
@@ -414,23 +419,13 @@ def _landed(record: Fields) -> str:
         f"{new} {record['branch']} at {record['commit'][:12]}: {plural(record['files'], 'file')}, "
         f"+{record['insertions']} -{record['deletions']}",
     ]
-    lines += [f"empty directory, which git cannot hold: {name}" for name in record["empty_directories"]]
+    lines += [f"empty directory, which git cannot store: {name}" for name in record["empty_directories"]]
     lines += _left_out(record)
     if record["backup_ref"]:
-        lines.append(f"it stood at what {record['backup_ref']} keeps")
+        lines.append(f"its previous tip is kept at {record['backup_ref']}")
     lines.append(f"look: git -C {record['repository']} log -p {record['branch']} -1")
     lines.append(f"undo: {record['undo']}")
     return "\n".join(lines)
-
-
-def _questions(record: Fields) -> str:
-    if not record["questions"]:
-        return "No workspace asks for a host."
-    rows = [
-        (q["id"], q["workspace_name"] or q["workspace"], f"{q['host']}:{q['port']}", ago(q["asked_at"]), q["command"])
-        for q in record["questions"]
-    ]
-    return table(rows, ("ID", "WORKSPACE", "HOST", "ASKED", "COMMAND")) + "\nanswer: pyro allow HOST"
 
 
 def _activity(record: Fields) -> str:
@@ -439,25 +434,13 @@ def _activity(record: Fields) -> str:
         w, now = each["workspace"], each["running"][-1] if each["running"] else None
         doing = f"{shortened(_command(now['command']), 60)}: {now['last_line']}" if now else "-"
         rows.append((w["name"] or w["id"], w["state"], ago(w["last_activity_at"]), doing))
-    lines = [table(rows, ("WORKSPACE", "STATE", "LAST USED", "NOW")) if rows else "There are no workspaces."]
+    lines = [table(rows, ("WORKSPACE", "STATE", "LAST USED", "NOW")) if rows else "No workspaces."]
     return "\n".join(lines + [f"{e['workspace_name'] or e['workspace']}  {event_line(e)}" for e in record["events"]])
-
-
-def _decisions(record: Fields) -> str:
-    if not record["decisions"]:
-        return f"Nothing was decided for a project; {record['kept_in']} would keep it."
-    rows = [(each["answer"], each["host"], each["project"] or "-") for each in record["decisions"]]
-    return table(rows, ("ANSWER", "HOST", "PROJECT")) + f"\nkept in {record['kept_in']}"
-
-
-def _answered(record: Fields) -> str:
-    lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
-    return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
 
 
 _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "Activity": _activity,
-    "DecisionList": _decisions,
+    "DecisionList": asked.decisions,
     "Deleted": _deleted,
     "Diff": _diff,
     "Doctor": _doctor,
@@ -472,8 +455,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "History": _history,
     "Logs": _logs,
     "PatchApplied": _applied,
-    "QuestionAnswered": _answered,
-    "QuestionList": _questions,
+    "QuestionAnswered": asked.answered,
+    "QuestionList": asked.questions,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,

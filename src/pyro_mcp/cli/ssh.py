@@ -1,7 +1,7 @@
 """`pyro workspace ssh-config`: an editor, scp, rsync and git reach a workspace over ssh, and no port is opened.
 
 The block that it prints has ssh start this program as its ProxyCommand, which runs sshd in the workspace for that one
-connection, its input and output passed on by the daemon. Keys are made for it: the client's never leaves this machine;
+connection, its input and output passed on by the daemon. Keys are made for it: the client's never leaves this computer;
 the host's is the workspace's own name to ssh and nothing else.
 """
 
@@ -52,9 +52,9 @@ def print_config(prog: str, words: list[str], after: list[str] | None) -> int:
     parser = Parser(
         prog=prog,
         usage=f"{prog} WORKSPACE",
-        description="Print the block of ~/.ssh/config by which ssh reaches a workspace; no port is opened.\n\n"
+        description="Print a block for ~/.ssh/config with which ssh reaches a workspace. No port is opened.\n\n"
         f"  {prog} WS >> ~/.ssh/config\n  ssh pyro-WS, scp pyro-WS:/workspace/F ., git clone pyro-WS:/workspace\n\n"
-        "An editor finds the same name among its ssh hosts.",
+        "Editors list the same name among their ssh hosts.",
     )
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
@@ -62,7 +62,7 @@ def print_config(prog: str, words: list[str], after: list[str] | None) -> int:
     _, rest = parser.take(words)
     rest += after or []
     if len(rest) != 1:
-        raise usage_error("Name one workspace.", hint=f"Such as: {prog} WORKSPACE")
+        raise usage_error("Name one workspace.", hint=f"For example: {prog} WORKSPACE")
     with Connection(face="cli", client="ssh-config") as pyro:
         record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0]})
         known = {each["id"] for each in pyro.call(KNOWN["list_workspaces"], {})["workspaces"]}
@@ -161,12 +161,12 @@ def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
     """ssh's ProxyCommand: one connection to one workspace, on standard input and output."""
     rest = [*words, *(after or [])]
     if len(rest) != 1:
-        raise usage_error("This is for ssh to run.", hint="`pyro workspace ssh-config WS` prints how.")
+        raise usage_error("Only ssh runs this command.", hint="Set it up with `pyro workspace ssh-config WS`.")
     keys = Keys(Locations.of_this_user(), rest[0])
     if not keys.host.exists():
         raise NotFound(
-            f"There are no ssh keys for workspace {rest[0]}.",
-            hint=f"`pyro workspace ssh-config {rest[0]}` makes them, if the workspace is still there.",
+            f"Workspace {rest[0]} has no ssh keys.",
+            hint=f"`pyro workspace ssh-config {rest[0]}` creates them, if the workspace still exists.",
             code="no_ssh_keys",
         )
     arguments = {

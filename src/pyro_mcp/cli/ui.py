@@ -14,7 +14,8 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         prog=prog,
         add_help=False,
         description="Show all workspaces on a page in the browser: what they do, what changed, what they ask.\n\n"
-        "The page is served on this machine's loopback for as long as the command runs. The link that it prints opens\n"
+        "The page is served on this computer's loopback for as long as the command runs. The link that it prints "
+        "opens\n"
         "once, in one browser; Enter prints another. From another machine: ssh -L PORT:127.0.0.1:PORT HOST.",
     )
     parser.add_argument("--port", type=int, default=0, metavar="PORT", help="Serve on this port (default: a free one).")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def made_absolute(operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with paths of this machine absolute: the daemon has another working directory.
+    """The arguments with paths of this computer absolute: the daemon has another working directory.
 
     A record stands for its name (`operations.standing`).
 
@@ -49,7 +49,7 @@ def _absolute_image(reference: str) -> str:
 
 
 def _absolute(path: Any) -> Any:
-    """What is no path is left to those who check it."""
+    """What is not a path is left to those who check it."""
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
     if not isinstance(path, str) or not path:
@@ -58,11 +58,11 @@ def _absolute(path: Any) -> Any:
         absolute = os.path.abspath(os.path.expanduser(path))
     except FileNotFoundError:
         raise InvalidInput(
-            f"{path!a} is relative, and the present folder has been deleted.",
-            hint="Go to another folder, or give an absolute path.",
+            f"{path!a} is relative, and the present directory has been deleted.",
+            hint="Change to another directory, or give an absolute path.",
             code="folder_gone",
         ) from None
-    return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a folder is meant
+    return absolute + "/" if path.endswith("/") and absolute != "/" else absolute  # it says that a directory is meant
 
 
 def headers(face: Face, client: str, events: bool, outputs: bool = True, project: str | None = None) -> dict[str, str]:

@@ -72,8 +72,8 @@ def _only_starter(locations: Locations) -> Iterator[int]:
     try:
         if not _taken(lock, START_SECONDS):
             raise DaemonUnavailable(
-                f"Another pyro has been starting the daemon for {START_SECONDS:.0f} s.",
-                hint=f"Call again; its log says what it does: {locations.daemon_log}",
+                f"Another pyro process has been trying to start the daemon for {START_SECONDS:.0f} s.",
+                hint=f"Try again. The log shows what it is doing: {locations.daemon_log}",
                 code="daemon_starts",
             )
         yield lock
@@ -91,7 +91,7 @@ def _taken(lock: int, seconds: float) -> bool:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
-        time.sleep(0.02)  # flock knows no time-out, and an alarm is the caller's
+        time.sleep(0.02)  # flock knows no timeout, and an alarm is the caller's
 
 
 def _outdated(ask: Ask) -> bool:
@@ -116,8 +116,9 @@ def _have_it_leave(locations: Locations, ask: Ask) -> None:
     try:
         if not _taken(held, START_SECONDS):
             raise DaemonUnavailable(
-                f"The daemon of an earlier pyro was asked to hand over and still runs after {START_SECONDS:.0f} s.",
-                hint="`pyro daemon stop` ends it; machines live on.",
+                "The daemon of an earlier pyro was asked to hand over but is still running after "
+                f"{START_SECONDS:.0f} s.",
+                hint="Stop it with `pyro daemon stop`; machines keep running.",
                 code="daemon_stays",
             )
     finally:
@@ -156,7 +157,7 @@ def _spawn(locations: Locations, lock: int) -> None:
     if said.startswith(b"{"):
         raise from_record(json.loads(said))
     raise DaemonUnavailable(
-        f"The pyro daemon did not start within {START_SECONDS:.0f} s or ended at once.",
+        f"The pyro daemon did not start within {START_SECONDS:.0f} s, or exited at once.",
         hint=f"Its log says why: {locations.daemon_log}",
     )
 

@@ -197,22 +197,22 @@ class Transport:
 
 def not_running(path: str) -> DaemonUnavailable:
     return DaemonUnavailable(
-        f"No daemon listens on {path}.", hint="`pyro daemon start` starts it.", code="daemon_not_running"
+        f"No daemon is listening on {path}.", hint="Start it with `pyro daemon start`.", code="daemon_not_running"
     )
 
 
 def not_reached(path: str, error: OSError) -> DaemonUnavailable:
     if error.errno is None and "too long" in str(error):  # it comes from Python, before the kernel is asked
         return DaemonUnavailable(
-            f"The socket's path {path} is longer than {SOCKET_PATH_LIMIT} bytes, which the kernel refuses.",
+            f"The socket's path {path} is longer than {SOCKET_PATH_LIMIT} bytes, the kernel's limit.",
             hint="Set PYRO_HOME to a shorter path.",
             code="socket_path_too_long",
         )
     variable = said_by(path)
     return DaemonUnavailable(
         f"The daemon's socket {path} cannot be reached: {error.strerror or error}.",
-        hint=f"{variable} says where it is: let it name a directory that you may write."
+        hint=f"{variable} sets its location: point it at a directory you can write to."
         if variable
-        else "Its log says more: see `pyro doctor`.",
+        else "Its log has more; `pyro doctor` shows where it is.",
         code="daemon_not_reached",
     )

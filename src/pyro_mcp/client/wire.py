@@ -28,8 +28,8 @@ else:
 def went_away() -> DaemonUnavailable:
     """The daemon closed the connection in the middle of a call."""
     return DaemonUnavailable(
-        "The daemon went away during the call; whether it was carried out is shown by `pyro workspace history`.",
-        hint="Look there, then call again if need be; the daemon starts by itself.",
+        "The daemon went away during the call. `pyro workspace history` shows whether the call was carried out.",
+        hint="Check there, then try again if needed; the daemon starts by itself.",
         code="daemon_went_away",
     )
 
@@ -80,7 +80,7 @@ class Wire:
         """The records that `data` completes; empty `data` says that the daemon closed the connection.
 
         Raises:
-            DaemonUnavailable: the stream broke off, or what came is no answer of the daemon.
+            DaemonUnavailable: the stream broke off, or what came is not an answer of the daemon.
         """
         if not data:
             raise went_away()
@@ -91,8 +91,9 @@ class Wire:
                 pass
         except (ValueError, RecursionError) as error:
             raise DaemonUnavailable(
-                f"What answers on the daemon's socket does not speak its protocol: {error}.",
-                hint="`pyro daemon status` says what runs; `pyro daemon stop` ends it, machines live on.",
+                f"Something on the daemon's socket does not speak its protocol: {error}.",
+                hint="See what is running with `pyro daemon status`; stop it with `pyro daemon stop` (machines "
+                "keep running).",
                 code="daemon_protocol",
             ) from None
         return records
@@ -108,7 +109,7 @@ class Wire:
         first, *lines = bytes(self._came[:end]).decode("latin-1").split("\r\n")
         del self._came[: end + 4]
         if not re.fullmatch(r"HTTP/1\.[01] [2-5]\d\d( .*)?", first):
-            raise ValueError(f"{first[:60]!r} is no status")
+            raise ValueError(f"{first[:60]!r} is not a status")
         fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         self._closes = fields.get("connection", "").lower() == "close" or first.startswith("HTTP/1.0")
         self._chunked = fields.get("transfer-encoding", "").lower() == "chunked"
@@ -129,7 +130,7 @@ class Wire:
             return False
         said = bytes(self._came[:end]).partition(b";")[0].strip()
         if not re.fullmatch(rb"[0-9A-Fa-f]{1,15}", said):
-            raise ValueError(f"{said[:20]!r} is no size of a chunk")
+            raise ValueError(f"{said[:20]!r} is not a chunk size")
         del self._came[: end + 2]
         self._left = int(said, 16)
         self._read = self._body if self._left else self._trailers
@@ -218,8 +219,8 @@ def check_health(record: Record) -> None:
         raise Outdated(found)
     if _number(record.get("serves")) > PROTOCOL:
         raise DaemonUnavailable(
-            f"The daemon that runs is pyro {found}; this is pyro {VERSION}, which it serves no more.",
-            hint="Restart what uses the older pyro, such as a chat host's MCP server, or bring it up to date.",
+            f"The running daemon is pyro {found}. It no longer serves this older pyro {VERSION}.",
+            hint="Restart or upgrade whatever uses the older pyro, such as a chat host's MCP server.",
             code="daemon_version",
             details={"daemon": found, "client": VERSION},
         )
@@ -227,8 +228,8 @@ def check_health(record: Record) -> None:
 
 def cannot_replace(found: str) -> DaemonUnavailable:
     return DaemonUnavailable(
-        f"The daemon that runs is pyro {found}; this is pyro {VERSION}.",
-        hint="`pyro daemon stop` ends it (machines live on); the next call starts the right one.",
+        f"The running daemon is pyro {found}, but this is pyro {VERSION}.",
+        hint="Stop it with `pyro daemon stop` (machines keep running); the next call starts the right one.",
         code="daemon_version",
         details={"daemon": found, "client": VERSION},
     )
@@ -237,9 +238,9 @@ def cannot_replace(found: str) -> DaemonUnavailable:
 def silent(seconds: float) -> DaemonUnavailable:
     """A daemon at work says so every few seconds, however long it takes; one that does not is stopped or stuck."""
     return DaemonUnavailable(
-        f"The daemon said nothing for {seconds:.0f} s, not even that it is at work; whether the call was carried out "
-        "is shown by `pyro workspace history`.",
-        hint="`pyro daemon status` names its process and its log; `pyro daemon stop` ends it, machines live on.",
+        f"The daemon sent nothing for {seconds:.0f} s, not even a sign that it is working. "
+        "`pyro workspace history` shows whether the call was carried out.",
+        hint="`pyro daemon status` shows its process and log; `pyro daemon stop` stops it (machines keep running).",
         code="daemon_silent",
     )
 

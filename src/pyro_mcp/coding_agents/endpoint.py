@@ -12,7 +12,7 @@ from pyro_mcp.errors import InvalidInput
 from pyro_mcp.plain import Plain
 
 HOST = "host.pyro.internal"
-"""This machine, as a workspace calls it (`network/grants.py`)."""
+"""This computer, as a workspace calls it (`network/grants.py`)."""
 
 
 class Endpoint(Plain):

@@ -84,7 +84,7 @@ def _install(pyro: Connection, workspace: str, package: Package) -> None:
         refused = "".join(f" {each['host']}: {each['why']}." for each in done.get("refused") or ())
         raise PyroError(
             f"{package.path} could not be installed: {said[-500:]}.{refused}",
-            hint="Nothing was kept. It comes from npm's registry; see that this machine reaches it.",
+            hint="Nothing was kept. It comes from npm's registry; see that this computer reaches it.",
             code="not_installed",
         )
 

@@ -1,7 +1,7 @@
 """The user's own instructions and skills for a program, as one archive that is unpacked inside.
 
 Instructions are text that the program would read at home as well. Settings, hooks, servers and logins stay here: they
-name programs of this machine, and may hold credentials.
+name programs of this computer, and may hold credentials.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class App:
         try:
             operation = REGISTRY.get(name)
             if operation is None:
-                raise NotFound(f"This daemon knows no operation {name!r}.", code="unknown_operation")
+                raise NotFound(f"This daemon has no operation {name!r}.", code="unknown_operation")
             arguments = validated(operation, await _body(receive))
             work = asyncio.ensure_future(self._dispatch(operation, call, arguments))
             gone = asyncio.ensure_future(_disconnected(receive))
@@ -111,8 +111,8 @@ class App:
             log.exception("operation %s failed", name)
             found = of_this_machine(problem, self._state)
             internal = InternalError(
-                f"{name} failed inside the daemon; this is a defect of pyro.",
-                hint="The daemon's log has the trace: pyro daemon status says where it is.",
+                f"{name} failed inside the daemon; this is a bug in pyro.",
+                hint="The daemon's log has the traceback; `pyro daemon status` shows where it is.",
             )
             record = {"error": (found or internal).to_record()}
         if spans is not None:
@@ -163,7 +163,7 @@ async def _body(receive: Receive) -> Any:
         if size > MAX_REQUEST:
             raise InvalidInput(
                 f"The request is larger than {MAX_REQUEST} bytes.",
-                hint="Write what is large into files in pieces of 1 MiB, and let the command read them.",
+                hint="Write large data to files in pieces of up to 1 MiB, and have the command read them.",
                 code="request_too_large",
             )
         if not message.get("more_body"):
@@ -171,7 +171,7 @@ async def _body(receive: Receive) -> Any:
     try:
         return json.loads(b"".join(parts) or b"{}")
     except (ValueError, RecursionError):  # the latter of what is nested without end
-        raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
+        raise InvalidInput("The request body is not JSON.", code="bad_request") from None
 
 
 async def _disconnected(receive: Receive) -> None:

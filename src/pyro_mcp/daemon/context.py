@@ -69,6 +69,6 @@ class Context:
         return Made(tops, tree, await self.occupancy.seed_of(workspace.row))
 
     def destination(self, workspace: Workspace, output: str, overwrite: bool) -> Destination:
-        """Where an export goes on this machine."""
+        """Where an export goes on this computer."""
         source = str((workspace.row.seed or {}).get("source", ""))
         return Destination(Path(output), overwrite, self.backups, source, folder=output.endswith("/"))

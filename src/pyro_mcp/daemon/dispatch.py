@@ -159,7 +159,9 @@ class Dispatcher:
             outcome, said = "error", error.message
             if workspace.doomed:
                 raise NotFound(
-                    f"Workspace {workspace.id} was deleted meanwhile.", hint="Make a new one.", code="workspace_gone"
+                    f"Workspace {workspace.id} has been deleted in the meantime.",
+                    hint="Create a new one.",
+                    code="workspace_gone",
                 ) from error
             if not isinstance(error, GuestUnreachable):
                 raise

@@ -71,7 +71,7 @@ class EngineService:
             if wanted == self._firecracker.name:
                 raise Unsupported(
                     f"Firecracker cannot run machines here: {probe.detail}.",
-                    hint="`pyro doctor` says more; with engine auto or gvisor it works without KVM.",
+                    hint="See `pyro doctor`. The engines auto and gvisor work without KVM.",
                     code="engine_not_available",
                 )
         if not runsc_path(self._cache).exists():
@@ -101,7 +101,7 @@ class EngineService:
         async with self._probing:
             if self._verdict is None:
                 if not kvm_opens():
-                    self._verdict = Probe(False, "/dev/kvm is not there, or this user may not open it")
+                    self._verdict = Probe(False, "/dev/kvm does not exist, or this user may not open it")
                 else:
                     self._verdict = await choice.verdict(self._firecracker, self._cache)
             return self._verdict
@@ -109,7 +109,7 @@ class EngineService:
     # -- doctor
 
     async def fix(self, call: Call) -> list[str]:
-        """Fetch what is missing; what each engine may go without is no failure."""
+        """Fetch what is missing; what each engine may go without is not a failure."""
         fixed: list[str] = []
         self._unmended = ""
         if not (await asyncio.to_thread(find_runsc, self._cache)).ok:
@@ -127,8 +127,8 @@ class EngineService:
                 await asyncio.to_thread(fetch_kernel, self._cache, lambda text, fraction: None)
                 fixed.append("fetched the guest kernel")
         except PyroError as error:
-            self._unmended = f"could not be fetched: {error.message} gVisor runs the machines meanwhile"
-            fixed.append(f"Firecracker stays missing: {error.message}")
+            self._unmended = f"could not be fetched: {error.message} gVisor runs machines in the meantime"
+            fixed.append(f"Firecracker is still missing: {error.message}")
         else:
             fixed += await self._fix_jailer(call)
         self._verdict = None
@@ -143,7 +143,7 @@ class EngineService:
         try:
             await asyncio.to_thread(fetch_firecracker, self._cache, lambda text, fraction: None)
         except PyroError as error:
-            return [f"Firecracker stays without its jailer: {error.message}"]
+            return [f"Firecracker still has no jailer: {error.message}"]
         return ["fetched the jailer"]
 
     async def components(self) -> list[Component]:
@@ -199,7 +199,7 @@ class EngineService:
         key = f"probe {component.path} {component.version} {boot_id()}"
         kept = await self._store.fact(key)
         if kept is not None:
-            return status(bool(kept["ok"]), f"{kept['detail']} (found out at {kept['at']})", kept["boot_seconds"])
+            return status(bool(kept["ok"]), f"{kept['detail']} (checked at {kept['at']})", kept["boot_seconds"])
         manifest = installed[0]
         probe = await self._gvisor.probe(
             RootTree(manifest.name, manifest.digest, self._environments.tree(manifest.digest))

@@ -99,12 +99,12 @@ class EnvironmentService:
         """As `require`, for a name that stands in a project's file, whoever asks: what a model may name, and no file.
 
         Raises:
-            NotPermitted: it is not here, and only the user brings it; or it names a place of this machine.
+            NotPermitted: it is not here, and only the user brings it; or it names a place of this computer.
         """
         wanted = await asyncio.to_thread(names.meaning, name, self.cache)
         if isinstance(wanted, Reference) and wanted.transport != "registry":
             raise NotPermitted(
-                "It names a file of this machine.",
+                "It names a file of this computer.",
                 hint="The user may give it as the environment.",
                 code="image_not_pulled",
             )
@@ -170,8 +170,8 @@ class EnvironmentService:
             manifest = self.cache.current(wanted.name)
             if manifest is None or not self.cache.sound(manifest.digest):
                 raise NotFound(
-                    f"The saved environment {wanted.name} is gone, or was damaged on this disk.",
-                    hint="It was made from a workspace (`pyro env save`); nothing can make it again.",
+                    f"The saved environment {wanted.name} is gone or damaged.",
+                    hint="It was saved from a workspace (`pyro env save`) and cannot be rebuilt.",
                     code="environment_build_gone",
                 )
             return manifest
@@ -189,7 +189,7 @@ class EnvironmentService:
         try:
             manifest = worker.pull(wanted.image, self.cache, progress, cancel)
         except PyroError as error:
-            error.hint += f" Or have it built here: {install_command('mmdebstrap')}"
+            error.hint += f" Or install what builds it here: {install_command('mmdebstrap')}"
             raise
         self.cache.point(wanted.name, manifest.digest)
         return replace(manifest, name=wanted.name)
@@ -248,8 +248,8 @@ class EnvironmentService:
         """
         if self.cache.current(name) is not None and not overwrite:
             raise Conflict(
-                f"There is an environment {name} already.",
-                hint="Choose another name, or replace it with --overwrite; workspaces on it keep what they have.",
+                f"An environment named {name} already exists.",
+                hint="Choose another name, or replace it with --overwrite; workspaces that use it keep their copy.",
                 code="environment_exists",
             )
         row = workspace.row
@@ -259,10 +259,10 @@ class EnvironmentService:
         archive = self.cache.root / "staging" / f"root-{os.getpid()}-{secrets.token_hex(8)}.tar"
         cancel = threading.Event()
         try:
-            await call.progress("reading the machine's root", 0.1)
+            await call.progress("reading the machine's root file system", 0.1)
             async with workspace.lock.shared():
                 await spool(workspace.guest, archive)
-            await call.progress("making an environment of it", 0.5)
+            await call.progress("saving it as an environment", 0.5)
             await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
         finally:
             cancel.set()
@@ -387,7 +387,8 @@ async def spool(guest: Guest, archive: Path, route: str = "/v1/root") -> None:
                 size += len(piece)
                 if size > MAX_BYTES:
                     raise InvalidInput(
-                        f"The machine's root has changed by more than {MAX_BYTES} bytes.", code="environment_too_large"
+                        f"The machine's root file system has changed by more than {MAX_BYTES} bytes.",
+                        code="environment_too_large",
                     )
                 unlooked += len(piece)
                 if unlooked > LOOK_BYTES:
@@ -402,8 +403,8 @@ def _stand_in(own: Definition | None, manifest: Manifest) -> list[str]:
     if own is None or not manifest.stands_in:
         return []
     missing = [package for package in own.packages if package not in manifest.contents]
-    lacks = f", without {', '.join(missing)} (apt-get install brings them in)" if missing else ""
-    return [f"{own.image} stands in for it, because this machine has no mmdebstrap{lacks}."]
+    lacks = f", without {', '.join(missing)} (apt-get install adds them)" if missing else ""
+    return [f"{own.image} is used instead, because this computer has no mmdebstrap{lacks}."]
 
 
 def _source(wanted: Wanted, manifest: Manifest | None) -> str:
@@ -422,7 +423,7 @@ IMAGES = "PYRO_MCP_IMAGES"
 def _refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
     """A model may name Docker's official images, and those that the user allowed.
 
-    What it names is asked of a registry by this machine, whatever the workspace's network policy is: a name in
+    What it names is asked of a registry by this computer, whatever the workspace's network policy is: a name in
     somebody's registry is a message to them, a file is one of the user's.
 
     Raises:
@@ -434,7 +435,7 @@ def _refuse_what_the_user_did_not_choose(wanted: Wanted) -> None:
     if wanted.transport == "registry" and any(fnmatch.fnmatchcase(wanted.name, pattern) for pattern in allowed):
         return
     raise NotPermitted(
-        f"The image {wanted.name} is not on this machine, and only the user can bring it here.",
+        f"The image {wanted.name} is not on this computer, and only the user can fetch it.",
         hint=f"The user may run: pyro env pull {shlex.quote(wanted.name)}",
         code="image_not_pulled",
     )

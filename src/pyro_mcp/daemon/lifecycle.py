@@ -114,7 +114,7 @@ def _be_the_only_one(lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
     except TimeoutError:
-        raise Conflict("A daemon runs already for this user.", code="daemon_runs") from None
+        raise Conflict("A daemon is already running for this user.", code="daemon_runs") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -132,7 +132,7 @@ def _agent_binary() -> Path:
     if not path.exists():
         raise InternalError(
             f"The guest agent {path} is missing from this installation.",
-            hint="Install pyro again from its wheel; a checkout builds it with `make setup`.",
+            hint="Reinstall pyro from its wheel; in a checkout, run `make setup`.",
             code="agent_missing",
         )
     return path
@@ -143,7 +143,7 @@ def _seed_tree(seeds: SeedStore, digest: str) -> Path:
     if seed is None:
         raise Conflict(
             f"The seed {digest[:12]} is gone from the store.",
-            hint="What the workspace has now is unharmed: export it. Create a new workspace for the rest.",
+            hint="The workspace's current files are intact: export them, then create a new workspace.",
             code="seed_gone",
         )
     return seed.tree
@@ -256,7 +256,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
 
     log.info("daemon %s leaves", os.getpid())
     leaving = _log_descriptor(locations)
-    # Machines live on by themselves, so a daemon that cannot leave in good order may as well just end.
+    # Machines keep running by themselves, so a daemon that cannot leave in good order may as well just end.
     faulthandler.dump_traceback_later(LEAVE_SECONDS, exit=True, file=leaving)
     locations.socket.unlink(missing_ok=True)
     for task in (watching, expiring, idling, checking):

@@ -34,11 +34,11 @@ class Operation(Plain):
     mcp: str | None = None
     profiles: frozenset[Profile] = frozenset()
     read_only: bool = False
-    """It changes nothing, neither in the workspace nor on this machine."""
+    """It changes nothing, neither in the workspace nor on this computer."""
     destructive: bool = False
     """It may destroy something of the user's that cannot be had back from outside the workspace."""
     open_world: bool = False
-    """It reaches beyond the workspace: this machine's files, or the network."""
+    """It reaches beyond the workspace: this computer's files, or the network."""
     idempotent: bool = False
     positional: tuple[str, ...] = ()
     """Parameters that the command line takes by position, in order."""
@@ -47,7 +47,7 @@ class Operation(Plain):
     streams: bool = False
     """It may report output while it runs."""
     host_paths: tuple[str, ...] = ()
-    """Parameters that are paths of the user's machine: made absolute by the caller, guarded by the MCP server."""
+    """Parameters that are paths of the user's computer: made absolute by the caller, guarded by the MCP server."""
     cli_defaults: Mapping[str, Any] = types.MappingProxyType({})
     """Where the command line's default differs from the SDK's."""
     mcp_defaults: Mapping[str, Any] = types.MappingProxyType({})

@@ -28,7 +28,7 @@ class Found:
 def find(root: Path, seeded: Container[str] | None = None) -> Found | None:
     """The project's file below `root`, by the places that containers.dev names; None when there is none.
 
-    With `seeded`, only what is among these paths: what git ignores is no part of the seed. Blocks.
+    With `seeded`, only what is among these paths: what git ignores is not part of the seed. Blocks.
     """
     for place in (f"{FOLDER}/{FILE}", f".{FILE}"):
         if (seeded is None or place in seeded) and (found := _read(root, place)) is not None:
@@ -39,7 +39,7 @@ def find(root: Path, seeded: Container[str] | None = None) -> Found | None:
         names = ", ".join(each.path for each in present[:5])
         return Found(
             f"{FOLDER}/*/{FILE}",
-            problem=f"There are {len(present)} of them ({names}), and nothing says which one; none was used",
+            problem=f"There are {len(present)} of them ({names}) and nothing says which to use, so none was used",
         )
     return present[0] if present else None
 
@@ -84,7 +84,7 @@ def _read(root: Path, path: str) -> Found | None:
     text = read_below(root, path, MAX_BYTES + 1)
     if text is None:
         if os.path.islink(root / path):
-            return Found(path, problem="It is a symbolic link, and not followed")
+            return Found(path, problem="It is a symbolic link, which is not followed")
         return None
     if len(text) > MAX_BYTES:
         return Found(path, problem=f"It is larger than {MAX_BYTES} bytes")

@@ -25,23 +25,23 @@ SILENT = frozenset(
 )
 """Without an effect here, or with one that a workspace has anyway."""
 NEVER = {
-    "initializeCommand": "would run on this machine; never run",
-    "mounts": "no folder of this machine is shown to a workspace",
-    "workspaceMount": "no folder of this machine is shown to a workspace; the project is a copy in /workspace",
-    "privileged": "a workspace has a kernel of its own; it is root there anyway",
-    "runArgs": "arguments of Docker, which is not used",
-    "capAdd": "a workspace has a kernel of its own; it is root there anyway",
-    "securityOpt": "options of Docker, which is not used",
-    "appPort": "a port is published by a service, where the user allowed it",
-    "features": "not installed; a Dockerfile or onCreateCommand can do the same",
+    "initializeCommand": "would run on this computer, so it is never run",
+    "mounts": "no directory of this computer is shown to a workspace",
+    "workspaceMount": "no directory of this computer is shown to a workspace; the project is a copy in /workspace",
+    "privileged": "a workspace has its own kernel, and commands run as root",
+    "runArgs": "Docker arguments; Docker is not used",
+    "capAdd": "a workspace has its own kernel, and commands run as root",
+    "securityOpt": "Docker options; Docker is not used",
+    "appPort": "services publish ports, where the user has allowed it",
+    "features": "not installed; do the same in a Dockerfile or onCreateCommand",
     "postAttachCommand": "nobody attaches",
     "remoteUser": "commands run as root",
     "containerUser": "commands run as root",
-    "secrets": "secrets come from the user, by `--secret`",
+    "secrets": "the user gives secrets, with `--secret`",
 }
 """What is passed over, and why."""
 IMAGELESS = {
-    "dockerComposeFile": "It asks for Docker Compose, which pyro does not run",
+    "dockerComposeFile": "It needs Docker Compose, which pyro does not run",
     "build": "It builds its image from a Dockerfile, which `create` does not do",
     "dockerFile": "It builds its image from a Dockerfile, which `create` does not do",
 }
@@ -106,7 +106,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def read(text: bytes) -> Devcontainer:
-    """What a file says; of one that is no object, the problem."""
+    """What a file says; of one that is not an object, the problem."""
     said = Devcontainer()
     try:
         value = jsonc.read(text.decode("utf-8")).value
@@ -117,7 +117,7 @@ def read(text: bytes) -> Devcontainer:
         said.problem = f"It cannot be read: {error or 'too deeply nested'}"
         return said
     if not isinstance(value, dict):
-        said.problem = "It is no JSON object"
+        said.problem = "It is not JSON object"
         return said
     for name, part in value.items():
         reader = _READERS.get(name)
@@ -137,9 +137,9 @@ def read(text: bytes) -> Devcontainer:
             if value.get(name):
                 said.problem = why
                 said.notes.append(
-                    "Give the image its Dockerfile begins with as the environment, and run its steps in the workspace."
+                    "Use the Dockerfile's base image as the environment, and run its steps in the workspace."
                     if name != "dockerComposeFile"
-                    else "Give an environment, and start the services of the project in it."
+                    else "Name an environment, and start the project's services in it."
                 )
                 break
     return said
@@ -152,19 +152,19 @@ def _image(said: Devcontainer, name: str, value: Any) -> None:
     if isinstance(value, str) and 0 < len(value) <= 512 and value.isprintable():
         said.image = value
     elif value is not None:
-        said.problem = "Its `image` is no name of an image"
+        said.problem = "Its `image` is not an image name"
 
 
 def _variables(said: Devcontainer, name: str, value: Any) -> None:
     taken = said.container_env if name == "containerEnv" else said.remote_env
     if not isinstance(value, dict):
-        said.over(name, "is no object")
+        said.over(name, "is not an object")
         return
     for key, text in value.items():
         if text is None:
             continue
         if not isinstance(text, str | int | float | bool) or not _NAME.fullmatch(key):
-            said.over(f"{name}.{key}", "is no variable")
+            said.over(f"{name}.{key}", "is not a variable")
             continue
         text = ("true" if text else "false") if isinstance(text, bool) else str(text)
         if len(taken) >= MAX_VARIABLES or len(text) > MAX_TEXT or not _sound(text):
@@ -202,11 +202,11 @@ def _stage(said: Devcontainer, name: str, value: Any) -> None:
             continue
         command = _command(wanted)
         if command is None:
-            said.over(f"{name}.{label}" if label else name, "is no command: a text, or a list of texts")
+            said.over(f"{name}.{label}" if label else name, "is not a command: a text, or a list of texts")
         elif isinstance(command, tuple) or command.strip():
             steps.append(Step(shortened(label, 64), command))
     if len(named) > MAX_STEPS:
-        said.over(name, f"has more than {MAX_STEPS} commands; the first were taken")
+        said.over(name, f"has more than {MAX_STEPS} commands; only the first {MAX_STEPS} are used")
     if steps:
         said.stages.append(Stage(name, tuple(steps)))
 
@@ -217,12 +217,12 @@ def _ports(said: Devcontainer, name: str, value: Any) -> None:
         if re.fullmatch("[0-9]{1,5}", number) and 0 < int(number) < 65536:
             said.ports.append(number)
         else:
-            said.over(name, f"{shortened(ascii(each), 40)} is no port")
+            said.over(name, f"{shortened(ascii(each), 40)} is not a port")
 
 
 def _requirements(said: Devcontainer, name: str, value: Any) -> None:
     if not isinstance(value, dict):
-        said.over(name, "is no object")
+        said.over(name, "is not an object")
         return
     for key, wanted in value.items():
         if key == "cpus" and isinstance(wanted, int) and not isinstance(wanted, bool) and 0 < wanted < 10**6:
@@ -249,11 +249,11 @@ def _customizations(said: Devcontainer, name: str, value: Any) -> None:
         if key == "network" and isinstance(wanted, str):
             if wanted != "off":
                 said.notes.append(
-                    f"It wishes for the network ({shortened(wanted, 40)}); only the caller opens it (network_policy)."
+                    f"It asks for network access ({shortened(wanted, 40)}); only the caller grants it (network_policy)."
                 )
         elif key == "allowDomains" and isinstance(wanted, list):
             hosts = ", ".join(shortened(str(each), 80) for each in wanted[:20])
-            said.notes.append(f"It wishes to reach {hosts}; only the user allows hosts (`--allow-domain`).")
+            said.notes.append(f"It asks to reach {hosts}; only the user allows hosts (`--allow-domain`).")
         elif key == "setupKeys" and _are_globs(wanted):
             said.setup_keys = wanted
         else:
@@ -300,11 +300,11 @@ def ready(said: Devcontainer, basename: str, image_env: Mapping[str, str]) -> Re
             try:
                 added[key] = variables.put_in(text)
             except TooLong:
-                said.over(f"{name}.{key}", "is too long with its variables put in")
+                said.over(f"{name}.{key}", "is too long once its variables are filled in")
         env |= added
         variables.inside = {**variables.inside, **added}
     if sum(len(key) + len(value) for key, value in env.items()) > 4 * MAX_TEXT:
-        said.over("containerEnv", f"has more than {4 * MAX_TEXT} characters in all; no variable was taken")
+        said.over("containerEnv", f"has more than {4 * MAX_TEXT} characters in total; no variables are used")
         env = {}
     stages, length = [], 0
     for stage in said.stages:
@@ -314,12 +314,12 @@ def ready(said: Devcontainer, basename: str, image_env: Mapping[str, str]) -> Re
         except TooLong:
             length = MAX_SCRIPT + 1
         if length > MAX_SCRIPT:
-            said.over(stage.name, f"is too long; it and what would follow it were not run (at most {MAX_SCRIPT})")
+            said.over(stage.name, f"is too long (at most {MAX_SCRIPT} characters); it and later commands were not run")
             break
         stages.append(Stage(stage.name, steps))
     if variables.not_read:
         names = ", ".join(shortened(each, 64) for each in variables.not_read)
-        said.notes.append(f"This machine's environment is not read: {names} (localEnv) gave a default or nothing.")
+        said.notes.append(f"This computer's environment is never read: {names} (localEnv) became a default or nothing.")
     return Ready(env, tuple(stages))
 
 

@@ -19,7 +19,7 @@ from pyro_mcp.devcontainers.read import shortened
 MAX_BYTES = 1024 * 1024
 """Of a manifest; what is longer is not looked into."""
 Read = Callable[[str], str | None]
-"""The text of a file in the project's folder; None when it has none."""
+"""The text of a file in the project's directory; None when it has none."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def suggest(root: Path) -> Suggestion:
 
 
 def _written(name: str, languages: list[Language], has_one: bool) -> str:
-    lines = ["// Suggested by `pyro env suggest`; keep it as .devcontainer/devcontainer.json."]
+    lines = ["// Suggested by `pyro env suggest`; save it as .devcontainer/devcontainer.json."]
     if has_one:
-        lines.append("// The project has one already, which `pyro workspace create` uses.")
+        lines.append("// The project already has one, which `pyro workspace create` uses.")
     first = languages[0] if languages else Language("", "", "debian:12", "")
     if not languages:
-        lines.append("// No manifest was found that says what the project is made of.")
+        lines.append("// No manifest was found that shows what the project is built with.")
     properties: list[tuple[str, object, str]] = [
         ("name", shortened(name, 64) or "project", ""),
         ("image", first.image, f"{first.name}: {first.because}" if languages else ""),
@@ -66,11 +66,15 @@ def _written(name: str, languages: list[Language], has_one: bool) -> str:
     lines.append("{")
     for other in languages[1:]:
         needs = f"{other.name} ({other.because}): {other.image}, `{other.command}`"
-        lines.append(f"  // Found as well, and not in this image: {needs}")
+        lines.append(f"  // Also found, but not in this image: {needs}")
     if first.command:
         properties.append(("updateContentCommand", first.command, ""))
         properties.append(
-            ("customizations", {"pyro": {"network": "egress"}}, "the set-up fetches packages; only the caller opens it")
+            (
+                "customizations",
+                {"pyro": {"network": "egress"}},
+                "the set-up fetches packages; only the caller can allow that",
+            )
         )
     for place, (key, value, why) in enumerate(properties):
         comma = "," if place < len(properties) - 1 else ""

@@ -1,7 +1,7 @@
-"""`${…}` in the texts of a devcontainer.json, as containers.dev has it. Nothing of this machine's environment is read.
+"""`${…}` in the texts of a devcontainer.json, as containers.dev has it. Nothing of this computer's environment is read.
 
 `${localEnv:X}` is the user's environment and gives its default, or nothing; `${localWorkspaceFolder}` is /workspace,
-for no folder of this machine is in reach.
+for no directory of this computer is in reach.
 """
 
 from __future__ import annotations

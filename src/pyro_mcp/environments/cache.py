@@ -281,14 +281,15 @@ class EnvironmentCache:
             manifest = None
         if manifest is None and digest in self._damaged:
             raise Conflict(
-                f"The build {digest} of environment {name} was changed on this machine's disk since it was made.",
-                hint="It is not used again. Export what you need from the running workspace, and create a new one.",
+                f"The build {digest} of environment {name} was changed on this computer's disk after it was built.",
+                hint="It will not be used again. Export what you need from the running workspace, then create a "
+                "new one.",
                 code="environment_damaged",
             )
         if manifest is None:
             raise NotFound(
                 f"The build {digest} of environment {name} is gone from the cache.",
-                hint="It cannot be rebuilt as it was; create a new workspace.",
+                hint="It cannot be rebuilt exactly; create a new workspace.",
                 code="environment_build_gone",
             )
         return manifest

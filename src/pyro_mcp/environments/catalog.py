@@ -96,14 +96,14 @@ CATALOG = {
     for definition in (
         Definition(
             "debian:12",
-            "Debian 12 with what a coding agent expects: git, curl, Python with venv and pip, a C toolchain.",
+            "Debian 12 with what a coding agent expects: git, curl, Python with venv and pip, and a C toolchain.",
             "bookworm",
             _AGENT,
             "docker.io/library/python:3.11-bookworm",
         ),
         Definition(
             "debian:13",
-            "The same as debian:12, of Debian 13.",
+            "The same as debian:12, on Debian 13.",
             "trixie",
             _AGENT,
             "docker.io/library/python:3.13-trixie",
@@ -136,7 +136,7 @@ def definition(name: str) -> Definition:
     if found is None:
         near = difflib.get_close_matches(name, CATALOG, 1, 0.5)
         raise NotFound(
-            f"There is no environment {name!r}; there are: {', '.join(CATALOG)}.",
+            f"There is no environment {name!r}. Known environments: {', '.join(CATALOG)}.",
             hint=f"Did you mean {near[0]!r}?" if near else f"The default is {DEFAULT}.",
             code="unknown_environment",
         )

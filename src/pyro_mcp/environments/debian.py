@@ -52,13 +52,13 @@ def mmdebstrap() -> str:
     """The program's path.
 
     Raises:
-        ComponentMissing: it is not on this machine.
+        ComponentMissing: it is not on this computer.
     """
     found = find_mmdebstrap()
     if found is None:
         raise ComponentMissing(
-            "mmdebstrap is not on this machine; pyro builds environments with it.",
-            hint=f"Install it once: {install_command('mmdebstrap')}",
+            "mmdebstrap, with which pyro builds environments, is not on this computer.",
+            hint=f"Install it: {install_command('mmdebstrap')}",
             code="mmdebstrap_missing",
         )
     return found
@@ -164,12 +164,12 @@ def _bootstrap(
                 progress(text, fraction)
     status = process.wait()
     if cancel.is_set():
-        raise Cancelled("The pull was cancelled.", hint="Pull again; what was downloaded is kept.")
+        raise Cancelled("The pull was cancelled.", hint="Pull again; the download so far is kept.")
     if status != 0:
         causes = [line for line in said if re.match(r"(E|W|Err):? ?", line)] or said
         raise EngineError(
             f"mmdebstrap could not build {definition.name} (status {status}): " + " | ".join(causes[-4:]),
-            hint="Check this machine's way to a Debian mirror, and pull again; what was downloaded is kept.",
+            hint="Check that this computer can reach a Debian mirror, then pull again; the download so far is kept.",
             code="environment_build_failed",
         )
 

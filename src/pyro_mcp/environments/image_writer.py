@@ -33,9 +33,11 @@ def write(manifest: Manifest, cache: EnvironmentCache, output: str) -> int:
     """
     place = Path(output)
     if os.path.lexists(place):
-        raise Conflict(f"{output} exists already; nothing was written.", hint="Name a new one.", code="output_exists")
+        raise Conflict(
+            f"{output} already exists; nothing was written.", hint="Choose a new name.", code="output_exists"
+        )
     if not place.parent.is_dir():
-        raise InvalidInput(f"There is no directory {place.parent}.", hint="Make it first.", code="no_such_directory")
+        raise InvalidInput(f"There is no directory {place.parent}.", hint="Create it first.", code="no_such_directory")
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         blobs = partial / "blobs" / "sha256"

@@ -30,15 +30,15 @@ def meaning(name: str, cache: EnvironmentCache) -> Wanted:
 
     Raises:
         NotFound: nothing has this plain name; the nearest is named.
-        InvalidInput: it is no name and no reference.
+        InvalidInput: it is neither a name nor a reference.
     """
     found = CATALOG.get(name)
     if found is not None:
         return found
     if name.startswith(PREFIX) and (made := cache.current(name)) is not None:
         raise InvalidInput(
-            f"{name} is what the set-up of {made.source} made; it is no environment.",
-            hint="A workspace that is seeded from that folder begins with it by itself.",
+            f"{name} is what the set-up of {made.source} made; it is not an environment.",
+            hint="A workspace that is seeded from that directory begins with it by itself.",
             code="prepared_not_environment",
         )
     if SAVED_NAME.fullmatch(name):
@@ -54,8 +54,8 @@ def unknown(name: str, cache: EnvironmentCache) -> NotFound:
     near = difflib.get_close_matches(name, known, 1, 0.5)
     hint = f"Did you mean {near[0]!r}? " if near else f"The default is {DEFAULT}. "
     return NotFound(
-        f"There is no environment {name!r}; there are: {', '.join(known)}.",
-        hint=hint + "An image is named with its tag, such as docker.io/library/node:22.",
+        f"There is no environment {name!r}. Known environments: {', '.join(known)}.",
+        hint=hint + "Name an image with its tag, such as docker.io/library/node:22.",
         code="unknown_environment",
     )
 

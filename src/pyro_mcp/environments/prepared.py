@@ -1,9 +1,9 @@
 """What a project's set-up made, kept for the project's next workspaces: whose it is, and for whom it may be used.
 
 It is a build like any other (`cache`): the root as the set-up left it, in which what it made of /workspace lies at
-`TREE`, to be a lower layer beneath the seed. So it never hides a file of a seed. Its name is no name of an environment.
+`TREE`, to be a lower layer beneath the seed. So it never hides a file of a seed. No environment has its name.
 
-The rule by which one project never gets what another one's commands made (docs/security.md): the folder is the same,
+The rule by which one project never gets what another one's commands made (docs/security.md): the directory is the same,
 and in a git work tree the commit that it was made at is the present one or an ancestor of it.
 """
 
@@ -30,7 +30,7 @@ TREE = "pyro/prepared/tree"
 ORPHAN_SECONDS = 86400.0
 """What is of a folder that is not there any more goes when it was not used for so long."""
 MOST_OF_A_PROJECT = 4
-"""Kept of one folder; of more, those that were used longest ago go."""
+"""Kept of one directory; of more, those that were used longest ago go."""
 GIT_SECONDS = 20.0
 _VERSION = 1
 
@@ -40,9 +40,9 @@ class Wanted:
     """What a workspace is to begin with, as far as a set-up may have made it already."""
 
     project: str
-    """The folder, resolved; of an archive, its contents' name."""
+    """The directory, resolved; of an archive, its contents' name."""
     inode: int
-    """Of a folder that is no git work tree, as another one may stand there later; else 0."""
+    """Of a directory that is not a git work tree, as another one may stand there later; else 0."""
     commit: str
     """HEAD of a git work tree; else empty."""
     base: str
@@ -191,7 +191,7 @@ def entry_mark(root: Path, path: str) -> str:
 
 def to_go(project: str, cache: EnvironmentCache) -> list[Manifest]:
     """Of a project: those that no name means any more, and those beyond `MOST_OF_A_PROJECT`, used longest ago; and of
-    all, those whose folder is gone and that nobody used for a day. Blocks.
+    all, those whose directory is gone and that nobody used for a day. Blocks.
     """
     meant = set(cache.names().values())
     all_builds = [(manifest, kept) for manifest in cache.builds() if (kept := Kept.of(manifest)) is not None]

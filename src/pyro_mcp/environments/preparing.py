@@ -76,7 +76,7 @@ def _made(
     for part in ("root", "workspace"):
         (changed / part).mkdir(mode=0o700, exist_ok=True)
         if (changed / part).is_symlink():
-            raise InvalidInput("What the machine sent of its set-up is no tree.", code="bad_archive")
+            raise InvalidInput("What the machine sent of its set-up is not a tree.", code="bad_archive")
     root, work = (_below(notes, part) for part in ("root", "workspace"))
     saving.without_machines_own(changed / "root", root)
     saving.refuse_secrets(changed, values)

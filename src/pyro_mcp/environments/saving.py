@@ -136,8 +136,8 @@ def refuse_secrets(root: Path, values: list[bytes]) -> None:
     if found:
         shown = [redactor.text(path) for path in found[:100]]
         raise Conflict(
-            f"The value of a secret stands in {', '.join(map(show, shown[:10]))}; nothing was saved.",
-            hint="Remove it there (a history, a log, a configuration), then save again.",
+            f"The value of a secret is in {', '.join(map(show, shown[:10]))}; nothing was saved.",
+            hint="Remove it there (often a history, log or configuration file), then save again.",
             code="secret_in_environment",
             details={"files": shown},
         )

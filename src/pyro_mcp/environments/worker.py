@@ -133,11 +133,11 @@ def _work(order: dict[str, Any], progress: Callable[[str, float | None], None], 
         complaints.join(5)
         process.stderr.close()
     if cancel.is_set():
-        raise Cancelled("It was cancelled.", hint="What was downloaded is kept.")
+        raise Cancelled("It was cancelled.", hint="The download so far is kept.")
     why = b"".join(said).decode(errors="replace").strip().splitlines()
     raise EngineError(
-        f"The making of {name} ended unexpectedly: {why[-1] if why else 'it was killed'}.",
-        hint="Try again; what was downloaded is kept.",
+        f"Building {name} ended unexpectedly: {why[-1] if why else 'it was killed'}.",
+        hint="Try again; the download so far is kept.",
         code="pull_ended",
     )
 
@@ -152,7 +152,7 @@ def _kill_on(cancel: threading.Event, process: subprocess.Popen[bytes]) -> None:
 def main() -> int:
     """Be the process."""
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no record
+    os.dup2(2, 1)  # what a library prints is not a record
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICE)
@@ -193,7 +193,7 @@ def main() -> int:
     except PyroError as error:
         say({"error": error.to_record()})
     except MemoryError:
-        say({"error": HostError("The image takes more memory to read than pyro gives it.").to_record()})
+        say({"error": HostError("The image needs more memory to read than pyro allows.").to_record()})
     except OSError as problem:
         known = of_this_machine(problem, cache.root)
         if known is None:

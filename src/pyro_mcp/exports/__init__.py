@@ -1,1 +1,1 @@
-"""What leaves a workspace for this machine: where it may go, and how nothing that was there is lost."""
+"""What leaves a workspace for this computer: where it may go, and how nothing that was there is lost."""

@@ -73,13 +73,17 @@ def resolve(output: Path, source_name: str | None) -> tuple[Path, str]:
     directory of that very name already.
 
     Raises:
-        InvalidInput: not absolute, no such directory, a symbolic link on the way, or inside of a `.git`.
+        InvalidInput: not absolute, no such directory, a symbolic link on the way, or inside a `.git`.
     """
     text = str(output)
     if "\0" in text:
-        raise InvalidInput("The output holds a NUL byte.", hint="Give a path without one.", code="bad_path")
+        raise InvalidInput(
+            "The output path contains a NUL byte.", hint="Give a path without NUL bytes.", code="bad_path"
+        )
     if not output.is_absolute():
-        raise InvalidInput(f"The output {show(text)} is not absolute.", hint="Give an absolute path.", code="bad_path")
+        raise InvalidInput(
+            f"The output path {show(text)} is not absolute.", hint="Give an absolute path.", code="bad_path"
+        )
     if any(part == ".." for part in output.parts):
         output = Path(os.path.normpath(text))
     try:
@@ -87,7 +91,7 @@ def resolve(output: Path, source_name: str | None) -> tuple[Path, str]:
     except FileNotFoundError:
         info = None
     except OSError as error:
-        raise InvalidInput(f"{show(text)} cannot be looked at: {error.strerror}.", code="bad_path") from None
+        raise InvalidInput(f"{show(text)} cannot be inspected: {error.strerror}.", code="bad_path") from None
     if info is not None and stat.S_ISLNK(info.st_mode) and output.is_dir():
         raise _link(output)
     if info is not None and stat.S_ISDIR(info.st_mode) and source_name is not None:
@@ -98,8 +102,8 @@ def resolve(output: Path, source_name: str | None) -> tuple[Path, str]:
         raise InvalidInput(f"{show(text)} cannot be written over.", hint="Name a file or folder.", code="bad_output")
     if any(is_dot_git(part) for part in (*directory.parts, name)) or _in_bare(directory):
         raise InvalidInput(
-            f"{show(str(directory / name))} is inside of a git repository's own folder; nothing is exported there.",
-            hint="Choose another place; `pyro workspace land` brings changes into a repository.",
+            f"{show(str(directory / name))} is inside a git repository's own directory; nothing is exported there.",
+            hint="Choose another place. `pyro workspace land` brings changes into a repository.",
             code="bad_output",
         )
     return directory, name
@@ -113,7 +117,7 @@ def _in_bare(directory: Path) -> bool:
 def _link(path: Path) -> InvalidInput:
     return InvalidInput(
         f"{show(str(path))} is a symbolic link, to {show(os.path.realpath(path))}; an export never writes through one.",
-        hint="Name the real directory.",
+        hint="Give the real directory.",
         code="output_through_link",
     )
 
@@ -125,7 +129,7 @@ def opened(directory: Path, name: str) -> Iterator[Target]:
     Links above the user's home directory are the system's and are followed.
 
     Raises:
-        InvalidInput: it does not exist, is no directory, or is reached through a link.
+        InvalidInput: it does not exist, is not a directory, or is reached through a link.
     """
     home = Path(os.path.expanduser("~"))
     if directory == home or home in directory.parents:
@@ -151,7 +155,7 @@ def _not_opened(path: Path, error: OSError) -> InvalidInput:
         return _link(path)
     if error.errno == errno.ENOENT:
         return InvalidInput(
-            f"The directory {show(str(path))} does not exist.", hint="Make it first.", code="no_directory"
+            f"The directory {show(str(path))} does not exist.", hint="Create it first.", code="no_directory"
         )
     if error.errno == errno.ENOTDIR:
         return InvalidInput(f"{show(str(path))} is not a directory.", hint="Choose another place.", code="no_directory")
@@ -175,7 +179,7 @@ def place(
 
     Raises:
         Conflict: something is there already; nothing was changed.
-        EngineError: this machine refused in the middle; what was done was taken back.
+        EngineError: this computer refused in the middle; what was done was taken back.
     """
     steps: list[_Step] = []
     conflicts: list[tuple[str, str]] = []
@@ -190,8 +194,8 @@ def place(
     except OSError as error:
         work.take_back()
         raise EngineError(
-            f"{show(str(target.path))} could not be written: {error.strerror}. What was done was taken back.",
-            hint="See whether the disk is full or read-only.",
+            f"{show(str(target.path))} could not be written: {error.strerror}. The export was undone.",
+            hint="Check whether the disk is full or read-only.",
             code="output_not_writable",
         ) from error
     except BaseException:
@@ -217,7 +221,7 @@ def _look(
         steps.append(_Step(below, source, kind, False))
         return
     except OSError as error:
-        conflicts.append((below, f"cannot be looked at: {error.strerror}"))
+        conflicts.append((below, f"cannot be inspected: {error.strerror}"))
         return
     if kind != "directory":
         if stat.S_ISDIR(there.st_mode):
@@ -229,7 +233,7 @@ def _look(
         return
     if not stat.S_ISDIR(there.st_mode):
         what = "a symbolic link" if stat.S_ISLNK(there.st_mode) else "no directory"
-        conflicts.append((below, f"is {what}, and a directory would have to be there"))
+        conflicts.append((below, f"is {what} where a directory is needed"))
         return
     inner = os.open(name, OPEN, dir_fd=directory)
     try:
@@ -290,8 +294,8 @@ def _refuse(
     if replaced and not overwrite:
         some = ", ".join(named(below) for below in replaced[:_NAMED])
         raise Conflict(
-            f"{some}{' …' if len(replaced) > _NAMED else ''} exists already; nothing was changed.",
-            hint="Choose another place, or say `overwrite`: what is replaced is kept in a backup.",
+            f"{some}{' …' if len(replaced) > _NAMED else ''} already exists; nothing was changed.",
+            hint="Choose another place, or use `overwrite`; replaced files are kept in a backup.",
             code="output_exists",
         )
 

@@ -1,4 +1,4 @@
-"""Which files of this machine belong to a project that the user works in: git tracks them. Blocks."""
+"""Which files of this computer belong to a project that the user works in: git tracks them. Blocks."""
 
 from __future__ import annotations
 

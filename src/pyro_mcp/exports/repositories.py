@@ -1,4 +1,4 @@
-"""Git repositories in an exported tree: left out, or without what would run programs on this machine.
+"""Git repositories in an exported tree: left out, or without what would run programs on this computer.
 
 `git status` alone runs what a repository's configuration names (core.fsmonitor), and hooks are programs. So a
 repository that a guest made comes out only when it was asked for by name, and then with a configuration of harmless
@@ -55,7 +55,7 @@ def leave_out(tree: Path) -> LeftOut:
 
 
 def disarm(tree: Path, *, itself: bool = False) -> LeftOut:
-    """Keep repositories, without what runs programs. With `itself`, the tree is the inside of one."""
+    """Keep repositories, without what runs programs. With `itself`, the tree is the inside one."""
     found = LeftOut()
     for place in [tree] if itself else list(_repositories(tree)):
         if place.is_symlink() or not place.is_dir():
@@ -75,7 +75,7 @@ def _remove(place: Path) -> None:
 
 
 def _repositories(tree: Path) -> Iterator[Path]:
-    """Every `.git`, whatever it is and however it is spelled, and every bare repository. Nothing inside of these."""
+    """Every `.git`, whatever it is and however it is spelled, and every bare repository. Nothing inside these."""
     waiting = [(tree, 0)]
     while waiting:
         directory, depth = waiting.pop()
@@ -129,7 +129,7 @@ def _disarm(git: Path, tree: Path, found: LeftOut) -> None:
             if place.is_symlink() or (
                 name in names and "modules" not in place.relative_to(git).parts and is_bare(place)
             ):
-                drop(place)  # a repository within one's own folders is one as well for who looks around in it
+                drop(place)  # a repository within one's own directories is one as well for who looks around in it
             elif place.is_file() and place.stat().st_mode & 0o111:
                 place.chmod(stat.S_IMODE(place.stat().st_mode) & ~0o111)
 

@@ -254,8 +254,8 @@ async def changed_entries(
         listing = _listing((await guest.call("GET", "/v1/changes", seconds=WORK_SECONDS)).record())
         if listing["truncated"]:
             raise InvalidInput(
-                f"More than {len(listing['changes'])} paths changed since the baseline; that is too much for a diff.",
-                hint="Diff below a path, or export the tree.",
+                f"More than {len(listing['changes'])} paths changed since the baseline, which is too many for a diff.",
+                hint="Give a path to diff below, or export the tree.",
                 code="too_many_changes",
             )
         changes = [c for c in listing["changes"] if below is None or _is_below(c["path"], below)]
@@ -283,8 +283,8 @@ async def changed_entries(
             entries, [*sifted.left_out, *await named(directly, made, seed, {e.path for e in entries}, below)]
         )
     raise Conflict(
-        f"{show(absolute(moved[0]))} comes and goes while it is read; nothing was written.",
-        hint="Stop what writes it, and try again.",
+        f"{show(absolute(moved[0]))} keeps appearing and disappearing while it is read; nothing was written.",
+        hint="Stop whatever is writing it, then try again.",
         code="file_changing",
     )
 
@@ -335,13 +335,13 @@ def _refuse_withheld(entries: list[DiffEntry]) -> None:
             name = show(absolute(entry.path))
             if version.withheld == CHANGING:
                 raise Conflict(
-                    f"{name} is written all the time, so it could not be read whole; nothing was written.",
-                    hint="Stop what writes it, and try again.",
+                    f"{name} is being written constantly and could not be read whole; nothing was written.",
+                    hint="Stop whatever is writing it, then try again.",
                     code="file_changing",
                 )
             raise InvalidInput(
-                f"{name} has {version.withheld}; a patch holds files of up to {FILE_CAP}.",
-                hint="Export that file by its path, and delete it before you export the patch.",
+                f"{name} has {version.withheld}; a patch can contain files of up to {FILE_CAP}.",
+                hint="Export that file by its path, and delete it in the workspace before you export the patch.",
                 code="file_too_large",
             )
 

@@ -1,4 +1,4 @@
-"""What the files of one workspace were, moment by moment: kept on this machine, where no guest reaches.
+"""What the files of one workspace were, moment by moment: kept on this computer, where no guest reaches.
 
 A checkpoint is what differs from the one before it: for each path the state of the file afterwards, or None where it
 is as in the baseline again. Contents are files named by their SHA-256, so that a file that comes back costs nothing.

@@ -32,20 +32,24 @@ def wanted(
     if edits is None:
         if old_string is None or new_string is None:
             raise InvalidInput(
-                "old_string and new_string are missing.", hint="Give both, or a list `edits`.", code="invalid_arguments"
+                "old_string and new_string are missing.",
+                hint="Give both, or a list in `edits`.",
+                code="invalid_arguments",
             )
         return [Edit(old_string, new_string, replace_all)]
     if old_string is not None or new_string is not None:
         raise InvalidInput(
-            "old_string and new_string do not go with edits.", hint="Put them into the list.", code="invalid_arguments"
+            "old_string and new_string cannot be combined with edits.",
+            hint="Put them in the list.",
+            code="invalid_arguments",
         )
     found: list[Edit] = []
     for number, record in enumerate(edits, 1):
         for name, value in record.items():
             if name not in _FIELDS or not isinstance(value, _FIELDS[name]):
                 raise InvalidInput(
-                    f"Edit {number}: {name} = {value!r:.60} is not what an edit has.",
-                    hint="Each is {old_string: text, new_string: text, replace_all: true or false}.",
+                    f"Edit {number}: {name} = {value!r:.60} is not valid in an edit.",
+                    hint="Each edit is {old_string: text, new_string: text, replace_all: true or false}.",
                     code="invalid_arguments",
                 )
         if not {"old_string", "new_string"} <= record.keys():
@@ -54,7 +58,7 @@ def wanted(
             )
         found.append(Edit(record["old_string"], record["new_string"], record.get("replace_all", replace_all)))
     if not found:
-        raise InvalidInput("edits is empty.", hint="Give at least one.", code="invalid_arguments")
+        raise InvalidInput("edits is empty.", hint="Give at least one edit.", code="invalid_arguments")
     return found
 
 
@@ -94,7 +98,7 @@ async def _behind_links(guest: Guest, relative: str) -> tuple[str, FileState]:
         if state.kind == "file" and state.content is None:
             raise InvalidInput(
                 f"{show(absolute(relative))} is too large to be edited.",
-                hint="Change it with a command, such as sed.",
+                hint="Change it with a command such as sed.",
                 code="file_too_large",
             )
         if state.kind != "symlink":
@@ -123,5 +127,5 @@ def _inside(target: str, link: str) -> str:
         if parts[:1] == ["workspace"]:
             return "/".join(parts[1:]) or "."
     raise NotFound(
-        f"{show(absolute(link))} leads out of the workspace through a symbolic link.", code="outside_workspace"
+        f"{show(absolute(link))} leads outside the workspace through a symbolic link.", code="outside_workspace"
     )

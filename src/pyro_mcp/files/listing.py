@@ -47,8 +47,8 @@ def encoding_named(name: str) -> str:
         found = ""
     if found not in ENCODINGS:
         raise InvalidInput(
-            f"{show(name)} is no encoding of text.",
-            hint="Such as windows-1252, iso-8859-1, utf-16, shift_jis, gb18030.",
+            f"{show(name)} is not an encoding of text.",
+            hint="For example windows-1252, iso-8859-1, utf-16, shift_jis or gb18030.",
             code="bad_encoding",
         )
     return found
@@ -86,7 +86,7 @@ async def list_files(guest: Guest, workspace_id: str, path: str, recursive: bool
         path=absolute(relative),
         entries=[_entry(entry) for entry in record.records("entries")],
         truncated=truncated,
-        hint=f"There are more than {limit} entries; list a directory below, or raise `limit`." if truncated else "",
+        hint=f"There are more than {limit} entries; list a subdirectory, or raise `limit`." if truncated else "",
     )
 
 
@@ -106,8 +106,8 @@ def _encoded(text: str, encoding: str | None) -> bytes:
         return text.encode(name)
     except UnicodeEncodeError as error:
         raise InvalidInput(
-            f"{name} has no {text[error.start]!a} (character {error.start}); nothing was written.",
-            hint="Leave it out, or write with another encoding.",
+            f"{name} cannot encode {text[error.start]!a} (character {error.start}); nothing was written.",
+            hint="Remove it, or write with another encoding.",
             code="bad_encoding",
         ) from None
 

@@ -23,9 +23,9 @@ class Made:
     tops: Sequence[tuple[str, int]] = ()
     """A file, or a directory with a slash at its end, that the project does not have; and how many files it holds."""
     tree: Path | None = None
-    """On this machine: what the set-up made of /workspace."""
+    """On this computer: what the set-up made of /workspace."""
     seed: Path | None = None
-    """On this machine: what lies above that, and hides what has the same path."""
+    """On this computer: what lies above that, and hides what has the same path."""
 
 
 NOTHING = Made()

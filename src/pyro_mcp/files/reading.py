@@ -64,7 +64,7 @@ class Wanted:
         by_lines = self.offset is not None or self.limit is not None or self.number_lines
         if self.byte_offset is not None and (by_lines or self.grep is not None or self.encoding is not None):
             raise InvalidInput(
-                "byte_offset does not go with offset, limit, number_lines, grep or encoding.",
+                "byte_offset cannot be combined with offset, limit, number_lines, grep or encoding.",
                 hint="Give offset and limit to read by lines, or byte_offset and max_bytes to read by bytes.",
                 code="bad_range",
             )
@@ -88,7 +88,7 @@ async def read(
         raise InvalidInput("path is missing.", hint="Give path, or a list of paths.", code="invalid_arguments")
     if len(asked) > MAX_PATHS:
         raise InvalidInput(
-            f"{len(asked)} paths are too many; {MAX_PATHS} is the most in one call.",
+            f"{len(asked)} paths are too many; the limit is {MAX_PATHS} per call.",
             hint="Read the others in a second call.",
             code="invalid_arguments",
         )
@@ -100,12 +100,16 @@ async def read(
     for each in asked:
         try:
             if left <= 0:
-                files.append(FileRead(path=each, truncated=True, hint="Nothing of it fitted; read it in another call."))
+                files.append(
+                    FileRead(path=each, truncated=True, hint="There was no room for it; read it in another call.")
+                )
                 continue
             one = await _read(guest, workspace_id, redactor, each, wanted, left)
             shown += bool(one.data)
             if one.data and shown > MAX_PICTURES:
-                one = one.model_copy(update={"data": "", "hint": f"{MAX_PICTURES} pictures are shown in one call."})
+                one = one.model_copy(
+                    update={"data": "", "hint": f"At most {MAX_PICTURES} pictures are shown per call."}
+                )
             left -= cost(one.content)
             files.append(one)
         except PyroError as error:
@@ -144,8 +148,8 @@ async def _read(guest: Guest, workspace_id: str, redactor: Redactor, path: str, 
         from_start = wanted.grep is None and wanted.offset in (None, 0, 1) and wanted.limit is None
         if size > SCAN_CAP and not from_start:
             raise InvalidInput(
-                f"{show(absolute(relative))} has {size} bytes; lines are found in files of up to {SCAN_CAP}.",
-                hint="Read it by byte_offset, or use workspace_search or workspace_exec with sed.",
+                f"{show(absolute(relative))} has {size} bytes; reading by line works for files of up to {SCAN_CAP}.",
+                hint="Read it with byte_offset, or use workspace_search or workspace_exec with sed.",
                 code="file_too_large",
             )
         much = SCAN_CAP if size <= SCAN_CAP else bound + BEYOND
@@ -208,7 +212,7 @@ def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = Tru
     """The text of a file, or of a part that may begin or end within a character.
 
     Raises:
-        InvalidInput: it is no UTF-8. What is put in the place of a byte could not be told from it, and writing the
+        InvalidInput: it is not UTF-8. What is put in the place of a byte could not be told from it, and writing the
             text back would destroy the file.
     """
     if not begins:
@@ -223,10 +227,10 @@ def as_text(data: bytes, relative: str, *, begins: bool = True, ends: bool = Tru
     except UnicodeDecodeError as error:
         kind, name = _guessed(data)
         raise InvalidInput(
-            f"{show(absolute(relative))} is not UTF-8 but {kind} (byte {error.start}); as text it could not be "
+            f"{show(absolute(relative))} is not UTF-8 but {kind} (byte {error.start}); read as text, it could not be "
             "written back.",
             hint=f'Read it with encoding="{name}" and write it with the same, or change it with workspace_exec (sed), '
-            "so that its other bytes stay.",
+            "which leaves its other bytes alone.",
             code="not_utf8",
         ) from None
 
@@ -247,7 +251,7 @@ def _decoded(data: bytes, whole: bool, relative: str, encoding: str) -> str:
         place = f" (byte {error.start})" if isinstance(error, UnicodeDecodeError) else ""
         raise InvalidInput(
             f"{show(absolute(relative))} is not {encoding}{place}.",
-            hint="Leave encoding out, or name another.",
+            hint="Omit encoding, or name another.",
             code="bad_encoding",
         ) from None
 
@@ -291,7 +295,7 @@ def _bytes(
         byte_offset=begin,
         encoding="utf-8",
         truncated=cut,
-        hint=f"{size - end} bytes follow; go on with byte_offset={end}." if cut else "",
+        hint=f"{size - end} bytes follow; continue with byte_offset={end}." if cut else "",
         **facts,
     )
 
@@ -326,10 +330,10 @@ def _lines(
     truncated = len(content) < len(chosen) or bool(hint) or not whole
     if truncated and not hint:
         if whole:
-            hint = f"Lines {first} to {reached} of {len(lines)}; go on with offset={reached + 1}."
+            hint = f"Lines {first} to {reached} of {len(lines)}; continue with offset={reached + 1}."
         else:
             further = len("".join(lines[:reached]).encode())
-            hint = f"It is too large for lines to be found; go on with byte_offset={further}."
+            hint = f"It is too large to read by line; continue with byte_offset={further}."
     return FileRead(
         content="".join(content),
         encoding=encoding,
@@ -359,7 +363,7 @@ def _within(lines: list[str], number: int, shown: str, row: str, whole_line: boo
         return f"Line {number} has {len(lines[number - 1])} characters and was cut; raise max_bytes."
     prefix = len(row) - len(lines[number - 1])
     at = len("".join(lines[: number - 1]).encode()) + len(shown[prefix:].encode())
-    return f"Line {number} has {len(lines[number - 1])} characters and was cut; go on with byte_offset={at}."
+    return f"Line {number} has {len(lines[number - 1])} characters and was cut; continue with byte_offset={at}."
 
 
 async def _picture(

@@ -43,8 +43,8 @@ async def search(
     context, files_only, limit, max_bytes = wanted.context, wanted.files_only, wanted.limit, wanted.max_bytes
     if not pattern and not glob:
         raise InvalidInput(
-            "Neither a pattern nor a glob says what to look for.",
-            hint="Give pattern for lines, glob for file names, or both.",
+            "Give a pattern or a glob to search for.",
+            hint="Use pattern for lines, glob for file names, or both.",
             code="invalid_arguments",
         )
     answer = await guest.call(
@@ -75,11 +75,13 @@ async def search(
     total = matches if pattern and not files_only else len(files)
     hints = []
     if shown < total:
-        hints.append(f"{total - shown} more are left out: narrow it with path or glob, or raise limit or max_bytes.")
+        hints.append(
+            f"{total - shown} more are left out: narrow the search with path or glob, or raise limit or max_bytes."
+        )
     if late:
-        hints.append("The search was ended after 30 s; narrow it with path or glob.")
+        hints.append("The search was stopped after 30 s; narrow it with path or glob.")
     if not total and ignored and not wanted.include_ignored:
-        hints.append(f"{ignored} ignored files or folders were passed over; include_ignored looks there, too.")
+        hints.append(f"{ignored} ignored files or directories were skipped; include_ignored searches them too.")
     return SearchResult(
         workspace=workspace_id,
         content=content,

@@ -1,6 +1,6 @@
 """What of a workspace's changes is taken: what `git add -A` would take; without any ignore rule, not what a tool made.
 
-git itself judges, on this machine, over names only: in a scratch repository that holds nothing but the `.gitignore`
+git itself judges, on this computer, over names only: in a scratch repository that holds nothing but the `.gitignore`
 files, so that no setting, hook, filter or attribute of the workspace is ever looked at. What stood in the seed is
 always taken, as a tracked file is; `.git` never is.
 """
@@ -50,7 +50,7 @@ class Sifted:
 
 @dataclass(frozen=True)
 class _Rules:
-    """Rules of this machine that hold for the seed: file in the scratch tree to its content."""
+    """Rules of this computer that hold for the seed: file in the scratch tree to its content."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     excludes: bytes = b""
@@ -112,8 +112,8 @@ async def sift(
     for name in files:
         if states[name].changing:
             raise Conflict(
-                f"{show(f'{WORKSPACE}/{name}')} is written all the time, so its rules could not be read.",
-                hint="Stop what writes it, and try again.",
+                f"{show(f'{WORKSPACE}/{name}')} is being written constantly, so its rules could not be read.",
+                hint="Stop whatever is writing it, then try again.",
                 code="file_changing",
             )
         if states[name].kind == "file" and states[name].content is None:
@@ -251,8 +251,8 @@ def _ignored(paths: Sequence[str], texts: Mapping[str, bytes], seed: Mapping[str
             return _checked(git, Path(scratch), paths, files, rules, prefix)
     except OSError as error:
         raise InvalidInput(
-            f"The ignore rules could not be looked at: {error.strerror}.",
-            hint="Take all with `include_ignored`.",
+            f"The ignore rules could not be applied: {error.strerror}.",
+            hint="Take everything with `include_ignored`.",
             code="ignore_rules",
         ) from error
 
@@ -281,8 +281,8 @@ def _checked(
     if done.returncode not in (0, 1):
         said = done.stderr.decode("utf-8", "replace").strip()[:200]
         raise InvalidInput(
-            f"git could not judge the ignore rules: {said}",
-            hint="Take all with `include_ignored`.",
+            f"git could not apply the ignore rules: {said}",
+            hint="Take everything with `include_ignored`.",
             code="ignore_rules",
         )
     fields = done.stdout.split(b"\0")[:-1]
@@ -331,8 +331,8 @@ def _host_rules(git: str, source: Path, prefix: str) -> _Rules:
 
 def _too_many() -> InvalidInput:
     return InvalidInput(
-        "The workspace's ignore rules are too many or too slow to judge.",
-        hint="Take all with `include_ignored`, or delete what is not needed.",
+        "The workspace has too many ignore rules, or they are too slow to apply.",
+        hint="Take everything with `include_ignored`, or delete what you do not need.",
         code="ignore_rules",
     )
 
@@ -358,4 +358,4 @@ def told(left_out: Sequence[LeftOut]) -> str:
     more = sum(one.files for one in left_out[3:])
     text = ", ".join(parts) + (f" and {more:,} more files" if more else "")
     takes = any(one.why in ("ignored", "made", "repository") for one in left_out)
-    return f"Left out: {text}" + ("; `include_ignored` takes them." if takes else ".")
+    return f"Left out: {text}" + ("; include them with `include_ignored`." if takes else ".")

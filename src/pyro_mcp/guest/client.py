@@ -139,8 +139,8 @@ class _Exchange:
             if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
                 return event
             if isinstance(event, h11.ConnectionClosed):
-                raise GuestUnreachable("The agent closed the connection before it answered.")
-        raise GuestError("The agent answers without an end.")
+                raise GuestUnreachable("The agent closed the connection before answering.")
+        raise GuestError("The agent's answer does not end.")
 
     async def body(self) -> AsyncIterator[bytes]:
         while True:
@@ -170,7 +170,7 @@ def _broken() -> Iterator[None]:
     try:
         yield
     except (OSError, h11.RemoteProtocolError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+        raise GuestUnreachable(f"The connection to the agent broke: {error}.") from error
 
 
 def _headers(response: Any) -> dict[str, str]:
@@ -411,7 +411,7 @@ class Guest:
                     process_id = record.handle("id")
         finally:
             await stream.close()
-        raise GuestUnreachable("The agent's connection broke before the process had ended.")
+        raise GuestUnreachable("The connection to the agent broke before the process ended.")
 
     async def follow_process(self, process_id: str, offset: int) -> ProcessStream:
         """Follow a process from an absolute offset of its output on."""
@@ -431,5 +431,5 @@ class Guest:
         except BaseException as error:
             below[1].transport.abort()
             if isinstance(error, OSError):
-                raise GuestUnreachable(f"The agent's connection broke: {error}.") from error
+                raise GuestUnreachable(f"The connection to the agent broke: {error}.") from error
             raise

@@ -6,7 +6,7 @@ Three limits, because a guest may be slow, silent by right, or hostile:
 - Whoever waits in silence, for an answer or for the output of a command that may rightly print nothing, has the agent
   asked after `BEAT_SECONDS`, on a connection of its own, whether it is there. One question serves all who wait. An
   agent that is stopped or starved does not answer it, and all are told.
-- What comes, comes at some pace: a byte now and then is no answer.
+- What comes, comes at some pace: a byte now and then is not an answer.
 
 A gate shut by `closed` ends every wait at once: reset and delete need no guest.
 """
@@ -40,9 +40,10 @@ T = TypeVar("T")
 
 def silent(seconds: float) -> GuestUnreachable:
     return GuestUnreachable(
-        f"The agent in the machine did not answer within {seconds:.0f} s; the call was given up.",
-        hint="What runs in the workspace may have stopped or starved it. Call again in a moment; reset and delete work "
-        "in any case.",
+        f"The agent in the machine did not answer within {seconds:.0f} s, so pyro gave up on the call.",
+        hint="Something in the workspace may have stopped or starved it. Try again in a moment; reset and delete "
+        "always "
+        "work.",
         code="guest_silent",
     )
 
@@ -73,7 +74,7 @@ class Gate:
 
     def check(self) -> None:
         if self._shut is not None:
-            raise GuestUnreachable(f"The call was given up: {self._shut}.", hint="Call again.", code="given_up")
+            raise GuestUnreachable(f"pyro gave up on the call: {self._shut}.", hint="Call again.", code="given_up")
 
     async def within(self, step: Callable[[], Awaitable[T]], seconds: float) -> T:
         """A step, or TimeoutError after so many seconds; GuestUnreachable when the gate is shut meanwhile."""
@@ -190,7 +191,7 @@ class Pace:
         self._seconds += seconds
         if self._seconds > SLOW_SECONDS and self._bytes < self._seconds * SLOW_BYTES:
             raise GuestUnreachable(
-                f"The agent's answer comes too slowly: {self._bytes} bytes in {self._seconds:.0f} s.",
-                hint="Call again; reset and delete work in any case.",
+                f"The agent is answering too slowly: {self._bytes} bytes in {self._seconds:.0f} s.",
+                hint="Try again; reset and delete always work.",
                 code="guest_silent",
             )

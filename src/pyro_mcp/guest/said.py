@@ -23,8 +23,8 @@ MAX_WHOLE = 2**63 - 1
 
 def damaged(what: str) -> GuestError:
     return GuestError(
-        f"The machine's agent gave an answer that makes no sense: {what}.",
-        hint="Something inside may have replaced or disturbed it; reset gives a fresh machine.",
+        f"The machine's agent gave an invalid answer: {what}.",
+        hint="Something in the machine may have replaced or disturbed it. Reset the workspace to get a fresh machine.",
         code="bad_answer",
     )
 
@@ -59,7 +59,7 @@ class Said:
     @classmethod
     def of(cls, value: Any, what: str = "the answer") -> Said:
         if not isinstance(value, dict):
-            raise damaged(f"{what} is no object")
+            raise damaged(f"{what} is not an object")
         return cls(value)
 
     def has(self, name: str) -> bool:
@@ -69,7 +69,7 @@ class Said:
     def text(self, name: str) -> str:
         value = self.fields.get(name)
         if not isinstance(value, str):
-            raise damaged(f"`{name}` is no text")
+            raise damaged(f"`{name}` is not text")
         return value
 
     def name(self, name: str) -> str:
@@ -81,14 +81,14 @@ class Said:
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise damaged(f"`{name}` is no text") from None
+                raise damaged(f"`{name}` is not text") from None
         return text
 
     def handle(self, name: str) -> str:
         """Text that may stand in the path of a request."""
         value = self.text(name)
         if not _HANDLE.fullmatch(value):
-            raise damaged(f"`{name}` is no handle")
+            raise damaged(f"`{name}` is not a handle")
         return value
 
     def word(self, name: str, choices: Sequence[str]) -> str:
@@ -100,7 +100,7 @@ class Said:
     def whole(self, name: str, least: int = 0, most: int = MAX_WHOLE) -> int:
         value = self.fields.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise damaged(f"`{name}` is no number from {least} to {most}")
+            raise damaged(f"`{name}` is not a number from {least} to {most}")
         return value
 
     def flag(self, name: str) -> bool:
@@ -115,7 +115,7 @@ class Said:
         try:
             return base64.b64decode(self.text(name), validate=True)
         except (binascii.Error, ValueError):
-            raise damaged(f"`{name}` is no base64") from None
+            raise damaged(f"`{name}` is not base64") from None
 
     def record(self, name: str) -> Said:
         return Said.of(self.fields.get(name), f"`{name}`")
@@ -126,7 +126,7 @@ class Said:
         if value is None and name in self.fields:
             return []
         if not isinstance(value, list):
-            raise damaged(f"`{name}` is no list")
+            raise damaged(f"`{name}` is not a list")
         return [Said.of(item, f"an item of `{name}`") for item in value]
 
 
@@ -134,5 +134,5 @@ def whole_header(headers: Mapping[str, str], name: str, most: int = MAX_WHOLE) -
     """A header that is a number; its name in lower case."""
     value = headers.get(name, "")
     if not value.isascii() or not value.isdecimal() or len(value) > 19 or int(value) > most:
-        raise damaged(f"the header `{name}` is no number")
+        raise damaged(f"the header `{name}` is not a number")
     return int(value)

@@ -32,7 +32,7 @@ def host(name: str) -> Host:
 
         return OpenCode()
     raise NotFound(
-        f"There is no host {name!r}; there are: {', '.join(NAMES)}.",
-        hint="Any other MCP host takes the command `pyro mcp serve`.",
+        f"There is no host {name!r}; pyro knows {', '.join(NAMES)}.",
+        hint="In any other MCP host, use the command `pyro mcp serve`.",
         code="host_unknown",
     )

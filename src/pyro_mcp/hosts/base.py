@@ -76,7 +76,7 @@ class Seen:
     """Names as the model sees them."""
     offers_pyro: bool
     ways_round: tuple[str, ...]
-    """The host's own tools that run commands or change files on the user's machine, unasked as far as can be told."""
+    """The host's own tools that run commands or change files on the user's computer, unasked as far as can be told."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def server_argv(*, profile: str | None, network: str | None, allow_paths: Sequen
     """The server's whole command line; what is not given is left to the server's defaults.
 
     Raises:
-        InvalidInput: a folder that there is not.
+        InvalidInput: a directory that there is not.
     """
     argv = [*pyro_command(), "mcp", "serve"]
     if profile:
@@ -256,7 +256,7 @@ def server_argv(*, profile: str | None, network: str | None, allow_paths: Sequen
     for path in allow_paths:
         full = os.path.abspath(os.path.expanduser(path))
         if not os.path.exists(full):
-            raise InvalidInput(f"--allow-path {path}: there is no such file or directory.", code="bad_usage")
+            raise InvalidInput(f"--allow-path {path}: no such file or directory.", code="bad_usage")
         argv += ["--allow-path", full]
     return argv
 

@@ -77,7 +77,7 @@ class ClaudeCode(Host):
         program = self.executable()
         if program is None:
             raise ComponentMissing(
-                "Claude Code is not installed: there is no `claude` on the PATH, and only it writes its configuration.",
+                "Claude Code is not installed: `claude`, which must write its configuration, is not on the PATH.",
                 hint=f"Install it (npm: {self.package}), or paste what `pyro host print-config {self.name}` prints.",
                 code="host_missing",
             )

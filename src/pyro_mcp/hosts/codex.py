@@ -1,4 +1,4 @@
-"""Codex. `codex mcp add` cannot set time-outs nor `required`, so its TOML is edited here, comments and all kept.
+"""Codex. `codex mcp add` cannot set timeouts nor `required`, so its TOML is edited here, comments and all kept.
 
 Files: `$CODEX_HOME/config.toml` (scope user), `.codex/config.toml` in a trusted project (scope project).
 Codex waits about one second for a server's tools unless the entry says `required`, and passes the server nothing of
@@ -93,9 +93,11 @@ class Codex(Host):
     def guard_rules(self) -> list[Rule]:
         return [
             Rule(("features", "shell_tool"), False, says="the shell tool is off"),
-            Rule(("sandbox_mode",), "read-only", says="its own patches may change nothing unless you are asked"),
+            Rule(("sandbox_mode",), "read-only", says="its own patches change nothing without asking you"),
             Rule(
-                ("mcp_servers", SERVER, "default_tools_approval_mode"), "approve", says="pyro's tools are allowed, all"
+                ("mcp_servers", SERVER, "default_tools_approval_mode"),
+                "approve",
+                says="all of pyro's tools are allowed",
             ),
         ]
 

@@ -52,7 +52,7 @@ def plan(host: Host, argv: Sequence[str], scope: Scope, project: Path, *, replac
     if before is not None and not before.ours and not replace:
         raise Conflict(
             f"{before.path} has a server named {SERVER} that is not pyro: {before.line or 'no command'}.",
-            hint="Rename or remove it, or say --replace.",
+            hint="Rename or remove it, or use --replace.",
             code="name_taken",
         )
     return Plan(host, scope, project, tuple(argv), before, host.plan(argv, scope, project))
@@ -64,8 +64,8 @@ def apply(plan: Plan) -> Path | None:
     found = plan.host.found(plan.scope, plan.project)
     if found is None or (found.command, *found.arguments) != plan.argv:
         raise InternalError(
-            f"{plan.host.title} has not taken the entry: {plan.edit.path} does not hold it.",
-            hint="`pyro host print-config` prints what to paste.",
+            f"{plan.host.title} did not accept the entry: it is not in {plan.edit.path}.",
+            hint="`pyro host print-config` prints the entry to paste.",
             code="not_configured",
         )
     return saved

@@ -123,7 +123,7 @@ class Dialogue:
         try:
             message = json.loads(line)
         except ValueError:
-            raise failed(f"The server wrote something else than messages: {line[:200]!r}") from None
+            raise failed(f"The server wrote something other than messages: {line[:200]!r}") from None
         return message if isinstance(message, dict) else {}
 
     def _ended(self) -> EngineError:
@@ -133,4 +133,4 @@ class Dialogue:
             status = "still running"
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip()[-600:]
-        return failed(f"The server ended early (status {status}): {said or 'it said nothing'}")
+        return failed(f"The server exited early (status {status}): {said or 'it printed nothing'}")

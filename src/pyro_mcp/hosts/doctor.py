@@ -56,12 +56,12 @@ def _checks(host: Host, project: Path, deep: bool) -> Iterator[Check]:
     program = host.executable()
     if program is None:
         yield Check(
-            "installed", "failed", f"there is no {host.program} on the PATH", f"install it: npm package {host.package}"
+            "installed", "failed", f"{host.program} is not on the PATH", f"install it: npm package {host.package}"
         )
     else:
         yield Check("installed", "ok", program)
         version = host.version() if program else ""
-        yield Check("version", "ok" if version else "warning", version or "it does not say")
+        yield Check("version", "ok" if version else "warning", version or "unknown")
     connecting = f"pyro host connect {host.name}"
     try:
         entry = host.effective(project)
@@ -72,7 +72,7 @@ def _checks(host: Host, project: Path, deep: bool) -> Iterator[Check]:
         yield Check("configured", "failed", f"no entry for pyro in {_places(host, project)}", connecting)
         return
     if not entry.ours:
-        yield Check("configured", "failed", f"{entry.path}: the server named pyro is another: {entry.line}", connecting)
+        yield Check("configured", "failed", f"{entry.path}: another server is named pyro: {entry.line}", connecting)
         return
     yield Check("configured", "ok", f"{entry.path} ({entry.scope})")
     repairing = f"pyro host repair {host.name}"
@@ -82,17 +82,17 @@ def _checks(host: Host, project: Path, deep: bool) -> Iterator[Check]:
     yield (
         Check("settings", "failed", f"lacks {', '.join(lacks)}", repairing)
         if lacks
-        else Check("settings", "ok", "time-outs as they should be")
+        else Check("settings", "ok", "timeouts are set correctly")
     )
     resolved = resolves(entry)
     if resolved is None:
-        yield Check("command", "failed", f"{entry.command} is no program", repairing)
+        yield Check("command", "failed", f"{entry.command} is not a program", repairing)
         return
     absolute = os.path.isabs(entry.command)
     yield Check(
         "command",
         "ok" if absolute else "warning",
-        entry.line if absolute else f"{entry.line}: found by the PATH, which the host may have otherwise",
+        entry.line if absolute else f"{entry.line}: found on the PATH, which may differ in the host",
         "" if absolute else repairing,
     )
     yield from _server_checks(host, entry, resolved, project, deep)
@@ -119,14 +119,14 @@ def _server_checks(host: Host, entry: Entry, program: str, project: Path, deep: 
             step = "tools"
             tools = server.tools()
             seconds = time.monotonic() - begun
-            yield Check("tools", "ok", f"{len(tools)} listed after {seconds:.2f} s")
+            yield Check("tools", "ok", f"{len(tools)} tools listed after {seconds:.2f} s")
             step = "round-trip"
             if "workspace_list" in tools:
                 found = server.call("workspace_list")
                 yield Check("round-trip", "ok", f"workspace_list: {len(found.get('workspaces') or ())} workspaces")
             else:
                 server.request("ping", {})
-                yield Check("round-trip", "ok", "ping; this profile has no workspaces")
+                yield Check("round-trip", "ok", "ping answered; this profile has no workspaces")
             if deep:
                 step = "workspace"
                 yield _deep(server, tools)
@@ -160,30 +160,32 @@ def _guard_checks(host: Host, entry: Entry, project: Path, ask: bool) -> Iterato
         yield Check(
             "guard",
             "ok" if up else "failed",
-            f"stands in {state.path}" if up else f"{state.path} has lost {lost}",
+            f"is in {state.path}" if up else f"{state.path} has lost {lost}",
             "" if up else f"pyro host repair {host.name}",
         )
     else:
-        yield Check("guard", "skipped", "not asked for", "")
+        yield Check("guard", "skipped", "not requested", "")
     if host.executable() is None or not (ask or state.asked):
         return
     seen, said = probe.look(host, project)
     if seen is None:
-        yield Check("host-asked", "failed", f"{host.title} showed nothing: {said}", f"start {host.program} and look")
+        yield Check("host-asked", "failed", f"{host.title} revealed nothing: {said}", f"start {host.program} and check")
         return
     yield Check(
         "host-asked",
         "ok" if seen.offers_pyro else "failed",
         f"{host.title} gives its model {'pyro' if seen.offers_pyro else 'no tool of pyro'} and {len(seen.tools)} tools",
-        "" if seen.offers_pyro else f"approve the server in {host.title}, and look at its log",
+        "" if seen.offers_pyro else f"approve the server in {host.title}, and check its log",
     )
     if state.asked:
         ways = ", ".join(seen.ways_round)
         yield Check(
             "guard-asked",
             "failed" if ways else "ok",
-            f"{host.title} still gives its model {ways}" if ways else f"{host.title} gives its model no way round",
-            "another setting of the host's overrides the guard: look at its project's settings" if ways else "",
+            f"{host.title} still gives its model {ways}"
+            if ways
+            else f"{host.title} gives its model no way around pyro",
+            "another of the host's settings overrides the guard: check the project's settings" if ways else "",
         )
 
 
@@ -203,7 +205,7 @@ def repair(host: Host, project: Path) -> list[str]:
         plan = connect.plan(host, argv, entry.scope, project)
         if plan.edit.changes:
             connect.apply(plan)
-            done.append(f"{entry.path}: the entry is renewed: {' '.join(argv)}")
+            done.append(f"{entry.path}: updated the entry: {' '.join(argv)}")
     state = guard.state(host, entry.scope, project)
     if state.asked and state.missing:
         raised = guard.raising(host, entry.scope, project)

@@ -26,8 +26,8 @@ Path_ = Sequence[str]
 def unreadable(path: Path, why: str) -> Conflict:
     """A configuration file that pyro will not touch."""
     return Conflict(
-        f"{path} cannot be read as configuration: {why}. It was left as it is.",
-        hint="Mend it, or move it away, and try again; `pyro host print-config` prints what to paste.",
+        f"{path} cannot be read as configuration: {why}. It was left unchanged.",
+        hint="Fix it or move it away, then try again; `pyro host print-config` prints the entry to paste.",
         code="configuration_unreadable",
     )
 
@@ -72,7 +72,7 @@ class Document(ABC):
         for key in path[:-1]:
             inner = inner.setdefault(key, {})
             if not isinstance(inner, dict):
-                raise unreadable(self.path, f"{key} is no table")
+                raise unreadable(self.path, f"{key} is not a table")
         inner[path[-1]] = value
         self._accept(lambda: self._put(path, value), wanted)
 
@@ -107,8 +107,8 @@ class Document(ABC):
 
     def _cannot(self) -> Conflict:
         return Conflict(
-            f"{self.path} is written in a way that pyro cannot change without touching the rest. It was left as it is.",
-            hint="`pyro host print-config` prints what to paste.",
+            f"{self.path} is written in a way that pyro cannot edit without touching the rest. It was left unchanged.",
+            hint="`pyro host print-config` prints the entry to paste.",
             code="configuration_not_editable",
         )
 
@@ -124,7 +124,7 @@ class JsonDocument(Document):
         except jsonc.NotJson as error:
             raise unreadable(self.path, str(error)) from None
         if not isinstance(data, dict):
-            raise unreadable(self.path, "it is no object")
+            raise unreadable(self.path, "it is not an object")
         return data
 
     def _put(self, path: Path_, value: Any) -> str:
@@ -137,7 +137,7 @@ class JsonDocument(Document):
         """Add an item to the list there, unless it has it. Says whether that was needed."""
         now = self.get(path)
         if now is not MISSING and not isinstance(now, list):
-            raise unreadable(self.path, f"{'.'.join(path)} is no list")
+            raise unreadable(self.path, f"{'.'.join(path)} is not a list")
         if now is not MISSING and item in now:
             return False
         wanted = copy.deepcopy(self.data)

@@ -65,7 +65,7 @@ class Edit:
         real.parent.mkdir(parents=True, exist_ok=True)
         if read(real) != self.before:
             raise Conflict(
-                f"{self.path} was changed by somebody else just now; nothing was written.",
+                f"{self.path} was changed by another program in the meantime; nothing was written.",
                 hint="Try again.",
                 code="configuration_changed",
             )

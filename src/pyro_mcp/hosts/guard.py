@@ -114,8 +114,8 @@ def lowering(host: Host, scope: Scope, project: Path) -> Guarding:
     record = _record(path)
     if not record:
         raise NotFound(
-            f"pyro has put up no guard in {path}.",
-            hint="Say the --scope and --project with which it was put up.",
+            f"pyro has not set a guard in {path}.",
+            hint="Give the --scope and --project with which it was set.",
             code="guard_not_found",
         )
     changes = tuple(Change.from_record(each) for each in record["changes"])

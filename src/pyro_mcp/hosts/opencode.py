@@ -1,4 +1,4 @@
-"""OpenCode. Its JSON with comments is edited here: `opencode mcp add` sets no time-out.
+"""OpenCode. Its JSON with comments is edited here: `opencode mcp add` sets no timeout.
 
 Files: `~/.config/opencode/opencode.json` or `.jsonc` (scope user), the same in the project (scope project).
 Measured with 1.18.33.

@@ -1,6 +1,6 @@
 """Asks a host what it gives its model, by being the model: an endpoint on loopback that reads one request.
 
-No answer is given that a host could act on, nothing leaves this machine, and no credential is used. The request says
+No answer is given that a host could act on, nothing leaves this computer, and no credential is used. The request says
 what the configuration really amounts to: the host's own tools that are left, and whether pyro's have arrived.
 """
 
@@ -108,7 +108,7 @@ def look(host: Host, project: Path, *, timeout_seconds: float = 45.0) -> tuple[S
             server.shutdown()
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip()[-800:]
-    return (seen[0], "") if seen else (None, said or f"it asked no model within {timeout_seconds:.0f} s")
+    return (seen[0], "") if seen else (None, said or f"it did not call a model within {timeout_seconds:.0f} s")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

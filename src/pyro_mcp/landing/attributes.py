@@ -66,7 +66,7 @@ class Attributes:
         except OSError as error:
             raise InvalidInput(
                 f"{shown(path)} cannot be laid out for git: {error.strerror}. Nothing was changed.",
-                hint="Rename or remove it in the workspace.",
+                hint="Rename or delete it in the workspace.",
                 code="bad_path",
             ) from error
         info = self._scratch / "git" / "info"
@@ -97,7 +97,7 @@ class Attributes:
             del files[path]
             if refuse:
                 raise Conflict(
-                    f"{shown(path)} goes through your filter {shown(value)}, which is not run for what comes out of a "
+                    f"{shown(path)} needs your git filter {shown(value)}, which is not run on files from a "
                     "workspace. Nothing was changed.",
                     hint="Export that file by its path and commit it yourself.",
                     code="filtered_path",

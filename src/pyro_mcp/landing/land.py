@@ -83,7 +83,7 @@ def land(
     except OSError as error:
         raise EngineError(
             f"The changes could not be written for git: {error.strerror}. The branch was not changed.",
-            hint=f"See whether {tempfile.gettempdir()} is full.",
+            hint=f"Check whether {tempfile.gettempdir()} is full.",
             code="scratch_failed",
         ) from error
 
@@ -122,7 +122,7 @@ def _land(
     tree = new_tree if follows else store.merge(old_tree, our_tree, new_tree, branch, plan, tip)
     if tree == our_tree:
         raise InvalidInput(
-            f"{'Branch ' + branch if tip else 'The commit ' + ours[:12]} has these changes already;"
+            f"{'Branch ' + branch if tip else 'The commit ' + ours[:12]} already has these changes;"
             " there is nothing to commit.",
             code="already_landed",
         )
@@ -150,14 +150,16 @@ def _land(
 
 def _nothing(empty: Sequence[str] = ()) -> InvalidInput:
     only = f" New empty directories alone ({', '.join(empty[:SHOWN_FILES])}) cannot be committed." if empty else ""
-    return InvalidInput(f"The workspace has no changes that git could commit.{only}", code="nothing_to_land")
+    return InvalidInput(f"The workspace has no changes for git to commit.{only}", code="nothing_to_land")
 
 
 def _checked_message(message: str) -> str:
     text = message.strip()
     if not text or "\0" in text:
         raise InvalidInput(
-            "The commit message is empty or holds a NUL byte.", hint="Give a line of text.", code="bad_message"
+            "The commit message is empty or contains a NUL byte.",
+            hint="Give at least one line of text.",
+            code="bad_message",
         )
     return text
 
@@ -167,7 +169,7 @@ def _checked_author(author: tuple[str, str] | None) -> tuple[str, str] | None:
         return None
     if any(not part.strip() or re.search(r"[\0\n<>]", part) for part in author):
         raise InvalidInput(
-            "The author's name and address must not be empty nor hold `<`, `>`, NUL or a line's end.", code="bad_author"
+            "The author's name and address must not be empty or contain `<`, `>`, NUL or a newline.", code="bad_author"
         )
     return author
 
@@ -179,7 +181,7 @@ def below(prefix: str, entries: Iterable[DiffEntry]) -> dict[bytes, DiffEntry]:
     for entry in entries:
         path = top + entry.path
         if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-            raise InvalidInput(f"git cannot hold the path {shown(os.fsencode(path))}.", code="bad_path")
+            raise InvalidInput(f"git cannot store the path {shown(os.fsencode(path))}.", code="bad_path")
         if not is_dot_git(entry.path):
             changes[os.fsencode(path)] = entry
     return changes

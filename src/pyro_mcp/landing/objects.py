@@ -80,7 +80,7 @@ class Plan:
             here = self._listing.get(parent)
             if here and here[0] == _GITLINK:
                 raise Conflict(
-                    f"{shown(path)} lies in the submodule {shown(parent)}; its files cannot be committed from here.",
+                    f"{shown(path)} is in the submodule {shown(parent)}, whose files cannot be committed from here.",
                     hint="Take the changes as a patch with `pyro workspace diff` and apply it in the submodule.",
                     code="submodule_changed",
                 )
@@ -205,8 +205,8 @@ class Objects:
         # What git thinks unsafe it leaves out with a word on stderr and status 0.
         if done.returncode or done.stderr:
             raise InvalidInput(
-                f"git does not take one of the paths: {said(done)}. Nothing was changed.",
-                hint="Rename or remove it in the workspace.",
+                f"git rejects one of the paths: {said(done)}. Nothing was changed.",
+                hint="Rename or delete it in the workspace.",
                 code="bad_path",
             )
         return self._ask("write-tree", "--missing-ok").decode().strip()
@@ -254,10 +254,10 @@ class Objects:
 def conflict(paths: Sequence[bytes], uncommitted: set[bytes], branch: str, exists: bool) -> Conflict:
     names = [shown(path) for path in paths]
     mine = [shown(path) for path in paths if path in uncommitted]
-    target = f"branch {branch}" if exists else "the commit that the workspace was made from"
+    target = f"branch {branch}" if exists else "the commit the workspace started from"
     text = f"The workspace's changes conflict with {target} in {some(names)}. Nothing was changed."
     if mine:
-        text += f" When the workspace was made, {some(mine)} had changes that were not committed."
+        text += f" When the workspace was created, {some(mine)} had uncommitted changes."
     patch = "take the changes as a patch with `pyro workspace diff` and apply it with `git apply --3way`"
     hint = f"Land on a new branch and merge that, or {patch}." if exists else f"{patch[0].upper()}{patch[1:]}."
     return Conflict(text, hint=hint, code="landing_conflict", details={"files": names, "uncommitted": mine})

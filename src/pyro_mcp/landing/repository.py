@@ -30,7 +30,7 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     git = shutil.which("git")
     if git is None:
-        raise ComponentMissing("git is not on this machine.", hint="Install git 2.38 or newer.", code="git_missing")
+        raise ComponentMissing("git is not on this computer.", hint="Install git 2.38 or newer.", code="git_missing")
     try:
         return subprocess.run(
             [git, *arguments],
@@ -44,7 +44,7 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"git did not finish within {GIT_SECONDS} seconds in {cwd}; the branch was not changed.",
-            hint="See whether the repository's disk is slow or full, then try again.",
+            hint="Check whether the repository's disk is slow or full, then try again.",
             code="git_timeout",
         ) from error
     except OSError as error:
@@ -80,7 +80,7 @@ class Repository:
 
     def _not_one(self, why: str) -> InvalidInput:
         return InvalidInput(
-            f"{show(str(self._cwd))} is not in a git repository that can be used: {why}.",
+            f"{show(str(self._cwd))} is not in a usable git repository: {why}.",
             hint="Name the repository with `--repo DIR`.",
             code="not_a_repository",
         )
@@ -116,7 +116,7 @@ class Repository:
             good = done.returncode == 0 and done.stdout.removesuffix(b"\n") == os.fsencode(branch)
         if not good:
             raise InvalidInput(
-                f"{shown(os.fsencode(branch))} cannot be a branch's name.",
+                f"{shown(os.fsencode(branch))} is not a valid branch name.",
                 hint="Give a name such as `pyro/fix-login`, without `refs/heads/`.",
                 code="bad_branch_name",
             )
@@ -139,7 +139,7 @@ class Repository:
         if where:
             raise Conflict(
                 f"Branch {branch} is checked out ({where}); moving it would make that work tree look changed.",
-                hint="Land on another branch and merge that.",
+                hint="Land on another branch, then merge it.",
                 code="branch_checked_out",
             )
 
@@ -165,7 +165,7 @@ class Repository:
                 continue
             if target or kind != b"commit":
                 raise Conflict(
-                    f"Branch {branch} is a symbolic reference or no commit; it is not moved.",
+                    f"Branch {branch} is a symbolic reference or not a commit, so it was not moved.",
                     hint="Land on another branch.",
                     code="branch_not_plain",
                 )
@@ -204,14 +204,14 @@ class Repository:
         now = self.tip(branch)
         if now != tip:
             raise Conflict(
-                f"Branch {branch} moved to {now[:12] or 'nothing'} meanwhile. Nothing was changed.",
+                f"Branch {branch} moved to {now[:12] or 'nothing'} in the meantime. Nothing was changed.",
                 hint="Run the command again.",
                 code="branch_moved",
             )
         if b"cannot create" in done.stderr or b"cannot lock ref" in done.stderr:
             raise Conflict(
                 f"Branch {branch} could not be written: {said(done)}. Nothing was changed.",
-                hint="Land on another branch, or try again when no other git works in the repository.",
+                hint="Land on another branch, or try again when no other git command is running in the repository.",
                 code="branch_locked",
             )
         raise failed("update-ref", done)

@@ -50,8 +50,9 @@ class Agents:
         if len(name) == 16 and name.isalnum() and self._whole(name):
             return self._place(name)
         raise EngineError(
-            f"The agent {name[:16]!r} that runs in this snapshot is not kept any more, or was changed on this disk.",
-            hint="It is of another version of pyro, whose cache was removed or damaged since. Delete the snapshot.",
+            f"The agent {name[:16]!r} that this snapshot needs is gone, or was changed on this disk.",
+            hint="It belongs to another version of pyro, whose cache has since been removed or damaged. Delete the "
+            "snapshot.",
             code="snapshot_agent_missing",
         )
 

@@ -40,7 +40,7 @@ def wanted() -> Wanted:
     """
     named = os.environ.get("PYRO_ENGINE") or "auto"
     if named not in CHOICES:
-        raise InvalidInput(f"PYRO_ENGINE is {named!r}; it may be {', '.join(CHOICES)}.", code="unknown_engine")
+        raise InvalidInput(f"PYRO_ENGINE is {named!r}; it must be one of {', '.join(CHOICES)}.", code="unknown_engine")
     return cast("Wanted", named)
 
 
@@ -51,7 +51,7 @@ def firecracker_engine(*, agent: Path, machines: Path, cache: Path, limits: Limi
     return FirecrackerEngine(firecracker=binary, agent=agent, machines=machines, cache=cache, limits=limits)
 
 
-NO_KVM = "not needed: /dev/kvm cannot be opened here, and gVisor runs the machines"
+NO_KVM = "not needed: /dev/kvm cannot be opened here, so gVisor runs the machines"
 
 
 def find_components(cache: Path) -> list[Component]:
@@ -74,7 +74,7 @@ async def verdict(engine: FirecrackerEngine, cache: Path, *, again: bool = False
     kept = cache / "firecracker" / f"verdict-{hashlib.sha256(known.encode()).hexdigest()[:16]}.json"
     try:
         record = {} if again else json.loads(kept.read_text())
-        return Probe(bool(record["ok"]), f"{record['detail']} (found out at {record['at']})", record["boot_seconds"])
+        return Probe(bool(record["ok"]), f"{record['detail']} (checked at {record['at']})", record["boot_seconds"])
     except (OSError, ValueError, KeyError):
         pass
     # Nothing of an environment is needed: the agent makes the directories that it mounts on.

@@ -62,7 +62,7 @@ def find_program(
                 problems.append(f"{variable} names {path}, which is not there")
             continue
         version = version_of(path)
-        problem = "does not run or says no version" if version is None else problem_of(version)
+        problem = "does not run, or reports no version" if version is None else problem_of(version)
         if problem is None:
             return Component(name=name, ok=True, path=str(path), version=version, source=source)
         problems.append(f"{path} {problem}")
@@ -106,9 +106,9 @@ def find_runsc(cache: Path) -> Component:
     def problem(version: str) -> str | None:
         release = re.match(r"\d{8}", version)
         if release is None:
-            return "does not run or says no version"
+            return "does not run, or reports no version"
         old = int(release.group()) < OLDEST_RUNSC
-        return f"is {version}; {OLDEST_RUNSC} is the oldest that works" if old else None
+        return f"is {version}; pyro needs {OLDEST_RUNSC} or newer" if old else None
 
     return find_program("runsc", "PYRO_RUNSC", fetched_runsc(cache), runsc_version, problem)
 
@@ -131,7 +131,7 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
     if expected is None:
         raise ComponentMissing(
             f"runsc cannot be fetched: no runsc is pinned for {os.uname().machine}.",
-            hint="Set PYRO_RUNSC to a runsc of yours.",
+            hint="Set PYRO_RUNSC to your own runsc.",
             code="runsc_missing",
         )
     progress("fetching runsc from Debian's archive", None)
@@ -141,14 +141,14 @@ def fetch_runsc(cache: Path, progress: Callable[[str, float | None], None]) -> P
         if problem:
             raise ComponentMissing(
                 f"runsc could not be fetched from Debian's archive: {problem}",
-                hint="Check this machine's way to a Debian mirror, or set PYRO_RUNSC to a runsc of yours.",
+                hint="Check that this computer can reach a Debian mirror, or set PYRO_RUNSC to your own runsc.",
                 code="runsc_fetch_failed",
             )
         found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise ComponentMissing(
                 f"The runsc in Debian's archive has sha256 {found}, not the pinned {expected}; it was not installed.",
-                hint="Upgrade pyro, or set PYRO_RUNSC to a runsc that you trust.",
+                hint="Upgrade pyro, or set PYRO_RUNSC to a runsc you trust.",
                 code="runsc_not_the_pinned",
             )
         partial = Path(work) / "runsc"

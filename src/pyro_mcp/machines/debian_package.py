@@ -18,7 +18,7 @@ SECONDS = 60.0
 
 
 class NoPackage(Exception):
-    """It cannot be had, or is no package; the text says why."""
+    """It cannot be had, or is not a package; the text says why."""
 
 
 def fetch_file(path: str, name: str) -> bytes:
@@ -45,7 +45,7 @@ def file_of(package: bytes, name: str) -> bytes:
     """
     at = 8
     if package[:8] != b"!<arch>\n":
-        raise NoPackage("it is no Debian package")
+        raise NoPackage("it is not a Debian package")
     while at + 60 <= len(package):
         member, said = package[at : at + 16].strip(), package[at + 48 : at + 58].strip()
         size = int(said) if said.isdigit() else len(package)

@@ -111,7 +111,7 @@ def engine_errors() -> Iterator[None]:
             raise in_its_way from error
         raise EngineError(
             f"The machine could not be started: {error}.",
-            hint="This computer may be short of memory, processes or disk; `pyro doctor` looks.",
+            hint="This computer may be short of memory, processes or disk; check with `pyro doctor`.",
         ) from error
 
 

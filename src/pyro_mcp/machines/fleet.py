@@ -24,7 +24,7 @@ class Fleet:
         except KeyError:
             raise EngineError(
                 f"This pyro has no engine {name!r}; it has {', '.join(self._engines)}.",
-                hint="The workspace was made by another version of pyro; delete it.",
+                hint="The workspace was created by another version of pyro; delete it.",
                 code="unknown_engine",
             ) from None
 

@@ -1,4 +1,4 @@
-"""What this machine offers, looked at without changing anything. No check may fail the others.
+"""What this computer offers, looked at without changing anything. No check may fail the others.
 
 Standard library and models only: `doctor` runs these before there is a daemon, too.
 """
@@ -24,10 +24,10 @@ ROOM_BYTES = 3 * 1024**3
 def find_tools() -> list[Component]:
     """Programs of the system that pyro calls."""
     wanted = (
-        ("mmdebstrap", "builds environments (without it, they come as images of Docker Hub)"),
+        ("mmdebstrap", "builds environments (without it, images from Docker Hub are used)"),
         ("tar", "copies seeds"),
         ("git", "seeds git work trees"),
-        ("zstd", "reads .tar.zst seeds"),
+        ("zstd", "unpacks .tar.zst seeds"),
         ("taskset", "holds machines to their CPUs"),
         ("mke2fs", "makes disks for Firecracker"),
     )
@@ -56,7 +56,7 @@ def host_checks() -> list[HostCheck]:
         try:
             ok, detail, remedy = check()
         except Exception as error:  # a check that breaks is a finding, not a crash
-            ok, detail, remedy = False, f"could not be looked at: {error}", ""
+            ok, detail, remedy = False, f"could not be checked: {error}", ""
         results.append(HostCheck(name=name, ok=ok, required=required, detail=detail, remedy="" if ok else remedy))
     return results
 
@@ -98,7 +98,7 @@ def _user_namespaces() -> tuple[bool, str, str]:
         [sys.executable, "-c", NAMESPACE_TRIAL], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10
     )
     if done.returncode == 0:
-        return True, "an ordinary user can make one, and mount in it", ""
+        return True, "an unprivileged user can create one and mount in it", ""
     remedy = "sudo sysctl -w kernel.unprivileged_userns_clone=1"
     if _read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1":
         remedy = apparmor_profile(os.path.realpath(sys.executable))
@@ -123,14 +123,14 @@ def _uidmap() -> tuple[bool, str, str]:
 
 def _subordinate_ids() -> tuple[bool, str, str]:
     if _inside_enclosure():
-        return True, "mapped: this daemon runs with them", ""
+        return True, "mapped: this daemon uses them", ""
     if os.geteuid() == 0:
         return True, "not needed as root", ""
     uid = os.getuid()
     user = pwd.getpwuid(uid).pw_name
     missing = [path for path in ("/etc/subuid", "/etc/subgid") if subordinate_range(path, user, uid) is None]
     if missing:
-        return False, f"{' and '.join(missing)} give {user} no range of {MINIMUM_IDS}", add_subordinate_ids(user)
+        return False, f"{' and '.join(missing)} give {user} no range of {MINIMUM_IDS} ids", add_subordinate_ids(user)
     return True, f"{user} has ranges in /etc/subuid and /etc/subgid", ""
 
 
@@ -140,7 +140,7 @@ def _disk() -> tuple[bool, str, str]:
     return (
         free >= ROOM_BYTES,
         f"{free / 1024**3:.1f} GiB free at {place}",
-        "Make room, or set PYRO_HOME to another disk.",
+        "Free some space, or set PYRO_HOME to another disk.",
     )
 
 
@@ -148,8 +148,8 @@ def _kvm() -> tuple[bool, str, str]:
     if not os.path.exists("/dev/kvm"):
         return False, "no /dev/kvm; gVisor does not need it", ""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return False, "/dev/kvm may not be opened by this user; gVisor does not need it", "sudo usermod -aG kvm $USER"
-    return True, "/dev/kvm can be opened; whether it boots a guest the probe of Firecracker tells", ""
+        return False, "this user may not open /dev/kvm; gVisor does not need it", "sudo usermod -aG kvm $USER"
+    return True, "/dev/kvm can be opened; Firecracker's probe shows whether it boots a guest", ""
 
 
 def _read(path: str) -> str:

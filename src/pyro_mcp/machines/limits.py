@@ -1,6 +1,6 @@
 """How a machine is held to its CPUs and memory, on hosts that grant different things.
 
-CPU: the machine's processes are pinned to as many of this machine's CPUs as it has virtual ones, the least
+CPU: the machine's processes are pinned to as many of this computer's CPUs as it has virtual ones, the least
 used ones first. That needs no privilege, holds hard, and is faster for small machines: with sentry and
 guest on one core, starting a process in gVisor took 12 ms instead of 23 ms.
 
@@ -68,7 +68,7 @@ class Limits:
         """How limits are held here, for `doctor` and status."""
         cpu = "CPU: pinned to as many CPUs as it has"
         if self._cgroup_parent is None:
-            return f"{cpu}; memory: watchdog (no cgroup may be made by this user here)"
+            return f"{cpu}; memory: watchdog (this user may not create cgroups here)"
         version = "v1" if self._limit_file == "memory.limit_in_bytes" else "v2"
         return f"{cpu}; memory: watchdog, then cgroup {version}"
 

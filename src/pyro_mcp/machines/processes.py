@@ -1,4 +1,4 @@
-"""Finding, watching and ending processes on this machine without ever hitting a stranger.
+"""Finding, watching and ending processes on this computer without ever hitting a stranger.
 
 A process is known by pid and start time (field 22 of /proc/PID/stat), which together are unique until the
 computer restarts.

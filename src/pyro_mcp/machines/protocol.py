@@ -1,7 +1,7 @@
 """What an engine offers. Nothing here knows of workspaces; engines do not know each other.
 
 An engine boots an environment once into a template (a snapshot with the agent waiting); every machine is a
-restore of a template or of a snapshot. A machine has no network card and shares no folder; its agent's
+restore of a template or of a snapshot. A machine has no network card and shares no directory; its agent's
 byte streams are all that crosses the boundary, and the seed, which is shown read-only.
 """
 
@@ -81,7 +81,7 @@ class Machine(Protocol):
 
     @property
     def main_pid(self) -> int:
-        """The process on this machine that it is, as far as one is."""
+        """The process on this computer that it is, as far as one is."""
 
     def hold_disk(self, limit_bytes: int) -> None:
         """From now on its files may take so many bytes. Never raises because the machine is gone."""

@@ -78,7 +78,7 @@ class MemoryWatchdog:
         self._over[machine.id] = self._over.get(machine.id, 0) + 1
         if self._over[machine.id] > PATIENCE:
             del self._over[machine.id]
-            await self._lost(machine.id, f"it used {used >> 20} MiB of the {limit >> 20} MiB it may")
+            await self._lost(machine.id, f"it used {used >> 20} MiB of its {limit >> 20} MiB")
             return
         before = self._falling.pop(machine.id, None)
         if before is not None and used <= before:

@@ -174,7 +174,7 @@ class StreamRedactor:
         return out
 
     def end(self) -> bytes:
-        """What was held back, after the last byte of the stream: it was no value after all."""
+        """What was held back, after the last byte of the stream: it was not a value after all."""
         out = self._give(0)
         self._progress = self._redactor.progress()
         self._raw = self._masked = b""

@@ -21,7 +21,7 @@ class Substitution:
                 raise ValueError("a placeholder and its value cannot be empty")
             if value != value.strip() or any(ord(character) < 32 or ord(character) == 127 for character in value):
                 raise ValueError(f"the value for {placeholder} cannot stand in a header: it has a line break, a "
-                                 "control character, or white space around it")  # fmt: skip
+                                 "control character, or whitespace around it")  # fmt: skip
         self._values = {placeholder.encode(): value.encode() for placeholder, value in values.items()}
         longest_first = sorted(self._values, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if longest_first else None

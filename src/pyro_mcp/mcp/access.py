@@ -1,4 +1,4 @@
-"""What the tools may reach on the user's machine: decided by the user at `pyro mcp serve`, never by the agent.
+"""What the tools may reach on the user's computer: decided by the user at `pyro mcp serve`, never by the agent.
 
 Paths are resolved, symbolic links and all, before they are compared, and travel on resolved.
 """
@@ -24,9 +24,9 @@ class Access:
     """What the user allowed."""
 
     project: Path | None
-    """The project folder, resolved; None when the server was not started in one."""
+    """The project directory, resolved; None when the server was not started in one."""
     allowed: tuple[Path, ...] = ()
-    """Further folders, resolved."""
+    """Further directories, resolved."""
     network: NetworkPolicy = "egress"
     """The most that a workspace may ask for."""
     allow_domains: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Access:
     ) -> Access:
         """From the command line, CLAUDE_PROJECT_DIR and the working directory.
 
-        The home directory and `/` are no project folders: too much of the user's would be in reach.
+        The home directory and `/` are no project directories: too much of the user's would be in reach.
         """
         return cls(
             _project(os.environ.get("CLAUDE_PROJECT_DIR") or os.getcwd()),
@@ -72,12 +72,12 @@ class Access:
 
     @property
     def scope(self) -> str:
-        """The project whose workspaces this server sees: the folder it was started in, whatever roots a host names
+        """The project whose workspaces this server sees: the directory it was started in, whatever roots a host names
         later. Servers without one see each other's."""
         return str(self.project or "")
 
     def with_roots(self, folders: Sequence[Path]) -> Access:
-        """The first folder that can be a project is the project; the one that was stays in reach."""
+        """The first directory that can be a project is the project; the one that was stays in reach."""
         for folder in folders:
             project = _project(str(folder))
             if project is not None and project != self.project:
@@ -99,21 +99,22 @@ class Access:
             none = not online(self.network) or (asks(self.network) and operation.name == "run_in_vm")
             most = "only be off" if none else f"be {self.network} at most"
             raise NotPermitted(
-                f"The user does not allow that here; network_policy can {most}.",
-                hint=f"The user may allow it by starting the server with `pyro mcp serve --network {asked}`.",
+                f"The user does not allow that here; network_policy may {most}.",
+                hint=f"The user can allow it by starting the server with `pyro mcp serve --network {asked}`.",
                 code="network_not_allowed",
             )
         if online(asked) and self.allow_domains and operation.name == "run_in_vm":
             raise NotPermitted(
-                "The user allows certain hosts only, and a machine for one command has no such list.",
-                hint="Give network_policy off, or use a workspace: workspace_create keeps to the list.",
+                "The user allows only certain hosts, and a one-command machine cannot be limited to them.",
+                hint="Use network_policy off, or a workspace: workspace_create applies the list.",
                 code="network_not_allowed",
             )
         for text in granted.get("publish") or ():
             if text.count(":") > 1:
                 raise NotPermitted(
-                    f"{text} names an address; through the tools, ports are published on 127.0.0.1 only.",
-                    hint="Give GUEST or HOST:GUEST. The user may publish elsewhere: `pyro workspace service start`.",
+                    f"{text} names an address, but the tools publish ports only on 127.0.0.1.",
+                    hint="Give GUEST or HOST:GUEST. The user can publish elsewhere with `pyro workspace service "
+                    "start`.",
                     code="address_not_allowed",
                 )
         for name in operation.host_paths:
@@ -128,8 +129,8 @@ class Access:
         """A `.git` file in the project may lead anywhere; the history of another repository is not the project's."""
         if not repository.within(seed, [root for root in (self.project, *self.allowed) if root is not None]):
             raise NotPermitted(
-                f"The .git of {seed} leads to a repository that is out of reach and does not know this work tree.",
-                hint="Seed from a directory without that .git, or let the user seed it: `pyro workspace create`.",
+                f"The .git of {seed} points to a repository that is out of reach and does not list this work tree.",
+                hint="Seed from a directory without that .git, or ask the user to run `pyro workspace create`.",
                 code="path_not_allowed",
             )
 
@@ -150,7 +151,7 @@ class Access:
         return {name: value for name, value in given.items() if value}
 
     def _refuse_links(self, path: str) -> None:
-        """Nothing is written through a symbolic link below a folder that the user allowed."""
+        """Nothing is written through a symbolic link below a directory that the user allowed."""
         start = self.project or Path(os.getcwd())
         asked = Path(os.path.normpath(start / os.path.expanduser(path)))
         for root in (self.project, *self.allowed):
@@ -161,7 +162,7 @@ class Access:
                     break
                 if os.path.islink(place) and (place != asked or os.path.isdir(place)):
                     raise NotPermitted(
-                        f"{place} is a symbolic link; nothing is written through one.",
+                        f"{place} is a symbolic link, and the tools never write through one.",
                         hint="Name the real folder.",
                         code="output_through_link",
                     )
@@ -180,10 +181,12 @@ class Access:
         found = Path(os.path.realpath(start / os.path.expanduser(path)))
         roots = [root for root in (self.project, *self.allowed) if root is not None]
         if not any(found == root or root in found.parents for root in roots):
-            shown = ", ".join(str(root) for root in roots) or "nothing: the server was not started in a project folder"
+            shown = (
+                ", ".join(str(root) for root in roots) or "nothing: the server was not started in a project directory"
+            )
             leads = "" if str(found) == path or ".." in path else f" (it is {found})" if os.path.isabs(path) else ""
             raise NotPermitted(
-                f"{path}{leads} is outside of what the tools may reach on the user's machine: {shown}.",
+                f"{path}{leads} is outside what the tools may reach on the user's computer: {shown}.",
                 hint=_advice(found),
                 code="path_not_allowed",
             )
@@ -202,16 +205,16 @@ SCRATCH = Path("/var/tmp")
 def _advice(place: Path) -> str:
     """What the user may do about a place out of reach. It never opens more than was asked, nor what nobody should."""
     if not may_be_advised(place):
-        return "Give a path within that."
+        return "Give a path inside it."
     return (
-        "The user may allow exactly that by starting the server with "
+        "The user can allow exactly that by starting the server with "
         f"`pyro mcp serve --allow-path {shlex.quote(str(place))}`."
     )
 
 
 def may_be_advised(place: Path) -> bool:
     """Whether a place, resolved, may be named as one to be opened: it is there, and neither the system's nor a home,
-    nor one of its hidden folders, where keys and settings are."""
+    nor one of its hidden directories, where keys and settings are."""
     home = Path(os.path.realpath(os.path.expanduser("~")))
     if not (os.path.isdir(place) or os.path.isfile(place)) or not str(place).isprintable():
         return False
@@ -225,6 +228,6 @@ def may_be_advised(place: Path) -> bool:
 
 
 def _project(folder: str) -> Path | None:
-    """The folder, resolved; None where it is none, or holds too much of the user's."""
+    """The directory, resolved; None where it is none, or holds too much of the user's."""
     project, home = Path(os.path.realpath(folder)), Path(os.path.realpath(os.path.expanduser("~")))
     return None if project in (home, Path("/")) or not project.is_dir() else project

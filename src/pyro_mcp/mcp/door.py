@@ -68,11 +68,13 @@ class Door:
             if name in said:
                 said[name].append(value.decode("latin-1"))
         if len(said[b"host"]) != 1 or not self.is_ours(said[b"host"][0], address):
-            return Refusal(421, "This server is not called by that Host. The user may allow it with --allow-host.")
+            return Refusal(
+                421, "This server does not accept that Host header. The user can allow it with --allow-host."
+            )
         if not all(self.is_ours_as_origin(origin, address) for origin in said[b"origin"]):
-            return Refusal(403, "Requests from that Origin are not taken.")
+            return Refusal(403, "This server does not accept requests from that Origin.")
         if len(said[b"authorization"]) != 1 or not self.opens(said[b"authorization"][0]):
-            return Refusal(401, "A bearer token is needed: Authorization: Bearer TOKEN.", challenge=True)
+            return Refusal(401, "A bearer token is required: Authorization: Bearer TOKEN.", challenge=True)
         return None
 
     def is_ours(self, authority: str, address: str | None) -> bool:
@@ -112,8 +114,8 @@ def find_token(environment: MutableMapping[str, str], file: str | None) -> str:
         return _checked(_read(Path(file)), file)
     if not given:
         raise InvalidInput(
-            "Over HTTP a bearer token is required, and there is none.",
-            hint=f"Set {TOKEN_VARIABLE}, name a file with --token-file FILE, or make one with --new-token FILE.",
+            "HTTP needs a bearer token, and none is set.",
+            hint=f"Set {TOKEN_VARIABLE}, name a file with --token-file FILE, or create one with --new-token FILE.",
             code="token_missing",
         )
     return _checked(given.strip(), TOKEN_VARIABLE)
@@ -126,7 +128,7 @@ def new_token(file: str) -> str:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         raise Conflict(
-            f"{file} exists already.", hint="Use it with --token-file, or name another.", code="token_exists"
+            f"{file} already exists.", hint="Use it with --token-file, or name another.", code="token_exists"
         ) from None
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}.", code="token_file") from None
@@ -142,14 +144,16 @@ def _read(path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and mode & 0o077:
                 raise NotPermitted(
-                    f"Others can read {path}, which holds the token.",
-                    hint=f"Close it: chmod 600 {path}",
+                    f"Other users can read {path}, which contains the token.",
+                    hint=f"Make it private: chmod 600 {path}",
                     code="token_open",
                 )
             return file.read(4096).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         raise NotFound(
-            f"There is no file {path}.", hint=f"Make one: pyro mcp serve --http … --new-token {path}", code="token_file"
+            f"There is no file {path}.",
+            hint=f"Create one: pyro mcp serve --http … --new-token {path}",
+            code="token_file",
         ) from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.", code="token_file") from None
@@ -158,8 +162,8 @@ def _read(path: Path) -> str:
 def _checked(token: str, source: str) -> str:
     if len(token) < MIN_TOKEN or not _TOKEN.fullmatch(token):
         raise InvalidInput(
-            f"The token in {source} must have {MIN_TOKEN} characters or more: letters, digits and -._~+/=.",
-            hint="--new-token FILE makes a good one.",
+            f"The token in {source} must have at least {MIN_TOKEN} characters: letters, digits and -._~+/=.",
+            hint="--new-token FILE creates a good one.",
             code="token_bad",
         )
     return token

@@ -39,7 +39,7 @@ def create_server(
 
     Args:
         profile: Which tools: `vm-run`, `workspace-core` or `workspace-full`.
-        allow_paths: More folders of this computer that the tools may read and write.
+        allow_paths: More directories of this computer that the tools may read and write.
         network: The most that a workspace may ask for.
         allow_domains: The only hosts that workspaces may reach: exact names, or *.suffix. None: every public host.
         secrets: Name to value, for every workspace. The model sees names only.
@@ -55,7 +55,7 @@ def create_server(
     """
     for name, value, known in (("profile", profile, get_args(Profile)), ("network", network, get_args(NetworkPolicy))):
         if value not in known:
-            raise InvalidInput(f"There is no {name} {value!r}.", hint=f"There are: {', '.join(known)}.")
+            raise InvalidInput(f"There is no {name} {value!r}.", hint=f"Known: {', '.join(known)}.")
     access = Access.chosen(
         list(allow_paths),
         network,

@@ -28,7 +28,7 @@ MAX_METHOD = 256
 """Characters of a method's name: an error of the library repeats it."""
 # JSON-RPC 2.0, section 5.1
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
-_WHITE = b" \t\r\n"  # RFC 8259, section 2: nothing else is white space
+_WHITE = b" \t\r\n"  # RFC 8259, section 2: nothing else is whitespace
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{}\]:,]|[^\s\[\]{}:,"]+', re.S)
 """A string that does not end is one token, too: looking for its end from each quote in it takes hours."""
@@ -36,7 +36,7 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{}\]:,]|[^\s\[\]{}:,"]+', 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why something is no message, for whoever sent it."""
+    """Why something is not a message, for whoever sent it."""
 
     code: int
     message: str
@@ -86,9 +86,9 @@ def judged(data: bytes) -> Message | Refusal | None:
 
 def _message(found: Any) -> Message | Refusal | None:
     if isinstance(found, list):
-        return Refusal(INVALID_REQUEST, "Batches are not taken; send each message by itself.")
+        return Refusal(INVALID_REQUEST, "Batches are not supported; send each message separately.")
     if not isinstance(found, dict):
-        return Refusal(INVALID_REQUEST, "A message is a JSON object.")
+        return Refusal(INVALID_REQUEST, "A message must be a JSON object.")
     answers = "result" in found or "error" in found
     if "method" not in found and answers:
         return found if found.get("jsonrpc") == "2.0" and is_id(found.get("id")) else None
@@ -106,7 +106,7 @@ def _message(found: Any) -> Message | Refusal | None:
     if len(found["method"]) > MAX_METHOD:
         return Refusal(METHOD_NOT_FOUND, "There is no such method.", said) if "id" in found else None
     if answers:
-        return Refusal(INVALID_REQUEST, "A message is a request or an answer, not both.", said)
+        return Refusal(INVALID_REQUEST, "A message is either a request or a response, not both.", said)
     if not isinstance(found.get("params"), dict | None):
         return Refusal(INVALID_PARAMS, "The params must be an object.", said) if "id" in found else None
     if found["method"] == "tools/call" and said is not None:
@@ -118,7 +118,7 @@ def _call(found: Message, said: int | str) -> Message | Refusal:
     """A tool's call whose name and arguments can be ones. Models send the arguments as text now and then."""
     params = found.get("params") or {}
     if not isinstance(params.get("name"), str):
-        return Refusal(INVALID_PARAMS, "The call's `name` must be a string: the name of a tool.", said)
+        return Refusal(INVALID_PARAMS, "The call's `name` must be a string, the name of a tool.", said)
     arguments = params.get("arguments")
     if isinstance(arguments, str):
         try:
@@ -155,26 +155,26 @@ def _check_depth(text: str) -> None:
         if mark in ("[", "{"):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _Odd(INVALID_REQUEST, f"The message is nested more than {MAX_DEPTH} deep.")
+                raise _Odd(INVALID_REQUEST, f"The message is nested more than {MAX_DEPTH} levels deep.")
         elif mark in ("]", "}"):
             depth -= 1
 
 
 def _integer(text: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise _Odd(INVALID_REQUEST, f"The message holds a number of {len(text)} digits; {MAX_DIGITS} are the most.")
+        raise _Odd(INVALID_REQUEST, f"The message contains a number of {len(text)} digits; the limit is {MAX_DIGITS}.")
     return int(text)
 
 
 def _float(text: str) -> float:
     value = float(text)
     if len(text) > 2048 or value in (float("inf"), float("-inf")):
-        raise _Odd(INVALID_REQUEST, "The message holds a number that is out of range.")
+        raise _Odd(INVALID_REQUEST, "The message contains a number that is out of range.")
     return value
 
 
 def _constant(text: str) -> Any:
-    raise _Odd(PARSE_ERROR, f"The message holds {text}, which is not JSON.")
+    raise _Odd(PARSE_ERROR, f"The message contains {text}, which is not JSON.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _Odd(INVALID_REQUEST, f"The key {twice[:64]!a} stands twice in one object.")
+        raise _Odd(INVALID_REQUEST, f"The key {twice[:64]!a} occurs twice in one object.")
     return found
 
 
@@ -190,7 +190,7 @@ def _check_characters(value: Any) -> None:
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise _Odd(INVALID_REQUEST, "The message holds a lone surrogate, which is no character.") from None
+        raise _Odd(INVALID_REQUEST, "The message contains a lone surrogate, which is not a character.") from None
 
 
 def _unread(odd: _Odd, text: str) -> Refusal | None:
@@ -205,7 +205,7 @@ def _unread(odd: _Odd, text: str) -> Refusal | None:
 
 
 def _outline(text: str) -> list[tuple[str, str]]:
-    """The keys of the outermost object, each with its value where that is no list or object, unread."""
+    """The keys of the outermost object, each with its value where that is not a list or object, unread."""
     if not text.startswith("{"):
         return []
     depth, before = 0, ""

@@ -99,7 +99,7 @@ def taken(
         can_note: the result has a place where it can say that something was left out.
 
     Raises:
-        InvalidInput: two names for one thing have different values, or a time-out is no number.
+        InvalidInput: two names for one thing have different values, or a timeout is not a number.
     """
     # Null stands for a parameter that is not given, whatever its name.
     arguments = {name: value for name, value in arguments.items() if value is not None or name in names}
@@ -272,7 +272,7 @@ def _seconds(name: str, value: Any) -> float | None:
             return number * {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}[written[2]]
         value = number
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInput(f"{name} is no number.", hint="Give timeout_seconds.", code="invalid_arguments")
+        raise InvalidInput(f"{name} is not a number.", hint="Give timeout_seconds.", code="invalid_arguments")
     in_milliseconds = name == "timeout_ms" or (name == "timeout" and value >= MILLISECONDS_FROM)
     return value / 1000 if in_milliseconds else value
 

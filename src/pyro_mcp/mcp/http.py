@@ -106,7 +106,7 @@ class Application:
         address = scope["server"][0] if scope.get("server") else None
         refusal = self._door.refusal(scope["headers"], address)
         if refusal is None and self._closing:
-            return Refusal(503, "The server is leaving.")
+            return Refusal(503, "The server is shutting down.")
         return refusal
 
     def _note_end(self, scope: Scope) -> None:
@@ -160,7 +160,7 @@ def address_of(text: str) -> tuple[str, int]:
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise InvalidInput(
-            f"--http {text}: give HOST:PORT or PORT, such as 127.0.0.1:8765; port 0 takes a free one.",
+            f"--http {text}: give HOST:PORT or PORT, such as 127.0.0.1:8765; port 0 picks a free port.",
             code="bad_usage",
         )
     return host, int(port)
@@ -220,7 +220,7 @@ def _announce(listener: socket.socket, host: str) -> None:
     said = f"Serving the tools at http://{shown}:{address[1]}{PATH}; a bearer token is required.\n"
     if not is_loopback(address[0]):
         said += (
-            f"Warning: {host} can be reached from other machines, and the token travels unencrypted. Prefer an SSH "
+            f"Warning: other computers can reach {host}, and the token travels unencrypted. Prefer an SSH "
             "tunnel to loopback, or a proxy that speaks TLS.\n"
         )
     sys.stderr.write(said)

@@ -11,15 +11,15 @@ MAX_CHARACTERS = 2048
 """Claude Code cuts instructions there."""
 
 _VM_RUN = (
-    "pyro runs a command in a fresh, isolated Linux machine that is gone afterwards: use vm_run for "
-    "anything you would rather not run on the user's machine. Nothing is kept and none of the user's "
-    "files are in it. What outlives wait_seconds answers with status running and a handle: call vm_run "
-    "again with that handle to go on waiting."
+    "pyro runs a command in a fresh, isolated, throwaway Linux machine: use vm_run for "
+    "anything you would rather not run on the user's computer. Nothing is kept and none of the user's "
+    "files are in it. A command that outlives wait_seconds returns status running and a handle: call vm_run "
+    "again with that handle to keep waiting."
 )
 
 _WORKSPACE = (
-    "pyro gives you a disposable Linux machine to work in as root: prefer it over the user's machine for "
-    "building, testing, installing packages and running untrusted code, for nothing in it touches the "
+    "pyro gives you a disposable Linux machine to work in as root: prefer it over the user's computer for "
+    "building, testing, installing packages and running untrusted code. Nothing in it touches the "
     "user's files until you export.\n"
     "\n"
     "The loop: workspace_create fills /workspace with {project}; look around with workspace_file_list and"
@@ -27,16 +27,16 @@ _WORKSPACE = (
     " or workspace_file_write; run "
     "with workspace_exec; see what changed with workspace_diff; bring it back with workspace_export "
     "(patch=true for all changes as a patch, or a path) and say where it is. workspace_rewind undoes a "
-    "command or edit; workspace_reset puts everything back to how it began; workspace_delete when done.\n"
+    "command or edit; workspace_reset returns everything to its initial state; workspace_delete when done.\n"
     "\n"
-    "- Every call answers within 50 s. A command that takes longer goes on: status is running, and its "
-    "handle serves workspace_logs (wait_seconds=45 waits for its end) and workspace_cancel. That is no "
+    "- Every call answers within 50 s. A longer command keeps running: status is running, and its "
+    "handle works with workspace_logs (wait_seconds=45 waits for its end) and workspace_cancel. That is not a "
     "failure; do not start it again.\n"
-    "- Long output keeps head and tail; workspace_logs with handle and offset or grep has the rest.\n"
+    "- Long output keeps its head and tail; workspace_logs with handle and offset or grep reads the rest.\n"
     "- Each command starts in its own shell in /workspace; set cwd, or chain with &&.\n"
     "- The network is off unless you create the workspace with {network}.\n"
     "- When the user's files change, workspace_sync_push copies them in. {reach}\n"
-    "- vm_run is one command in an empty machine, without a workspace.\n"
+    "- vm_run runs one command in an empty machine, without a workspace.\n"
     "- Errors say what to do next. Fields that are empty or false are left out of results."
 )
 
@@ -55,16 +55,18 @@ def instructions(profile: Profile, access: Access) -> str:
     project = f"the project ({access.project})" if access.project else "what seed_path names"
     network = "network_policy=egress, which reaches public hosts only"
     if not online(access.network):
-        network += "; here the user allows none"
+        network += ", which the user does not allow here"
     if asks(access.network):
-        network = "network_policy=ask: the user is asked for each new host, and connections wait up to 60 s for it"
+        network = (
+            "network_policy=ask: the user is asked about each new host, and connections wait up to 60 s for an answer"
+        )
     if online(access.network) and access.allow_domains:
         network += "; allowed already: " if asks(access.network) else ", of which the user allows "
         network += ", ".join(access.allow_domains[:8])
     reach = (
-        "Paths on the user's machine must be inside the project folder"
+        "Paths on the user's computer must be inside the project directory"
         if access.project
-        else ("No folder of the user's machine is in reach")
+        else ("No directory of the user's computer is in reach")
     )
     if access.allowed:
         reach += " or " + ", ".join(str(path) for path in access.allowed)

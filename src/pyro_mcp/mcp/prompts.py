@@ -44,7 +44,7 @@ class Prompt:
 
 _SEED = Argument(
     "repository",
-    "Directory, git tree or tar on this machine; unsaid: the project.",
+    "Directory, git tree or tar on this computer; unsaid: the project.",
     default="the project (leave seed_path out)",
 )
 
@@ -168,7 +168,7 @@ PROMPTS: tuple[Prompt, ...] = (
         "Inspect untrusted code",
         "Look into suspicious files with the network off, and bring back nothing but the findings.",
         (
-            Argument("path", "Directory or archive on this machine.", required=True),
+            Argument("path", "Directory or archive on this computer.", required=True),
             Argument("question", "What you want to know.", default="is it safe to use, and what would it do?"),
         ),
         _UNTRUSTED,
@@ -240,7 +240,7 @@ def rendered(profile: Profile, name: str, given: Mapping[str, str]) -> tuple[Pro
     offered = {prompt.name: prompt for prompt in prompts_of(profile)}
     prompt = offered.get(name)
     if prompt is None:
-        raise InvalidInput(f"There is no prompt {name!r}; there are: {', '.join(offered) or 'none'}.")
+        raise InvalidInput(f"There is no prompt {name!r}. Known prompts: {', '.join(offered) or 'none'}.")
     names = [argument.name for argument in prompt.arguments]
     for other in given:
         if other not in names:

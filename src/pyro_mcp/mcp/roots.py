@@ -1,6 +1,6 @@
-"""The host's project folder, where the host says so by MCP roots: a hint, asked for once and never waited on for long.
+"""The project directory that the host names by MCP roots: a hint, asked for once and never waited on for long.
 
-Only over standard input and output: there the host runs as the user, on the same machine. The folder that the host
+Only over standard input and output: there the host runs as the user, on the same machine. The directory that the host
 names becomes the project; the one in which the server was started stays within reach.
 """
 
@@ -21,7 +21,7 @@ ASK_SECONDS = 3.0
 
 
 def folder(uri: str) -> Path | None:
-    """The folder that a root names; None where it names none of this machine."""
+    """The directory that a root names; None where it names none of this computer."""
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         return None

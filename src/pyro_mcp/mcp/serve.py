@@ -205,7 +205,7 @@ def _taken(message: Message) -> Message | Refusal | None:
         jsonrpc_message_adapter.validate_python(message, by_name=False)
     except ValueError:
         if "method" in message and "id" in message:
-            return Refusal(INVALID_REQUEST, "The message is no request of JSON-RPC.", message["id"])
+            return Refusal(INVALID_REQUEST, "The message is not a JSON-RPC request.", message["id"])
         return None
     return message
 

@@ -27,7 +27,7 @@ from pyro_mcp.visible import shortened, storable
 
 NAME = "pyro"
 HEARTBEAT_SECONDS = 5.0
-"""How often a long call says that it goes on: OpenCode's time-out starts again with each word."""
+"""How often a long call says that it goes on: OpenCode's timeout starts again with each word."""
 QUIET_SECONDS = 0.5
 """The least time between two words of progress, and before the first: short calls say nothing on the way."""
 MAX_ADDRESS = 1024
@@ -44,7 +44,7 @@ def server_of(
 ) -> Server[Any]:
     """A server that offers what the catalogue lists; run it over any pair of streams, or by its HTTP application.
 
-    With `roots`, the one host at the other end may say which folder its project is, and puts questions to its user.
+    With `roots`, the one host at the other end may say which directory its project is, and puts questions to its user.
     `interrupted` tells whether a cancelled call was not cancelled by its host's wish; its command then runs on.
     """
     handlers = _Handlers(

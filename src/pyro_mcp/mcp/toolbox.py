@@ -138,7 +138,7 @@ class Toolbox:
         self._hurry.set()
 
     def looks_at_host(self, name: str) -> bool:
-        """Whether a tool may reach a path of the user's machine."""
+        """Whether a tool may reach a path of the user's computer."""
         operation = self._operations.get(name)
         return operation is not None and bool(operation.host_paths)
 
@@ -235,8 +235,8 @@ class Toolbox:
             log.exception("tool %s failed", name)
             return said(
                 InternalError(
-                    f"{name} failed by a defect of pyro ({type(error).__name__}: {error}).",
-                    hint="Whether it was carried out, workspace_status and workspace_diff can tell.",
+                    f"{name} failed because of a bug in pyro ({type(error).__name__}: {error}).",
+                    hint="workspace_status and workspace_diff show whether it was carried out.",
                 )
             )
 
@@ -246,7 +246,7 @@ class Toolbox:
             name = shortened(name, SHOWN_NAME)
             near = difflib.get_close_matches(name, self._operations, 1, 0.4)
             raise InvalidInput(
-                f"There is no tool {name!r} here; there are: {', '.join(self._operations)}.",
+                f"There is no tool {name!r}; the tools are: {', '.join(self._operations)}.",
                 hint=f"Did you mean {near[0]!r}?" if near else "",
                 code="unknown_tool",
             )
@@ -262,7 +262,7 @@ class Toolbox:
                 near = difflib.get_close_matches(name, names, 1)
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",
-                    hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
+                    hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
                     code="unknown_parameter",
                 )
         own = {p.name: p for p in parameters(operation)}
@@ -288,7 +288,7 @@ class Toolbox:
         return granted
 
     def _choose_seed(self, arguments: dict[str, Any]) -> None:
-        """Unsaid, a workspace begins with the project folder; an empty path asks for an empty one."""
+        """Unsaid, a workspace begins with the project directory; an empty path asks for an empty one."""
         if "seed_path" not in arguments:
             if self._access.project is not None:
                 arguments["seed_path"] = str(self._access.project)
@@ -347,7 +347,7 @@ class Toolbox:
         if operation.name == "run_in_vm" and handle is None:
             work.cancel()  # closing the connection ends the machine, so that it cannot run twice
             return Answer(
-                "The machine was not ready in time, most likely because its environment is still being built; nothing "
+                "The machine was not ready in time, probably because its environment is still being built. Nothing "
                 "was run. Call vm_run again. [not_ready]",
                 is_error=True,
             )
@@ -365,8 +365,8 @@ class Toolbox:
             }
             return self._answer(operation, record)
         return Answer(
-            f"{operation.mcp} has not finished yet and goes on. "
-            "Do not repeat it; see in a while with workspace_list or workspace_status what came of it. [still_running]",
+            f"{operation.mcp} is still running. "
+            "Do not repeat it; check the outcome later with workspace_list or workspace_status. [still_running]",
             is_error=True,
         )
 

@@ -37,7 +37,7 @@ class BusyWorkspace(Record):
 
     workspace: Workspace
     project: str = ""
-    """The folder that it belongs to."""
+    """The directory that it belongs to."""
     running: list[RunningCommand] = Field(default_factory=list)
     services: list[ServiceGlance] = Field(default_factory=list)
     changed_files: int | None = None

@@ -35,7 +35,7 @@ class ExecResult(Record):
     handle: str
     status: ExecStatus
     exit_code: int | None = None
-    """The command's own status; 128 + N when signal N ended it; 124 after a time-out."""
+    """The command's own status; 128 + N when signal N ended it; 124 after a timeout."""
     stdout: str = ""
     stderr: str = ""
     stdout_bytes: int = 0
@@ -43,7 +43,7 @@ class ExecResult(Record):
     omitted_bytes: int = 0
     duration_seconds: float = 0.0
     cause: str = ""
-    """Why it ended, where the exit status alone does not say it: a limit with its figures, a signal, a time-out."""
+    """Why it ended, where the exit status alone does not say it: a limit with its figures, a signal, a timeout."""
     changed: list[str] = Field(default_factory=list)
     """Files of /workspace that were changed while it ran, the first 20, relative; a directory ends with `/`. What
     tools make (node_modules, a venv, caches) is one entry, and `.git` none."""

@@ -90,7 +90,7 @@ class SearchResult(Record):
     skipped_large: int = 0
     """Files over 16 MiB."""
     skipped_ignored: int = 0
-    """Files and folders that ignore rules name; without any rule, those that a tool made (node_modules, venvs)."""
+    """Files and directories that ignore rules name; without any rule, those that a tool made (node_modules, venvs)."""
     truncated: bool = False
     hint: str = ""
 

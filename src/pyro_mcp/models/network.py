@@ -18,7 +18,7 @@ class Question(Record):
     workspace: str
     workspace_name: str | None = None
     project: str = ""
-    """The folder whose project the workspace belongs to."""
+    """The directory whose project the workspace belongs to."""
     host: str
     port: int
     command: str = ""

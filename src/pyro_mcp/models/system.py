@@ -10,7 +10,7 @@ from pyro_mcp.models.base import Moment, Record
 
 
 class HostCheck(Record):
-    """One thing that was looked at on this machine."""
+    """One thing that was looked at on this computer."""
 
     name: str
     ok: bool
@@ -33,7 +33,7 @@ class Component(Record):
 
 
 class EngineStatus(Record):
-    """Whether an engine works on this machine, found out by booting a machine."""
+    """Whether an engine works on this computer, found out by booting a machine."""
 
     name: str
     ok: bool
@@ -98,7 +98,7 @@ class SuggestedEnvironment(Record):
 
 
 class EnvironmentExported(Record):
-    """An environment as an image on this machine."""
+    """An environment as an image on this computer."""
 
     environment: str
     output: str

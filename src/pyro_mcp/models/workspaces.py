@@ -56,7 +56,7 @@ class SecretInfo(Record):
 
 
 class PublishedPort(Record):
-    """A port of this machine that leads to one inside."""
+    """A port of this computer that leads to one inside."""
 
     host: str
     host_port: int
@@ -98,9 +98,9 @@ class Workspace(Record):
     allow_domains: list[str] = Field(default_factory=list)
     """The only hosts that egress reaches; empty: all public ones; `none` alone: no public one."""
     allow_host_ports: list[str] = Field(default_factory=list)
-    """Ports of this machine's loopback that it reaches, as `host.pyro.internal:PORT`."""
+    """Ports of this computer's loopback that it reaches, as `host.pyro.internal:PORT`."""
     allow_addresses: list[str] = Field(default_factory=list)
-    """Addresses of this machine's network that it reaches."""
+    """Addresses of this computer's network that it reaches."""
     ssh_hosts: list[str] = Field(default_factory=list)
     """Servers at which the user's ssh keys log in for it; no key is inside."""
     secrets: list[SecretInfo] = Field(default_factory=list)
@@ -191,7 +191,7 @@ class Exported(Record):
     workspace: str
     path: str
     output: str
-    """Where it stands on this machine."""
+    """Where it stands on this computer."""
     kind: Literal["file", "directory", "patch"]
     files: int
     bytes: int
@@ -205,5 +205,5 @@ class Exported(Record):
     replaced: list[str] = Field(default_factory=list)
     """At most 100 files that were there and were replaced, relative to `output`; its own name for itself."""
     backup: str | None = None
-    """Where on this machine what was replaced is kept: 30 days, at least 7."""
+    """Where on this computer what was replaced is kept: 30 days, at least 7."""
     hint: str = ""

@@ -17,8 +17,9 @@ from pyro_mcp.wholeness import write_new
 log = logging.getLogger(__name__)
 HEAD = (
     "# Hosts that you allowed or refused when a workspace asked for them (`pyro allow`), by the project's folder.\n"
-    "# Edit it as you like: it is read again when it changes. Names are exact, or *.suffix. Comments of your own go\n"
-    "# when the next answer is kept; what is no list of a project's is refused, and then nothing is written.\n"
+    "# You can edit this file: it is read again when it changes. Names are exact, or *.suffix. Your own comments\n"
+    "# are lost when the next answer is saved. A file with anything but projects' lists is refused, and never "
+    "overwritten.\n"
 )
 MAX_BYTES = 1 << 20
 
@@ -86,7 +87,7 @@ class Decisions:
         if self._problem:
             raise HostError(
                 f"{self.path} cannot be read: {self._problem}.",
-                hint="Mend or remove it; until then nothing is kept for a project.",
+                hint="Fix or remove it; until then no answer is kept for a project.",
                 code="decisions_unreadable",
             )
 
@@ -121,7 +122,7 @@ class Decisions:
         except OSError as error:
             raise HostError(
                 f"{self.path} cannot be written: {error.strerror}.",
-                hint="Answer for the workspace alone meanwhile.",
+                hint="Until then, answer for the workspace only.",
                 code="decisions_unwritable",
             ) from error
         self._projects, self._seen = projects, None
@@ -151,6 +152,6 @@ def _parsed(data: bytes) -> dict[str, Decided]:
         for word in ("allow", "never"):
             names = lists.get(word, [])
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise ValueError(f"{word} of {project} is no list of names")
+                raise ValueError(f"{word} of {project} is not a list of names")
         found[project] = Decided(tuple(lists.get("allow", ())), tuple(lists.get("never", ())))
     return found

@@ -126,7 +126,7 @@ class EgressProxy:
             await self._http(first, reader, writer)
 
     async def _checked(self, host: str, port: int, scheme: str) -> tuple[str, list[IPAddress], UpstreamProxy | None]:
-        """The host's name, its addresses, and this machine's proxy if that leads there."""
+        """The host's name, its addresses, and this computer's proxy if that leads there."""
         if not self._policy.off:
             granted = self._grants.target(normalised(host), port, own_addresses())
             if granted is not None:
@@ -214,7 +214,7 @@ class EgressProxy:
         """The machine's agent tells of a name that it gave no address for; the port is not known yet, and 0."""
         try:
             self._policy.check_host(host)
-            raise Refused(f"{host} is no public name")
+            raise Refused(f"{host} is not a public host name")
         except Refused as refusal:
             self._event("name", host, 0, "refused", str(refusal), refusal.rule)
             await answer(guest, writer, 403, self._refusal(host, 0, refusal))
@@ -265,7 +265,7 @@ class EgressProxy:
         except (OSError, ssl.SSLError) as error:
             upstream[1].close()
             self._event("connect", host, port, "failed", f"TLS: {error}")
-            await answer(guest, writer, 502, f"pyro: {host} does not prove who it is: {error}\n")
+            await answer(guest, writer, 502, f"pyro: {host} failed to prove its identity: {error}\n")
             return False
         return True
 
@@ -358,7 +358,7 @@ class EgressProxy:
         except ValueError:
             host, port, url = "", 0, urlsplit("")
         if url.scheme != "http" or not host:
-            await answer(guest, writer, 400, "pyro: this is a proxy; it takes http:// addresses and CONNECT\n")
+            await answer(guest, writer, 400, "pyro: this is a proxy; it accepts http:// addresses and CONNECT\n")
             return False
         through: UpstreamProxy | None = None
 
@@ -477,12 +477,12 @@ def _counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
 def refusal_text(host: str, reason: str, how: str = "") -> str:
     """What a guest reads when a connection is refused."""
     allow = (
-        f"The user of this machine may allow it: {how}\n"
+        f"The user of this computer can allow it: {how}\n"
         if how
-        else "The user of this machine decides which hosts a workspace may reach; loopback, private and metadata\n"
+        else "The user of this computer decides which hosts a workspace may reach; loopback, private and metadata\n"
         "addresses are never reachable.\n"
     )
-    return f"pyro refused the connection to {host}: {reason}.\nThe workspace cannot allow it by itself. {allow}"
+    return f"pyro refused the connection to {host}: {reason}.\nThe workspace cannot allow it itself. {allow}"
 
 
 def _socks_reply(code: int) -> bytes:

@@ -1,7 +1,7 @@
-"""What a user lets a workspace reach beside public hosts: single ports of this machine, single addresses. Pure.
+"""What a user lets a workspace reach beside public hosts: single ports of this computer, single addresses. Pure.
 
-A port of this machine's loopback is reached as `host.pyro.internal:PORT`, an address as itself, or, by programs that
-read no proxy variable, as `ADDRESS.pyro.internal`. Nothing else of this machine or its network is opened by that.
+A port of this computer's loopback is reached as `host.pyro.internal:PORT`, an address as itself, or, by programs that
+read no proxy variable, as `ADDRESS.pyro.internal`. Nothing else of this computer or its network is opened by that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyro_mcp.network.policy import METADATA, IPAddress, Refused, check_address
 
 INNER = "pyro.internal"
 HOST = f"host.{INNER}"
-"""This machine, seen from inside."""
+"""This computer, seen from inside."""
 LOOPBACK: tuple[IPAddress, ...] = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _ADDRESS = re.compile(
@@ -32,7 +32,7 @@ _LOCAL = tuple(
 
 @dataclass(frozen=True)
 class HostPort:
-    """One port of this machine's loopback."""
+    """One port of this computer's loopback."""
 
     port: int
     name: str = ""
@@ -50,15 +50,15 @@ class HostPort:
         """
         number, colon, name = text.strip().lower().partition(":")
         if not re.fullmatch(r"[0-9]{1,5}", number) or not 0 < int(number) < 65536:
-            raise ValueError(f"{text!r} names no port")
+            raise ValueError(f"{text!r} does not name a port")
         if colon and (not _LABEL.match(name) or name in ("localhost", "host")):
-            raise ValueError(f"{name!r} cannot be a name for a port: letters, digits and -, no dot")
+            raise ValueError(f"{name!r} is not a valid name for a port: use letters, digits and -, without dots")
         return cls(int(number), name)
 
 
 @dataclass(frozen=True)
 class LanAddress:
-    """One address of the network around this machine; all its ports, or one."""
+    """One address of the network around this computer; all its ports, or one."""
 
     address: IPAddress
     port: int | None = None
@@ -77,13 +77,13 @@ class LanAddress:
         """
         match = _ADDRESS.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is no address; a network or a name cannot be let in")
+            raise ValueError(f"{text!r} is not an IP address; networks and names cannot be allowed")
         address = ipaddress.ip_address(match[1] or match[3] or match[5])
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         number = match[2] or match[4]
         if number is not None and not 0 < int(number) < 65536:
-            raise ValueError(f"{text!r} names no port")
+            raise ValueError(f"{text!r} does not name a port")
         try:
             check_granted(address)
         except Refused as refusal:
@@ -92,13 +92,13 @@ class LanAddress:
 
 
 def check_granted(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -> None:
-    """An address that a user let in is one of a private network or of the internet, and never this machine.
+    """An address that a user let in is one of a private network or of the internet, and never this computer.
 
     Raises:
         Refused: it is not.
     """
     if address.is_loopback or address in own:
-        raise Refused(f"{address} is an address of this machine, whose ports are let in one by one (--allow-host-port)")
+        raise Refused(f"{address} is an address of this computer; allow its ports one by one (--allow-host-port)")
     if address in METADATA or not any(address.version == net.version and address in net for net in _LOCAL):
         check_address(address, own)
 
@@ -126,13 +126,13 @@ class Grants:
         """The addresses to connect to; None when no grant is about this name (in `policy.normalised` spelling).
 
         Raises:
-            Refused: it is about this machine or a let-in address, but not at this port.
+            Refused: it is about this computer or a let-in address, but not at this port.
         """
         ours = [each for each in self.host_ports if name in (HOST, each.name, f"{each.name}.{INNER}")]
         if any(each.port == port for each in ours):
             return list(LOOPBACK)
         if ours:
-            raise Refused(f"port {port} of this machine is not open to the workspace", "host_port")
+            raise Refused(f"port {port} of this computer is not open to the workspace", "host_port")
         try:
             address = ipaddress.ip_address(name.removesuffix(f".{INNER}"))
         except ValueError:

@@ -62,7 +62,7 @@ def environment(port: int, hostname: str = "") -> dict[str, str]:
 def files(port: int, authority: str = "") -> dict[str, str]:
     """Configuration below /etc: apt run by another user or by a cleaned environment still finds its way.
 
-    The guest trusts the authorities that this machine trusts: behind a proxy that inspects TLS, as companies
+    The guest trusts the authorities that this computer trusts: behind a proxy that inspects TLS, as companies
     have them, nothing would work otherwise. `authority` is the certificate of the workspace's own, in PEM.
     """
     proxy = f"http://127.0.0.1:{port}"
@@ -87,7 +87,7 @@ def git_configuration(placeholders: Mapping[str, str]) -> dict[str, str]:
         for host, placeholder in placeholders.items()
     )
     helper = (
-        "#!/bin/sh\n# pyro: placeholders for secrets that only their hosts get (gitcredentials(7))\n"
+        "#!/bin/sh\n# pyro: placeholders for secrets that only their hosts receive (gitcredentials(7))\n"
         '[ "$1" = get ] || exit 0\n'
         f'while IFS="=" read -r key value; do\n  [ "$key" = host ] && case "$value" in\n{cases}  esac\ndone\nexit 0\n'
     )
@@ -113,7 +113,7 @@ def ssh_configuration(hosts: Mapping[SshHost, Iterable[bytes]]) -> dict[str, str
 
 @functools.cache
 def host_bundle() -> str | None:
-    """The authorities that this machine trusts; None when there is no such file, and the guest keeps its own."""
+    """The authorities that this computer trusts; None when there is no such file, and the guest keeps its own."""
     named = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     for candidate in [*([named] if named else []), *HOST_BUNDLES]:
         try:

@@ -178,7 +178,7 @@ class _Session:
             onward = self._onward(request)
         except h11.LocalProtocolError:
             # The error's own text would name the header's value.
-            await self._refuse(400, "pyro: the request cannot be passed on: one of its headers is not valid\n")
+            await self._refuse(400, "pyro: the request cannot be forwarded: one of its headers is not valid\n")
             return False
         except h11.RemoteProtocolError as error:
             # Here, too: it quotes the line.
@@ -207,7 +207,7 @@ class _Session:
             return False
         except _Unreadable as error:
             await self._refuse(
-                502, f"pyro: {self._host} answers in a way in which no secret can be looked for: {error}\n"
+                502, f"pyro: {self._host} answers in a form that cannot be searched for secrets: {error}\n"
             )
             return False
         finally:
@@ -241,13 +241,13 @@ class _Session:
         """Why a request is not passed on."""
         headers = dict(request.headers)
         if request.http_version not in (b"1.0", b"1.1"):
-            return 400, "pyro: a request to a host with a secret is HTTP/1.1\n"
+            return 400, "pyro: a request to a host with a secret must be HTTP/1.1\n"
         if b"content-length" in headers and b"transfer-encoding" in headers:
-            return 400, "pyro: a request has a Content-Length or a Transfer-Encoding, not both\n"
+            return 400, "pyro: a request must not have both Content-Length and Transfer-Encoding\n"
         if request.method == b"CONNECT" or (request.target != b"*" and not request.target.startswith(b"/")):
-            return 400, "pyro: a request to a host names a path\n"
+            return 400, "pyro: a request must name a path\n"
         if _spelled(headers.get(b"host", b"")) != self._host:
-            return 421, f"pyro: this connection is to {self._host}; the Host header has to name it\n"
+            return 421, f"pyro: this connection is to {self._host}; the Host header must name it\n"
         refusal = self._forbidden(request)
         return None if refusal is None else (403, refusal)
 

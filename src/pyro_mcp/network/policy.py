@@ -60,7 +60,7 @@ class Refused(Exception):
     """A connection that the policy does not allow; the text says which rule.
 
     `rule` is `private` (no user can allow it), `not_allowed` (the user may), `ask` (the user is asked), `host_port`
-    (the user may, for a port of this machine), `off` (the user may open the network), or `no_host` (nothing that has
+    (the user may, for a port of this computer), `off` (the user may open the network), or `no_host` (nothing that has
     a host).
     """
 
@@ -74,7 +74,7 @@ class EgressPolicy:
     """What a workspace may reach: public hosts, all of them or those on a list.
 
     `allow_domains` holds exact names and `*.suffix` patterns; a pattern does not include the suffix itself. After a
-    colon may stand what may be asked of it (`network.rules`). `NOTHING` alone on it is no public host at all.
+    colon may stand what may be asked of it (`network.rules`). `NOTHING` alone on it means no public host at all.
     """
 
     allow_domains: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ class EgressPolicy:
         """The host's name in one spelling.
 
         Raises:
-            Refused: a name of this machine, or not on the list.
+            Refused: a name of this computer, or not on the list.
         """
         name = normalised(host)
         if name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".home.arpa")):
@@ -102,7 +102,7 @@ class EgressPolicy:
             return name
         if self.ask:
             if any(_stands_for(pattern.lower().rstrip("."), name) for pattern in self.never):
-                raise Refused(f"the user said that {name} is never reached", "not_allowed")
+                raise Refused(f"the user said that {name} must never be reached", "not_allowed")
             raise Refused(f"the user has not allowed {name}", "ask")
         raise Refused(f"{name} is not one of the allowed domains", "not_allowed")
 
@@ -172,7 +172,7 @@ def check_address(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -
     """Refuse every address that is not plainly a host of the public internet.
 
     Raises:
-        Refused: it is not globally reachable, a cloud's metadata, this machine's own, or embeds one that is.
+        Refused: it is not globally reachable, a cloud's metadata, this computer's own, or embeds one that is.
     """
     inner = _embedded(address)
     for each in inner:
@@ -180,9 +180,9 @@ def check_address(address: IPAddress, own: frozenset[IPAddress] = frozenset()) -
     if address in METADATA:
         raise Refused(f"{address} is a cloud's metadata address")
     if address in own:
-        raise Refused(f"{address} is an address of this machine")
+        raise Refused(f"{address} is an address of this computer")
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise Refused(f"{address} names an interface of this machine")
+        raise Refused(f"{address} names an interface of this computer")
     if inner and (address in _NAT64 or address in _TRANSLATED[0]):
         return  # another way to write an address that was judged above
     if address not in _GLOBAL[address.version] or any(

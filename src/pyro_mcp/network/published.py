@@ -1,4 +1,4 @@
-"""Published ports: listeners on this machine whose connections lead into a guest.
+"""Published ports: listeners on this computer whose connections lead into a guest.
 
 They live in the daemon. A listener stands while its service does, whatever becomes of the machine in between:
 a reset to a snapshot gives it another one, and `connect` always leads to the present.
@@ -56,7 +56,7 @@ def parse(text: str) -> Publication:
     except ValueError:
         raise InvalidInput(
             f"{text!r} does not say which port to publish.",
-            hint="Give GUEST (a free port is chosen), HOST:GUEST or ADDRESS:HOST:GUEST, such as 8080:80.",
+            hint="Give GUEST (pyro picks a free port), HOST:GUEST or ADDRESS:HOST:GUEST, such as 8080:80.",
             code="bad_publish",
         ) from None
     return parsed
@@ -78,7 +78,7 @@ class Listener:
 
         Raises:
             Conflict: the port is taken.
-            InvalidInput: the address is none of this machine, or the port needs privileges.
+            InvalidInput: the address is none of this computer, or the port needs privileges.
         """
         wanted = self.wanted
         try:
@@ -87,12 +87,12 @@ class Listener:
             where = f"{wanted.host}:{wanted.host_port}"
             if error.errno == errno.EADDRINUSE:
                 raise Conflict(
-                    f"Port {where} of this machine is in use already.",
-                    hint=f"Publish only {wanted.guest_port}, and a free port is chosen; or name another one.",
+                    f"Port {where} of this computer is already in use.",
+                    hint=f"Publish just {wanted.guest_port} to get a free port, or name another one.",
                     code="port_in_use",
                 ) from None
             raise InvalidInput(
-                f"{where} cannot be listened on: {error.strerror or error}.",
+                f"Cannot listen on {where}: {error.strerror or error}.",
                 hint="Ports below 1024 need privileges that pyro does not have; publish on a higher one.",
                 code="port_refused",
             ) from None

@@ -81,7 +81,7 @@ class Questions:
         question = self._open.get(key)
         if question is None:
             if sum(1 for asked, _ in self._open if asked == workspace) >= MAX_OPEN:
-                raise Refused(f"{MAX_OPEN} questions to the user are open already, and {host} is not allowed", "ask")
+                raise Refused(f"{MAX_OPEN} questions to the user are already open, and {host} is not allowed", "ask")
             self._count += 1
             question = Question(f"q{self._count}", workspace, host, port, command, asker, time.time(), self._clock())
             self._open[key] = question
@@ -95,7 +95,7 @@ class Questions:
         except TimeoutError:
             raise Refused(f"the user was asked about {host} and has not answered", "ask") from None
         if question.answer is None:
-            raise Refused(f"nobody is asked about {host} any more", "ask")
+            raise Refused(f"the question about {host} is no longer open", "ask")
         if question.answer in ("no", "never"):
             raise Refused(f"the user was asked about {host}, and said {question.answer}", "not_allowed")
 

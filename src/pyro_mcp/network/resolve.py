@@ -21,7 +21,7 @@ class Unreachable(Exception):
 
 
 async def system_resolver(host: str, port: int) -> list[IPAddress]:
-    """Addresses of a host, by this machine's resolver.
+    """Addresses of a host, by this computer's resolver.
 
     Raises:
         Unreachable: there is no such host.
@@ -35,7 +35,7 @@ async def system_resolver(host: str, port: int) -> list[IPAddress]:
 
 
 def own_addresses() -> frozenset[IPAddress]:
-    """The addresses of this machine's interfaces, public ones included (proc(5))."""
+    """The addresses of this computer's interfaces, public ones included (proc(5))."""
     own: set[IPAddress] = set()
     previous = ""
     for line in _lines("/proc/net/fib_trie"):

@@ -37,7 +37,7 @@ class Rule:
         words, slash, path = text.partition("/")
         words, path = words.strip().upper(), slash + path
         if not _METHODS.match(words) or (path and not _PATH.match(path)) or ".." in path:
-            raise ValueError(f"{text!r} is no rule; one is GET, or GET,POST/below/here")
+            raise ValueError(f"{text!r} is not a rule; a rule looks like GET, or GET,POST/below/here")
         return cls(frozenset(words.split(",")), path or "/")
 
     def __str__(self) -> str:
@@ -85,9 +85,9 @@ def forbidden(
     try:
         action, path = action_of(method, target)
     except ValueError as error:
-        return f"{error} cannot be judged by a rule", ""
+        return f"{error} cannot be checked against a rule", ""
     for name in (OVERRIDES | {b"upgrade"}) & names:
-        return f"the header {name.decode()} would make another request of it", ""
+        return f"the header {name.decode()} would turn it into another request", ""
     if any(rule.allows(action, path) for rule in rules):
         return None
     shown = f"{method} {path}"[:200]

@@ -89,7 +89,7 @@ class UserKeys:
             return fields.string()
         if key in self._private:
             return await asyncio.to_thread(sign, self._private[key], data, flags)
-        raise Malformed("it is no key of the user's")
+        raise Malformed("it is not a key of the user's")
 
     async def _of(self, host: SshHost) -> dict[str, list[str]]:
         """What ssh_config(5) says about a host."""

@@ -101,10 +101,10 @@ class Login:
             host_key = fields.string() if method == HOST_BOUND else None
             fields.end()
         except (Malformed, UnicodeDecodeError):
-            raise Malformed("it is no login by a key") from None
+            raise Malformed("it is not a login by a key") from None
         known = method in (b"publickey", HOST_BOUND) and service == b"ssh-connection"
         if kind != USERAUTH_REQUEST or not known or signed != 1:
-            raise Malformed("it is no login by a key")
+            raise Malformed("it is not a login by a key")
         return cls(session, user, key, host_key)
 
 

@@ -1,4 +1,4 @@
-"""This machine's own proxy, when it has one: egress goes through it, after pyro's own checks.
+"""This computer's own proxy, when it has one: egress goes through it, after pyro's own checks.
 
 Settings are the customary variables (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), read as urllib reads them.
 """
@@ -22,7 +22,7 @@ MAX_HEAD = 64 * 1024
 
 @dataclass(frozen=True)
 class UpstreamProxy:
-    """An HTTP proxy that this machine is told to use."""
+    """An HTTP proxy that this computer is told to use."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class UpstreamProxy:
         """The proxy for a host, by scheme `http` or `https`; None where none is set, or the host goes past it.
 
         Raises:
-            Unreachable: what is set is no HTTP proxy.
+            Unreachable: what is set is not an HTTP proxy.
         """
         proxies = getproxies()
         address = proxies.get(scheme) or proxies.get("all")
@@ -48,7 +48,7 @@ class UpstreamProxy:
             number = 0
         if url.scheme not in ("http", "https") or not url.hostname or not number:
             raise Unreachable(
-                f"this machine's proxy for {scheme} is {url.scheme}, and pyro speaks only to HTTP proxies"
+                f"this computer's proxy for {scheme} is {url.scheme}, but pyro supports only HTTP proxies"
             )
         authorization = None
         if url.username is not None:
@@ -68,7 +68,7 @@ class UpstreamProxy:
                 return await asyncio.open_connection(self.host, self.port, ssl=context)
         except (OSError, TimeoutError) as error:
             raise Unreachable(
-                f"this machine's proxy {self.host}:{self.port} does not answer: {error or 'time-out'}"
+                f"this computer's proxy {self.host}:{self.port} does not answer: {error or 'timeout'}"
             ) from None
 
     async def tunnel(self, host: str, port: int) -> Streams:
@@ -93,7 +93,7 @@ class UpstreamProxy:
             if isinstance(answer, h11.Response) and 200 <= answer.status_code < 300:
                 return reader, writer
             status = answer.status_code if isinstance(answer, h11.Response) else "nothing"
-            raise Unreachable(f"this machine's proxy {self.host}:{self.port} answered {status} for {target}")
+            raise Unreachable(f"this computer's proxy {self.host}:{self.port} answered {status} for {target}")
         except (
             OSError,
             TimeoutError,
@@ -102,7 +102,7 @@ class UpstreamProxy:
             asyncio.LimitOverrunError,
         ) as bad:
             writer.close()
-            raise Unreachable(f"this machine's proxy {self.host}:{self.port} broke off for {target}: {bad}") from None
+            raise Unreachable(f"this computer's proxy {self.host}:{self.port} broke off for {target}: {bad}") from None
         except BaseException:
             writer.close()
             raise

@@ -46,5 +46,5 @@ class ActivityOperations(Operations):
     ) -> Noted:
         """Tell the agent that works in a workspace something: its next tool call says it as your note.
 
-        Such as: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP is told, once.
+        For example: `pyro note fix-add "use a set here" --path calc.py --line 12`. Only an agent over MCP gets it.
         """

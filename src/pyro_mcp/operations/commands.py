@@ -57,7 +57,7 @@ class CommandOperations(Operations):
         session: Annotated[
             str | None,
             Field(
-                description="Any name: cd, export and functions then last from call to call of this name.",
+                description="Any name; cd, export and functions persist across calls with the same name.",
                 pattern=NAME_PATTERN,
             ),
         ] = None,
@@ -72,7 +72,7 @@ class CommandOperations(Operations):
         timeout_seconds: Annotated[
             float | None,
             Field(
-                description="Seconds until it is ended, at most 86400. Default: 1800; in the background, 86400.",
+                description="Timeout in seconds, at most 86400. Default: 1800; in the background, 86400.",
                 gt=0,
                 le=MAX_TIMEOUT_SECONDS,
             ),
@@ -82,27 +82,27 @@ class CommandOperations(Operations):
         raw: Raw = False,
     ) -> ExecResult:
         """Run a command as root.
-        If it outlives `wait_seconds`, it goes on: status `running`, a handle for logs and cancel.
+        If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
         """
 
     @operation(
         cli="workspace feed",
         method="feed",
         positional=("workspace", "handle"),
-        raises={"Conflict": "The command takes no input (any more), or has not read what it got for 30 s."},
+        raises={"Conflict": "The command does not take input, or has not read what it was sent for 30 s."},
     )
     def feed_workspace_exec(
         self,
         workspace: WorkspaceRef,
         handle: Annotated[str, Field(description="The command's handle.", max_length=64)],
         *,
-        data: Annotated[str, Field(description="Base64, at most 1 MiB of it.", max_length=FILE_TEXT_CAP)] = "",
+        data: Annotated[str, Field(description="Base64, at most 1 MiB.", max_length=FILE_TEXT_CAP)] = "",
         end: Annotated[bool, Field(description="This is the last piece.")] = False,
     ) -> CommandRecord:
         """Give a running command a piece of its standard input.
 
-        It must have been started with `stdin_open`. Waits at most 30 s until the command has read what it got before.
-        An input about which nothing is said for 90 s ends by itself.
+        The command must have been started with `stdin_open`. Waits at most 30 s for it to read earlier input.
+        Its input is closed after 90 s without a call.
         """
 
     @operation(
@@ -118,7 +118,7 @@ class CommandOperations(Operations):
         workspace: WorkspaceRef,
         handle: Annotated[str, Field(description="The command's handle.", max_length=64)],
     ) -> CommandRecord:
-        """End a running command: INT as Ctrl-C, then TERM, then KILL, 2 s apart."""
+        """End a running command: INT (as Ctrl-C does), then TERM, then KILL, 2 s apart."""
 
     @operation(
         cli="workspace logs",
@@ -155,8 +155,8 @@ class CommandOperations(Operations):
         hidden=("vcpu_count", "mem_mib", "env", "stdin", "stdin_open", "max_output_bytes", "raw"),
         streams=True,
         raises={
-            "Conflict": "The environment is being built: call again later.",
-            "Unsupported": "The engine that was asked for does not work here.",
+            "Conflict": "The environment is being built; try again later.",
+            "Unsupported": "The requested engine does not work here.",
         },
     )
     def run_in_vm(
@@ -164,18 +164,16 @@ class CommandOperations(Operations):
         environment: EnvironmentName = "debian:12",
         command: Command | None = None,
         *,
-        handle: Annotated[str | None, Field(description="Wait on this run instead.", max_length=64)] = None,
+        handle: Annotated[str | None, Field(description="Keep waiting for this run instead.", max_length=64)] = None,
         env: Env = None,
         stdin: Stdin = None,
         stdin_open: StdinOpen = False,
         network_policy: OneShotNetwork = "off",
         vcpu_count: VcpuCount = 1,
         mem_mib: MemMib = 1024,
-        timeout_seconds: Annotated[
-            float, Field(description="Seconds until it is ended, at most 3600.", gt=0, le=3600)
-        ] = 600,
+        timeout_seconds: Annotated[float, Field(description="Timeout in seconds, at most 3600.", gt=0, le=3600)] = 600,
         wait_seconds: WaitSeconds = MAX_WAIT_SECONDS - 5,
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,
     ) -> RunResult:
-        """Run a command in a fresh Linux machine that is gone afterwards."""
+        """Run a command in a fresh, throwaway Linux machine."""

@@ -129,12 +129,12 @@ def raised(operation: Operation) -> dict[str, str]:
         if operation.name not in _STOPPED_TOO:
             found["Conflict"] = "The workspace is stopped; start it first."
         found["MachineLost"] = "The machine is gone; the message says why."
-        found["GuestUnreachable"] = "The machine does not answer at present; try again, or reset the workspace."
+        found["GuestUnreachable"] = "The machine is not answering; try again, or reset the workspace."
     elif operation.name in ("create_workspace", "run_in_vm"):
         found["EngineError"] = "No machine could be started."
-        found["ComponentMissing"] = "This computer lacks something; `doctor` says what."
+        found["ComponentMissing"] = "This computer lacks something; `doctor` shows what."
     if operation.host_paths:
-        found["HostError"] = "This computer refuses to read or write a file: no permission, no space."
+        found["HostError"] = "This computer cannot read or write a file: no permission, or no space."
     found |= operation.raises
     found["DaemonUnavailable"] = "The daemon cannot be started or reached."
     return found

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 else:  # on the wire it is text; the client sends a `Workspace`'s id
     WorkspaceRef = Annotated[str, Field(description="Id or name.", min_length=1, max_length=64)]
 EnvironmentName = Annotated[
-    str, Field(description="Such as debian:12, or an image: node:22.", min_length=1, max_length=512)
+    str, Field(description="For example debian:12, or an image: node:22.", min_length=1, max_length=512)
 ]
 Name = Annotated[
     str,
@@ -45,10 +45,8 @@ Command = Annotated[
 Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
-StdinOpen = Annotated[bool, Field(description="Leave standard input open, to be fed piece by piece.")]
-TimeoutSeconds = Annotated[
-    float, Field(description="Seconds until it is ended, max 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)
-]
+StdinOpen = Annotated[bool, Field(description="Keep standard input open, to be fed piece by piece.")]
+TimeoutSeconds = Annotated[float, Field(description="Timeout in seconds, at most 86400.", gt=0, le=MAX_TIMEOUT_SECONDS)]
 WaitSeconds = Annotated[
     float,
     Field(
@@ -60,7 +58,8 @@ WaitSeconds = Annotated[
 UntilText = Annotated[
     str | None,
     Field(
-        description="Wait only until this holds: a port (8000), http://localhost:8000/path, file:PATH, or a regex in "
+        description="Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a "
+        "regex in "
         "its output.",
         max_length=1000,
     ),
@@ -70,22 +69,24 @@ MaxOutput = Annotated[
     Field(description="Bytes of output to return, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP),
 ]
 Raw = Annotated[bool, Field(description="Exact output, escape sequences included.")]
-IncludeIgnored = Annotated[bool, Field(description="Ignored and tool-made files, too.")]
+IncludeIgnored = Annotated[bool, Field(description="Include ignored and tool-made files.")]
 Path = Annotated[str, Field(description="Below /workspace.", max_length=4096)]
 OptionalPath = Annotated[str | None, Field(description="Below /workspace.", max_length=4096)]
 Lines = Annotated[int | None, Field(description="First line, from 1; negative: from the end.", ge=-(2**40), le=2**40)]
 LineCount = Annotated[int | None, Field(description="How many lines.", ge=1, le=2**40)]
-ByteOffset = Annotated[int | None, Field(description="First byte, instead of lines.", ge=0)]
+ByteOffset = Annotated[int | None, Field(description="First byte; use instead of lines.", ge=0)]
 ReadBytes = Annotated[
     int,
     Field(
-        description="Bytes of content, counted as JSON: at most 1048576; tools: 10000 by default.",
+        description="Bytes of content, counted as JSON, at most 1048576; tools default to 10000.",
         ge=1,
         le=FILE_TEXT_CAP,
     ),
 ]
-Encoding = Annotated[str | None, Field(description="If not UTF-8: such as windows-1252.", min_length=1, max_length=32)]
-HostPath = Annotated[str, Field(description="On the user's machine.", min_length=1, max_length=4096)]
+Encoding = Annotated[
+    str | None, Field(description="If not UTF-8, for example windows-1252.", min_length=1, max_length=32)
+]
+HostPath = Annotated[str, Field(description="Path on the user's computer.", min_length=1, max_length=4096)]
 Labels = Annotated[dict[str, str] | None, Field(description="Key to value.", max_length=64)]
 VcpuCount = Annotated[int, Field(description="1 to 32.", ge=1, le=32)]
 MemMib = Annotated[int, Field(description="MiB, 128 to 65536.", ge=128, le=65536)]
@@ -98,34 +99,34 @@ TtlSeconds = Annotated[
 LifetimeSeconds = Annotated[
     int | None, Field(description="Delete this many seconds after creation, 10 to 31536000.", ge=10, le=31536000)
 ]
-Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only; ask: the user is asked for each.")]
+Network = Annotated[NetworkPolicy, Field(description="egress: public hosts only; ask: the user approves each.")]
 OneShotNetwork = Annotated[Literal["off", "egress"], Field(description="egress: public hosts only.")]
 AllowDomains = Annotated[
     list[str] | None,
     Field(
-        description="Egress reaches only these: exact names, or *.suffix, after which may stand what may be asked, "
-        "such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Not given: every public host; none: no "
-        "public one.",
+        description="Egress reaches only these: exact names or *.suffix, optionally with the requests allowed, "
+        "such as :GET (git fetch, no push) or :GET,PUSH/team/app.git. Omitted: every public host; empty: no "
+        "public host.",
         max_length=256,
     ),
 ]
 AllowHostPorts = Annotated[
     list[str] | None,
     Field(
-        description="PORT or PORT:NAME: one loopback port of this machine, inside host.pyro.internal:PORT.",
+        description="PORT or PORT:NAME: a loopback port of this computer, reached as host.pyro.internal:PORT.",
         max_length=64,
     ),
 ]
 AllowAddresses = Annotated[
     list[str] | None,
-    Field(description="ADDRESS or ADDRESS:PORT: one host of this machine's network.", max_length=64),
+    Field(description="ADDRESS or ADDRESS:PORT: a host on this computer's network.", max_length=64),
 ]
 SshHosts = Annotated[
     list[str] | None,
     Field(description="HOST, USER@HOST, with :PORT: a server where your ssh keys log in, from outside.", max_length=16),
 ]
 SecretEnv = Annotated[dict[str, str] | None, Field(description="Variable name to secret name.", max_length=64)]
-SnapshotName = Annotated[str, Field(description="Snapshot's name; baseline is taken.", pattern=NAME_PATTERN)]
+SnapshotName = Annotated[str, Field(description="Snapshot name; baseline is reserved.", pattern=NAME_PATTERN)]
 Shell = Annotated[str, Field(description="From shell_open.", max_length=64)]
-ServiceName = Annotated[str, Field(description="Service's name.", pattern=NAME_PATTERN)]
-Engine = Annotated[EngineName, Field(description="auto: firecracker where KVM boots a guest, else gvisor.")]
+ServiceName = Annotated[str, Field(description="Service name.", pattern=NAME_PATTERN)]
+Engine = Annotated[EngineName, Field(description="auto: firecracker if KVM boots a guest, else gvisor.")]

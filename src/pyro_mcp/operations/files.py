@@ -87,7 +87,7 @@ class FileOperations(Operations):
         encoding: Encoding = None,
         max_bytes: ReadBytes = FILE_READ_DEFAULT,
     ) -> FileContent:
-        """Read text files or parts of them; a directory gives its names, a picture is shown."""
+        """Read text files or parts of them. Lists a directory; shows a picture."""
 
     @operation(
         cli="workspace search",
@@ -106,7 +106,7 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         pattern: Annotated[
             str | None,
-            Field(description="Regular expression (RE2) for a line. Without it: find files by name.", max_length=4096),
+            Field(description="Regular expression (RE2) for a line. Omit to find files by name.", max_length=4096),
         ] = None,
         *,
         path: Annotated[str, Field(description="Only below this path.", max_length=4096)] = "/workspace",
@@ -117,8 +117,8 @@ class FileOperations(Operations):
         literal: Annotated[bool, Field(description="The pattern is plain text.")] = False,
         ignore_case: Annotated[bool, Field(description="Ignore case.")] = False,
         context: Annotated[int, Field(description="Lines around each match, 0 to 20.", ge=0, le=20)] = 0,
-        files_only: Annotated[bool, Field(description="Only which files, with counts.")] = False,
-        include_ignored: Annotated[bool, Field(description="Also ignored files, node_modules.")] = False,
+        files_only: Annotated[bool, Field(description="List only files, with counts.")] = False,
+        include_ignored: Annotated[bool, Field(description="Also search ignored files and node_modules.")] = False,
         limit: Annotated[int, Field(description="Matches or files to return, 1 to 10000.", ge=1, le=10000)] = 100,
         max_bytes: Annotated[
             int, Field(description="Bytes of content, 200 to 1048576.", ge=200, le=FILE_TEXT_CAP)
@@ -143,7 +143,7 @@ class FileOperations(Operations):
         executable: Annotated[bool | None, Field(description="Default: unchanged.")] = None,
         encoding: Encoding = None,
     ) -> FileWritten:
-        """Write a whole text file, and its directories."""
+        """Write a whole text file, creating its directories."""
 
     @operation(
         cli="workspace edit",
@@ -153,7 +153,7 @@ class FileOperations(Operations):
         positional=("workspace", "path"),
         raises={
             "NotFound": "There is no such workspace or file.",
-            "PatchMismatch": "The text does not stand there, or more than once. Nothing was changed.",
+            "PatchMismatch": "The text is not in the file, or occurs more than once. Nothing was changed.",
         },
     )
     def edit_workspace_file(
@@ -162,7 +162,7 @@ class FileOperations(Operations):
         path: Path,
         old_string: Annotated[
             str | None,
-            Field(description="Exact text, once in the file; empty makes a new file.", max_length=FILE_TEXT_CAP),
+            Field(description="Exact text, once in the file; empty creates a new file.", max_length=FILE_TEXT_CAP),
         ] = None,
         new_string: Annotated[str | None, Field(description="What replaces it.", max_length=FILE_TEXT_CAP)] = None,
         *,
@@ -170,12 +170,12 @@ class FileOperations(Operations):
         edits: Annotated[
             list[dict[str, Any]] | None,
             Field(
-                description="Instead, several in order, all or none: [{old_string, new_string, replace_all}].",
+                description="Instead: several edits in order, all or none: [{old_string, new_string, replace_all}].",
                 max_length=200,
             ),
         ] = None,
     ) -> FileEdited:
-        """Replace exact text in a file. White space counts; give enough lines to be unique."""
+        """Replace exact text in a file. Whitespace counts; include enough lines to be unique."""
 
     @operation(
         cli="workspace patch apply",
@@ -209,15 +209,15 @@ class FileOperations(Operations):
         workspace: WorkspaceRef,
         to: Annotated[
             int | None,
-            Field(description="The checkpoint's number, 0 to 1000000. Without it: list them.", ge=0, le=1_000_000),
+            Field(description="Checkpoint number, 0 to 1000000. Omit to list them.", ge=0, le=1_000_000),
         ] = None,
         *,
         limit: Annotated[int, Field(description="Checkpoints to list, 1 to 200.", ge=1, le=200)] = 20,
     ) -> Rewound:
-        """Undo: put the files back to how they were after a command or edit, or list these moments.
+        """Undo: put files back as they were after an earlier command or edit, or list these checkpoints.
 
-        They are kept by themselves, 200 at most, 256 MiB, 7 days; a reset keeps them. Commands and memory are not
-        touched, nor are files over 8 MiB, .git and what tools make (node_modules). A rewind can be undone by another.
+        Checkpoints are made automatically: at most 200, 256 MiB, 7 days. A reset keeps them. Processes and memory are
+        untouched, and so are files over 8 MiB, .git and tool-made files (node_modules). Undo a rewind with another.
         """
 
     @operation(

@@ -42,13 +42,13 @@ class MachineOperations(Operations):
         method="snapshot",
         profiles=FULL,
         positional=("workspace", "name"),
-        raises={"Conflict": "The name is taken, or the workspace has as many snapshots as it may."},
+        raises={"Conflict": "The name is taken, or the workspace has the most snapshots it may have."},
     )
     def create_snapshot(self, workspace: WorkspaceRef, name: SnapshotName) -> Snapshot:
-        """Keep the whole machine's state under a name: files, memory, running processes.
+        """Save the whole machine's state under a name: files, memory, running processes.
 
-        The machine runs on. Connections into it (published ports) and out of it (egress) that are open at that
-        moment are cut.
+        The machine keeps running. Open connections into it (published ports) and out of it (egress) are
+        cut.
         """
 
     @operation(
@@ -60,7 +60,7 @@ class MachineOperations(Operations):
         positional=("workspace",),
     )
     def list_snapshots(self, workspace: WorkspaceRef) -> SnapshotList:
-        """List a workspace's snapshots; baseline is always there."""
+        """List a workspace's snapshots; baseline always exists."""
 
     @operation(
         cli="workspace snapshot delete",
@@ -70,7 +70,7 @@ class MachineOperations(Operations):
         positional=("workspace", "name"),
     )
     def delete_snapshot(self, workspace: WorkspaceRef, name: SnapshotName) -> SnapshotDeleted:
-        """Delete a snapshot; the machine is not touched."""
+        """Delete a snapshot. The machine is not affected."""
 
     @operation(
         cli="workspace fork",
@@ -87,12 +87,14 @@ class MachineOperations(Operations):
         workspace: WorkspaceRef,
         count: Annotated[int, Field(description="1 to 16.", ge=1, le=16)] = 1,
         *,
-        snapshot: Annotated[str | None, Field(description="From this one, not from now.", max_length=64)] = None,
+        snapshot: Annotated[
+            str | None, Field(description="Fork from this snapshot instead of now.", max_length=64)
+        ] = None,
     ) -> Forked:
-        """Make independent siblings of the machine, running processes included.
+        """Make independent copies of the machine, running processes included.
 
-        Each has its own id, a numbered name, its own history and copies of the secrets; published ports get free
-        ports of this machine. Diff and reset of a fork refer to the same baseline.
+        Each copy has its own id, a numbered name, its own history and copies of the secrets; its published ports get
+        free ports of this computer. A fork keeps its parent's baseline for diff and reset.
         """
 
     @operation(
@@ -150,10 +152,10 @@ class MachineOperations(Operations):
         profiles=FULL,
         idempotent=True,
         positional=("workspace",),
-        raises={"EngineError": "The machine could not be saved; it runs on."},
+        raises={"EngineError": "The machine could not be saved; it keeps running."},
     )
     def stop_workspace(self, workspace: WorkspaceRef) -> Workspace:
-        """Suspend the machine to disk, processes included; it uses no memory."""
+        """Suspend the machine to disk, processes included; it then uses no memory."""
 
     @operation(
         cli="workspace start",
@@ -183,7 +185,7 @@ class MachineOperations(Operations):
         recursive: Annotated[bool, Field(description="Include subdirectories.")] = False,
         limit: Annotated[int, Field(description="1 to 20000.", ge=1, le=20000)] = 200,
     ) -> FileList:
-        """List files of a stopped workspace, without starting it."""
+        """List files of a stopped workspace without starting it."""
 
     @operation(
         cli="workspace disk read",
@@ -226,7 +228,7 @@ class MachineOperations(Operations):
         workspace: WorkspaceRef,
         path: Path,
         *,
-        output: Annotated[str, Field(description="Destination on the user's machine.", min_length=1, max_length=4096)],
+        output: Annotated[str, Field(description="Destination on the user's computer.", min_length=1, max_length=4096)],
         overwrite: Annotated[bool, Field(description="Replace existing files; a backup is kept.")] = False,
     ) -> Exported:
-        """Write a file or tree of a stopped workspace to the user's machine."""
+        """Copy a file or tree of a stopped workspace to the user's computer."""

@@ -18,19 +18,19 @@ class NetworkOperations(Operations):
         self,
         *,
         wait_seconds: Annotated[
-            float, Field(description="Seconds to wait for a question that is not known, 0 to 300.", ge=0, le=300)
+            float, Field(description="Seconds to wait for a new question, 0 to 300.", ge=0, le=300)
         ] = 0,
         known: Annotated[
-            list[str] | None, Field(description="Questions that are not waited for, by id.", max_length=256)
+            list[str] | None, Field(description="Ids of questions you already know.", max_length=256)
         ] = None,
     ) -> QuestionList:
-        """List which hosts workspaces ask for, oldest first.
+        """List the hosts that workspaces are asking to reach, oldest first.
 
-        A workspace with the network policy `ask` reaches a host only after the user allowed it. A connection waits
-        60 s for the answer, and the question can be answered for 15 minutes.
+        With network policy `ask`, a workspace reaches a host only after the user has allowed it. A connection waits
+        60 s for the answer; the question stays open for 15 minutes.
         """
 
-    @operation(cli="allow", positional=("asked",), raises={"NotFound": "Nobody asks for that."})
+    @operation(cli="allow", positional=("asked",), raises={"NotFound": "No workspace is asking for that."})
     def answer_question(
         self,
         asked: Annotated[str, Field(description="A host, or a question's id.", min_length=1, max_length=253)],
@@ -38,15 +38,16 @@ class NetworkOperations(Operations):
         answer: Annotated[
             AskedAnswer,
             Field(
-                description="once: for a minute; workspace: as long as it lives; project: always for this project, in "
+                description="once: for a minute; workspace: until it is deleted; project: always for this project, "
+                "saved in "
                 "a file; no: not now; never: not for this project."
             ),
         ] = "workspace",
     ) -> QuestionAnswered:
-        """Answer what workspaces ask: let them reach a host, or not. What waits for it goes on at once.
+        """Allow or refuse a host that workspaces are asking for. Waiting connections continue at once.
 
-        Such as: `pyro allow pypi.org --answer project`. All that ask for this host are answered, or the one question
-        whose id is given.
+        For example: `pyro allow pypi.org --answer project`. A host answers every question about it; an id answers
+        only that question.
         """
 
     @operation(cli="decisions", read_only=True, idempotent=True)

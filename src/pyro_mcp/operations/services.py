@@ -34,7 +34,7 @@ class ServiceOperations(Operations):
         positional=("workspace", "name", "command"),
         hidden=("env", "wait_seconds"),
         raises={
-            "Conflict": "A service of this name runs, its port is taken, or the workspace is stopped.",
+            "Conflict": "A service with this name is running, its port is taken, or the workspace is stopped.",
             "Unsupported": "The machine has no shell for a command line.",
         },
     )
@@ -47,21 +47,24 @@ class ServiceOperations(Operations):
         cwd: Cwd = "/workspace",
         env: Env = None,
         secret_env: SecretEnv = None,
-        ready_file: Annotated[str | None, Field(description="Ready when it exists.", max_length=4096)] = None,
+        ready_file: Annotated[str | None, Field(description="Ready when this file exists.", max_length=4096)] = None,
         ready_tcp: Annotated[
-            int | None, Field(description="Ready when the port, 1 to 65535, accepts.", ge=1, le=65535)
+            int | None, Field(description="Ready when this port, 1 to 65535, accepts connections.", ge=1, le=65535)
         ] = None,
         ready_http: Annotated[
-            str | None, Field(description="Ready when PORT/path answers below 400.", max_length=2048)
+            str | None, Field(description="Ready when PORT/path answers with a status below 400.", max_length=2048)
         ] = None,
-        ready_command: Annotated[str | None, Field(description="Ready when it succeeds.", max_length=65536)] = None,
+        ready_command: Annotated[
+            str | None, Field(description="Ready when this command succeeds.", max_length=65536)
+        ] = None,
         ready_timeout_seconds: Annotated[
-            float, Field(description="Seconds it may take to become ready, at most 3600.", gt=0, le=3600)
+            float, Field(description="Seconds it may take to get ready, at most 3600.", gt=0, le=3600)
         ] = 30,
         publish: Annotated[
             list[str] | None,
             Field(
-                description="Ports for the user's machine: GUEST (a free one is chosen) or HOST:GUEST.", max_length=32
+                description="Ports to publish on the user's computer: GUEST (picks a free one) or HOST:GUEST.",
+                max_length=32,
             ),
         ] = None,
         wait_seconds: Annotated[
@@ -70,9 +73,9 @@ class ServiceOperations(Operations):
     ) -> Service:
         """Start a long-lived process and wait until it is ready.
 
-        Readiness is seen by a file, a port, an HTTP answer or a command; a service that is not ready in time is
-        ended and `failed`. Published ports need the network policy egress+published-ports; they listen on
-        127.0.0.1 unless an address is given as ADDRESS:HOST:GUEST, and close with the service.
+        Readiness is a file, a port, an HTTP response or a command. A service that is not ready in time is
+        ended and marked `failed`. Published ports need network policy egress+published-ports; they listen on
+        127.0.0.1 unless you give ADDRESS:HOST:GUEST, and close with the service.
         """
 
     @operation(
@@ -123,7 +126,7 @@ class ServiceOperations(Operations):
         *,
         tail: Annotated[int, Field(description="The last lines, 1 to 10000.", ge=1, le=10000)] = 200,
         offset: Annotated[
-            int | None, Field(description="First byte, instead of the last lines.", ge=0, le=2**40)
+            int | None, Field(description="First byte; use instead of the last lines.", ge=0, le=2**40)
         ] = None,
         grep: Annotated[str | None, Field(description="Only lines that match this regex.", max_length=1000)] = None,
         wait_seconds: Annotated[float, Field(description="Seconds to wait for more, 0 to 50.", ge=0, le=50)] = 0,

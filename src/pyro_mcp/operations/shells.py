@@ -38,7 +38,7 @@ class ShellOperations(Operations):
         rows: Rows = 30,
         cols: Cols = 120,
     ) -> Shell:
-        """Open a terminal that outlives calls, with an interactive bash or a command."""
+        """Open a terminal that persists across calls, running an interactive bash or a command."""
 
     @operation(
         cli="workspace shell read",
@@ -53,19 +53,19 @@ class ShellOperations(Operations):
         shell: ShellRef,
         *,
         cursor: Annotated[
-            int | None, Field(description="Of the last answer: what is new since then.", ge=0, le=2**40)
+            int | None, Field(description="From the last result; returns only what is new since then.", ge=0, le=2**40)
         ] = None,
         plain: Annotated[
-            bool, Field(description="As a person sees it: no control sequences, the screen and what scrolled off.")
+            bool, Field(description="As a person sees it: without control sequences, the screen and what scrolled off.")
         ] = False,
         max_bytes: Annotated[int, Field(description="200 to 65536.", ge=200, le=65536)] = 16384,
         wait_for_idle_ms: Annotated[
-            int, Field(description="Wait until nothing was printed for so long, 0 to 10000.", ge=0, le=10000)
+            int, Field(description="Wait until nothing is printed for this many ms, 0 to 10000.", ge=0, le=10000)
         ] = 300,
         wait_for: Annotated[
             str | None, Field(description="Wait until what is new matches this regex.", max_length=1000)
         ] = None,
-        wait_seconds: Annotated[float, Field(description="For wait_for, 0 to 50.", ge=0, le=50)] = 30,
+        wait_seconds: Annotated[float, Field(description="Seconds to wait for wait_for, 0 to 50.", ge=0, le=50)] = 30,
     ) -> ShellOutput:
         """Read a shell's output."""
 
@@ -74,7 +74,7 @@ class ShellOperations(Operations):
         mcp="shell_write",
         profiles=FULL,
         positional=("workspace", "shell", "text"),
-        raises={"Conflict": "The shell has ended, or what runs in it does not read."},
+        raises={"Conflict": "The shell has ended, or its program is not reading input."},
     )
     def write_shell(
         self,
@@ -84,7 +84,7 @@ class ShellOperations(Operations):
         *,
         enter: Annotated[bool, Field(description="Press Enter after it.")] = False,
     ) -> Shell:
-        """Type into a shell; read from the cursor that comes back."""
+        """Type into a shell; then read from the returned cursor."""
 
     @operation(
         cli="workspace shell signal",
@@ -97,9 +97,9 @@ class ShellOperations(Operations):
         self,
         workspace: WorkspaceRef,
         shell: ShellRef,
-        signal: Annotated[Signal, Field(description="To what runs in its foreground.")] = "INT",
+        signal: Annotated[Signal, Field(description="Signal for the foreground program.")] = "INT",
     ) -> Shell:
-        """Send a signal to a shell's foreground."""
+        """Send a signal to a shell's foreground program."""
 
     @operation(
         cli="workspace shell resize",
@@ -120,4 +120,4 @@ class ShellOperations(Operations):
         positional=("workspace", "shell"),
     )
     def close_shell(self, workspace: WorkspaceRef, shell: ShellRef) -> Shell:
-        """End a shell and what runs in it."""
+        """End a shell and everything running in it."""

@@ -1,4 +1,4 @@
-"""Operations on the installation: what works on this machine, and the environments."""
+"""Operations on the installation: what works on this computer, and the environments."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class SystemOperations(Operations):
         *,
         fix: Annotated[bool, Field(description="Fetch what is missing and needs no root.")] = False,
     ) -> Doctor:
-        """Say which engines work on this machine and why, with components, environments and the daemon.
+        """Show which engines work on this computer and why, with components, environments and the daemon.
 
-        An engine counts as working only after a machine was booted with it. The verdict is kept until this
+        An engine counts as working only after it has booted a machine. The verdict is kept until this
         machine restarts.
         """
 
@@ -31,7 +31,7 @@ class SystemOperations(Operations):
 
     @operation(cli="env inspect", read_only=True, idempotent=True, positional=("environment",))
     def inspect_environment(self, environment: EnvironmentName) -> Environment:
-        """Show one environment: what it is made of, its size, and every package with its version."""
+        """Show an environment's origin, its size, and every package with its version."""
 
     @operation(
         cli="env pull",
@@ -40,7 +40,7 @@ class SystemOperations(Operations):
         positional=("environment",),
         streams=True,
         raises={
-            "Conflict": "Another call builds it at this moment.",
+            "Conflict": "Another call is building it right now.",
             "EngineError": "It could not be built.",
             "Unsupported": "The image cannot run here.",
             "Cancelled": "The call was cancelled while it was built.",
@@ -52,11 +52,11 @@ class SystemOperations(Operations):
         *,
         force: Annotated[bool, Field(description="Rebuild it even if it is installed.")] = False,
     ) -> Environment:
-        """Bring an environment here: built from Debian's signed archive, or an image from a registry or a file.
+        """Install an environment: built from Debian's signed archive, or an image from a registry or a file.
 
         Images: `docker.io/library/node:22-bookworm`, `ghcr.io/OWNER/NAME@sha256:…`, `oci:DIR`, `docker-archive:FILE`.
-        One that is here already is asked for again, and what is new of it is fetched. A pull that was interrupted goes
-        on with what it had downloaded. Two pulls of one environment at once do the work once.
+        An image that is already installed is checked again, and what is new is fetched. An interrupted pull
+        resumes its download. Two simultaneous pulls of one environment do the work once.
         """
 
     @operation(
@@ -65,13 +65,13 @@ class SystemOperations(Operations):
         idempotent=True,
         positional=("path",),
         host_paths=("path",),
-        raises={"InvalidInput": "The path is no directory."},
+        raises={"InvalidInput": "The path is not a directory."},
     )
     def suggest_environment(self, path: HostPath) -> SuggestedEnvironment:
         """Print a devcontainer.json for a project that has none, from its manifests.
 
         It reads pyproject.toml, requirements.txt, package.json, go.mod, Cargo.toml, pom.xml, Gemfile and others, and
-        lock files beside them. Nothing is run, nothing written: `pyro env suggest . > .devcontainer.json` keeps it.
+        lock files beside them. It runs and writes nothing; save the result: `pyro env suggest . > .devcontainer.json`.
         """
 
     @operation(
@@ -86,17 +86,18 @@ class SystemOperations(Operations):
         *,
         overwrite: Annotated[bool, Field(description="Replace a saved environment of this name.")] = False,
     ) -> Environment:
-        """Make an environment of a workspace as it stands: its root file system with all that was installed.
+        """Save a workspace's root file system, with everything installed in it, as an environment.
 
-        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. A secret's value in
-        what changed refuses it. Running programs go on; what one writes meanwhile may be half in it.
+        /workspace, /tmp and /run are left out, as are the machine's own names and certificates. If a changed file
+        contains a secret's value, nothing is saved. Programs keep running; what they write meanwhile may be saved in
+        part.
         """
 
     @operation(
         cli="env export",
         positional=("environment",),
         raises={
-            "Conflict": "Something stands at the place already.",
+            "Conflict": "Something already exists at that path.",
             "EngineError": "The image could not be written.",
             "Cancelled": "The call was cancelled while it was written.",
         },
@@ -106,12 +107,13 @@ class SystemOperations(Operations):
         environment: EnvironmentName,
         *,
         output: Annotated[
-            str, Field(description="oci:DIR, or DIR: a directory that is not there yet.", min_length=1, max_length=4096)
+            str,
+            Field(description="oci:DIR, or DIR: a directory that does not exist yet.", min_length=1, max_length=4096),
         ],
     ) -> EnvironmentExported:
-        """Write an installed environment as an OCI image, which skopeo, podman, buildah and Docker load.
+        """Write an installed environment as an OCI image that skopeo, podman, buildah and Docker can load.
 
-        Such as: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
+        For example: `pyro env export kit --output oci:kit && skopeo copy oci:kit:latest docker-archive:kit.tar:kit:1`.
         """
 
     @operation(cli="env remove", destructive=True, positional=("environment",))

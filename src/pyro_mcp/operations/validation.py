@@ -28,7 +28,7 @@ def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
             near = difflib.get_close_matches(str(name), known, 1)
             raise InvalidInput(
                 f"{operation.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}.",
-                hint=f"Did you mean {near[0]!r}?" if near else "Leave it out.",
+                hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
                 code="unknown_parameter",
             )
     try:
@@ -48,7 +48,7 @@ def validated(operation: Operation, arguments: Any) -> dict[str, Any]:
 def _refuse_characters(name: str, value: Any) -> None:
     """No NUL but where content may hold one, and no text that is none.
 
-    Names of this machine's files come with surrogate escapes where they are not UTF-8 (PEP 383); other lone
+    Names of this computer's files come with surrogate escapes where they are not UTF-8 (PEP 383); other lone
     surrogates are no characters at all.
     """
     if isinstance(value, dict):
@@ -61,13 +61,13 @@ def _refuse_characters(name: str, value: Any) -> None:
     elif isinstance(value, str):
         if "\0" in value and name not in CONTENT:
             raise InvalidInput(
-                f"{name} holds a NUL character, which it cannot.", hint="Leave it out.", code="invalid_arguments"
+                f"{name} contains a NUL character, which is not allowed.", hint="Omit it.", code="invalid_arguments"
             )
         try:
             value.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise InvalidInput(
-                f"{name} holds a lone surrogate, which is no character.",
+                f"{name} contains a lone surrogate, which is not a character.",
                 hint="Send text as UTF-8.",
                 code="invalid_arguments",
             ) from None

@@ -59,8 +59,8 @@ class WorkspaceOperations(Operations):
         streams=True,
         host_paths=("seed_path", "secret_files"),
         raises={
-            "Conflict": "The name is taken, or the environment is being built: call again later.",
-            "Unsupported": "The engine that was asked for does not work here, or lacks what was asked of it.",
+            "Conflict": "The name is taken, or the environment is being built; try again later.",
+            "Unsupported": "The requested engine does not work here, or cannot do what was asked.",
         },
     )
     def create_workspace(
@@ -68,7 +68,8 @@ class WorkspaceOperations(Operations):
         environment: Annotated[
             str | None,
             Field(
-                description="Such as debian:12, or an image: node:22; default: devcontainer.json's, else debian:12.",
+                description="For example debian:12, or an image: node:22. Default: devcontainer.json's, else "
+                "debian:12.",
                 min_length=1,
                 max_length=512,
             ),
@@ -86,7 +87,9 @@ class WorkspaceOperations(Operations):
         ] = None,
         mem_mib: Annotated[
             int | None,
-            Field(description="MiB, 128 to 65536; default: 1024, or what devcontainer.json asks.", ge=128, le=65536),
+            Field(
+                description="MiB, 128 to 65536; default: 1024, or what devcontainer.json requires.", ge=128, le=65536
+            ),
         ] = None,
         disk_gib: Annotated[
             int | None,
@@ -100,27 +103,28 @@ class WorkspaceOperations(Operations):
         ssh_hosts: SshHosts = None,
         secrets: Annotated[
             dict[str, str] | None,
-            Field(description="Name to value, 4 bytes to 64 KiB; a value never shows in any output.", max_length=64),
+            Field(description="Name to value, 4 bytes to 64 KiB; values never appear in output.", max_length=64),
         ] = None,
         secret_files: Annotated[
-            dict[str, str] | None, Field(description="Name to the file that holds the value.", max_length=64)
+            dict[str, str] | None, Field(description="Name to the file with the value.", max_length=64)
         ] = None,
         secret_hosts: Annotated[
             dict[str, str] | None,
             Field(
-                description="Name to the one host whose requests get the value; the machine holds a placeholder.",
+                description="Name to the only host whose requests get the value; the machine gets a placeholder.",
                 max_length=64,
             ),
         ] = None,
-        include_ignored: Annotated[bool, Field(description="Seed files that .gitignore excludes, too.")] = False,
-        no_devcontainer: Annotated[bool, Field(description="Leave the seed's devcontainer.json alone.")] = False,
+        include_ignored: Annotated[bool, Field(description="Also seed files that .gitignore excludes.")] = False,
+        no_devcontainer: Annotated[bool, Field(description="Ignore the seed's devcontainer.json.")] = False,
         rebuild: Annotated[
             bool, Field(description="Run all of its set-up, and keep that in place of what is kept of it.")
         ] = False,
         setup_wait_seconds: Annotated[
             float | None,
             Field(
-                description="Seconds to wait for its set-up, 0 to 7200; default: until it ends. It goes on afterwards.",
+                description="Seconds to wait for its set-up, 0 to 7200; default: until it ends. The set-up "
+                "continues afterwards.",
                 ge=0,
                 le=7200,
             ),
@@ -129,15 +133,17 @@ class WorkspaceOperations(Operations):
     ) -> Workspace:
         """Create a disposable Linux machine, its /workspace filled from `seed_path`.
 
-        That state is its baseline for diff and reset. A git work tree comes with its history, without ignored files.
-        Secrets are mapped into single commands by name (`secret_env`) and deleted with the workspace.
-        Where no environment is said, the seed's devcontainer.json counts: its image, variables, size and set-up
-        commands. It opens nothing; what of it is not followed, and the log of its set-up, is in `devcontainer`.
+        That state is the baseline for diff and reset. A git work tree comes with its history, without ignored files.
+        Map secrets into single commands by name (`secret_env`); they are deleted with the workspace.
+        Without `environment`, the seed's devcontainer.json sets the image, variables, size and set-up
+        commands. It cannot open the network; `devcontainer` lists what was ignored and has the set-up's log.
         """
 
     @operation(cli="workspace list", mcp="workspace_list", profiles=CORE, read_only=True, idempotent=True)
     def list_workspaces(
-        self, *, labels: Annotated[dict[str, str] | None, Field(description="Only those with these labels.")] = None
+        self,
+        *,
+        labels: Annotated[dict[str, str] | None, Field(description="Only workspaces with these labels.")] = None,
     ) -> WorkspaceList:
         """List workspaces, last used first."""
 
@@ -150,7 +156,7 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
     )
     def status_workspace(self, workspace: WorkspaceRef) -> Workspace:
-        """Show state and what runs."""
+        """Show a workspace's state and what is running."""
 
     @operation(
         cli="workspace update",
@@ -170,14 +176,14 @@ class WorkspaceOperations(Operations):
         *,
         name: Name | None = None,
         clear_name: Annotated[bool, Field(description="Remove the name.")] = False,
-        labels: Annotated[dict[str, str] | None, Field(description="To set.")] = None,
+        labels: Annotated[dict[str, str] | None, Field(description="Labels to set.")] = None,
         clear_labels: Annotated[list[str] | None, Field(description="Keys to remove.")] = None,
         ttl_seconds: TtlSeconds = None,
         clear_ttl: Annotated[bool, Field(description="Remove the idle limit.")] = False,
         lifetime_seconds: LifetimeSeconds = None,
         clear_lifetime: Annotated[bool, Field(description="Remove the lifetime limit.")] = False,
         network_policy: Annotated[
-            Network | None, Field(description="Open the network, or close it again with all that was allowed.")
+            Network | None, Field(description="Open the network, or close it again and drop everything allowed.")
         ] = None,
         allow_domains: Annotated[
             list[str] | None, Field(description="More hosts that egress may reach.", max_length=256)
@@ -188,8 +194,8 @@ class WorkspaceOperations(Operations):
     ) -> Workspace:
         """Change name or labels.
 
-        On the command line and from Python also its time limits, and its network, which holds at once: connections
-        that are open end when it is closed. Programs that run since before it was opened have no proxy variables.
+        From the command line and Python, also its time limits and its network. That takes effect at once: closing it
+        ends open connections. Programs started before it was opened have no proxy variables.
         """
 
     @operation(
@@ -201,7 +207,7 @@ class WorkspaceOperations(Operations):
         positional=("workspace",),
     )
     def delete_workspace(self, workspace: WorkspaceRef) -> Deleted:
-        """Delete a workspace and all in it."""
+        """Delete a workspace and everything in it."""
 
     @operation(
         cli="workspace reset",
@@ -244,11 +250,11 @@ class WorkspaceOperations(Operations):
         limit: Annotated[int, Field(description="The newest events, 1 to 10000.", ge=1, le=10000)] = 200,
         after: Annotated[
             int | None,
-            Field(description="Only what has begun or ended since: the cursor of an earlier answer.", ge=0),
+            Field(description="Only what started or ended since this cursor from an earlier result.", ge=0),
         ] = None,
-        wait_seconds: Annotated[float, Field(description="Seconds to wait for one, 0 to 50.", ge=0, le=50)] = 0,
+        wait_seconds: Annotated[float, Field(description="Seconds to wait for an event, 0 to 50.", ge=0, le=50)] = 0,
     ) -> History:
-        """Show what was done on a workspace, its network connections included: when, by whom, how long, outcome."""
+        """Show what was done in a workspace, including network connections: when, by whom, how long, outcome."""
 
     @operation(
         cli="workspace sync push",
@@ -269,9 +275,9 @@ class WorkspaceOperations(Operations):
         path: HostPath,
         *,
         dest: Path = "/workspace",
-        include_ignored: Annotated[bool, Field(description="Copy files that .gitignore excludes, too.")] = False,
+        include_ignored: Annotated[bool, Field(description="Also copy files that .gitignore excludes.")] = False,
     ) -> Synced:
-        """Copy a file or tree of the user's machine in, all or nothing."""
+        """Copy a file or tree from the user's computer in, all or nothing."""
 
     @operation(
         cli="workspace export",
@@ -290,21 +296,23 @@ class WorkspaceOperations(Operations):
     def export_workspace(
         self,
         workspace: WorkspaceRef,
-        path: Annotated[str | None, Field(description="Inside; none with `patch`.", max_length=4096)] = None,
+        path: Annotated[
+            str | None, Field(description="Path in the workspace; omit with `patch`.", max_length=4096)
+        ] = None,
         *,
-        output: Annotated[str, Field(description="Destination on the user's machine.", min_length=1, max_length=4096)],
-        patch: Annotated[bool, Field(description="Export the diff instead.")] = False,
+        output: Annotated[str, Field(description="Destination on the user's computer.", min_length=1, max_length=4096)],
+        patch: Annotated[bool, Field(description="Export the diff as a patch instead.")] = False,
         overwrite: Annotated[bool, Field(description="Replace existing files; a backup is kept.")] = False,
         include_git: Annotated[bool, Field(description="Also .git, without hooks and most settings.")] = False,
         include_ignored: IncludeIgnored = False,
     ) -> Exported:
-        """Copy a file, a tree or the diff to the user's machine. An existing folder is a place to put it into.
+        """Copy a file, a tree or the diff to the user's computer. An existing directory receives it.
 
-        Nothing that is there is removed. Files are replaced only with `overwrite`, and kept in a backup that the result
-        names; a folder is never replaced by a file, nor a file by a folder. Files that git tracks in the user's project
-        are not replaced: `land` is for these. Repositories inside are left out, because their settings and hooks could
-        run programs here. Of a folder, what git ignores and what tools made (node_modules, a venv) is left out and
-        counted, unless that is the folder that was asked for.
+        Nothing is ever removed. Files are replaced only with `overwrite`, and kept in a backup that the result names. A
+        directory never replaces a file, nor a file a directory. Files that git tracks in the user's project are not
+        replaced: use `land` for these. Git repositories are left out, because their settings and hooks could run
+        programs here. Ignored and tool-made files (node_modules, a venv) in a directory are left out and counted,
+        unless you export that directory itself.
         """
 
     @operation(
@@ -314,7 +322,7 @@ class WorkspaceOperations(Operations):
         open_world=True,
         raises={
             "Conflict": "The branch cannot be moved, or the value of a secret would be committed. Nothing was changed.",
-            "ComponentMissing": "There is no git on this computer.",
+            "ComponentMissing": "git is not on this computer.",
             "EngineError": "git failed; the message says how.",
         },
     )
@@ -326,14 +334,14 @@ class WorkspaceOperations(Operations):
         repo: Annotated[
             str | None,
             Field(
-                description="The git repository; by default the one it was seeded from.", min_length=1, max_length=4096
+                description="The git repository; default: the one it was seeded from.", min_length=1, max_length=4096
             ),
         ] = None,
         message: Annotated[str | None, Field(description="Commit message.", max_length=65536)] = None,
         include_ignored: IncludeIgnored = False,
     ) -> Landed:
-        """Commit the workspace's changes as a branch of the git repository it was seeded from.
+        """Commit the workspace's changes to a branch of the git repository it was seeded from.
 
-        Neither its work tree nor its index is touched. Changes are merged three-way; where that conflicts, nothing is
-        changed. An existing branch is kept under a backup ref first, and the command that takes it back is printed.
+        Your work tree and index are not touched. Changes are merged three-way; on a conflict nothing is
+        changed. An existing branch is first saved under a backup ref, and the command that undoes it is printed.
         """

@@ -18,7 +18,7 @@ from pyro_mcp.patches.place import MAX_FUZZ, Place, Text, Unplaced, place_all
 from pyro_mcp.paths import show
 
 _BOM = b"\xef\xbb\xbf"
-_READ_AGAIN = "Read the file again and make the patch against what it holds now; nothing was changed."
+_READ_AGAIN = "Read the file again and make the patch against its current content; nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def blob_id(content: bytes) -> str:
 def already_applied(path: str) -> PatchMismatch:
     """The error for a patch whose outcome is there already."""
     return PatchMismatch(
-        f"{show(path)} already has what the patch would make of it: the patch is applied already.",
-        hint="Nothing is left to do for this file; leave its part out if other files need theirs.",
+        f"{show(path)} already has the content that the patch would give it: the patch is already applied.",
+        hint="This file needs no change; remove it from the patch if other files still need theirs.",
         code="patch_already_applied",
         details={"path": path},
     )
@@ -100,8 +100,8 @@ def _apply_hunks(old: bytes | None, file_patch: FilePatch, hunks: tuple[Hunk, ..
     first = hunks[0]
     if lines and first.old_count == 0 and first.old_start == 0 and not (file_patch.old_id or file_patch.stamped):
         raise PatchMismatch(
-            f"{show(path)} exists with {len(lines)} lines, but {first.header} says that it is new or empty.",
-            hint="Give context lines, or write the whole file with file write.",
+            f"{show(path)} exists with {len(lines)} lines, but {first.header} says it is new or empty.",
+            hint="Add context lines, or write the whole file with file write.",
             details={"path": path, "hunk": 1},
         )
     for text in texts:
@@ -139,8 +139,8 @@ def _check_encoding(content: bytes, hunks: tuple[Hunk, ...], path: str) -> None:
     """Refuse what no hunk can be right for: UTF-16, and new text that would mix two encodings in one file."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InvalidInput(
-            f"{show(path)} is UTF-16 text, whose lines a patch cannot name.",
-            hint="Convert it first (iconv -f UTF-16 -t UTF-8), or change it with a command; nothing was changed.",
+            f"{show(path)} is UTF-16 text, whose lines a patch cannot address.",
+            hint="Convert it first (iconv -f UTF-16 -t UTF-8), or edit it with a command; nothing was changed.",
             code="not_utf8",
             details={"path": path},
         )
@@ -156,7 +156,7 @@ def _check_encoding(content: bytes, hunks: tuple[Hunk, ...], path: str) -> None:
 
 def _texts(lines: list[bytes], file_patch: FilePatch, hunks: tuple[Hunk, ...]) -> list[Text]:
     """How to look at the file, in order: as it is; then without CR where only one side has them, and without the
-    white space of blank lines, which editors and models strip.
+    whitespace of blank lines, which editors and models strip.
 
     Lines without any context say nothing about line ends; then a file of CRLF alone keeps to it, unless a program
     made the patch from that very file.
@@ -275,19 +275,19 @@ def _refused(error: Unplaced, path: str, hunks: tuple[Hunk, ...], lines: list[by
     details: dict[str, object] = {"path": path, "hunk": number, "header": hunk.header, "line": hunk.line_number}
     if error.candidates:
         return PatchMismatch(
-            f"{which} fits at {len(error.candidates)} places and does not say which is meant:\n"
+            f"{which} fits in {len(error.candidates)} places and does not say which one is meant:\n"
             + candidates(lines, error.candidates),
-            hint="Give more lines of context, or the function's own line after `@@`; nothing was changed.",
+            hint="Add context lines, or put the function's own line after `@@`; nothing was changed.",
             code="patch_ambiguous",
             details=details | {"candidates": [at + 1 for at in error.candidates[:20]]},
         )
     anchor = show_line(hunk.anchors[-1]) if hunk.anchors else ""
     reason = {
-        "applied": "What it makes stands already where its header points; it is not applied once more elsewhere.",
-        "beyond": f"It has no context, and its header points beyond the file's {len(lines)} lines.",
-        "nowhere": "It has no context and no line number, so nothing says where its lines belong.",
-        "anchor": f"The line that its header names, {anchor}, is not there. ",
-        "scope": f"Its lines are in the file, but not below {anchor}, which its header names. ",
+        "applied": "Its result is already where its header points, and it is not applied again elsewhere.",
+        "beyond": f"It has no context, and its header points past the file's {len(lines)} lines.",
+        "nowhere": "It has no context and no line number, so there is no way to tell where its lines belong.",
+        "anchor": f"The line named in its header, {anchor}, is not in the file. ",
+        "scope": f"Its lines are in the file, but not below {anchor}, the line named in its header. ",
     }.get(error.why, "")
     if error.why in ("", "anchor", "scope"):
         reason += explain(lines, hunk.before(), error.floor)
@@ -309,8 +309,8 @@ def _apply_binary(old: bytes | None, file_patch: FilePatch) -> bytes:
         if blob_id(old) == new_id:
             raise already_applied(path)
         raise PatchMismatch(
-            f"{show(path)} is not the binary file that the patch was made from ({old_id[:10]}).",
-            hint="Make the patch from the file as it is, or write the file as a whole.",
+            f"{show(path)} is not the binary file the patch was made from ({old_id[:10]}).",
+            hint="Make the patch from the current file, or write the whole file.",
             details={"path": path},
         )
     if file_patch.binary.method == "literal":
@@ -330,7 +330,7 @@ def _without_data(old: bytes | None, file_patch: FilePatch) -> bytes:
         )
     raise InvalidInput(
         f"{show(file_patch.path)} is binary and the patch carries no data for it (`Binary files differ`).",
-        hint="Make the patch with `git diff --binary`, or leave that file out.",
+        hint="Make the patch with `git diff --binary`, or leave this file out.",
         code="patch_without_data",
         details={"path": file_patch.path},
     )

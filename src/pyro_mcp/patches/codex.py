@@ -31,7 +31,10 @@ _PART = re.compile(rb"^\*\*\* (Add|Update|Delete) File:\s*(.*?)\s*$", re.I)
 _MOVE = re.compile(rb"^\*\*\* Move to:\s*(.*?)\s*$", re.I)
 _ENVELOPE = re.compile(rb"^\s*\*\*\* (?:Begin|End) Patch\s*$", re.I)
 _END_OF_FILE = re.compile(rb"^\*\*\* (?:End of File|EOF)\s*$", re.I)
-_HINT = "Give `*** Update File: PATH`, `*** Add File: PATH` or `*** Delete File: PATH`, then lines with space, + or -."
+_HINT = (
+    "Use `*** Update File: PATH`, `*** Add File: PATH` or `*** Delete File: PATH`, "
+    "then lines starting with space, + or -."
+)
 
 
 def is_codex(raw: bytes) -> bool:
@@ -63,11 +66,11 @@ class CodexParser(UnifiedParser):
                 inside = False
                 self.at += 1
             elif inside and line.strip() and not line.startswith(b"*** "):
-                raise self.fail(self.at, f"{show_bytes(line)} belongs to no file.", _HINT)
+                raise self.fail(self.at, f"{show_bytes(line)} does not belong to any file.", _HINT)
             else:
                 self.at += 1
         if any(not file.path for file in files):
-            raise InvalidInput("A `*** … File:` line names no file.", hint=_HINT, code="bad_patch")
+            raise InvalidInput("A `*** … File:` line does not name a file.", hint=_HINT, code="bad_patch")
         return files
 
     def part(self, kind: bytes, path: str) -> FilePatch:

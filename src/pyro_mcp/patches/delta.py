@@ -21,7 +21,7 @@ def apply_delta(source: bytes, delta: bytes, path: str) -> bytes:
         if size != len(source):
             raise PatchMismatch(
                 f"The patch was made from {show(path)} with {size} bytes; the file has {len(source)}.",
-                hint="Make the patch from the file as it is.",
+                hint="Make the patch from the current file.",
                 details={"path": path},
             )
         result, at = _varint(delta, at)

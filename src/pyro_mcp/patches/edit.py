@@ -8,7 +8,7 @@ from pyro_mcp.errors import InvalidInput, PatchMismatch
 from pyro_mcp.patches.match import candidates, explain, is_utf8, split_lines
 from pyro_mcp.paths import show
 
-_READ_AGAIN = "Read the file again and copy the text exactly, white space included; nothing was changed."
+_READ_AGAIN = "Read the file again and copy the text exactly, including whitespace; nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def apply_edits(content: bytes | None, edits: list[Edit], path: str) -> tuple[by
 
     Raises:
         PatchMismatch: `edit_not_found`, or `edit_ambiguous` where it stands more than once.
-        InvalidInput: nothing would change, or the file is no UTF-8 text and the new text would mix encodings.
+        InvalidInput: nothing would change, or the file is not UTF-8 text and the new text would mix encodings.
     """
     count = 0
     for number, edit in enumerate(edits, 1):
@@ -42,7 +42,7 @@ def _apply(content: bytes | None, edit: Edit, path: str, which: str) -> tuple[by
     if not old:
         if content:
             raise PatchMismatch(
-                f"{which}old_string is empty, which makes a new file, but {show(path)} exists.",
+                f"{which}old_string is empty, which creates a new file, but {show(path)} exists.",
                 hint="Give the text to replace, or write the whole file.",
                 code="file_exists",
                 details={"path": path},
@@ -51,7 +51,7 @@ def _apply(content: bytes | None, edit: Edit, path: str, which: str) -> tuple[by
     if content is None:
         raise PatchMismatch(
             f"{which}{show(path)} does not exist.",
-            hint="Check the path; an empty old_string makes a new file.",
+            hint="Check the path; an empty old_string creates a new file.",
             code="edit_not_found",
             details={"path": path},
         )
@@ -75,9 +75,9 @@ def _apply(content: bytes | None, edit: Edit, path: str, which: str) -> tuple[by
     if len(places) > 1 and not edit.replace_all:
         lines = [content.count(b"\n", 0, at) for at in places]
         raise PatchMismatch(
-            f"{which}old_string stands {len(places)} times in {show(path)}:\n"
+            f"{which}old_string occurs {len(places)} times in {show(path)}:\n"
             + candidates(split_lines(content), lines),
-            hint="Give more lines around it, so that it is unique, or replace_all; nothing was changed.",
+            hint="Include more lines around it to make it unique, or use replace_all; nothing was changed.",
             code="edit_ambiguous",
             details={"path": path, "candidates": [line + 1 for line in lines[:20]]},
         )

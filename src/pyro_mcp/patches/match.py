@@ -63,16 +63,16 @@ def explain(lines: Sequence[bytes], want: Sequence[bytes], floor: int) -> str:
     if not want:
         return f"The file has {len(lines)} lines."
     if len(lines) == 1 and lines[0].count(b"\r") > 1:
-        return "The file's lines end in a carriage return alone; turn them into newlines first (tr '\\r' '\\n')."
+        return "The file's lines end in carriage returns; convert them to newlines first (tr '\\r' '\\n')."
     start, score = _nearest(lines, want)
     if score == 0:
-        return f"It expected {show_line(want[0])} and nothing like it is in the file of {len(lines)} lines."
+        return f"It expected {show_line(want[0])}, and nothing like it is in the file ({len(lines)} lines)."
     wrong = next(
         (i for i, line in enumerate(want) if start + i < 0 or start + i >= len(lines) or lines[start + i] != line), None
     )
     text = ""
     if wrong is None:
-        text = f"Its lines are at line {start + 1}, which an earlier hunk has passed. " if start < floor else ""
+        text = f"Its lines are at line {start + 1}, before the place of an earlier hunk. " if start < floor else ""
     elif 0 <= start + wrong < len(lines):
         expected, there = _pair(want[wrong], lines[start + wrong])
         text = f"It expected {expected}; line {start + wrong + 1} is {there}"
@@ -88,7 +88,7 @@ def explain(lines: Sequence[bytes], want: Sequence[bytes], floor: int) -> str:
 
 
 def _nearest(lines: Sequence[bytes], want: Sequence[bytes]) -> tuple[int, int]:
-    """The start index at which most of `want` stands, ignoring white space, and how many lines that are."""
+    """The start index at which most of `want` stands, ignoring whitespace, and how many lines that are."""
     places: dict[bytes, list[int]] = {}
     for i, line in enumerate(lines):
         key = line.strip()
@@ -120,12 +120,12 @@ def _why_alike(want: bytes, found: bytes) -> str:
             return " (the patch's lines end in CRLF, the file's do not)"
         return " (they differ in the newline at the end)"
     if b"".join(want.split()) == b"".join(found.split()):
-        return " (they differ in white space only; · is a space, → a tab)"
+        return " (they differ only in whitespace; · is a space, → a tab)"
     return ""
 
 
 def _pair(want: bytes, found: bytes) -> tuple[str, str]:
-    """Both lines, so that they look different: white space is made visible where only that differs."""
+    """Both lines, so that they look different: whitespace is made visible where only that differs."""
     if b"".join(want.split()) == b"".join(found.split()) and want.rstrip(b"\r\n") != found.rstrip(b"\r\n"):
         return _visible(want), _visible(found)
     left, right = show_line(want), show_line(found)

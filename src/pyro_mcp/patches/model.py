@@ -79,7 +79,7 @@ class FilePatch:
     """The plain header has time stamps, so a program wrote it."""
     crlf: bool = False
     codex: bool = False
-    """In Codex's format: a deletion names no content, and trailing white space of context does not count."""
+    """In Codex's format: a deletion names no content, and trailing whitespace of context does not count."""
 
     @property
     def path(self) -> str:

@@ -24,7 +24,7 @@ def parse_patch(text: str | bytes) -> list[FilePatch]:
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if len(raw) > MAX_PATCH_BYTES:
         raise InvalidInput(
-            f"The patch has {len(raw)} bytes; {MAX_PATCH_BYTES} is the most.",
+            f"The patch has {len(raw)} bytes; the limit is {MAX_PATCH_BYTES}.",
             hint="Split it into several patches, or write the files with file write.",
             code="patch_too_large",
         )

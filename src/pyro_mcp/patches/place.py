@@ -81,8 +81,8 @@ class Text:
     Args:
         lines: with their line ends; only `\\n` ends a line.
         ignore_cr: overlook a carriage return at the ends of lines.
-        ignore_trailing: overlook white space at the ends of lines.
-        ignore_blank: overlook white space in lines that have nothing else.
+        ignore_trailing: overlook whitespace at the ends of lines.
+        ignore_blank: overlook whitespace in lines that have nothing else.
     """
 
     def __init__(

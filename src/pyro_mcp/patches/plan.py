@@ -19,7 +19,7 @@ from pyro_mcp.patches.model import FilePatch
 from pyro_mcp.paths import show, workspace_path
 
 _SYMLINK = 0o120000
-_READ_AGAIN = "Look at the files as they are now and make the patch again; nothing was changed."
+_READ_AGAIN = "Read the current files and make the patch again; nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def plan(patches: list[FilePatch], read: Read) -> Plan:
     )
     states = read(list(wanted))
     if states.get("workspace", ABSENT).kind == "absent":
-        # `a/workspace/x` is /workspace/x behind git's prefix, unless there is a folder of that name.
+        # `a/workspace/x` is /workspace/x behind git's prefix, unless there is a directory of that name.
         patches = [
             replace(
                 patch,
@@ -111,7 +111,7 @@ def plan(patches: list[FilePatch], read: Read) -> Plan:
     changes = picture.changes()
     if not changes:
         raise InvalidInput(
-            "The patch changes nothing.", hint="Make it with `git diff`, after the change.", code="patch_empty"
+            "The patch changes nothing.", hint="Make it with `git diff`, after changing the files.", code="patch_empty"
         )
     return Plan(changes, picture.placed)
 
@@ -123,7 +123,7 @@ def _checked_paths(patch: FilePatch) -> FilePatch:
         path = str(workspace_path(name))
         if path == ".":
             raise InvalidInput(
-                f"Line {patch.line_number} of the patch names {show(name)}, which is no file.",
+                f"Line {patch.line_number} of the patch names {show(name)}, which is not a file.",
                 code="bad_path",
                 hint="Name a file under /workspace.",
             )
@@ -203,7 +203,7 @@ class _Picture:
                 return
             if patch.kind == "delete":
                 raise PatchMismatch(
-                    f"{show(path)}, which the patch deletes, does not exist; perhaps the patch is applied already.",
+                    f"{show(path)}, which the patch deletes, does not exist; perhaps the patch is already applied.",
                     hint=_READ_AGAIN,
                     details={"path": path},
                     code="patch_already_applied",
@@ -211,7 +211,7 @@ class _Picture:
             done = patch.kind == "rename" and self.state(patch.new_path or "").kind != "absent"
             raise PatchMismatch(
                 f"{show(path)}, which the patch {_VERBS[patch.kind]}, does not exist"
-                + (f", but {show(patch.new_path or '')} does: the patch seems to be applied already." if done else "."),
+                + (f", but {show(patch.new_path or '')} does: the patch seems to be already applied." if done else "."),
                 hint=_READ_AGAIN,
                 details={"path": path},
                 code="patch_already_applied" if done else None,
@@ -237,7 +237,7 @@ class _Picture:
         if old.kind == "symlink" and patch.old_mode is None and patch.hunks:
             raise PatchMismatch(
                 f"{show(path)} is a symbolic link to {show(old.link or '')}; the patch changes a file.",
-                hint="Patch the file that it leads to.",
+                hint="Patch the file it points to.",
                 details={"path": path},
             )
 
@@ -248,7 +248,7 @@ class _Picture:
             if patch.hunks or patch.binary or patch.binary_without_data:
                 left, _ = apply(before, patch)
                 if left and not patch.binary:
-                    raise AssertionError("a deletion that left something")
+                    raise AssertionError("a deletion that left content behind")
             elif before and not patch.codex:
                 raise PatchMismatch(
                     f"The patch deletes {show(patch.path)} as an empty file, but it has {len(before)} bytes.",
@@ -267,7 +267,7 @@ class _Picture:
                 raise InvalidInput(
                     f"The patch gives the symbolic link {show(patch.path)} no usable target.",
                     code="bad_patch",
-                    hint="A link's target is 1 to 4095 bytes without NUL.",
+                    hint="A link target is 1 to 4095 bytes without NUL.",
                 )
             return FileState("symlink", mode=0o777, link=link)
         return FileState("file", content=content, mode=_permissions(old, mode))
@@ -285,10 +285,10 @@ class _Picture:
             raise already_applied(path)
         what = {"create": "creates", "rename": "renames a file to", "copy": "copies a file to"}[patch.kind]
         raise PatchMismatch(
-            f"The patch {what} {show(path)}, which exists already with other content."
+            f"The patch {what} {show(path)}, which already exists with different content."
             if there.kind != "dir"
             else f"The patch {what} {show(path)}, which is a directory.",
-            hint="Make a patch that changes the file as it is, or delete it first; nothing was changed.",
+            hint="Make a patch that changes the existing file, or delete it first; nothing was changed.",
             details={"path": path},
         )
 
@@ -298,7 +298,7 @@ class _Picture:
     def changes(self) -> list[Change]:
         if self.displaced:
             path = next(iter(self.displaced))
-            raise PatchMismatch(f"The patch creates {show(path)}, which exists already.", hint=_READ_AGAIN)
+            raise PatchMismatch(f"The patch creates {show(path)}, which already exists.", hint=_READ_AGAIN)
         touched = {path: state for path, state in self.now.items() if not _same(state, self.initial.get(path, ABSENT))}
         for path, state in touched.items():
             if state.kind != "absent":
@@ -339,8 +339,8 @@ class _Picture:
             kind = self.state(parent).kind
             if kind == "symlink":
                 raise InvalidInput(
-                    f"{show(path)} lies beyond the symbolic link {show(parent)}; a patch never writes through one.",
-                    hint="Name the file by its real path.",
+                    f"{show(path)} is behind the symbolic link {show(parent)}, and a patch never writes through one.",
+                    hint="Use the file's real path.",
                     code="path_through_symlink",
                     details={"path": path},
                 )

@@ -35,7 +35,7 @@ _FORMS = (
     "Give a unified diff (`--- a/PATH`, `+++ b/PATH`, `@@`, then lines with space, - or +), "
     "or `*** Begin Patch`, `*** Update File: PATH`, `@@`, the same lines, `*** End Patch`."
 )
-_EDIT = "These are no hunks but text to search and to replace: give them to an edit as old_string and new_string."
+_EDIT = "These are search-and-replace blocks, not hunks: use an edit with old_string and new_string."
 
 
 @dataclass
@@ -102,19 +102,19 @@ class UnifiedParser:
             elif line.startswith(b"@@ "):
                 raise self.fail(
                     self.at,
-                    f"the hunk {show_bytes(line)} belongs to no file.",
-                    "Put `--- a/PATH` and `+++ b/PATH` before it.",
+                    f"the hunk {show_bytes(line)} does not belong to any file.",
+                    "Add `--- a/PATH` and `+++ b/PATH` before it.",
                 )
             elif line.startswith((*_PROSE, b"```")) or self.is_signature(self.at):
                 watch = False
                 self.at += 1
             elif watch and line[:1] in (b"+", b"-") and line.strip() not in (b"--", b"---"):
-                raise self.fail(self.at, f"{show_bytes(line)} stands outside of any hunk.")
+                raise self.fail(self.at, f"{show_bytes(line)} is outside any hunk.")
             else:
                 self.at += 1
         if not files:
             raise InvalidInput(
-                "The text holds no patch: there is no `diff --git` line and no `---`, `+++`, `@@` header.",
+                "The text contains no patch: there is no `diff --git` line and no `---`, `+++`, `@@` header.",
                 hint=_FORMS if b"<<<<<<<" not in b"".join(self.lines[:50]) else _EDIT,
                 code="bad_patch",
             )
@@ -206,9 +206,9 @@ class UnifiedParser:
         except ValueError:
             raise self.fail(self.at, f"{show_bytes(text)} is not a file mode.") from None
         if mode == 0o160000:
-            raise self.fail(self.at, "it changes a submodule, which a workspace cannot.", "Leave that part out.")
+            raise self.fail(self.at, "it changes a submodule, which a workspace cannot do.", "Remove that part.")
         if mode & 0o170000 not in (0o100000, 0o120000):
-            raise self.fail(self.at, f"{show_bytes(text)} is no mode of a file or symbolic link.")
+            raise self.fail(self.at, f"{show_bytes(text)} is not a mode of a file or symbolic link.")
         return mode
 
     def finish(self, draft: _Draft) -> FilePatch:
@@ -263,21 +263,21 @@ class UnifiedParser:
         if draft.git and draft.names and not draft.null_old | draft.null_new and not draft.fields:
             raise self.fail(
                 draft.line_number,
-                "the two names differ, and no `rename` or `copy` lines say why.",
+                "the two names differ, without `rename` or `copy` lines to say why.",
                 "Add `rename from OLD` and `rename to NEW` below it, or give the file's one name on both sides.",
             )
         if draft.has_plain:
             names = plain_candidates(draft.old_name, draft.new_name)
             if not names:
-                raise self.fail(draft.line_number, "the file's name cannot be told from this header.")
+                raise self.fail(draft.line_number, "the file name cannot be read from this header.")
             return names[0], names[0], names
         if draft.names:
             if "rename from" not in draft.fields and "copy from" not in draft.fields:
-                raise self.fail(draft.line_number, "the two names differ, and no `rename` or `copy` lines say why.")
+                raise self.fail(draft.line_number, "the two names differ, without `rename` or `copy` lines to say why.")
             return draft.names[0], draft.names[1], ()
         if "rename to" in draft.fields or "copy to" in draft.fields:
             return "", "", ()
-        raise self.fail(draft.line_number, "the file's name cannot be told from this header.")
+        raise self.fail(draft.line_number, "the file name cannot be read from this header.")
 
     # -- hunks
 
@@ -321,7 +321,7 @@ class UnifiedParser:
             if re.match(rb"^-\d+(,\d+)?\b", named):
                 raise self.fail(
                     self.at,
-                    f"{show_bytes(self.bare(self.at))} is no hunk header.",
+                    f"{show_bytes(self.bare(self.at))} is not a hunk header.",
                     "Write `@@ -START,COUNT +START,COUNT @@`, or `@@` alone.",
                 )
             anchors += [part for part in re.split(rb"\s+@@\s+", named) if part not in _ELLIPSIS]
@@ -348,7 +348,7 @@ class UnifiedParser:
     ) -> Hunk:
         if not any(line.tag != " " for line in lines):
             raise self.fail(
-                start, f"the hunk {show_bytes(header)} changes nothing.", "Leave it out, or mark lines + or -."
+                start, f"the hunk {show_bytes(header)} changes nothing.", "Remove it, or mark lines with + or -."
             )
         return Hunk(
             old_start=old_start,
@@ -456,7 +456,7 @@ class UnifiedParser:
             return None
         start, size = self.at, int(match[2])
         if size > MAX_BINARY_BYTES:
-            raise self.fail(start, f"{size} bytes; {MAX_BINARY_BYTES} is the most for one binary file in a patch.")
+            raise self.fail(start, f"{size} bytes; the limit for one binary file in a patch is {MAX_BINARY_BYTES}.")
         self.at += 1
         packed = bytearray()
         while self.bare(self.at):
@@ -467,7 +467,7 @@ class UnifiedParser:
             elif 0x61 <= head <= 0x7A:
                 count = head - 0x60 + 26
             else:
-                raise self.fail(self.at, "this is no line of a binary patch.")
+                raise self.fail(self.at, "this is not a line of a binary patch.")
             try:
                 data = b85decode(line[1:])
             except ValueError:
@@ -481,9 +481,9 @@ class UnifiedParser:
         try:
             data = inflate.decompress(bytes(packed), size + 1)
         except zlib.error:
-            raise self.fail(start, "the binary data does not inflate.") from None
+            raise self.fail(start, "the binary data cannot be decompressed.") from None
         if len(data) != size:
-            raise self.fail(start, f"the binary data inflates to another size than {size}.")
+            raise self.fail(start, f"the binary data does not decompress to {size} bytes.")
         return BinaryData("literal" if match[1] == b"literal" else "delta", data)
 
 

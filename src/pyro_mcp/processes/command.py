@@ -49,7 +49,7 @@ NOTHING = Redactor(())
 log = logging.getLogger(__name__)
 Ended = Callable[["Command"], Awaitable[None]]
 OUTPUT_HELD = (
-    "A process that it left in the background holds its output open; what that prints from now on is not kept. Give "
+    "A background process that it left behind holds its output open; whatever that prints from now on is lost. Give "
     "such a process a file (`program > file 2>&1 &`), or run it as a service."
 )
 
@@ -208,8 +208,8 @@ class Command:
         """
         if self._input is None or not self.running:
             raise Conflict(
-                f"Command {self.row.handle} takes no input" + (" any more." if not self.running else "."),
-                hint="Only a command that was started with an open input takes one.",
+                f"Command {self.row.handle} does not take input" + (" any more." if not self.running else "."),
+                hint="Only a command that was started with its input open takes input.",
                 code="no_input",
             )
         try:
@@ -218,7 +218,7 @@ class Command:
         except TimeoutError:
             raise Conflict(
                 f"Command {self.row.handle} has not read its input for {seconds:.0f} s.",
-                hint="Offer the same piece again later.",
+                hint="Send the same piece again later.",
                 code="input_full",
             ) from None
 
@@ -259,7 +259,7 @@ class Command:
         for process in answer.records("processes"):
             if process.has("label") and process.text("label") == self.row.handle:
                 return process.handle("id")
-        raise NotFound(f"The machine knows no process of command {self.row.handle}.")
+        raise NotFound(f"The machine has no process for command {self.row.handle}.")
 
     def _known_as(self, process_id: str) -> None:
         if self.row.process_id != process_id:
@@ -441,7 +441,7 @@ class Command:
         handle = self.row.handle
         if self.running and self._unheard:
             return (
-                "The machine's agent does not answer at present, so what the command does is not known. It is followed "
+                "The machine's agent is not answering, so the command's state is unknown. pyro will follow it "
                 "again as soon as the agent answers; workspace_reset gives the workspace a fresh machine."
             )
         if self.running:
@@ -450,9 +450,9 @@ class Command:
                 f"end it with workspace_cancel(handle={handle!r})."
             )
         if self.row.status == "suspended":
-            return "The workspace is stopped; the command goes on when it is started."
+            return "The workspace is stopped; the command continues when it is started."
         if self.row.status == "lost":
-            return "The machine it ran in was reset or lost before it ended; run it again if need be."
+            return "Its machine was reset or lost before it ended; run it again if needed."
         if omitted:
             return f"The whole output: workspace_logs(handle={handle!r}, offset=0); search it with grep."
         return ""

@@ -1,7 +1,7 @@
 """What a person would have seen of some output: progress bars in their last state, no escapes. Pure.
 
 Programs draw over what they printed: carriage returns, backspaces, erasing, moving up over the last lines. A reader of
-the result wants the last state of each line; the raw bytes stay in the log. This is no terminal: it has no width, a
+the result wants the last state of each line; the raw bytes stay in the log. This is not a terminal: it has no width, a
 clear screen only begins a new line, and nothing that was printed and not drawn over is ever lost. `screen` is the
 terminal, for shells.
 """
@@ -90,7 +90,7 @@ class Seen:
                 found = _STRING_END.search(text, place)
                 if found is None:
                     return
-                # What is no end of its own kind still acts, as an escape that begins something else.
+                # What is not an end of its own kind still acts, as an escape that begins something else.
                 place = found.end() if found[0] in ("\x07", "\x9c", "\x1b\\", "\x18", "\x1a") else found.start()
                 self._in_string = False
                 continue

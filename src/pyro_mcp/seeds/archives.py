@@ -1,7 +1,7 @@
 """Unpacks .tar, .tar.gz, .tgz and .tar.zst from anywhere into a private, empty directory.
 
-Members are checked as they stream by. Nothing is written outside of the directory, through a symbolic
-link, or as a device. A symbolic link that leads out is kept as it is (it can only be followed inside of a
+Members are checked as they stream by. Nothing is written outside the directory, through a symbolic
+link, or as a device. A symbolic link that leads out is kept as it is (it can only be followed inside a
 machine); a later member that goes through a link is refused. On any error the caller removes the directory.
 """
 
@@ -40,14 +40,14 @@ Progress = Callable[[int, int | None, int], None]
 PARTS = "PYRO.parts"
 """Of a file with holes, sent in parts by the agent: its size, then offset and length of each; see agent/holes.go."""
 KIND = "PYRO.kind"
-"""What the agent says of a member that is no file, directory or link: see agent/tarout.go."""
+"""What the agent says of a member that is not a file, directory or link: see agent/tarout.go."""
 _NOT_WHOLE = {
     "PYRO.changing": (
-        "is written all the time, so it could not be read whole",
+        "is being written constantly and could not be read whole",
         "file_changing",
-        "Stop what writes it, and try again.",
+        "Stop whatever is writing it, then try again.",
     ),
-    "PYRO.unreadable": ("could not be read", "file_unreadable", "Look at it in the workspace, or export without it."),
+    "PYRO.unreadable": ("could not be read", "file_unreadable", "Check it in the workspace, or export without it."),
 }
 """What the agent writes as the last member of a tree that it could not send whole; see agent/tarout.go."""
 
@@ -72,12 +72,12 @@ def is_archive_name(name: str) -> bool:
 def extract(archive: Path, into: Path, progress: Progress | None = None, *, of_workspace: bool = False) -> Extracted:
     """Unpack `archive` into the empty directory `into`. Modes (without setuid), mtimes and links are kept.
 
-    One that an agent made of a workspace is read further: what is no file, directory or link is left out and named,
+    One that an agent made of a workspace is read further: what is not a file, directory or link is left out and named,
     and directories are made such that their owner can remove them again.
 
     Raises:
         InvalidInput: damaged, cut off, of another kind than its name says, over the bounds of this module,
-            or with a member that leads outside or is no file, directory or link.
+            or with a member that leads outside or is not a file, directory or link.
         Conflict: it is a workspace's, which says that a file changed each time that it was read.
     """
     try:
@@ -119,8 +119,8 @@ def _refuse_what_is_not_whole(member: tarfile.TarInfo) -> None:
 
 def _bad(archive: str, what: str, code: str = "bad_archive") -> InvalidInput:
     return InvalidInput(
-        f"The archive {show(archive)} {what}; nothing of it was used.",
-        hint="Make it again with `tar -C DIRECTORY -cf ARCHIVE .`, without such a member.",
+        f"The archive {show(archive)} {what}; none of it was used.",
+        hint="Create it again with `tar -C DIRECTORY -cf ARCHIVE .`, without such a member.",
         code=code,
     )
 
@@ -149,7 +149,7 @@ class _Extraction:
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                raise _bad(self.name, f"has {show(member.name)}, a path too long for this machine") from None
+                raise _bad(self.name, f"has {show(member.name)}, a path too long for this computer") from None
             if self.progress and not number % 100:
                 self.progress(self.files, None, self.bytes)
         # Inner ones first: a directory's mtime changes when something is made in it.
@@ -210,7 +210,9 @@ class _Extraction:
         source = self.checked_name(member.linkname, "hard link to")
         self.places.refuse_through(source)
         if self.kinds.get(source) != "file":
-            raise _bad(self.name, f"has the hard link {show(path)} to {show(source)}, which is no earlier file in it")
+            raise _bad(
+                self.name, f"has the hard link {show(path)} to {show(source)}, which is not an earlier file in it"
+            )
         if source == path:
             return
         if there:

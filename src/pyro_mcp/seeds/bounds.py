@@ -15,7 +15,7 @@ MAX_FILES = 1_000_000
 MAX_BYTES = 32 * 1024**3
 """Of a seed's contents."""
 _NEVER = ("/proc", "/sys", "/dev")
-"""What stands here is this machine's kernel, no files."""
+"""What stands here is this computer's kernel, no files."""
 _ROOTS = ("bin", "boot", "etc", "home", "lib", "lib32", "lib64", "libx32", "nix", "root", "run", "sbin", "snap", "tmp")
 _SYSTEM = frozenset(f"/{name}" for name in (*_ROOTS, "usr", "var"))
 """Folders of the Filesystem Hierarchy Standard; what stands below may be a project."""
@@ -23,21 +23,21 @@ _HINT = "Give the project's own folder."
 
 
 def refuse_unmeant(source: Path, work_tree: bool, meant: bool) -> None:
-    """Refuse this whole machine, a home, or a system folder: a slip that would copy all a user has.
+    """Refuse this whole machine, a home, or a system directory: a slip that would copy all a user has.
 
     A git work tree says by itself what belongs to it. `meant` is that somebody asked for everything in so many words.
     """
     path = str(source)
     if path == "/" or any(path == top or path.startswith(top + "/") for top in _NEVER):
-        what = "all of this machine" if path == "/" else "this machine's kernel, not files"
+        what = "all of this computer" if path == "/" else "this computer's kernel, not files"
         raise InvalidInput(f"{show(path)} is {what}, and no seed.", hint=_HINT, code="seed_unmeant")
     if meant or work_tree:
         return
     if path in _SYSTEM or path in _homes():
-        what = "a system folder" if path in _SYSTEM - {"/home", "/root"} else "a home directory"
+        what = "a system directory" if path in _SYSTEM - {"/home", "/root"} else "a home directory"
         raise InvalidInput(
-            f"{show(path)} is {what} with all that is in it, keys included; nothing was read.",
-            hint=f"{_HINT} If all of it is meant, the user says so with --include-ignored.",
+            f"{show(path)} is {what} with everything in it, including keys; nothing was read.",
+            hint=f"{_HINT} To seed all of it, the user can give --include-ignored.",
             code="seed_unmeant",
         )
 
@@ -56,8 +56,8 @@ def too_much(source: str, paths: list[str]) -> InvalidInput:
     parts = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
     most = f" Most that was seen is in {show(parts.most_common(1)[0][0])}." if parts else ""
     return InvalidInput(
-        f"{show(source)} has more than {MAX_FILES:,} files or {MAX_BYTES >> 30} GiB, which is the most a seed may "
-        f"have.{most} Nothing was copied.",
-        hint="Give a folder with less in it, or have a .gitignore leave out what is made.",
+        f"{show(source)} has more than {MAX_FILES:,} files or {MAX_BYTES >> 30} GiB, the limit for a seed. "
+        f"{most} Nothing was copied.",
+        hint="Give a smaller directory, or exclude generated files with a .gitignore.",
         code="seed_too_large",
     )

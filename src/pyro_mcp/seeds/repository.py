@@ -28,7 +28,7 @@ from pyro_mcp.paths import show
 _GIT_SECONDS = 60
 _PACK_SECONDS = 600
 _LINKS_ONLY = {"commondir", "gitdir", "locked"}
-"""Of a linked work tree's directory (gitrepository-layout(5)): where it stands on this machine."""
+"""Of a linked work tree's directory (gitrepository-layout(5)): where it stands on this computer."""
 _NOT_SHARED = {"worktrees", "HEAD", "index", "ORIG_HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "BISECT_LOG"}
 """Of the common directory: what each work tree has for itself."""
 _GITFILE_BYTES = 8192
@@ -40,7 +40,7 @@ class Repository:
 
     kind: Literal["linked", "part", "borrowing"]
     directory: Path
-    """Its git directory on this machine."""
+    """Its git directory on this computer."""
     common: Path
     """The same, or that of the repository which a linked work tree belongs to."""
     prefix: str
@@ -89,7 +89,7 @@ def belongs(top: Path, directory: Path) -> bool:
 
 
 def within(source: Path, roots: Sequence[Path]) -> bool:
-    """Whether a seed's repository is below one of these folders, or is one that names the seed's work tree as its own.
+    """Whether a seed's repository is below one of these directories, or names the seed's work tree as its own.
 
     Else whoever may write `.git` somewhere could have another repository's history.
     """
@@ -180,7 +180,7 @@ def build(repository: Repository, tree: Path) -> None:
     """Make the `.git` of a copied seed.
 
     Raises:
-        InvalidInput: git or this machine refused; the words say why.
+        InvalidInput: git or this computer refused; the words say why.
     """
     info = tree.stat()
     dot = tree / ".git"
@@ -200,8 +200,8 @@ def build(repository: Repository, tree: Path) -> None:
 
 def _failed(repository: Repository, why: str) -> InvalidInput:
     return InvalidInput(
-        f"The repository in {show(str(repository.directory))} could not be brought along: {why}.",
-        hint="Mend it (`git fsck` in it says more), or seed from a copy without `.git`.",
+        f"The repository in {show(str(repository.directory))} could not be copied: {why}.",
+        hint="Repair it (`git fsck` there shows more), or seed from a copy without `.git`.",
         code="seed_repository",
     )
 
@@ -209,7 +209,7 @@ def _failed(repository: Repository, why: str) -> InvalidInput:
 def _git(repository: Repository, directory: Path, *arguments: str, **given: object) -> bytes:
     done = run(directory, None, str(directory), *arguments, **given)  # type: ignore[arg-type]
     if done is None or isinstance(done, str):
-        raise _failed(repository, done or "git is not on this machine")
+        raise _failed(repository, done or "git is not on this computer")
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise _failed(repository, said[-1] if said else f"git {arguments[0]} failed")
@@ -301,7 +301,7 @@ def _part(repository: Repository, dot: Path) -> None:
         name, mail, date = (*said.splitlines(), "", "", "")[:3]
         who = {"NAME": name or "pyro", "EMAIL": mail or "pyro@localhost", "DATE": date}
         author = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in who.items()}
-        message = f"{repository.prefix} as of {commit}\n\nA part of a repository that is outside of this machine.\n"
+        message = f"{repository.prefix} as of {commit}\n\nA part of a repository that is outside this computer.\n"
         made = _git(repository, dot, "commit-tree", tree.decode(), data=message.encode(), extra=author).strip()
         _git(repository, dot, "update-ref", f"refs/heads/{branch}", made.decode())
         _git(repository, dot, "read-tree", tree.decode())

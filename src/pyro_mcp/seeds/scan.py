@@ -77,7 +77,7 @@ def scan(path: str | os.PathLike[str], *, include_ignored: bool = False, bare: b
     With `include_ignored`, a git work tree is taken whole like any directory. `bare`: see `SeedPlan`.
 
     Raises:
-        InvalidInput: missing, unreadable, a socket or device, a file that is no archive, with something
+        InvalidInput: missing, unreadable, a socket or device, a file that is not an archive, with something
             unreadable inside, over the bounds of `seeds.bounds`, or hardly meant (this whole machine, a home).
     """
     source = Path(os.path.abspath(os.path.expanduser(path)))
@@ -284,7 +284,7 @@ class _Walk:
             return False
         at_top = str(top) == self.source
         if not names and not at_top:
-            self.notes.append(f"Git ignores this directory of {top}, so all of it was taken.")
+            self.notes.append(f"Git ignores this directory of {top}, so all of it was copied.")
             return False
         self.listed("", names)
         if bare and not at_top:
@@ -292,7 +292,7 @@ class _Walk:
         dot = top / ".git"
         made = self.repository = repository.look(top, Path(self.source))
         if made is None and (not at_top or not dot.is_dir() or dot.is_symlink()):
-            self.notes.append(f"The .git of {top} leads to no repository, so none was brought along.")
+            self.notes.append(f"The .git of {top} does not point to a repository, so none was copied.")
         elif not at_top:
             self.notes.append(
                 f"A part of the work tree {top}: inside it is a repository of its own, with one commit made of "
@@ -302,9 +302,9 @@ class _Walk:
             self.add(".git", os.lstat(dot))
             self.tree(".git")
             if made is not None:
-                self.notes.append("Git borrows objects from another repository; those it needs were brought along.")
+                self.notes.append("The repository borrows objects from another one; those it needs were copied.")
         elif made is not None:
-            self.notes.append(f"The git directory {made.directory} was brought along as .git.")
+            self.notes.append(f"The git directory {made.directory} was copied as .git.")
         return True
 
     def tell(self) -> None:
@@ -377,13 +377,13 @@ class _Walk:
     def ls_files(self, top: Path, directory: str) -> list[str] | None:
         done = _git(top, directory, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         if done is None:
-            self.notes.append("git is not on this machine, so ignored files were taken too.")
+            self.notes.append("git is not on this computer, so ignored files were copied too.")
             return None
         if isinstance(done, str):
-            self.notes.append(f"git ls-files failed ({done}), so ignored files were taken too.")
+            self.notes.append(f"git ls-files failed ({done}), so ignored files were copied too.")
             return None
         if done.returncode:
             first = done.stderr.decode("utf-8", "replace").strip().splitlines()[:1]
-            self.notes.append(f"git ls-files failed ({' '.join(first)}), so ignored files were taken too.")
+            self.notes.append(f"git ls-files failed ({' '.join(first)}), so ignored files were copied too.")
             return None
         return list(dict.fromkeys(os.fsdecode(name) for name in done.stdout.split(b"\0") if name))

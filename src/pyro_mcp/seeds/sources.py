@@ -28,7 +28,7 @@ class Source:
 
 
 def scan_source(path: str, include_ignored: bool, *, bare: bool = False) -> Source:
-    """Look at a path of this machine. Raises InvalidInput when it cannot be copied."""
+    """Look at a path of this computer. Raises InvalidInput when it cannot be copied."""
     place = Path(path)
     if not place.is_absolute():
         raise InvalidInput(f"The path {show(path)} is not absolute.", hint="Give an absolute path.", code="bad_path")
@@ -37,7 +37,7 @@ def scan_source(path: str, include_ignored: bool, *, bare: bool = False) -> Sour
 
 
 def scan_push(path: str, include_ignored: bool) -> Source:
-    """As `scan_source`; a regular file that is no archive is pushed as that file, a part of a work tree without git."""
+    """As `scan_source`, but a file that is not an archive is pushed as that file, part of a work tree without git."""
     place = Path(path)
     try:
         info = place.stat()

@@ -103,8 +103,8 @@ class SeedStore:
                     return self._publish(staging, digest, plan, files, size)
             plan = scan(plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
         raise Conflict(
-            f"The seed {show(str(plan.source))} was changed again and again while it was copied.",
-            hint="Stop what writes to it, or seed from a copy.",
+            f"The seed {show(str(plan.source))} kept changing while it was copied.",
+            hint="Stop whatever writes to it, or seed from a copy.",
             code="seed_unstable",
         )
 
@@ -117,9 +117,11 @@ class SeedStore:
         found = self._sound(digest)
         if found is None and digest in self._damaged:
             raise Conflict(
-                f"The seed {digest[:12]} was changed on this machine's disk since it was copied; it is not used again.",
-                hint="What the workspace wrote itself is unharmed: export it. What it only has of its seed may be "
-                "changed as well. Create a new workspace for the rest.",
+                f"The seed {digest[:12]} was changed on this computer's disk after it was copied and will not be "
+                "used again.",
+                hint="Files that the workspace wrote are intact: export them. Files that come unchanged from the "
+                "seed may be "
+                "damaged. Create a new workspace for the rest.",
                 code="seed_damaged",
             )
         return found

@@ -50,7 +50,7 @@ class WorkspaceRow:
     """`network.grants.LanAddress`es, as text."""
     forked_from: str | None = None
     project: str | None = None
-    """The folder, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without
+    """The directory, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without
     one. A server sees the workspaces of its own project only."""
     landed: dict[str, str] = field(default_factory=dict)
     """Branch to the commits of its latest plain landings, separated by spaces."""

@@ -64,7 +64,7 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
         raise Conflict(
             f"{path} was written by a newer pyro (schema {version}; this one knows {SCHEMA_VERSION}). "
             "Nothing was changed.",
-            hint="Use the newer pyro, whose workspaces these are; or give this one a place of its own with PYRO_HOME.",
+            hint="Use the newer pyro, which owns these workspaces, or give this one its own directory with PYRO_HOME.",
             code="newer_schema",
         )
     if version < SCHEMA_VERSION:

@@ -57,7 +57,7 @@ def _connected(path: Path, *, index_in_memory: bool = False) -> sqlite3.Connecti
 
 
 def _attempt(work: Callable[[], T], reserve: Reserve | None, directory: Path) -> T:
-    """Do it, with the reserve given up if the disk is full; what this machine refuses comes out in words."""
+    """Do it, with the reserve given up if the disk is full; what this computer refuses comes out in words."""
     try:
         try:
             return work()

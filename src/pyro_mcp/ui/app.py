@@ -189,7 +189,7 @@ def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body or b"{}")
     except (ValueError, RecursionError):  # the latter of what is nested without end
-        raise InvalidInput("The request's body is not JSON.", code="bad_request") from None
+        raise InvalidInput("The request body is not JSON.", code="bad_request") from None
 
 
 def _said(code: str, message: str) -> dict[str, Any]:

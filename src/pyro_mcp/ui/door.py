@@ -2,7 +2,7 @@
 
 A link holds a token that opens once. It gives the browser two things: a cookie that no script reads, and a key that
 the page keeps in the storage of its own origin. Every request needs the cookie; each that tells or does anything
-needs the key, too. Cookies do not know of ports: a service of a workspace that is published on this machine is the
+needs the key, too. Cookies do not know of ports: a service of a workspace that is published on this computer is the
 same site, is sent the cookie by the browser, and may set one. It can read no storage of ours, so the cookie alone
 opens nothing. Host is checked against DNS rebinding, Origin and Sec-Fetch-Site against pages of others.
 """

@@ -58,7 +58,7 @@ class Adoption:
                     command.suspend()
                     await registry.save_command(command)
             if row.state == "running" and row.machine_id is not None:
-                cause = "its processes ended while no daemon ran, or this computer restarted"
+                cause = "its processes ended while no daemon was running, or this computer restarted"
                 try:
                     machine = await occupancy.fleet.adopt(row.engine, row.machine_id)
                 except EngineError as error:

@@ -67,7 +67,7 @@ def _read(number: int, record: dict[str, Any]) -> Alternative:
         raise wrong(f"has {len(commands)} commands, more than {MOST_COMMANDS}")
     patch, name = given.get("patch"), given.get("name", "")
     if not isinstance(patch, str | None) or not isinstance(name, str):
-        raise wrong("has a patch or a name that is no text")
+        raise wrong("has a patch or a name that is not text")
     if not patch and not commands:
         raise wrong("has neither a patch nor commands")
     return Alternative(shortened(name, NAME_CHARACTERS), patch or None, tuple(commands))

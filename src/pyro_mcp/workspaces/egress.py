@@ -122,9 +122,9 @@ class Egress:
 
         async def ask(host: str, port: int) -> None:
             if not _PUBLIC_NAME.fullmatch(host):
-                raise Refused(f"the user is asked about public names only, and {host} is none", "not_allowed")
+                raise Refused(f"the user is asked only about public names, and {host} is not one", "not_allowed")
             if workspace.redactor.text(host) != host:
-                raise Refused("the name holds a secret", "not_allowed")
+                raise Refused("the name contains a secret", "not_allowed")
             running = workspace.running_commands()
             command = workspace.redactor.text(as_typed(running[-1].row.command) if running else "")
 

@@ -48,7 +48,7 @@ class Destination:
     overwrite: bool
     backups: Backups
     seed_source: str = ""
-    """The folder of this machine that the workspace was seeded from."""
+    """The directory of this computer that the workspace was seeded from."""
     folder: bool = False
     """The output was named with a slash at its end."""
 
@@ -101,7 +101,7 @@ def _refuse_secret_names(staged: Path, redactor: Redactor) -> None:
             if redactor.text(text) != text:
                 shown = redactor.text(os.path.relpath(entry.path, staged))
                 raise InvalidInput(
-                    f"The name or the target of {show(shown)} holds a secret; nothing was exported.",
+                    f"The name or link target of {show(shown)} contains a secret; nothing was exported.",
                     hint="Rename it in the workspace, or export something else.",
                     code="secret_in_name",
                 )
@@ -119,7 +119,7 @@ async def export_path(
     include_ignored: bool = True,
     made: Made = NOTHING,
 ) -> models.Exported:
-    """Write a file or tree of the workspace to this machine; see `operations.workspaces.export_workspace`."""
+    """Write a file or tree of the workspace to this computer; see `operations.workspaces.export_workspace`."""
     relative = str(workspace_path(path))
     name = None if relative == "." else Path(relative).name
     await asyncio.to_thread(_check_whole, relative, to)
@@ -141,11 +141,11 @@ async def export_path(
         staged = tree if is_directory else tree / Path(relative).name
         if to.folder and not is_directory and not to.output.is_dir():
             raise InvalidInput(
-                f"The directory {show(str(to.output))} does not exist.", hint="Make it first.", code="no_directory"
+                f"The directory {show(str(to.output))} does not exist.", hint="Create it first.", code="no_directory"
             )
         if not os.path.lexists(staged):
             raise InvalidInput(
-                f"{show(absolute(relative))} is no file, directory or link; it cannot be exported.",
+                f"{show(absolute(relative))} is not a file, directory or link; it cannot be exported.",
                 code="cannot_export",
             )
         left = LeftOut()
@@ -196,20 +196,20 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _specials_hint(specials: Sequence[str]) -> str:
-    return f"Left out, since only a running machine has them: {_some(specials)}." if specials else ""
+    return f"Left out, because only a running machine has them: {_some(specials)}." if specials else ""
 
 
 def _widened_hint(widened: Sequence[str]) -> str:
-    return f"Directories that their owner could not write are writable here: {_some(widened)}." if widened else ""
+    return f"Directories that were read-only for their owner are writable here: {_some(widened)}." if widened else ""
 
 
 def _link_hint(target: str | None, path: str) -> str:
     if target is None:
         return ""
-    return f"{show(path)} is a symbolic link, and came as one; export {show(target)} for what it leads to."
+    return f"{show(path)} is a symbolic link and was exported as one; to get its target, export {show(target)}."
 
 
-_UNJUDGED = "More changed than can be judged by the ignore rules: ignored and tool-made files are there, too."
+_UNJUDGED = "Too much changed to apply the ignore rules: ignored and tool-made files are included."
 
 
 def _leave_out(staged: Path, relative: str, paths: frozenset[str]) -> None:
@@ -237,13 +237,13 @@ def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
     parts = [part.lower() for part in relative.split("/")]
     try:
         if ".git" in parts or is_bare(staged):
-            # Asked for by its name: the inside of one.
+            # Asked for by its name: the inside one.
             return disarm(staged, itself=is_bare(staged))
         return disarm(staged) if include_git else leave_out(staged)
     except TooDeep:
         raise InvalidInput(
-            f"{show(absolute(relative))} holds directories within directories, more than 256 deep.",
-            hint="Export a part of it.",
+            f"{show(absolute(relative))} contains directories nested more than 256 deep.",
+            hint="Export only a part of it.",
             code="tree_too_deep",
         ) from None
 
@@ -270,7 +270,7 @@ def _hint(left: LeftOut, outcome: placing.Outcome) -> str:
     if left.parts:
         hints.append("Left out of git repositories: hooks, and settings that could run programs here.")
     if outcome.backup:
-        hints.append(f"What was replaced is kept in {outcome.backup}.")
+        hints.append(f"Replaced files are kept in {outcome.backup}.")
     return " ".join(hints)
 
 
@@ -285,7 +285,7 @@ def _check_whole(relative: str, to: Destination) -> None:
             here == os.path.realpath(to.seed_source or "/nonexistent") or os.path.lexists(os.path.join(here, ".git"))
         ):
             raise Conflict(
-                f"{show(str(place))} is the user's project; a whole workspace is not copied into it.",
+                f"{show(str(place))} is the user's project, and a whole workspace is never copied into it.",
                 hint="`pyro workspace land` commits the changes as a branch; `patch` exports them as a patch to apply.",
                 code="output_in_project",
             )

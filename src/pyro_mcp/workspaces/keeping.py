@@ -33,7 +33,7 @@ MOST_FILES = 20_000
 """Of a workspace with more changed files than that, nothing is kept."""
 NAMED = 5
 WHAT_CHARACTERS = 100
-OVERTAKEN = " (in part: files went before they were kept)"
+OVERTAKEN = " (incomplete: files disappeared before they were saved)"
 
 
 class Kept(Protocol):
@@ -99,7 +99,7 @@ class Keeper:
                     await self._look("; ".join(dict.fromkeys(waiting)))
                 self._workspace.heard()
             except (PyroError, OSError) as error:
-                # The machine is gone or does not answer, or this machine's disk is full: the work goes on without.
+                # The machine is gone or does not answer, or this computer's disk is full: the work goes on without.
                 log.info("workspace %s: no checkpoint: %s", self._workspace.id, error)
 
     async def _look(self, what: str) -> Checkpoint | None:
@@ -179,8 +179,8 @@ class Keeper:
             if target is None:
                 known = [one.number for one in (kept.first, *kept.list)]
                 raise NotFound(
-                    f"There is no checkpoint {number}; there are {known[0]} to {known[-1]}.",
-                    hint="List them by leaving the number away.",
+                    f"There is no checkpoint {number}; checkpoints {known[0]} to {known[-1]} exist.",
+                    hint="Call it without a number to list them.",
                     code="unknown_checkpoint",
                 )
             changed, left = await self._put_back(kept, target, kept.now)
@@ -276,7 +276,7 @@ def _wanted(kept: Checkpoints, state: State | None, below: FileState | None) -> 
 
 
 def _keep(kept: Checkpoints, states: dict[str, FileState], redactor: Redactor) -> dict[str, State]:
-    """Keeps the contents, but for those that hold a secret: its value is on this machine's disk in one place only."""
+    """Keeps the contents, but for those that hold a secret: its value is on this computer's disk in one place only."""
     found: dict[str, State] = {}
     for path, state in states.items():
         known = state.kind == "file" and state.content is not None and not state.changing

@@ -16,10 +16,10 @@ def checked_labels(labels: dict[str, str]) -> dict[str, str]:
     """The labels.
 
     Raises:
-        InvalidInput: more than 64, a key that is no name, or a value over 256 characters.
+        InvalidInput: more than 64, a key that is not a name, or a value over 256 characters.
     """
     if len(labels) > MAX_LABELS:
-        raise InvalidInput(f"{len(labels)} labels are too many; {MAX_LABELS} is the most.", code="too_many_labels")
+        raise InvalidInput(f"{len(labels)} labels are too many; the limit is {MAX_LABELS}.", code="too_many_labels")
     for key, value in labels.items():
         if not _KEY.match(key):
             raise InvalidInput(

@@ -246,7 +246,9 @@ class WorkspaceManager:
                 if workspace.machine is None or not self._reserve.low():
                     raise
                 # There is room for no second machine. The old one is given up anyway: it goes first, then.
-                await self._occupancy.lost(workspace, "it was reset on a full disk; reset it again when there is room")
+                await self._occupancy.lost(
+                    workspace, "it was reset while the disk was full; reset it again when there is space"
+                )
                 await self._fleet.finish_cleaning()
                 await self._begin_anew(workspace)
             await self._occupancy.end_all(workspace, "the workspace was reset to its baseline")
@@ -305,7 +307,7 @@ class WorkspaceManager:
         shutil.rmtree(workspace.outputs, True)
 
     async def close(self) -> None:
-        """Let go of everything; machines live on."""
+        """Let go of everything; machines keep running."""
         await asyncio.gather(*(_stopped(workspace.trying) for workspace in self._registry.all()))
         tasks = [t for w in self._registry.all() for t in (w.watcher, w.network, *w.probes.values()) if t is not None]
         for workspace in self._registry.all():

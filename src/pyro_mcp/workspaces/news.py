@@ -45,7 +45,7 @@ class News:
             self._forgotten = self._gone.pop(next(iter(self._gone)))
 
     def stir(self) -> None:
-        """Something changed that is no workspace's, such as what is asked."""
+        """Something changed that is not a workspace's, such as what is asked."""
         self._next()
 
     def since(self, number: int) -> Since | None:

@@ -41,7 +41,9 @@ class Readiness:
         said = [kind for kind, value in asdict(self).items() if value is not None]
         if len(said) > 1:
             raise InvalidInput(
-                f"A service has one readiness, not {' and '.join(said)}.", hint="Give one of them.", code="bad_ready"
+                f"A service takes one readiness check, not {' and '.join(said)}.",
+                hint="Give one of them.",
+                code="bad_ready",
             )
         if self.file is not None and not _outside(self.file):
             workspace_path(self.file)
@@ -63,7 +65,7 @@ def _address(text: str) -> tuple[int, str]:
     number = 80 if not port and slash and rest != text else int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
     if not 0 < number < 65536 or any(c <= " " or c > "~" for c in path):
         raise InvalidInput(
-            f"{text!r} is no address inside the workspace.",
+            f"{text!r} is not an address inside the workspace.",
             hint="Give PORT/path, such as 8000/health.",
             code="bad_ready",
         )
@@ -86,8 +88,8 @@ async def refuse_taken_port(workspace: Workspace, readiness: Readiness) -> None:
         return
     writer.close()
     raise Conflict(
-        f"Port {port} is taken: another process in the workspace listens there already, so the service could not.",
-        hint=f"End that process (`ss -ltnp` or `fuser {port}/tcp` names it), or choose another port.",
+        f"Port {port} is taken: another process in the workspace is already listening on it, so the service could not.",
+        hint=f"End that process (find it with `ss -ltnp` or `fuser {port}/tcp`), or choose another port.",
         code="port_in_use",
     )
 

@@ -69,13 +69,14 @@ class Registry:
             gone = next((d for d in self.departed if reference in (d.id, d.name) and self._recalls(scope, d)), None)
             if gone is not None:
                 raise NotFound(
-                    f"Workspace {reference!r} is gone since {gone.at}: {gone.cause}. There are: {known}.",
+                    f"Workspace {reference!r} has been gone since {gone.at}: {gone.cause}. Existing workspaces: "
+                    f"{known}.",
                     hint="Create a new one.",
                     code="workspace_gone",
                 )
             raise NotFound(
-                f"There is no workspace {reference!r}; there are: {known}.",
-                hint="`pyro workspace list` shows all.",
+                f"There is no workspace {reference!r}. Existing workspaces: {known}.",
+                hint="List them all with `pyro workspace list`.",
                 code="unknown_workspace",
             )
         return found

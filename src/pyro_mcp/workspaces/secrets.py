@@ -68,8 +68,8 @@ class Secrets:
         for variable, name in (wanted or {}).items():
             if not NAME.match(variable):
                 raise InvalidInput(
-                    f"{variable!r} cannot be the name of an environment variable.",
-                    hint="Letters, digits and _, no digit first, at most 64.",
+                    f"{variable!r} is not a valid name for an environment variable.",
+                    hint="Use letters, digits and _, starting with a letter or _, at most 64 characters.",
                     code="bad_variable",
                 )
             if name not in self.by_name:
@@ -100,20 +100,20 @@ def collect(
             raise InvalidInput(f"The secret {name} is given twice.", code="secret_twice")
         values[name] = _read(name, path)
     if len(values) > MAX_SECRETS:
-        raise InvalidInput(f"At most {MAX_SECRETS} secrets.", code="too_many_secrets")
+        raise InvalidInput(f"A workspace can have at most {MAX_SECRETS} secrets.", code="too_many_secrets")
     found = {}
     for name, value in values.items():
         if not NAME.match(name):
             raise InvalidInput(
-                f"{name!r} cannot name a secret.",
-                hint="Letters, digits and _, no digit first, at most 64: as a shell variable.",
+                f"{name!r} is not a valid name for a secret.",
+                hint="Use letters, digits and _, starting with a letter or _, at most 64 characters.",
                 code="bad_secret_name",
             )
         _check(name, value)
         found[name] = Secret(name, value)
     for name, host in (hosts or {}).items():
         if name not in found:
-            raise InvalidInput(f"--secret-host names {name!r}, which is no secret that was given.", code="bad_host")
+            raise InvalidInput(f"--secret-host names {name!r}, but no such secret was given.", code="bad_host")
         try:
             spelled = normalised(host)
         except Refused as refusal:
@@ -125,8 +125,8 @@ def collect(
             Substitution({placeholder: value})
         except ValueError:
             raise InvalidInput(
-                f"The secret {name} has several lines or control characters, which no request header can hold.",
-                hint="Leave --secret-host out for it.",
+                f"The secret {name} has several lines or control characters, which a request header cannot contain.",
+                hint="Omit --secret-host for it.",
                 code="bad_secret_value",
             ) from None
         found[name] = Secret(name, value, spelled, placeholder)
@@ -139,18 +139,18 @@ def _check(name: str, value: str) -> None:
         size = len(value.encode())
     except UnicodeEncodeError:
         # Nothing else crosses the boundary unchanged, or is recognised in outputs.
-        problem = f"The secret {name} is no UTF-8 text."
+        problem = f"The secret {name} is not UTF-8 text."
     else:
         if not MIN_BYTES <= size <= MAX_BYTES:
-            problem = f"The secret {name} has {size} bytes; a value has {MIN_BYTES} to {MAX_BYTES}."
+            problem = f"The secret {name} has {size} bytes; a value must have {MIN_BYTES} to {MAX_BYTES}."
         elif len(value.strip()) < MIN_BYTES:
-            problem = f"The secret {name} is hardly more than white space."
+            problem = f"The secret {name} is little more than whitespace."
         elif "\0" in value:
-            problem = f"The secret {name} holds a NUL, which no environment variable can."
+            problem = f"The secret {name} contains a NUL, which an environment variable cannot."
     if problem:
         raise InvalidInput(
             problem,
-            hint="A shorter one cannot be kept out of outputs." if len(value.strip()) < MIN_BYTES else "",
+            hint="A shorter value could not be kept out of output." if len(value.strip()) < MIN_BYTES else "",
             code="bad_secret_value",
         )
 
@@ -160,7 +160,9 @@ def _read(name: str, path: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InvalidInput(f"The file of secret {name}, {path}, is no regular file.", code="secret_unreadable")
+                raise InvalidInput(
+                    f"The file of secret {name}, {path}, is not a regular file.", code="secret_unreadable"
+                )
             data = os.read(descriptor, MAX_BYTES + 2)
         finally:
             os.close(descriptor)
@@ -168,7 +170,7 @@ def _read(name: str, path: str) -> str:
         raise InvalidInput(
             f"The file of secret {name}, {path}, cannot be read: {error.strerror}.", code="secret_unreadable"
         ) from None
-    # Editors end a file with a line end that is no part of a token; a value of several lines is left alone.
+    # Editors end a file with a line end that is not part of a token; a value of several lines is left alone.
     text = data.decode("utf-8", "surrogateescape")
     return text[:-1].removesuffix("\r") if text.endswith("\n") and text.count("\n") == 1 else text
 

@@ -110,7 +110,7 @@ class Services:
         existing = workspace.services.get(name)
         if existing is not None and workspace.commands[existing.handle].row.status in ("running", "suspended"):
             raise Conflict(
-                f"Service {name!r} is {self.state(workspace, existing)} already.",
+                f"Service {name!r} is already {self.state(workspace, existing)}.",
                 hint="Stop it first, or choose another name.",
                 code="service_exists",
             )
@@ -360,8 +360,8 @@ def _seconds(start: str, end: str | None) -> float | None:
 
 def _hint(state: str, row: ServiceRow) -> str:
     if state == "starting":
-        return f"Not ready yet; look again with service_status, up to {row.ready_timeout_seconds:g} s after its start."
+        return f"Not ready yet; check again with service_status, up to {row.ready_timeout_seconds:g} s after its start."
     if state == "failed":
-        return "The last lines of its output are in log_tail; the rest is in service_logs."
+        return "log_tail has the last lines of its output; service_logs has the rest."
     problems = [port["problem"] for port in row.published if port.get("problem")]
     return " ".join(problems)

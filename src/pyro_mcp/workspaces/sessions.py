@@ -36,7 +36,7 @@ if [[ $__pyro_left == *'#whole' ]]; then
   eval "$__pyro_left" 2>/dev/null
   cd -- "$__pyro_cwd" 2>/dev/null || {
     cd /workspace
-    printf 'pyro: the session was in %s, which is gone; this runs in %s\n' "$__pyro_cwd" "$PWD" >&2
+    printf 'pyro: the session was in %s, which is gone; running in %s instead\n' "$__pyro_cwd" "$PWD" >&2
   }
 fi
 unset __pyro_left
@@ -60,7 +60,7 @@ def argv_in_session(
     if shell != BASH:
         raise Unsupported(
             f"A session needs {BASH}; this environment has {shell}.",
-            hint="Leave session out, and put `cd` and variables into each command.",
+            hint="Omit session, and put `cd` and variables in each command.",
             code="no_bash",
         )
     text = command if isinstance(command, str) else shlex.join(command)

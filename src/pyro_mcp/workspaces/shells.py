@@ -109,8 +109,8 @@ async def read(
     end = command.output.kept_bytes
     if cursor is not None and cursor > end:
         raise InvalidInput(
-            f"The cursor {cursor} is behind the end of the output, {end}.",
-            hint="Use the cursor that the last call gave.",
+            f"The cursor {cursor} is past the end of the output, {end}.",
+            hint="Use the cursor that the last call returned.",
             code="bad_cursor",
         )
     if plain:
@@ -125,7 +125,7 @@ async def read(
         cursor=after,
         status=command.row.status,
         exit_code=command.row.exit_code,
-        hint=f"{end - after} bytes follow; go on with cursor={after}." if after < end else "",
+        hint=f"{end - after} bytes follow; continue with cursor={after}." if after < end else "",
     )
 
 
@@ -157,7 +157,7 @@ async def _read_plain(
         alternate_screen=alternate,
         cursor_row=row,
         cursor_column=column,
-        hint="Older lines were left out; raise max_bytes." if skipped else "",
+        hint="Older lines were left out; raise max_bytes to see them." if skipped else "",
     )
 
 

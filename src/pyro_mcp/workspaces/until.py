@@ -44,7 +44,7 @@ class Until:
         port = _PORT.fullmatch(asked)
         if port:
             if not 0 < int(port[1]) < 65536:
-                raise InvalidInput(f"{port[1]} is no port.", hint="Ports go from 1 to 65535.", code="bad_until")
+                raise InvalidInput(f"{port[1]} is not a port.", hint="Ports are 1 to 65535.", code="bad_until")
             return cls(asked, Readiness(tcp=int(port[1])), None)
         if asked.startswith(("http://127.0.0.1", "http://localhost", "http://0.0.0.0")):
             return cls(asked, Readiness(http=asked).checked(), None)
@@ -109,7 +109,7 @@ class Until:
             return f"{what} holds."
         if command.running:
             return (
-                f"{what} does not hold yet. Wait on with workspace_logs(handle={command.row.handle!r}, {what}, "
+                f"{what} is not met yet. Keep waiting with workspace_logs(handle={command.row.handle!r}, {what}, "
                 "wait_seconds=45)."
             )
-        return f"It ended before {what} held."
+        return f"It ended before {what} was met."

@@ -72,19 +72,19 @@ class WholeMachine:
             )
         if name == BASELINE:
             raise InvalidInput(
-                "`baseline` is the state in which the workspace was created; it is always there.",
+                "`baseline` is the state in which the workspace was created; it always exists.",
                 hint="Choose another name.",
                 code="reserved_name",
             )
         if name in workspace.snapshots:
             raise Conflict(
-                f"Workspace {workspace.id} has a snapshot {name!r} already.",
+                f"Workspace {workspace.id} already has a snapshot {name!r}.",
                 hint="Choose another name, or delete that snapshot.",
                 code="snapshot_exists",
             )
         if sum(not each.startswith(TRIED) for each in workspace.snapshots) >= MAX_SNAPSHOTS:
             raise Conflict(
-                f"Workspace {workspace.id} has {MAX_SNAPSHOTS} snapshots, which is the most.",
+                f"Workspace {workspace.id} has {MAX_SNAPSHOTS} snapshots, the limit.",
                 hint="Delete one.",
                 code="too_many_snapshots",
             )
@@ -131,7 +131,7 @@ class WholeMachine:
         except OSError as error:
             raise EngineError(
                 f"The machine's state could not be written: {error.strerror or error}.",
-                hint="The disk that holds pyro's state may be full; `pyro daemon status` says where that is.",
+                hint="The disk with pyro's state may be full; `pyro daemon status` shows where that is.",
                 code="snapshot_failed",
             ) from error
         return image
@@ -221,7 +221,7 @@ class WholeMachine:
     async def fork(self, parent: Workspace, count: int, snapshot: str | None) -> list[Workspace]:
         """Siblings from one moment: the present, or a snapshot. All of them, or none."""
         if count > MAX_FORKS:
-            raise InvalidInput(f"At most {MAX_FORKS} forks at once.", code="too_many_forks")
+            raise InvalidInput(f"One call makes at most {MAX_FORKS} forks.", code="too_many_forks")
         async with self._source(parent, snapshot) as (image, moment):
             names = self._names(parent, count)
             made = await asyncio.gather(
@@ -240,7 +240,7 @@ class WholeMachine:
     async def _source(self, parent: Workspace, snapshot: str | None) -> AsyncIterator[tuple[Path, Moment]]:
         if snapshot == BASELINE:
             raise InvalidInput(
-                "A fork of the baseline is a new workspace.",
+                "A fork of the baseline would just be a new workspace.",
                 hint="Create one from the same seed.",
                 code="fork_of_baseline",
             )
@@ -316,7 +316,7 @@ class WholeMachine:
             if workspace.row.state != "stopped" or suspended is None:
                 raise Conflict(
                     f"Workspace {workspace.id} is {workspace.row.state}, not stopped.",
-                    hint="Use workspace file list, workspace file read or workspace export; or stop it first.",
+                    hint="Use workspace file list, workspace file read or workspace export, or stop it first.",
                     code="not_stopped",
                 )
             image = self._images.path(workspace.id, suspended["image"])

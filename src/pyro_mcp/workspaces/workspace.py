@@ -110,7 +110,7 @@ class Workspace:
         if self.row.state == "stopped":
             raise Conflict(
                 f"Workspace {self.id} is stopped.",
-                hint="Start it first: `pyro workspace start` or workspace_start. What is on its disk can be read with "
+                hint="Start it first with `pyro workspace start` or workspace_start. You can read its disk with "
                 "workspace disk.",
                 code="stopped",
             )
@@ -146,7 +146,7 @@ class Workspace:
         except KeyError:
             known = ", ".join(list(self.commands)[-5:]) or "none"
             raise NotFound(
-                f"Workspace {self.id} has no command {handle!r}; the latest are: {known}.",
+                f"Workspace {self.id} has no command {handle!r}. Latest commands: {known}.",
                 hint="List them with `pyro workspace logs WS` or workspace_logs without a handle.",
                 code="unknown_handle",
             ) from None
@@ -236,11 +236,12 @@ class Workspace:
                 status = "done"
         hint = str(kept.get("failure", ""))
         if kept.get("script") and handle is None and status is None and not hint:
-            hint = "Its set-up was not run, or begins at this moment. Where the daemon ended before it began, "
-            hint += f"`pyro workspace reset {self.id}` or workspace_reset begins anew with it."
+            hint = "Its set-up has not run, or is just starting. If the daemon ended before it started, "
+            hint += f"`pyro workspace reset {self.id}` or workspace_reset runs it from the start."
         if status == "running":
             hint = (
-                f"Its set-up still runs. Wait for it: `pyro workspace logs {self.id} --handle {handle} --follow`, or "
+                f"Its set-up is still running. Wait for it: `pyro workspace logs {self.id} --handle {handle} "
+                "--follow`, or "
             )
             hint += f"workspace_logs(handle={handle!r}, wait_seconds=45)."
         elif status == "failed" and handle:
@@ -248,9 +249,7 @@ class Workspace:
             hint = f"Its set-up {ended}; the log says why: `pyro workspace logs {self.id} --handle {handle}`, or "
             hint += f"workspace_logs(handle={handle!r}). The workspace can be used."
             if not online(self.row.network_policy):
-                hint += (
-                    " Its network is off: a set-up that fetches packages needs a workspace with network_policy egress."
-                )
+                hint += " Its network is off; a set-up that fetches packages needs network_policy egress."
         return models.Devcontainer(
             path=kept["path"],
             followed=kept["followed"],

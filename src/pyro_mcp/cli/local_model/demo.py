@@ -34,7 +34,7 @@ from pyro_mcp.mcp.instructions import instructions
 from pyro_mcp.mcp.toolbox import Answer, Toolbox, said
 from pyro_mcp.visible import shortened
 
-SUMMARY = "Let a local model repair a small project with pyro's tools."
+SUMMARY = "Have a local model fix a small project with pyro's tools."
 MAX_TURNS = 20
 TEST = "python3 -B -m unittest"
 GIVEN_TEST = "python3 -B -X pycache_prefix=/nonexistent -"
@@ -108,16 +108,20 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     """
     parser = Parser(
         prog=prog,
-        description="A local model repairs a small project with the tools that chat hosts get, and is checked.\n\n"
-        "It needs an OpenAI-compatible server with a model that can call tools. Nothing is sent to anywhere else.",
+        description="A local model fixes a small project with the tools that chat hosts get; the result is checked.\n\n"
+        "You need an OpenAI-compatible server with a model that can call tools. Nothing is sent anywhere else.",
     )
     parser.add_argument(
         "--url", metavar="URL", help=f"The server (default: OLLAMA_HOST, else http://{DEFAULT_HOST}/v1)."
     )
-    parser.add_argument("--model", metavar="NAME", help="The model (default: the first that the server lists).")
-    parser.add_argument("--task", metavar="TEXT", default=TASK, help="What to ask for instead; the check stays.")
-    parser.add_argument("--max-turns", metavar="N", type=int, default=MAX_TURNS, help="Answers at most (default: 20).")
-    parser.add_argument("--json", action="store_true", help="Print exactly one JSON object.")
+    parser.add_argument("--model", metavar="NAME", help="The model (default: the first one the server lists).")
+    parser.add_argument(
+        "--task", metavar="TEXT", default=TASK, help="The task to give instead; the check stays the same."
+    )
+    parser.add_argument(
+        "--max-turns", metavar="N", type=int, default=MAX_TURNS, help="Maximum number of answers (default: 20)."
+    )
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     options, rest = parser.take(list(words))
     if rest or after:
         raise too_many([*rest, *(after or [])][0], prog)
@@ -206,7 +210,7 @@ async def _worked(pyro: AsyncPyro, fenced: Fenced, model: Model, task: str, max_
             await _prepare(pyro, fenced, say)
             access = Access(project, network="off")
             turns, calls = await converse(model, Toolbox(PROFILE, access, fenced), access, task, max_turns, say)
-        say("\nThe check: the test as it was given, on what the model has left.")
+        say("\nThe check: the original test, run on what the model left behind.")
         solved, verdict, workspace, diff = await judge(pyro, fenced)
         if workspace is not None:
             say(f"The diff of {workspace}:\n{diff}" if diff else f"{workspace} is unchanged.")
@@ -283,14 +287,14 @@ async def judge(pyro: AsyncPyro, fenced: Fenced) -> tuple[bool, str, str | None,
             found = (False, f"{workspace} could not be checked: {error}", workspace, diff)
         else:
             if tested.exit_code == 0 and PASSED.search(tested.stderr):
-                return True, "The model has repaired the project: its test passes.", workspace, diff
+                return True, "The model fixed the project: its test passes.", workspace, diff
             lines = tested.stderr.strip().splitlines() or ["(no output)"]
             found = (False, f"the project's test does not pass in {workspace}: {lines[-1]}.", workspace, diff)
         first = first or found
     return first or (
         False,
-        "the model made no workspace. It may not be able to call tools, or its context may be too short "
-        "(OLLAMA_CONTEXT_LENGTH=16384 will do).",
+        "the model created no workspace. It may be unable to call tools, or its context may be too short "
+        "(OLLAMA_CONTEXT_LENGTH=16384 is enough).",
         None,
         "",
     )

@@ -62,14 +62,14 @@ class Fenced(AsyncPyro):
             return ready if operation.read_only else {**ready, "ttl_seconds": TTL_SECONDS}
         if operation.name == "delete_workspace":
             raise NotPermitted(
-                "The workspace is still needed: what you did in it is checked after your last message.",
-                hint="It is deleted for you. When the task is done, answer without a tool call.",
+                "The workspace is still needed: your work in it is checked after your last message.",
+                hint="It is deleted for you. When you are done, answer without a tool call.",
             )
         wanted = arguments.get("workspace")
         if wanted is not None and wanted not in self.made and wanted not in self.made.values():
             raise NotFound(
-                f"There is no workspace {wanted!r}; there are: {', '.join(self.made) or 'none'}.",
-                hint="workspace_create makes one and gives its id.",
+                f"There is no workspace {wanted!r}. Existing workspaces: {', '.join(self.made) or 'none'}.",
+                hint="workspace_create creates one and returns its id.",
                 code="workspace_not_found",
             )
         return arguments
@@ -108,6 +108,6 @@ async def delete_all(pyro: AsyncPyro, fenced: Fenced) -> None:
     except PyroError as error:
         print(
             f"The demo's workspaces could not be deleted: {error} "
-            f"The daemon deletes them when they have been unused for {TTL_SECONDS} s.",
+            f"The daemon deletes them after {TTL_SECONDS} s without use.",
             file=sys.stderr,
         )

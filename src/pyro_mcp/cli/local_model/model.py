@@ -38,10 +38,10 @@ def endpoint(text: str) -> str:
         parts = urlsplit(f"{scheme or 'http'}://{rest}")
         host, port = parts.hostname or "127.0.0.1", parts.port or PORTS[scheme.lower()]
         if parts.username is not None:
-            raise ValueError("credentials would be shown, and are not sent")
+            raise ValueError("it contains credentials, which would be shown and are not sent")
     except (ValueError, KeyError):
         raise usage_error(
-            f"{text!r} is not the URL of a model server.", hint=f"Such as: --url http://{DEFAULT_HOST}/v1"
+            f"{text!r} is not a model server's URL.", hint=f"For example: --url http://{DEFAULT_HOST}/v1"
         ) from None
     if host in ("0.0.0.0", "::"):
         host = "127.0.0.1"  # where a server listens, which is not where to call it
@@ -85,7 +85,7 @@ class Model:
                 return
         raise ComponentMissing(
             f"The server at {self.url} has no models.",
-            hint="Fetch one that can call tools, such as `ollama pull qwen3`, or name one with --model.",
+            hint="Fetch one that can call tools, for example with `ollama pull qwen3`, or name one with --model.",
             code="no_models",
         )
 
@@ -120,7 +120,8 @@ class Model:
         if response.status_code != 200:
             raise PyroError(
                 f"The model server answered {method} {path} with HTTP {response.status_code}: {_reason(response)}",
-                hint="The model must be there and able to call tools: `ollama list`, `ollama show NAME`, --model NAME.",
+                hint="The model must exist and be able to call tools: see `ollama list` and `ollama show NAME`, or "
+                "use --model NAME.",
                 code="model_failed" if response.status_code >= 500 else "model_refused",
             )
         try:
@@ -129,8 +130,8 @@ class Model:
             record = None
         if not isinstance(record, dict):
             raise PyroError(
-                f"What answers at {self.url} is no OpenAI-compatible server: {method} {path} gave no JSON object.",
-                hint="Name the right one with --url.",
+                f"The server at {self.url} is not OpenAI-compatible: {method} {path} did not return a JSON object.",
+                hint="Give the right URL with --url.",
                 code="model_failed",
             )
         return record
@@ -148,7 +149,7 @@ def _message(record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(message := record["choices"][0]["message"], dict):
             return message
     raise PyroError(
-        "The model server answered without a choice, twice.",
+        "The model server returned no choices, twice.",
         hint="Try another model: --model NAME.",
         code="model_failed",
     )

@@ -103,7 +103,9 @@ class CommandHandlers:
         try:
             piece = base64.b64decode(data, validate=True)
         except ValueError:
-            raise InvalidInput("`data` is not base64.", hint="Encode the bytes.", code="invalid_arguments") from None
+            raise InvalidInput(
+                "`data` is not base64.", hint="Encode the bytes as base64.", code="invalid_arguments"
+            ) from None
         command = workspace.command(handle)
         await command.offer(piece, end, FEED_SECONDS)
         return command.record()
@@ -129,7 +131,7 @@ class CommandHandlers:
     ) -> models.Logs:
         if handle is None:
             if grep is not None or offset is not None or until is not None:
-                raise InvalidInput("`grep`, `offset` and `until` need a handle.", hint="Give the handle of a command.")
+                raise InvalidInput("`grep`, `offset` and `until` need a handle.", hint="Give a command's handle.")
             commands = list(workspace.commands.values())[-limit:]
             return models.Logs(workspace=workspace.id, commands=[command.record() for command in reversed(commands)])
         command = workspace.command(handle)
@@ -194,7 +196,9 @@ class CommandHandlers:
     ) -> models.RunResult:
         manager = self._context.manager
         if (command is None) == (handle is None):
-            raise InvalidInput("run takes a command, or the handle of an earlier run.", hint="Give one of the two.")
+            raise InvalidInput(
+                "run takes a command, or the handle of an earlier run.", hint="Give exactly one of the two."
+            )
         if handle is not None:
             workspace, running = self._one_shot(handle, call.scope)
         else:
@@ -254,7 +258,7 @@ class CommandHandlers:
             if workspace.row.one_shot and handle in workspace.commands:
                 return workspace, workspace.commands[handle]
         raise NotFound(
-            f"No run has the handle {handle!r}; its machine is gone once its result was taken.",
+            f"No run has the handle {handle!r}. A run's machine is gone once its result has been read.",
             code="unknown_handle",
         )
 
@@ -276,8 +280,8 @@ async def _no_seed() -> None:
 def _logs_hint(command: Command, end: int) -> str:
     left = command.output.kept_bytes - end
     if left > 0:
-        return f"{left} bytes follow; go on with offset={end}."
+        return f"{left} bytes follow; continue with offset={end}."
     if command.running:
-        return f"Still running; wait on with offset={end} and wait_seconds."
+        return f"Still running; keep waiting with offset={end} and wait_seconds."
     beyond = command.output.total_bytes - command.output.kept_bytes
-    return f"{beyond} bytes beyond the cap were not kept." if beyond > 0 else ""
+    return f"{beyond} bytes beyond the limit were not kept." if beyond > 0 else ""

@@ -95,7 +95,7 @@ class FileHandlers:
         keeper = workspace.keeper
         if to is None:
             found = await keeper.listed(limit)
-            hint = "Go back to one with its number; `0` or the lowest is the beginning." if len(found) > 1 else ""
+            hint = "To go back to one, give its number; `0` (or the lowest) is the beginning." if len(found) > 1 else ""
             return models.Rewound(workspace=workspace.id, checkpoints=found, hint=hint)
         async with workspace.lock.shared():
             changed, left = await asyncio.shield(asyncio.ensure_future(keeper.rewind(to)))

@@ -64,7 +64,7 @@ class NetworkHandlers:
             try:
                 normalised(host.removeprefix("*."))
             except Refused as error:
-                raise InvalidInput(f"{show(host)} is no host: {error}.", code="bad_host") from None
+                raise InvalidInput(f"{show(host)} is not a host: {error}.", code="bad_host") from None
             await asyncio.to_thread(decisions.add, project, host.lower(), allow=answer == "allow")
         elif not await asyncio.to_thread(decisions.forget, project, host):
             raise NotFound(
@@ -99,9 +99,10 @@ class NetworkHandlers:
         if not meant:
             listed = ", ".join(sorted({question.host for question in found}))
             raise NotFound(
-                f"No workspace asks about {show(asked)}." + (f" They ask about: {listed}." if listed else ""),
-                hint="`pyro questions` lists what is asked; `pyro workspace update WS --allow-domain HOST` allows a "
-                "host before it is asked for.",
+                f"No workspace is asking about {show(asked)}."
+                + (f" They are asking about: {listed}." if listed else ""),
+                hint="`pyro questions` lists open questions; `pyro workspace update WS --allow-domain HOST` allows a "
+                "host in advance.",
                 code="no_question",
             )
         return meant

@@ -28,8 +28,8 @@ def with_network(
     if not online(after):
         if more or any(grants.values()):
             raise InvalidInput(
-                f"Workspace {row.id} reaches nothing: its network is off.",
-                hint="Give network_policy egress with what it may reach.",
+                f"Workspace {row.id} cannot reach anything: its network is off.",
+                hint="Add network_policy egress to what it may reach.",
                 code="no_domain_list",
             )
         # What was open is not open again by itself, the next time that the network is.
@@ -37,8 +37,8 @@ def with_network(
         return replace(row, network_policy=after, **closed)
     if more and not row.allow_domains and online(row.network_policy) and not asks(row.network_policy):
         raise InvalidInput(
-            f"Workspace {row.id} has no list of allowed domains: it reaches every public host.",
-            hint="The list is given when a workspace is created or opened (--allow-domain).",
+            f"Workspace {row.id} has no list of allowed domains, so it already reaches every public host.",
+            hint="Give the list when you create the workspace or open its network (--allow-domain).",
             code="no_domain_list",
         )
     both = [*row.allow_domains, *more]
@@ -53,7 +53,7 @@ def with_network(
 
 
 def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) -> dict[str, list[str]]:
-    """Ports of this machine and addresses of its network, in one spelling.
+    """Ports of this computer and addresses of its network, in one spelling.
 
     Raises:
         InvalidInput: one is none, or nothing that may be let in.
@@ -62,7 +62,7 @@ def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) ->
         ports = [str(HostPort.parse(text)) for text in host_ports or []]
     except ValueError as error:
         raise InvalidInput(
-            f"This is no port to let in: {error}.",
+            f"This port cannot be allowed: {error}.",
             hint="Give PORT or PORT:NAME, such as 5432:db.",
             code="bad_host_port",
         ) from None
@@ -70,7 +70,7 @@ def checked_grants(host_ports: list[str] | None, addresses: list[str] | None) ->
         found = [str(LanAddress.parse(text)) for text in addresses or []]
     except ValueError as error:
         raise InvalidInput(
-            f"This is no address to let in: {error}.",
+            f"This address cannot be allowed: {error}.",
             hint="Give ADDRESS or ADDRESS:PORT, such as 192.168.1.5:5432.",
             code="bad_address",
         ) from None
@@ -89,7 +89,7 @@ async def checked_ssh_hosts(texts: list[str] | None) -> dict[str, list[str]]:
             host = SshHost.parse(text)
         except ValueError as error:
             raise InvalidInput(
-                f"This is no ssh server: {error}.",
+                f"This ssh server cannot be allowed: {error}.",
                 hint="Give HOST or USER@HOST, such as git@github.com; a port as HOST:2222.",
                 code="bad_ssh_host",
             ) from None
@@ -122,9 +122,9 @@ def checked_domains(patterns: list[str]) -> list[str]:
             spelled = ""
         if not spelled or "*" in spelled:
             raise InvalidInput(
-                f"{pattern!r} is no domain.",
-                hint="Give an exact name such as example.com, or a suffix such as *.example.com; after it may stand "
-                "what may be asked of it, such as example.com:GET or example.com:GET,POST/below/here.",
+                f"{pattern!r} is not a domain.",
+                hint="Give an exact name such as example.com, or a suffix such as *.example.com; you may add "
+                "which requests are allowed, such as example.com:GET or example.com:GET,POST/below/here.",
                 code="bad_domain",
             )
         checked.append((f"*.{spelled}" if name.startswith("*.") else spelled) + rule)

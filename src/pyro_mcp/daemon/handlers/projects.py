@@ -1,6 +1,6 @@
 """What a project's devcontainer.json makes of a workspace: its environment, size and variables, and its set-up.
 
-The file is untrusted (`devcontainers`). It never opens the network, never names a path of this machine, publishes no
+The file is untrusted (`devcontainers`). It never opens the network, never names a path of this computer, publishes no
 port, and has fetched only what a model might have fetched: any other image the user pulls first.
 """
 
@@ -100,7 +100,7 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
     env: dict[str, str] = {}
     stages: tuple[Stage, ...] = ()
     if said.problem:
-        said.notes.insert(0, f"{said.problem}. The workspace begins with {root.name}, without its set-up.")
+        said.notes.insert(0, f"{said.problem}. The workspace starts from {root.name}, without the set-up.")
     else:
         image_env = BASE_ENV | {str(key): str(value) for key, value in root.runtime.get("env", {}).items()}
         done = ready(said, source.path.name, image_env)
@@ -114,7 +114,8 @@ async def of_seed(call: Call, context: Context, source: Source | None, tree: Pat
                 said.over(", ".join(stage.name for stage in done.stages), "the image has no shell")
         if said.ports:
             said.notes.append(
-                f"It names ports to forward ({', '.join(said.ports[:20])}): a service publishes one, where the network "
+                f"It lists ports to forward ({', '.join(said.ports[:20])}): publish one with a service, where the "
+                "network "
                 "policy is egress+published-ports."
             )
     record |= {"passed_over": said.passed_over, "notes": [note for note in said.notes if note]}
@@ -136,25 +137,25 @@ def _image_of(said: Devcontainer, basename: str) -> str:
 
 
 def grown(said: Devcontainer, shape: Shape, place: Path) -> Shape:
-    """As large as the project asks for, where the caller did not say: at most half of this machine."""
+    """As large as the project asks for, where the caller did not say: at most half of this computer."""
     cpus, memory, disk = shape.vcpu_count, shape.mem_mib, shape.disk_gib
     if said.cpus is not None and cpus is None:
         most = min(len(os.sched_getaffinity(0)), 32)
         cpus = max(VCPU_COUNT_DEFAULT, min(said.cpus, most))
         if cpus < said.cpus:
-            said.notes.append(f"hostRequirements.cpus: {said.cpus} were asked for; it has {cpus}.")
+            said.notes.append(f"hostRequirements.cpus: {said.cpus} requested; the machine has {cpus}.")
     if said.memory_bytes is not None and memory is None:
         half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         memory = max(MEM_MIB_DEFAULT, min(said.memory_bytes, half, 65536 << 20) >> 20)
         if memory << 20 < said.memory_bytes:
             said.notes.append(
-                f"hostRequirements.memory: {said.memory_bytes >> 20} MiB were asked for; it has {memory}."
+                f"hostRequirements.memory: {said.memory_bytes >> 20} MiB requested; the machine has {memory}."
             )
     if said.storage_bytes is not None and disk is None:
         free = shutil.disk_usage(place).free // 2
         disk = max(DISK_GIB_DEFAULT, min(said.storage_bytes, free, 1024 * _GIB) // _GIB)
         if disk * _GIB < said.storage_bytes:
             said.notes.append(
-                f"hostRequirements.storage: {said.storage_bytes // _GIB} GiB were asked for; it has {disk}."
+                f"hostRequirements.storage: {said.storage_bytes // _GIB} GiB requested; the machine has {disk}."
             )
     return Shape(cpus, memory, disk)

@@ -114,7 +114,7 @@ class ServiceHandlers:
             next_offset=end,
             total_bytes=output.total_bytes,
             matches=matches,
-            hint=f"{left} bytes follow; go on with offset={end}." if left > 0 else "",
+            hint=f"{left} bytes follow; continue with offset={end}." if left > 0 else "",
         )
 
     async def stop_service(

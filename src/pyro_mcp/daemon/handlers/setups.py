@@ -153,7 +153,7 @@ async def set_up(
     if record.get("prepare"):
         keeping = context.preparing.watch(_keep(context, workspace, command))
     handle = command.row.handle
-    await call.progress(f"workspace {workspace.id} is there; its set-up runs: command {handle}")
+    await call.progress(f"workspace {workspace.id} is ready; its set-up is running as command {handle}")
     most = SETUP_SECONDS + 60 if call.face != "mcp" else max(0.0, CALL_SECONDS - (time.monotonic() - begun))
     most = most if seconds is None else min(seconds, most)
     until = time.monotonic() + most
@@ -177,7 +177,7 @@ async def _begin(context: Context, workspace: Workspace, record: dict[str, Any],
     )
     workspace.row = replace(workspace.row, devcontainer={**fresh, "setup": command.row.handle})
     await context.registry.save(workspace)
-    context.registry.note(workspace, "daemon", "set_up", "ok", f"began as command {command.row.handle}", {})
+    context.registry.note(workspace, "daemon", "set_up", "ok", f"started as command {command.row.handle}", {})
     return command
 
 

@@ -88,12 +88,12 @@ class ShellHandlers:
                     await workspace.guest.call("PUT", f"/v1/processes/{command.row.process_id}/stdin", body=data)
             except TimeoutError:
                 raise Conflict(
-                    f"Shell {shell} does not read its input; not all of the text was taken.",
-                    hint="What runs in it may be busy: read it, or send a signal.",
+                    f"Shell {shell} is not reading its input; only part of the text was accepted.",
+                    hint="The program in it may be busy: read its output, or send a signal.",
                     code="shell_busy",
                 ) from None
             except (NotFound, GuestError) as error:
-                raise Conflict(f"Shell {shell} takes no input any more.", code="shell_ended") from error
+                raise Conflict(f"Shell {shell} no longer takes input.", code="shell_ended") from error
         return record
 
     async def signal_shell(self, call: Call, *, workspace: Workspace, shell: str, signal: str) -> models.Shell:

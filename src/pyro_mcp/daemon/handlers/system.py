@@ -81,7 +81,7 @@ class SystemHandlers:
     async def suggest_environment(self, call: Call, *, path: str) -> models.SuggestedEnvironment:
         place = Path(path)
         if not await asyncio.to_thread(os.path.isdir, path):
-            raise InvalidInput(f"{show(path)} is no directory.", hint="Give the project's folder.", code="bad_path")
+            raise InvalidInput(f"{show(path)} is not a directory.", hint="Give the project directory.", code="bad_path")
         suggestion = await asyncio.to_thread(suggest, await asyncio.to_thread(place.resolve))
         return models.SuggestedEnvironment(path=path, content=suggestion.content, found=list(suggestion.found))
 

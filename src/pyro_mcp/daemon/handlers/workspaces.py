@@ -79,7 +79,7 @@ class WorkspaceHandlers:
         if (allow_domains or allow_host_ports or allow_addresses or ssh_hosts) and not online(network_policy):
             raise InvalidInput(
                 f"{'Domains' if allow_domains else 'Ports, addresses or servers'} are allowed, but the network is off.",
-                hint="Give network_policy egress with them.",
+                hint="Add network_policy egress.",
                 code="network_off",
             )
         domains = checked_domains(allow_domains or [])
@@ -87,14 +87,14 @@ class WorkspaceHandlers:
         if kept.authority and not online(network_policy):
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
-                hint="Give network_policy egress with it.",
+                hint="Add network_policy egress.",
                 code="network_off",
             )
         engine = await context.engines.choose(call, engine)
         if engine == "firecracker" and disk_gib not in (None, DISK_GIB_DEFAULT):
             raise InvalidInput(
                 f"A machine of the firecracker engine has a disk of {DISK_GIB_DEFAULT} GiB.",
-                hint="Leave disk_gib out, or create it with engine gvisor.",
+                hint="Omit disk_gib, or use engine gvisor.",
                 code="disk_size",
             )
         grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
@@ -177,12 +177,13 @@ class WorkspaceHandlers:
             (lifetime_seconds, clear_lifetime, "lifetime"),
         ):
             if given is not None and cleared:
-                raise InvalidInput(f"`{word}` cannot be set and cleared at once.", hint="Give one of them.")
+                raise InvalidInput(f"`{word}` cannot be set and cleared in the same call.", hint="Give one of them.")
         network = (network_policy, allow_domains, allow_host_ports, allow_addresses, ssh_hosts)
         asked = (name, labels, clear_labels, ttl_seconds, lifetime_seconds, *network)
         if not any(asked) and not (clear_name or clear_ttl or clear_lifetime):
             raise InvalidInput(
-                "There is nothing to change.", hint="Give name, clear_name, labels, clear_labels or a time limit."
+                "Nothing to change was given.",
+                hint="Give name, clear_name, labels, clear_labels, a time limit or a network option.",
             )
         row = workspace.row
         grants = checked_grants(allow_host_ports, allow_addresses) | await checked_ssh_hosts(ssh_hosts)
@@ -270,7 +271,9 @@ class WorkspaceHandlers:
         include_ignored: bool,
     ) -> models.Exported:
         if patch == (path is not None):
-            raise InvalidInput("Export takes a path, or `patch`.", hint="Give one of the two.", code="bad_export")
+            raise InvalidInput(
+                "Export takes either a path or `patch`.", hint="Give exactly one of the two.", code="bad_export"
+            )
         to = self._context.destination(workspace, output, overwrite)
         made = await self._context.made(workspace)
         async with workspace.lock.shared():
@@ -323,7 +326,7 @@ class WorkspaceHandlers:
         entries = found.entries
         if not entries and found.left_out:
             raise InvalidInput(
-                f"The workspace has no changes that git would commit. {told(found.left_out)}", code="nothing_to_land"
+                f"The workspace has no changes for git to commit. {told(found.left_out)}", code="nothing_to_land"
             )
         await asyncio.to_thread(_refuse_secrets, workspace, entries)
         place = Path(repo or seed["source"])
@@ -389,9 +392,8 @@ def _refuse_secrets(workspace: Workspace, entries: list[DiffEntry]) -> None:
     found = [show(path) for path in found]
     if found:
         raise Conflict(
-            f"The value of a secret stands in {', '.join(found[:10])}; it would be kept in git for ever. "
-            "Nothing was changed.",
-            hint="Take it out of these files in the workspace, then land again.",
+            f"The value of a secret is in {', '.join(found[:10])} and would stay in git forever. Nothing was changed.",
+            hint="Remove it from these files in the workspace, then land again.",
             code="secret_in_changes",
             details={"files": found},
         )

@@ -106,7 +106,7 @@ def _lay(layer: UnpackedLayer, into: Path, attributes: dict[str, tuple[int, int,
     for path, source in layer.notes.links:
         wanted, place = _place(into, source), _place(into, path)
         if wanted is None or place is None or wanted.is_symlink() or not wanted.is_file():
-            raise bad(f"has the hard link {show(path)} to {show(source)}, which is no file in it")
+            raise bad(f"has the hard link {show(path)} to {show(source)}, which is not a file in it")
         if place != wanted:
             _remove(place)
             _link(str(wanted), str(place))

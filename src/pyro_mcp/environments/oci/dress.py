@@ -77,19 +77,19 @@ def notes(root: Path, config: ImageConfig, layers: list[LayerNotes]) -> list[str
     skipped, strangers = (sum(getattr(layer, what) for layer in layers) for what in ("skipped", "strangers"))
     shell = rooted.executable(root, *SHELLS)
     if shell is None:
-        found.append("It has no shell: a command is given as a program with its arguments.")
+        found.append("It has no shell: give commands as a program with its arguments.")
     elif not shell.endswith("bash"):
-        found.append(f"It has no bash; command lines are run by {shell}.")
+        found.append(f"It has no bash; {shell} runs command lines.")
     if rooted.executable(root, *(f"{place}/git" for place in _PLACES)) is None:
         found.append("It has no git.")
     if not any(rooted.resolve(root, path) for path in ("etc/ssl/certs/ca-certificates.crt", "etc/ssl/cert.pem")):
-        found.append("It has no CA certificates; with egress, a machine gets those of this computer.")
+        found.append("It has no CA certificates; with egress, a machine gets this computer's.")
     if config.user not in ("", "root", "0", "0:0", "root:root"):
-        found.append(f"It is made for the user {config.user}; commands run as root.")
+        found.append(f"It is meant for the user {config.user}; commands run as root.")
     if skipped:
-        found.append(f"{skipped} devices, FIFOs and sockets of it were left out.")
+        found.append(f"{skipped} devices, FIFOs and sockets were left out.")
     if strangers:
-        found.append(f"{strangers} files belong to ids beyond this user's range; nobody (65534) owns them.")
+        found.append(f"{strangers} files belong to ids outside this user's range; nobody (65534) owns them here.")
     return found
 
 

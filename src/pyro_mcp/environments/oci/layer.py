@@ -1,6 +1,6 @@
 """Reads one layer, the bytes of a stranger, into a fresh directory of its own.
 
-Nothing is written outside of that directory or through a symbolic link, and no device, FIFO or socket is made.
+Nothing is written outside that directory or through a symbolic link, and no device, FIFO or socket is made.
 Symbolic links keep their targets, which only a machine ever follows. Owners, setuid bits, times and those extended
 attributes that a program can need are kept. What a layer takes away from the ones below it (whiteouts), and hard
 links to files of those, are noted in `LayerNotes` for `compose`.
@@ -267,7 +267,7 @@ class _Unpacking:
         marked.update({os.fsdecode(name): AS_BEFORE for name in names if name})
 
     def whiteout(self, path: str, parent: str, name: str) -> None:
-        """Something of the layers below is taken away. It is no file, so nothing is made for it."""
+        """Something of the layers below is taken away. It is not a file, so nothing is made for it."""
         if name == OPAQUE:
             self.places.refuse_through(path)
             self.notes.opaque.append(parent)

@@ -40,7 +40,7 @@ class LayerStore:
         self._root = root
 
     def prepare(self) -> None:
-        # Setuid files of an image are files of this user's on this machine: nobody else may come near them.
+        # Setuid files of an image are files of this user's on this computer: nobody else may come near them.
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def find(self, diff_id: str) -> UnpackedLayer | None:

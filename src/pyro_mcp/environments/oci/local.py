@@ -1,4 +1,4 @@
-"""Images in files of this machine: an OCI layout, as a directory or a tar, and what `docker save` writes."""
+"""Images in files of this computer: an OCI layout, as a directory or a tar, and what `docker save` writes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DirectoryFiles:
         info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
             os.close(handle)
-            raise bad(f"has {path}, which is no file")
+            raise bad(f"has {path}, which is not a file")
         return open(handle, "rb"), info.st_size
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class TarFiles:
         except InvalidInput:
             raise
         except (tarfile.TarError, EOFError, *MADE_UP) as error:
-            raise bad(f"is no tar archive, or is damaged or compressed ({error})") from error
+            raise bad(f"is not a tar archive, or is damaged or compressed ({error})") from error
 
     def open(self, path: str) -> tuple[IO[bytes], int]:
         member = self._members.get(os.path.normpath(path))
@@ -98,10 +98,10 @@ class LocalImage:
     def __init__(self, reference: Reference) -> None:
         place = reference.place
         if not os.path.exists(place):
-            raise NotFound(f"There is no {place} on this machine.", code="image_not_found")
+            raise NotFound(f"There is no {place} on this computer.", code="image_not_found")
         if (reference.transport == "oci") != os.path.isdir(place):
             kind = "an OCI layout is a directory" if reference.transport == "oci" else "an archive is a file"
-            raise InvalidInput(f"{place} is of the wrong kind: {kind}.", code="bad_image")
+            raise InvalidInput(f"{place} has the wrong type: {kind}.", code="bad_image")
         self._reference = reference
         self._files: Files = DirectoryFiles(place) if reference.transport == "oci" else TarFiles(place)
         self._layers: list[tuple[str, Descriptor | None]] = []
@@ -135,9 +135,9 @@ class LocalImage:
         try:
             entries = json.loads(_read(self._files, "manifest.json", MAX_INDEX))
         except (ValueError, RecursionError) as error:
-            raise bad("has a manifest.json that is no JSON") from error
+            raise bad("has a manifest.json that is not JSON") from error
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise bad("has a manifest.json that is no list")
+            raise bad("has a manifest.json that is not a list")
         wanted = self._reference.tag
         tags = [[tag for tag in _texts(entry.get("RepoTags")) if tag] for entry in entries]
         if wanted:

@@ -66,15 +66,15 @@ class ImageConfig:
 
 
 def architecture() -> str:
-    """This machine's architecture, as images call it."""
+    """This computer's architecture, as images call it."""
     machine = os.uname().machine
     return ARCHITECTURES.get(machine, machine)
 
 
 def bad(what: str) -> InvalidInput:
     return InvalidInput(
-        f"The image {what}; nothing of it was used.",
-        hint="Have whoever made it look at it, or use another one.",
+        f"The image {what}; none of it was used.",
+        hint="Ask whoever built it to check it, or use another image.",
         code="bad_image",
     )
 
@@ -85,9 +85,9 @@ def _record(data: bytes, what: str, most: int) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise bad(f"has {what} that is no JSON") from error
+        raise bad(f"has {what} that is not JSON") from error
     if not isinstance(found, dict):
-        raise bad(f"has {what} that is no record")
+        raise bad(f"has {what} that is not a record")
     return found
 
 
@@ -111,11 +111,11 @@ def is_index(data: bytes, media_type: str = "") -> bool:
 
 
 def choose(data: bytes, tag: str = "") -> Descriptor:
-    """The manifest for this machine in an index; `tag` is that of an OCI layout.
+    """The manifest for this computer in an index; `tag` is that of an OCI layout.
 
     Raises:
         InvalidInput: it is damaged, or several fit equally.
-        Unsupported: it has none for Linux on this machine's architecture.
+        Unsupported: it has none for Linux on this computer's architecture.
     """
     listed = _record(data, "an index", MAX_MANIFEST).get("manifests")
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
@@ -144,11 +144,11 @@ def choose(data: bytes, tag: str = "") -> Descriptor:
     if plain:
         tags = ", ".join(sorted(filter(None, map(_annotation, plain)))[:10])
         raise InvalidInput(
-            f"There are {len(plain)} images; say which.", hint=f"Put a tag after it: {tags}.", code="which_image"
+            f"There are {len(plain)} images; say which one.", hint=f"Put a tag after it: {tags}.", code="which_image"
         )
     raise Unsupported(
-        f"The image is not made for linux/{wanted}, but for {', '.join(offered[:10]) or 'nothing'}.",
-        hint="Choose another tag, or build it for this machine.",
+        f"The image is not for linux/{wanted}, but for {', '.join(offered[:10]) or 'nothing'}.",
+        hint="Choose another tag, or build it for this computer's architecture.",
         code="wrong_platform",
     )
 
@@ -174,7 +174,9 @@ def read_manifest(data: bytes) -> ImageManifest:
         raise bad(f"has no list of at most {MAX_LAYERS} layers")
     config = _descriptor(record.get("config"), "its configuration", MAX_CONFIG)
     if config.media_type and "image" not in config.media_type and "container" not in config.media_type:
-        raise Unsupported(f"It holds {config.media_type[:80]}, which is no container image.", code="no_container_image")
+        raise Unsupported(
+            f"It holds {config.media_type[:80]}, which is not a container image.", code="no_container_image"
+        )
     return ImageManifest(config, tuple(_descriptor(entry, "a layer", MAX_LAYER_BYTES) for entry in layers))
 
 
@@ -189,8 +191,8 @@ def read_config(data: bytes, layers: int) -> ImageConfig:
     system, machine = record.get("os", "linux"), record.get("architecture", architecture())
     if system != "linux" or machine not in (architecture(), ""):
         raise Unsupported(
-            f"The image is for {system}/{machine}; this machine is linux/{architecture()}.",
-            hint="Choose another tag, or build it for this machine.",
+            f"The image is for {system}/{machine}; this computer is linux/{architecture()}.",
+            hint="Choose another tag, or build it for this computer's architecture.",
             code="wrong_platform",
         )
     rootfs = record.get("rootfs")

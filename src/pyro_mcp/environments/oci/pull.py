@@ -92,7 +92,7 @@ def pull(reference: Reference, cache: EnvironmentCache, mirror: str, report: Rep
 
     Raises:
         PyroError: as the modules of this package say.
-        OSError: this machine's disk refuses it.
+        OSError: this computer's disk refuses it.
     """
     waiting = cache.lock(reference.name, lambda: report("waiting for another pull of this image", None))
     with waiting, LayerStore(cache.layers).used():

@@ -3,7 +3,7 @@
     node:22                                       docker.io/library/node:22
     docker.io/library/node:22-bookworm            a registry's, by tag
     ghcr.io/acme/app@sha256:â€¦                     by digest, which cannot change
-    127.0.0.1:5000/app:1                          a registry on this machine
+    127.0.0.1:5000/app:1                          a registry on this computer
     oci:DIR[:TAG]                                 an OCI layout (directory)
     docker-archive:FILE[:NAME:TAG], oci-archive:FILE[:TAG]
                                                   what `docker save` and `skopeo copy` write
@@ -33,7 +33,7 @@ _HINT = "Such as docker.io/library/node:22-bookworm, ghcr.io/OWNER/NAME@sha256:â
 
 @dataclass(frozen=True)
 class Reference:
-    """One image: of a registry, or in a file or directory of this machine."""
+    """One image: of a registry, or in a file or directory of this computer."""
 
     transport: str
     """`registry`, `oci`, `oci-archive` or `docker-archive`."""
@@ -68,16 +68,20 @@ def parse(text: str) -> Reference:
     """The image that a name means.
 
     Raises:
-        InvalidInput: it is no reference, or names a local place by a path that is not absolute.
+        InvalidInput: it is not a reference, or names a local place by a path that is not absolute.
         Unsupported: `docker-daemon:` and other sources that pyro does not read.
     """
     kind, colon, rest = text.partition(":")
     if len(text) > MAX_LENGTH or not text.isprintable():
-        raise _bad(text[:80], "is too long" if len(text) > MAX_LENGTH else "holds characters that no reference has")
+        raise _bad(
+            text[:80],
+            "is too long" if len(text) > MAX_LENGTH else "contains characters that are not allowed in a reference",
+        )
     if kind == "docker-daemon":
         raise Unsupported(
-            "pyro does not ask Docker's daemon, whose socket is as good as root.",
-            hint=f"Write the image to a file: docker save {rest or 'NAME'} -o image.tar; use docker-archive:image.tar.",
+            "pyro does not use the Docker daemon, because access to its socket is as good as root.",
+            hint=f"Save the image to a file (docker save {rest or 'NAME'} -o image.tar) and use "
+            "docker-archive:image.tar.",
             code="docker_daemon",
         )
     if kind == "docker" and rest.startswith("//"):
@@ -92,7 +96,7 @@ def parse(text: str) -> Reference:
 def _of_this_machine(kind: str, rest: str) -> Reference:
     path, _, tag = rest.partition(":")
     if not os.path.isabs(path):
-        raise _bad(f"{kind}:{rest}", "needs the absolute path of a file or directory of this machine")
+        raise _bad(f"{kind}:{rest}", "needs the absolute path of a file or directory of this computer")
     return Reference(kind, os.path.normpath(path), tag=tag)
 
 
@@ -111,17 +115,17 @@ def _of_registry(text: str) -> Reference:
     if host == DOCKER and "/" not in path:
         path = f"library/{path}"
     if not _HOST.fullmatch(host):
-        raise _bad(text, f"has the registry {host!r}, which is no host name")
+        raise _bad(text, f"has the registry {host!r}, which is not a host name")
     if not _PATH.fullmatch(path):
         lower = " (names are lower case)" if _PATH.fullmatch(path.lower()) else ""
-        raise _bad(text, f"has the name {path!r}, which no image can have{lower}")
+        raise _bad(text, f"has the name {path!r}, which is not a valid image name{lower}")
     if (tag or rest.endswith(":")) and not _TAG.fullmatch(tag):
-        raise _bad(text, f"has the tag {tag!r}, which is none")
+        raise _bad(text, f"has the tag {tag!r}, which is not valid")
     return Reference("registry", host.lower(), path, "" if digest else tag or "latest", digest)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a registry's host, with or without a port, is this machine."""
+    """Whether a registry's host, with or without a port, is this computer."""
     name = re.sub(r":[0-9]+$", "", host).strip("[]")
     if name == "localhost":
         return True

@@ -106,7 +106,7 @@ class Registry:
                 self._continue(wanted, into, progress)
                 break
             except (httpx2.TransportError, _Busy) as error:
-                # An attempt that brought something on is no failure.
+                # An attempt that brought something on is not a failure.
                 attempt = 1 if into.exists() and into.stat().st_size > before else attempt + 1
                 if attempt >= ATTEMPTS:
                     raise self._unreachable(error) from error
@@ -192,7 +192,7 @@ class Registry:
         plain = followed and parts.scheme == "http" and self.loopback and is_loopback(parts.netloc)
         if hops > MAX_REDIRECTS or not followed or not (parts.scheme == "https" or plain):
             raise EngineError(
-                f"The registry {self._host} sends on to {target[:200]!r}, where pyro does not follow.",
+                f"The registry {self._host} redirects to {target[:200]!r}, which pyro does not follow.",
                 code="registry_failed",
             )
         return target
@@ -242,25 +242,24 @@ class Registry:
         if status == 404:
             return NotFound(
                 f"The registry {self._host} has no such image in {where}.",
-                hint="Look at its name and tag.",
+                hint="Check its name and tag.",
                 code="image_not_found",
             )
         if status in (401, 403):
             return NotPermitted(
-                f"The registry {self._host} does not give {where} to you: it does not exist, or you must log in.",
-                hint=f"Look at its name; or log in with `docker login {self._login_of}` or `podman login`, and try "
-                "again.",
+                f"The registry {self._host} refuses {where}: it does not exist, or you must log in.",
+                hint=f"Check its name, or log in with `docker login {self._login_of}` or `podman login` and try again.",
                 code="registry_login",
             )
         if status == 429:
             return EngineError(
-                f"The registry {self._host} gives no more for now: too many requests.",
-                hint="Log in, wait, or use a mirror (PYRO_REGISTRY_MIRROR). What was downloaded is kept.",
+                f"The registry {self._host} refuses for now: too many requests.",
+                hint="Log in, wait, or use a mirror (PYRO_REGISTRY_MIRROR). The download so far is kept.",
                 code="registry_busy",
             )
         return EngineError(
             f"The registry {self._host} answered {status} for {where}.",
-            hint="Try again later; what was downloaded is kept.",
+            hint="Try again later; the download so far is kept.",
             code="registry_failed",
         )
 
@@ -268,7 +267,7 @@ class Registry:
         why = re.sub(r"\[Errno -?[0-9]+\] ", "", str(error)) or type(error).__name__
         return EngineError(
             f"The registry {self._host} cannot be reached: {why}.",
-            hint="Check this machine's network and proxy variables, and pull again; what was downloaded is kept.",
+            hint="Check this computer's network and proxy variables, then pull again; the download so far is kept.",
             code="registry_unreachable",
         )
 

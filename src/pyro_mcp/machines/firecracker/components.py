@@ -63,7 +63,7 @@ def find_jailer(cache: Path) -> Component:
 def _find(cache: Path, name: str) -> Component:
     def problem(version: str) -> str | None:
         old = tuple(map(int, version.split(".")[:2])) < OLDEST
-        return f"is {version}; {'.'.join(map(str, OLDEST))} is the oldest that works" if old else None
+        return f"is {version}; pyro needs {'.'.join(map(str, OLDEST))} or newer" if old else None
 
     return find_program(name, f"PYRO_{name.upper()}", _fetched(cache, name), firecracker_version, problem)
 
@@ -79,7 +79,7 @@ def fetch_firecracker(cache: Path, progress: Callable[[str, float | None], None]
     if pinned is None:
         raise ComponentMissing(
             f"No Firecracker is pinned for {machine}.",
-            hint="Set PYRO_FIRECRACKER to a firecracker of yours.",
+            hint="Set PYRO_FIRECRACKER to your own firecracker.",
             code="firecracker_missing",
         )
     missing = [name for name in pinned if not _fetched(cache, name).exists()]

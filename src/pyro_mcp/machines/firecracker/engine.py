@@ -53,7 +53,7 @@ class FirecrackerEngine:
     """See `machines.protocol.Engine` for what each method promises."""
 
     name = "firecracker"
-    isolation = "Firecracker: a virtual machine on KVM with a kernel of its own; no network card, no shared folder"
+    isolation = "Firecracker: a virtual machine on KVM with a kernel of its own; no network card, no shared directory"
 
     def __init__(self, *, firecracker: Path, agent: Path, machines: Path, cache: Path, limits: Limits) -> None:
         self._firecracker = firecracker
@@ -100,7 +100,7 @@ class FirecrackerEngine:
         kernel = find_kernel(self._cache)
         if kernel is None:
             raise ComponentMissing(
-                "The guest kernel is not there.", hint="Fetch it: pyro doctor --fix", code="kernel_missing"
+                "The guest kernel is missing.", hint="Fetch it with `pyro doctor --fix`.", code="kernel_missing"
             )
         return kernel
 
@@ -210,7 +210,7 @@ class FirecrackerEngine:
             keeper = processes.identify(process.pid)
             vmm = _child(process.pid) if cell.forks else keeper
             if keeper is None or vmm is None:
-                raise EngineError("Firecracker ended as soon as it was started.", code="firecracker_ended")
+                raise EngineError("Firecracker exited as soon as it started.", code="firecracker_ended")
         except BaseException:
             os.close(console)
             raise
@@ -238,7 +238,7 @@ class FirecrackerEngine:
             except PyroError as error:
                 raise EngineError(
                     f"The guest did not boot: {error.message} {machine.console_text()[-600:].strip()}".strip(),
-                    hint="`pyro doctor` says whether KVM can run guests here; --engine gvisor does not need it.",
+                    hint="`pyro doctor` shows whether KVM can run guests here; --engine gvisor does not need KVM.",
                     code="guest_did_not_boot",
                 ) from None
             writer.close()
@@ -247,7 +247,7 @@ class FirecrackerEngine:
     async def probe(self, root: RootTree) -> Probe:
         started = time.monotonic()
         if not os.access(cells.KVM, os.R_OK | os.W_OK):
-            return Probe(False, "/dev/kvm is not there or may not be opened by this user")
+            return Probe(False, "/dev/kvm does not exist, or this user may not open it")
         machine_id = f"probe-{os.getpid()}-{time.monotonic_ns()}"
         try:
             async with asyncio.timeout(PROBE_SECONDS + 10):
@@ -267,13 +267,13 @@ class FirecrackerEngine:
         known = SnapshotRecord.read(snapshot)
         if (known.vcpu_count, known.mem_mib) != (spec.vcpu_count, spec.mem_mib):
             raise InvalidInput(
-                f"The snapshot has {known.vcpu_count} CPUs and {known.mem_mib} MiB; a copy has the same.",
+                f"The snapshot has {known.vcpu_count} CPUs and {known.mem_mib} MiB; a copy must have the same.",
                 code="snapshot_shape",
             )
         if known.root_digest != spec.root.digest:
-            raise InvalidInput("The snapshot is of another environment.", code="snapshot_environment")
+            raise InvalidInput("The snapshot belongs to another environment.", code="snapshot_environment")
         if known.seeded and seed is None:
-            raise InvalidInput("The snapshot knew a seed, and none is given.", code="snapshot_seed")
+            raise InvalidInput("The snapshot needs its seed, and none was given.", code="snapshot_seed")
         cell = await self.cell()
         async with self._endings.whole_or_gone(spec.id):
             directory = await self._prepare(cell, spec, snapshot / "disk.img", {"image": snapshot})
@@ -309,7 +309,7 @@ class FirecrackerEngine:
                 except (PyroError, TimeoutError) as error:
                     if not machine.alive():
                         said = machine.console_text()[-400:].strip()
-                        raise EngineError(f"The machine ended at its restore: {said or error}") from error
+                        raise EngineError(f"The machine exited while it was being restored: {said or error}") from error
 
     async def adopt(self, machine_id: str) -> Machine | None:
         directory = self._machines / machine_id

@@ -34,8 +34,8 @@ def _mke2fs(*arguments: str) -> None:
     tool = shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if tool is None:
         raise ComponentMissing(
-            "mke2fs is not on this machine; the Firecracker engine makes its drives with it.",
-            hint=f"Install it once: {install_command('mke2fs')}",
+            "mke2fs, with which the Firecracker engine makes its drives, is not on this computer.",
+            hint=f"Install it: {install_command('mke2fs')}",
             code="mke2fs_missing",
         )
     done = subprocess.run(

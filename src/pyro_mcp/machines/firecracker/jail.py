@@ -136,7 +136,7 @@ def uid_of(directory: Path) -> int:
 
 
 def jailed(directory: Path) -> bool:
-    """Whether this machine was started with a jail; an earlier daemon may have had none."""
+    """Whether this computer was started with a jail; an earlier daemon may have had none."""
     return (directory / "jail").exists()
 
 
@@ -205,7 +205,7 @@ def take_back(directory: Path, snapshot: Path) -> None:
                 os.close(descriptor)
         if mode is None:
             raise EngineError(
-                f"A snapshot holds {name!r}, which Firecracker does not put there as it is; it was thrown away.",
-                hint="The machine may have been broken out of: delete the workspace.",
+                f"A snapshot holds {name!r}, which Firecracker would not have written; it was discarded.",
+                hint="A program may have broken out of the machine: delete the workspace.",
                 code="snapshot_damaged",
             )

@@ -53,7 +53,7 @@ def extract_vmlinux(image: bytes) -> bytes:
     payload = image[start : start + word(_PAYLOAD_LENGTH) - 4]
     elf = decompress_legacy(payload, _LARGEST)
     if not elf.startswith(b"\x7fELF"):
-        raise ValueError("what the bzImage holds is no ELF image")
+        raise ValueError("what the bzImage holds is not an ELF image")
     return elf
 
 
@@ -67,7 +67,7 @@ def load_order(wanted: tuple[str, ...], modules: Mapping[str, bytes]) -> list[st
     """The wanted modules, each after what it depends on; what is not a module here is built in.
 
     Raises:
-        ValueError: modules that depend on each other, or a record that is no text.
+        ValueError: modules that depend on each other, or a record that is not text.
     """
     order: list[str] = []
     begun: list[str] = []
@@ -137,7 +137,7 @@ def fetch_kernel(cache: Path, progress: Callable[[str, float | None], None]) -> 
         if problem is not None:
             raise ComponentMissing(
                 f"The guest kernel could not be fetched: {problem}",
-                hint="Check this machine's way to a Debian mirror.",
+                hint="Check that this computer can reach a Debian mirror.",
                 code="kernel_fetch_failed",
             )
         progress("unpacking the guest kernel", None)

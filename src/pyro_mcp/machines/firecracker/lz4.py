@@ -60,7 +60,7 @@ def _block(data: bytes, bound: int) -> bytes:
                         break
             start = len(out) - offset
             if offset == 0 or start < 0:
-                raise ValueError("an LZ4 match points outside of the data")
+                raise ValueError("an LZ4 match points outside the data")
             if offset >= length:
                 out += out[start : start + length]
             else:

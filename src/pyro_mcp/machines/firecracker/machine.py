@@ -88,7 +88,7 @@ class FirecrackerMachine:
                         raise GuestUnreachable("The machine is gone.")
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            raise GuestUnreachable(f"The agent did not listen within {seconds:.0f} s.") from None
+            raise GuestUnreachable(f"The agent did not start listening within {seconds:.0f} s.") from None
 
     async def _attempt(self, seconds: float) -> Streams | None:
         """One connection through Firecracker's socket (docs/vsock.md of Firecracker), when the agent takes it."""

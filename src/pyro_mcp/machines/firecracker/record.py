@@ -104,5 +104,5 @@ class SnapshotRecord:
             return record
         except (OSError, ValueError, TypeError):
             raise EngineError(
-                f"The snapshot {directory.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
+                f"The snapshot {directory.name} is incomplete.", hint="Delete it.", code="snapshot_damaged"
             ) from None

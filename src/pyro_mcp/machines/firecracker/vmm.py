@@ -50,7 +50,7 @@ async def wait_for_socket(path: Path, alive: Callable[[], bool], seconds: float 
                     writer.close()
                     return
                 if not alive():
-                    raise EngineError("Firecracker ended as soon as it was started.", code="firecracker_ended")
+                    raise EngineError("Firecracker exited as soon as it started.", code="firecracker_ended")
                 try:
                     async with asyncio.timeout(0.005 if path.exists() else 0.25):
                         await arrival.something()
@@ -91,7 +91,7 @@ class Vmm:
         except TimeoutError:
             raise EngineError(
                 f"Firecracker did not carry out {method} {path} within {seconds:.0f} s.",
-                hint="This computer may be short of memory or CPU; try again.",
+                hint="This computer may be short of memory or CPU. Try again.",
                 code="firecracker_timeout",
             ) from None
         except (OSError, h11.RemoteProtocolError) as error:
@@ -103,7 +103,7 @@ class Vmm:
         if status >= 300:
             raise EngineError(
                 f"Firecracker refused {method} {path}: {record.get('fault_message', status)}",
-                hint="`pyro doctor` boots a machine and says what this computer lacks.",
+                hint="`pyro doctor` boots a machine and shows what this computer lacks.",
                 code="firecracker_refused",
             )
         return record if isinstance(record, dict) else {}

@@ -61,7 +61,7 @@ class Channel:
         self._directory = directory
         self.alive = alive
         self.dialler: int | None = None
-        """The one process of this machine that dials for its guest (SO_PEERCRED); None until it is known."""
+        """The one process of this computer that dials for its guest (SO_PEERCRED); None until it is known."""
         self._listener: socket.socket | None = None
         self._reading = False
         self._waiting: deque[_Watched] = deque()
@@ -183,7 +183,7 @@ class Channel:
                         raise GuestUnreachable("The machine is gone.")
                     await self._something()
         except TimeoutError:
-            raise GuestUnreachable(f"The agent did not come within {seconds:.0f} s.") from None
+            raise GuestUnreachable(f"The agent did not connect within {seconds:.0f} s.") from None
 
     def _first(self) -> _Watched | None:
         """The oldest connection that is good: open, silent until it is spoken to, and of this very machine."""

@@ -1,8 +1,8 @@
-"""Holds what the files of a gVisor machine take on this machine's disk.
+"""Holds what the files of a gVisor machine take on this computer's disk.
 
 They are in three files, one each for /, /tmp and the workspace's upper layer, which the sandbox lets grow by a GiB at
 a time. The latter two have the size of the disk (gvisor/spec.py): `df` shows it, and what is beyond is ENOSPC. This
-release of gVisor gives / none, so there, and for all three together, the kernel of this machine holds it: the sandbox's
+release of gVisor gives / none, so there, and for all three together, this computer's kernel holds it: the sandbox's
 limit of file size (RLIMIT_FSIZE, setrlimit(2)). A guest that meets it reads "File too large". The limit is for one
 file; what the others take is taken off it a few times a second, rounded up to a whole GiB. Room that is freed can be
 filled again.
@@ -16,7 +16,7 @@ import resource
 
 GIB = 1 << 30
 RESERVE = 2 * GIB
-"""What stays free on this machine's disk: below that no machine's files grow."""
+"""What stays free on this computer's disk: below that no machine's files grow."""
 
 PROCESS_BYTES, PROCESS_HELD = 18 << 20, 48 << 10
 """What each process takes of the sandbox's file `systrap-memory`, which never shrinks: nearly all of it is a hole, and

@@ -39,7 +39,7 @@ class GvisorEngine:
     """See `machines.protocol.Engine` for what each method promises."""
 
     name = "gvisor"
-    isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared folder"
+    isolation = "gVisor: a user-space kernel behind seccomp; no network card, no shared directory"
 
     def __init__(
         self, *, runsc: Path, agent: Path, machines: Path, cache: Path, limits: Limits, shown: enclosure.Shown
@@ -191,20 +191,21 @@ class GvisorEngine:
         damage = await asyncio.to_thread(wholeness.broken, snapshot)
         if damage is not None and (snapshot / wholeness.SEAL).exists():
             raise EngineError(
-                f"The snapshot {snapshot.name} was changed on this machine's disk: {damage}.",
-                hint="It is not used, because nobody knows what it would bring back. Delete it.",
+                f"The snapshot {snapshot.name} was changed on this computer's disk: {damage}.",
+                hint="It cannot be trusted and will not be used. Delete it.",
                 code="snapshot_damaged",
             )
         try:
             name, _, channel = wholeness.read_text(snapshot / AGENT_NAME).partition(" ")
         except OSError:
             raise EngineError(
-                f"The snapshot {snapshot.name} is not whole.", hint="Delete it.", code="snapshot_damaged"
+                f"The snapshot {snapshot.name} is incomplete.", hint="Delete it.", code="snapshot_damaged"
             ) from None
         if channel != DIALS:
             raise EngineError(
-                "This snapshot is of an earlier pyro, whose agent needs a directory that both sides can write.",
-                hint="It cannot be brought back safely: delete it. A reset without a snapshot goes to the baseline.",
+                "This snapshot was made by an earlier pyro, whose agent needs a directory that both sides can "
+                "write to.",
+                hint="It cannot be restored safely: delete it. A reset without a snapshot returns to the baseline.",
                 code="snapshot_of_earlier_pyro",
             )
         return await asyncio.to_thread(self._agents.named, name)
@@ -212,11 +213,11 @@ class GvisorEngine:
     async def _started(self, spec: MachineSpec, directory: Path, agent: Path) -> GvisorMachine:
         sandbox, gofer = (processes.identify(pid) for pid in pids_from_state(directory / "runsc", spec.id))
         if sandbox is None or gofer is None:
-            raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended")
+            raise EngineError("The sandbox exited as soon as it started.", code="sandbox_ended")
         try:
             self.limits.pin(spec.id, sandbox.pid, gofer.pid)
         except OSError as error:
-            raise EngineError("The sandbox ended as soon as it was started.", code="sandbox_ended") from error
+            raise EngineError("The sandbox exited as soon as it started.", code="sandbox_ended") from error
         record = MachineRecord(
             id=spec.id,
             boot_id=self._boot_id,
@@ -248,7 +249,8 @@ class GvisorEngine:
             return None
         if record.channel != DIALS:
             raise EngineError(
-                "an earlier pyro started it in a way that let its guest write files of this machine; it was ended",
+                "it was ended, because an earlier pyro had started it in a way that let its guest write this "
+                "computer's files",
                 code="machine_of_earlier_pyro",
             )
         self.limits.adopt(machine_id, record.pins)

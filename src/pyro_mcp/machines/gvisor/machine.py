@@ -113,8 +113,8 @@ class GvisorMachine:
                 await self.guest.call("POST", "/v1/freeze", json_body={}, connection=last)
         except TimeoutError:
             raise EngineError(
-                f"The agent did not come to rest within {AGENT_SECONDS:.0f} s; the snapshot was given up.",
-                hint="The machine may be very busy; try again.",
+                f"The agent did not become idle within {AGENT_SECONDS:.0f} s; no snapshot was made.",
+                hint="The machine may be very busy. Try again.",
                 code="freeze_timeout",
             ) from None
         finally:

@@ -32,7 +32,7 @@ class Rest:
     """Of one machine.
 
     Args:
-        parts: its processes on this machine, in the order in which they are stopped.
+        parts: its processes on this computer, in the order in which they are stopped.
         idle: asks its agent whether nothing runs in there. May raise PyroError.
     """
 

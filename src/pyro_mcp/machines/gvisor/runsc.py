@@ -45,13 +45,13 @@ class Runsc:
         except TimeoutError:
             raise EngineError(
                 f"runsc {arguments[0]} took longer than {RUNSC_SECONDS:.0f} s and was ended.",
-                hint="This computer may be short of memory or CPU; try again.",
+                hint="This computer may be short of memory or CPU. Try again.",
                 code="runsc_timeout",
             ) from None
         if status != 0:
             said = log.read_text(errors="replace")[-600:].strip()
             raise EngineError(
                 f"runsc {arguments[0]} failed with status {status}: {said}",
-                hint="`pyro doctor` boots a machine and says what this computer lacks.",
+                hint="`pyro doctor` boots a machine and shows what this computer lacks.",
                 code=f"runsc_{arguments[0]}_failed",
             )

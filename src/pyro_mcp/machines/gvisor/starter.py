@@ -1,4 +1,4 @@
-"""Starts runsc behind a filter of one system call of this machine's, by which `ls -l` inside needs no excuse.
+"""Starts runsc behind a filter of one system call of this computer's, by which `ls -l` inside needs no excuse.
 
 gVisor 20240729 asks the attributes of a file of the image or the seed by fgetxattr(2) on a descriptor that it holds
 (fsimpl/gofer/directfs_dentry.go). That of a symbolic link is opened with O_PATH, for which the kernel says EBADF, and
