@@ -23,7 +23,7 @@ HOST_SECONDS = 60
 SLOW = """#!/bin/sh
 # The real one, once the gate is open: a mirror that answers slowly.
 echo "$$" >> {asked}
-until [ -e {gate} ]; do sleep 0.1; done
+until [ -e {gate} ]; do [ -e {asked} ] || exit 1; sleep 0.1; done  # not longer than the test
 exec {real} "$@"
 """
 

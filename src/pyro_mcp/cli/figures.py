@@ -5,8 +5,6 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
-    from typing import Any
 
 
 def size(count: int | None) -> str:
@@ -52,14 +50,3 @@ def ago(moment: str | None, now: datetime.datetime | None = None) -> str:
 
 def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def table(rows: Sequence[Sequence[Any]], header: Sequence[str] = ()) -> str:
-    """Columns aligned by width; the last one is left as long as it is."""
-    cells = [[str(cell) for cell in row] for row in ([header, *rows] if header else rows)]
-    if not cells:
-        return ""
-    widths = [max(len(row[n]) for row in cells) for n in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    )

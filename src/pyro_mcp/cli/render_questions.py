@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pyro_mcp.cli.figures import ago, table
+from pyro_mcp.cli.figures import ago
+from pyro_mcp.cli.shown import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
