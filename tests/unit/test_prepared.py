@@ -182,7 +182,7 @@ def test_of_several_the_one_that_fits_or_the_nearest_is_found_and_a_damaged_one_
     (cache.tree(builds[1].digest) / "etc/hostname").write_text("forged\n")
     once_more = prepared.find(kept[1], tmp_path, EnvironmentCache(cache.root))
     assert once_more is not None and once_more[0].digest == builds[0].digest and not once_more[2]
-    with pytest.raises(InvalidInput, match="no environment"):
+    with pytest.raises(InvalidInput, match="not an environment"):
         meaning(kept[0].name, cache)
 
 
