@@ -187,7 +187,7 @@ def test_a_refusal_in_the_middle_of_an_upload_is_heard() -> None:
 def test_a_silent_command_is_followed_as_long_as_its_agent_answers_and_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # It does answer, but a busy computer, or a long suite's garbage, may take longer over it than a hundredth of the limits.
+    # It does answer, but a busy computer, or a long suite's garbage, takes longer than a hundredth of the limits.
     for name in ("CONNECT_SECONDS", "ANSWER_SECONDS", "DOUBTED_ANSWER_SECONDS"):
         monkeypatch.setattr(patience, name, 3.0)
     dead = asyncio.Event()
