@@ -899,7 +899,7 @@ class PyroMethods:
 
         Args:
             host: An exact name, or *.suffix. At most 253 characters.
-            project: The project's folder. At most 4096 characters.
+            project: The project's directory. At most 4096 characters.
             answer: forget: ask again when it is wanted. One of allow, never, forget.
 
         Returns:
@@ -1353,7 +1353,7 @@ class PyroMethods:
 
         Args:
             name: Letters, digits, ._-; at most 64.
-            context: The folder that COPY takes from. At most 4096 characters.
+            context: The directory that COPY takes from. At most 4096 characters.
             file: Path on the user's computer. At most 4096 characters.
             target: Build only up to this stage. At most 128 characters.
             build_args: Values of the file's ARGs. At most 64 entries.
@@ -4135,7 +4135,7 @@ class AsyncPyroMethods:
 
         Args:
             host: An exact name, or *.suffix. At most 253 characters.
-            project: The project's folder. At most 4096 characters.
+            project: The project's directory. At most 4096 characters.
             answer: forget: ask again when it is wanted. One of allow, never, forget.
 
         Returns:
@@ -4589,7 +4589,7 @@ class AsyncPyroMethods:
 
         Args:
             name: Letters, digits, ._-; at most 64.
-            context: The folder that COPY takes from. At most 4096 characters.
+            context: The directory that COPY takes from. At most 4096 characters.
             file: Path on the user's computer. At most 4096 characters.
             target: Build only up to this stage. At most 128 characters.
             build_args: Values of the file's ARGs. At most 64 entries.

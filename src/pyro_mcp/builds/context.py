@@ -82,7 +82,7 @@ def of_seed(plan: SeedPlan, below: str) -> Source:
     source = plan.source / below if below else plan.source
     seeded = {entry.path for entry in plan.entries}
     if below not in seeded or source.resolve() != source:
-        raise InvalidInput(f"There is no folder {show(below)} in the project.", code="bad_context")
+        raise InvalidInput(f"There is no directory {show(below)} in the project.", code="bad_context")
     ignored = ignoring.ignoring(_text(source) if f"{prefix}{IGNORE}" in seeded else "")
     walk = _Context(source, lambda path: path == ".git" or path.startswith(".git/") or ignored(path))
     for entry in plan.entries:

@@ -150,7 +150,7 @@ def id_of(meant: list[dict[str, Any]], command: bool = False) -> str:
         return str(meant[0]["id"])
     if not meant:
         raise usage_error(
-            "Which workspace? None belongs to this folder.",
+            "Which workspace? None belongs to this directory.",
             hint="Name one (`pyro ls` lists them all), or create one with `pyro new`.",
         )
     names = [visible(str(found["name"] or found["id"])) for found in meant]

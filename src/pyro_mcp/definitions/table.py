@@ -21,7 +21,7 @@ ROWS = (
       )),
     ({'name': 'build_environment', 'cli': ('env', 'build'), 'open_world': True, 'positional': ('name',), 'streams': True, 'host_paths': ('file', 'context'), 'cli_defaults': {'context': '.'}, 'raises': {'EngineError': 'A step failed: `details` has `exit_status`, `step` and the end of its `log`.', 'Conflict': 'The name is taken by something else, or a build of this name is under way.', 'InvalidInput': 'The Dockerfile is none, or the context cannot be read.'}}, 'Build a Dockerfile, and make an environment of the result, for `create NAME`.\n\nThe build runs in a machine of its own, by buildah; RUN has the network that network_policy allows, and no\nmore. Images that it begins with are fetched by this machine: any name of an environment. A .dockerignore\nholds. Layers are kept: the next build of this name does again only what changed.', 'Environment',
      ({'name': 'name', 'kind': 'string', 'description': 'Letters, digits, ._-; at most 64.', 'required': True, 'pattern': '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'},
-      {'name': 'context', 'kind': 'string', 'description': 'The folder that COPY takes from.', 'required': True, 'min_length': 1, 'max_length': 4096},
+      {'name': 'context', 'kind': 'string', 'description': 'The directory that COPY takes from.', 'required': True, 'min_length': 1, 'max_length': 4096},
       {'name': 'file', 'kind': 'string', 'description': "Path on the user's computer.", 'required': False, 'nullable': True, 'min_length': 1, 'max_length': 4096},
       {'name': 'target', 'kind': 'string', 'description': 'Build only up to this stage.', 'required': False, 'nullable': True, 'max_length': 128},
       {'name': 'build_args', 'kind': 'dict', 'description': "Values of the file's ARGs.", 'required': False, 'nullable': True, 'max_length': 64},
@@ -398,7 +398,7 @@ ROWS = (
      ()),
     ({'name': 'change_decision', 'cli': ('decide',), 'idempotent': True, 'positional': ('host',), 'raises': {'NotFound': 'It was not decided.'}}, 'Decide about a host for a whole project, or take it back. It holds for connections from now on.', 'DecisionList',
      ({'name': 'host', 'kind': 'string', 'description': 'An exact name, or *.suffix.', 'required': True, 'min_length': 1, 'max_length': 253},
-      {'name': 'project', 'kind': 'string', 'description': "The project's folder.", 'required': True, 'max_length': 4096},
+      {'name': 'project', 'kind': 'string', 'description': "The project's directory.", 'required': True, 'max_length': 4096},
       {'name': 'answer', 'kind': 'string', 'description': 'forget: ask again when it is wanted.', 'required': True, 'choices': ('allow', 'never', 'forget')},
       )),
 )

@@ -99,7 +99,7 @@ def resolve(output: Path, source_name: str | None) -> tuple[Path, str]:
     else:
         directory, name = output.parent, output.name
     if not name:
-        raise InvalidInput(f"{show(text)} cannot be written over.", hint="Name a file or folder.", code="bad_output")
+        raise InvalidInput(f"{show(text)} cannot be written over.", hint="Name a file or directory.", code="bad_output")
     if any(is_dot_git(part) for part in (*directory.parts, name)) or _in_bare(directory):
         raise InvalidInput(
             f"{show(str(directory / name))} is inside a git repository's own directory; nothing is exported there.",

@@ -163,7 +163,7 @@ class Access:
                 if os.path.islink(place) and (place != asked or os.path.isdir(place)):
                     raise NotPermitted(
                         f"{place} is a symbolic link, and the tools never write through one.",
-                        hint="Name the real folder.",
+                        hint="Name the real directory.",
                         code="output_through_link",
                     )
 

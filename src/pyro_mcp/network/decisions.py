@@ -16,7 +16,7 @@ from pyro_mcp.wholeness import write_new
 
 log = logging.getLogger(__name__)
 HEAD = (
-    "# Hosts that you allowed or refused when a workspace asked for them (`pyro allow`), by the project's folder.\n"
+    "# Hosts that you allowed or refused when a workspace asked for them (`pyro allow`), by the project's directory.\n"
     "# You can edit this file: it is read again when it changes. Names are exact, or *.suffix. Your own comments\n"
     "# are lost when the next answer is saved. A file with anything but projects' lists is refused, and never "
     "overwritten.\n"

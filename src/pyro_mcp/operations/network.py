@@ -59,7 +59,7 @@ class NetworkOperations(Operations):
         self,
         host: Annotated[str, Field(description="An exact name, or *.suffix.", min_length=1, max_length=253)],
         *,
-        project: Annotated[str, Field(description="The project's folder.", max_length=4096)],
+        project: Annotated[str, Field(description="The project's directory.", max_length=4096)],
         answer: Annotated[
             Literal["allow", "never", "forget"], Field(description="forget: ask again when it is wanted.")
         ],

@@ -87,7 +87,7 @@ class SystemOperations(Operations):
         self,
         name: Name,
         *,
-        context: Annotated[HostPath, Field(description="The folder that COPY takes from.")],
+        context: Annotated[HostPath, Field(description="The directory that COPY takes from.")],
         file: Annotated[HostPath | None, Field(description="The Dockerfile; else that of the context.")] = None,
         target: Annotated[str | None, Field(description="Build only up to this stage.", max_length=128)] = None,
         build_args: Annotated[

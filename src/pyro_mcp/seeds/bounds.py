@@ -19,7 +19,7 @@ _NEVER = ("/proc", "/sys", "/dev")
 _ROOTS = ("bin", "boot", "etc", "home", "lib", "lib32", "lib64", "libx32", "nix", "root", "run", "sbin", "snap", "tmp")
 _SYSTEM = frozenset(f"/{name}" for name in (*_ROOTS, "usr", "var"))
 """Folders of the Filesystem Hierarchy Standard; what stands below may be a project."""
-_HINT = "Give the project's own folder."
+_HINT = "Give the project's own directory."
 
 
 def refuse_unmeant(source: Path, work_tree: bool, meant: bool) -> None:

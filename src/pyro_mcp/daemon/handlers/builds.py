@@ -155,6 +155,7 @@ async def _build(call: Call, context: Context, order: Order, read: dockerfile.Do
         await call.progress(f"building {order.name}")
         options = [f"--build-arg={name}={value}" for name, value in order.build_args.items()]
         options += [f"--target={order.target}"] if order.target is not None else []
+        options += ["--no-cache"] if order.again else []
         command = await _start(context, workspace, script.BUILD, options, BUILD_SECONDS)
         await wait_and_pass_on(call, command, BUILD_SECONDS + 60)
         await _keep(context, workspace, room, kept)

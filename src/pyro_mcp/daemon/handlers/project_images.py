@@ -250,7 +250,7 @@ def _copied(wanted: Asked, folder: str, place: Path) -> None:
     prefix = f"{folder}/"
     place.mkdir(parents=True)
     if not folder or not _is_there(wanted, folder):
-        raise InvalidInput("is no folder of the project")
+        raise InvalidInput("is not a directory of the project")
     for entry in wanted.plan.entries:
         if not entry.path.startswith(prefix) or entry.link is not None:
             continue
