@@ -389,7 +389,7 @@ def test_landing_keeps_a_value_out_of_git(pyro: Pyro, project: Path) -> None:
     (project / "had.txt").write_text(f"{VALUE}\n")
     ws = pyro.create_workspace(seed_path=str(project), secrets={"TOKEN": VALUE}).id
     pyro.exec_workspace(ws, 'echo "$T" > .npmrc; echo more >> had.txt; echo x > good.txt', secret_env={"T": "TOKEN"})
-    with pytest.raises(Conflict, match=r"secret is in `.npmrc`;") as caught:
+    with pytest.raises(Conflict, match=r"secret is in `.npmrc` and") as caught:
         pyro.land_workspace(ws, branch="work")
     assert caught.value.code == "secret_in_changes"
     branches = subprocess.run(["git", "-C", str(project), "branch"], capture_output=True, text=True, check=True).stdout

@@ -159,7 +159,7 @@ def test_logs_by_tail_offset_and_pattern(pyro: Pyro, workspace: str) -> None:
 
 def test_a_name_is_taken_while_it_runs(pyro: Pyro, workspace: str) -> None:
     pyro.start_service(workspace, "one", STAY)
-    with pytest.raises(Conflict, match="running already"):
+    with pytest.raises(Conflict, match="already running"):
         pyro.start_service(workspace, "one", "touch started")
     pyro.stop_service(workspace, "one")
     outcomes: list[object] = []

@@ -95,7 +95,7 @@ def test_calls_of_a_stopped_machine_end_with_a_clear_error_and_reset_and_delete_
             assert isinstance(error, PyroError), name
             assert error.code in ("guest_silent", "guest_unreachable", "freeze_timeout"), (name, error)
             assert seconds < BOUND_SECONDS * slowness(), (name, seconds)
-            assert "defect" not in str(error)
+            assert "bug in pyro" not in str(error)
         seconds, error = _ended(lambda: pyro.exec_workspace(neighbour, "true"))
         assert error is None and seconds < 5 * slowness()
         seconds, error = _ended(lambda: pyro.reset_workspace(workspace))

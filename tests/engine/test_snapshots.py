@@ -561,9 +561,9 @@ def test_a_start_that_fails_leaves_the_workspace_stopped(pyro: Pyro, installatio
     pyro.stop_workspace(workspace)
     (image,) = (installation.locations.images / workspace).glob(".stopped*")
     image.rename(image.with_name("elsewhere"))
-    with pytest.raises(EngineError, match="not whole"):
+    with pytest.raises(EngineError, match="incomplete"):
         pyro.start_workspace(workspace)
-    with pytest.raises(EngineError, match="not whole"):
+    with pytest.raises(EngineError, match="incomplete"):
         pyro.list_workspace_disk(workspace)
     assert pyro.status_workspace(workspace).state == "stopped"
     image.with_name("elsewhere").rename(image)

@@ -62,7 +62,7 @@ def outcome(call: object, *arguments: object) -> PyroError | None:
     try:
         call(*arguments)  # type: ignore[operator]
     except PyroError as error:
-        assert error.kind != "internal" and "defect" not in str(error), error
+        assert error.kind != "internal" and "bug in pyro" not in str(error), error
         return error
     return None
 

@@ -34,6 +34,7 @@ ELSEWHERE = {"pull_environment", "prune_environments", "doctor", "export_environ
 GOOD: dict[str, Any] = {"path": "a.txt", "command": "true", "text": "x", "name": "a", "patch": "", "wait_seconds": 0}
 GOOD |= {"handle": "h", "shell": "s", "service": "s", "snapshot": "s", "output": "made", "branch": "b", "data": "x"}
 GOOD |= {"rows": 24, "cols": 80, "signal": "TERM", "environment": "debian:12", "asked": "q0"}
+GOOD |= {"context": ".", "host": "a.example.com", "project": "/nowhere", "answer": "forget"}
 
 
 def _deep(levels: int) -> Any:
@@ -88,7 +89,7 @@ def wrong_in(message: str) -> str:
     """What is wrong with words that somebody reads; empty where nothing is."""
     if not message.strip() or len(message) > 5000:
         return f"a message of {len(message)} characters"
-    for sign in ("defect", "Traceback", "object at 0x", "NoneType", "Errno"):
+    for sign in ("a bug in pyro", "Traceback", "object at 0x", "NoneType", "Errno"):
         if sign in message:
             return message[:500]
     if any(

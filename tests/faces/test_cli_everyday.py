@@ -97,7 +97,7 @@ def test_cp_top_stats_and_port(pyro: Pyro, project: Path, tmp_path: Path) -> Non
     for words, says in (
         (("a", "b"), "WS:PATH"),
         (("mine:a", "mine:b"), "copy to this computer first"),
-        (("nothing-here", "mine:"), "no 'nothing-here' here"),
+        (("nothing-here", "mine:"), "'nothing-here' does not exist here"),
         (("mine:nothing", "."), "nothing"),
         (("f.txt", "nobody:x"), "nobody"),
         (("f.txt", "mine:../../etc/x"), "workspace"),
@@ -118,7 +118,7 @@ def test_a_terminal_where_there_is_no_workspace_yet(pyro: Pyro, tmp_path: Path) 
     subprocess.run(["git", "init", "-q", str(tmp_path / "fresh")], check=True)
     (tmp_path / "fresh" / "hello").write_text("hello\n")
     with at_terminal("sh", cwd=tmp_path / "fresh") as someone:
-        someone.sees(b"Made workspace ", 90)
+        someone.sees(b"Created workspace ", 90)
         someone.type(b"cat hello; stty size; exit 3\r")
         someone.sees(b"hello\r\n30 100", 60)
         assert someone.leaves() == 3

@@ -311,7 +311,7 @@ async def _door(data: bytes) -> None:
     await daemon.start()
     daemon.errors.seen.clear()
     heard = await _say(await asyncio.open_unix_connection(daemon.socket), data)
-    assert b"defect of pyro" not in heard and b"Traceback" not in heard and b" 500 " not in heard, heard
+    assert b"bug in pyro" not in heard and b"Traceback" not in heard and b" 500 " not in heard, heard
     # uvicorn says 400 to a body that breaks off, and then logs that the answer of the application comes too late.
     seen = [text for text in daemon.errors.seen if "LocalProtocolError" not in text or b" 400 " not in heard]
     assert not seen, seen[0][-3000:]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pyro_mcp.visible import visible, visible_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CONTENT = frozenset({"content", "output", "patch", "log_tail", "stdout", "stderr", "hint", "message", "error"})
 """Fields of more than one line."""

@@ -56,7 +56,9 @@ def place_of(key: str) -> Reference | str:
     if key.startswith(("./", "../")):
         return key
     if "://" in key or key.startswith("/"):
-        raise InvalidInput("is an address or an absolute path; a feature comes from a registry or a directory beside it")
+        raise InvalidInput(
+            "is an address or an absolute path; a feature comes from a registry or a directory beside it"
+        )
     if "/" not in key:
         raise InvalidInput("has a name of the time before registries")
     found = references.parse(key)

@@ -171,7 +171,7 @@ class Access:
         """Where an output goes: a link that stands there is what is meant, not what it leads to."""
         self._refuse_links(path)
         asked = Path(os.path.normpath((self.project or Path(os.getcwd())) / os.path.expanduser(path)))
-        if asked.is_symlink() and not asked.is_dir():
+        if os.path.islink(asked) and not os.path.isdir(asked):
             return str(self.resolved(str(asked.parent)) / asked.name)
         return str(self.resolved(path)) + "/" * path.endswith("/")
 
@@ -230,4 +230,4 @@ def may_be_advised(place: Path) -> bool:
 def _project(folder: str) -> Path | None:
     """The directory, resolved; None where it is none, or holds too much of the user's."""
     project, home = Path(os.path.realpath(folder)), Path(os.path.realpath(os.path.expanduser("~")))
-    return None if project in (home, Path("/")) or not project.is_dir() else project
+    return None if project in (home, Path("/")) or not os.path.isdir(project) else project

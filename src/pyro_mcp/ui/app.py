@@ -147,7 +147,7 @@ class Application:
             await _json(send, 400, {"error": error.to_record()})
         except Exception as error:
             log.exception("%s failed", name)
-            defect = InternalError(f"{name} failed by a defect of pyro ({type(error).__name__}).")
+            defect = InternalError(f"{name} failed because of a bug in pyro ({type(error).__name__}).")
             await _json(send, 500, {"error": defect.to_record()})
 
     async def _output(self, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
