@@ -26,7 +26,7 @@ PARSER = doctest.DocTestParser()
 
 def test_the_guide_goes_as_it_is_written(pyro: Pyro, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "sdk" / "README.md").read_text()
-    examples = PARSER.get_doctest(text, {"folder": str(tmp_path)}, "guide", "docs/sdk/README.md", 0)
+    examples = PARSER.get_doctest(text, {"directory": str(tmp_path)}, "guide", "docs/sdk/README.md", 0)
     assert len(examples.examples) > 30
     said: list[str] = []
     result = doctest.DocTestRunner(optionflags=doctest.REPORT_ONLY_FIRST_FAILURE).run(examples, out=said.append)
