@@ -176,7 +176,7 @@ def test_uncommitted_work_that_the_workspace_touched_is_a_conflict_that_says_so(
     (project / "src" / "calc.py").write_text("def add(a, b):\n    return a + b + 0\n")
     ws = pyro.create_workspace(seed_path=str(project)).id
     pyro.write_workspace_file(ws, "src/calc.py", "def add(a, b):\n    return 0 + a + b\n")
-    with pytest.raises(Conflict, match="not committed"):
+    with pytest.raises(Conflict, match="had uncommitted changes"):
         pyro.land_workspace(ws, branch="work")
     assert git(project, "branch", "--list", "work") == ""
 

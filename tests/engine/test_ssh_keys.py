@@ -89,7 +89,7 @@ def test_git_pushes_over_ssh_with_a_key_that_the_machine_does_not_have(
             refused = pyro.exec_workspace(ws, shut, timeout_seconds=120)
             assert "further" not in refused.stdout and "t.sig" not in refused.stdout, refused
             told = [e.summary for e in pyro.history_workspace(ws, limit=1000).events if "refused it" in e.summary]
-            for why in ("is none of", "no login", "forwarded"):
+            for why in ("is none of", "not a login", "forwarded"):
                 assert any(why in text for text in told), (why, told, refused)
             private = (tmp_path / "key").read_text().splitlines()[2]
             searched = f"grep -rlF '{private}' /etc /root /run /tmp /workspace /proc/*/environ 2>/dev/null"

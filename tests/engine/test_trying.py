@@ -94,7 +94,7 @@ def test_what_is_no_alternative_changes_nothing(pyro: Pyro, workspace: str) -> N
         ([{"commands": ["true"]}, {"name": "x"}], "Alternative 2 has neither"),
         ([{"script": "x"}], "script"),
         ([{"commands": [" "]}], "commands"),
-        ([{"patch": 1}], "no text"),
+        ([{"patch": 1}], "not text"),
     )
     for alternatives, said in wrong:
         with pytest.raises(InvalidInput, match=said):

@@ -47,7 +47,7 @@ def test_without_mmdebstrap_an_image_stands_in(tmp_path: Path, monkeypatch: pyte
             said = json.loads(pyro("env", "inspect", "debian:12", "--json"))
             assert said["source"].startswith("image sha256:")
             stands_in = said["notes"][0]
-            assert "python:3.11-bookworm stands in" in stands_in and "ripgrep" in stands_in
+            assert "python:3.11-bookworm is used instead" in stands_in and "ripgrep" in stands_in
             assert "git," not in stands_in, "git is in the image"
             found = json.loads(pyro("doctor", "--json"))
             tool = next(each for each in found["components"] if each["name"] == "mmdebstrap")

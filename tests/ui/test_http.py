@@ -116,7 +116,7 @@ def test_it_listens_on_loopback_alone_and_an_odd_port_is_refused(installation: I
         listening = [line.split()[1] for line in lines if line.split()[3] == "0A"]
         mine = [address for address in listening if int(address.split(":")[1], 16) == page.port]
         assert mine == [f"0100007F:{page.port:04X}"]
-        with pytest.raises(AssertionError, match="cannot be listened on"), served("--port", str(page.port)):
+        with pytest.raises(AssertionError, match="Cannot listen on"), served("--port", str(page.port)):
             pass
 
 

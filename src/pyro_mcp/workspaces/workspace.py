@@ -226,9 +226,9 @@ class Workspace:
         kept = self.row.devcontainer
         if kept is None:
             return None
-        handle = str(kept.get("setup"))
+        handle: str | None = kept.get("setup")
         status, exit_code = kept.get("status"), kept.get("exit_code")
-        if handle in self.commands:
+        if handle is not None and handle in self.commands:
             command = self.commands[handle].row
             status = "running" if command.status in ("running", "suspended") else "failed"
             exit_code = command.exit_code
