@@ -49,13 +49,13 @@ def test_each_step_says_what_to_do(codex: Path, tmp_path: Path) -> None:
     assert found["command"].fix == "pyro host repair codex"
 
     codex.write_text("[broken")
-    assert "left as it is" in findings(tmp_path)["configured"].said
+    assert "left unchanged" in findings(tmp_path)["configured"].said
 
 
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        ("#!/bin/sh\necho no config >&2\nexit 3\n", "ended early (status 3): no config"),
+        ("#!/bin/sh\necho no config >&2\nexit 3\n", "exited early (status 3): no config"),
         ("#!/bin/sh\necho hello\n", "something other than messages"),
     ],
 )
