@@ -265,7 +265,7 @@ def test_one_object_is_printed_for_programs(home: Path, capsys: pytest.CaptureFi
 def test_a_file_that_changes_meanwhile_is_not_overwritten(home: Path) -> None:
     path = write(home, "codex", "a = 1\n")
     edit = Edit(path, "a = 0\n", "a = 2\n")
-    with pytest.raises(Exception, match="somebody else"):
+    with pytest.raises(Exception, match="another program"):
         edit.apply()
     assert path.read_text() == "a = 1\n"
 
