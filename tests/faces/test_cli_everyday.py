@@ -101,7 +101,7 @@ def test_cp_top_stats_and_port(pyro: Pyro, project: Path, tmp_path: Path) -> Non
         (("mine:nothing", "."), "nothing"),
         (("f.txt", "nobody:x"), "nobody"),
         (("f.txt", "mine:../../etc/x"), "workspace"),
-        (("f.txt",), "two places"),
+        (("f.txt",), "a source and a destination"),
     ):
         assert says in refused("cp", *words, cwd=tmp_path)
     running = pyro.exec_workspace(w.id, "exec -a marked sleep 300", background=True)
