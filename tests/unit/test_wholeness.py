@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,22 @@ def test_a_damaged_agent_is_replaced(tmp_path: Path, name: str, again: bool) -> 
     assert found.stat().st_mode & 0o111 == 0o111
     if name != "removed":
         assert found.stat().st_ino != inode
+
+
+def test_many_who_install_an_agent_at_once_all_get_it(tmp_path: Path) -> None:
+    """One cleared away what another one had just begun to write: two first workspaces at once."""
+    for _ in range(30):
+        shutil.rmtree(tmp_path / "agents", ignore_errors=True)
+        shared, ready = _agents(tmp_path), threading.Barrier(8)
+
+        def installs(agents: Agents, ready: threading.Barrier = ready) -> bytes:
+            ready.wait(20)
+            return agents.current().read_bytes()
+
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(installs, [shared] * 4 + [_agents(tmp_path) for _ in range(4)]))
+        assert found == [b"the agent"] * 8
+        assert os.listdir(shared.current().parent) == ["pyro-agent"]
 
 
 def test_links_where_an_agent_is_written_lead_nowhere(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ anything about it changed since; the present one is then written anew, an older 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pyro_mcp import wholeness
@@ -35,7 +37,9 @@ class Agents:
         content = self._source.read_bytes()
         self._current = hashlib.sha256(content).hexdigest()[:16]
         if not self._whole(self._current):
-            self._install(self._current, content)
+            with self._alone():
+                if not self._whole(self._current):
+                    self._install(self._current, content)
         return self._place(self._current)
 
     def named(self, name: str) -> Path:
@@ -72,9 +76,19 @@ class Agents:
         self._known[name] = now
         return True
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread, and no other daemon of this user, installs one meanwhile: it would clear ours away."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
     def _install(self, name: str, content: bytes) -> None:
         place = self._place(name)
-        place.parent.parent.mkdir(parents=True, exist_ok=True)
         if place.parent.is_symlink() or (place.parent.exists() and not place.parent.is_dir()):
             place.parent.unlink()
         place.parent.mkdir(exist_ok=True)
