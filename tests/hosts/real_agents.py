@@ -145,7 +145,7 @@ def test_one_that_fails_lands_nothing_and_its_workspace_stays(desk: Desk, author
     with model(authority, name="codex") as (_, url):
         options = ("--api-url", url, "--prompt", "x", "--land", "never", "--name", "kept", "--", "--no-such-option")
         failed = desk.agent("codex", *options, status=2)
-        for branch, why in (("a..b", "cannot be a branch"), ("main", "checked out")):
+        for branch, why in (("a..b", "not a valid branch name"), ("main", "checked out")):
             refused = desk.agent("codex", "--api-url", url, "--prompt", "x", "--land", branch, status=None)
             assert why in refused.stderr, refused
     assert "nothing was landed" in failed.stderr
