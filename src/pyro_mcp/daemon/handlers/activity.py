@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 from pyro_mcp import models
@@ -15,7 +16,7 @@ from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.seen import seen
 from pyro_mcp.store import EventRow, WorkspaceRow
-from pyro_mcp.visible import shortened
+from pyro_mcp.visible import shortened, visible
 from pyro_mcp.workspaces.registry import sees
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -64,7 +65,8 @@ class ActivityHandlers:
     async def note_workspace(
         self, call: Call, *, workspace: Workspace, text: str, path: str | None, line: int | None
     ) -> models.Noted:
-        about = f" on {path}" + (f", line {line}" if line is not None else "") if path else ""
+        # A guest chose the name, and the note is read as the person's words.
+        about = f" on {shlex.quote(visible(path))}" + (f", line {line}" if line is not None else "") if path else ""
         note = f"The person's note{about}: {text}"
 
         def kept(row: WorkspaceRow) -> dict[str, list[str]]:
