@@ -108,9 +108,12 @@ class Watching:
                 how = f"pyro allow {question['id']}, or with --answer once, project, no, never"
                 out.append(self._line(question["workspace"], f"asks for {host}; answer: {how}"))
         self._asked &= {question["id"] for question in said["questions"]}
-        for gone in said["gone"]:
-            if self._means(gone):
-                out.append(self._line(gone, "is deleted"))
+        gone = list(said["gone"])
+        if self._only and said["whole"] and self._only not in {each["workspace"]["id"] for each in said["workspaces"]}:
+            gone.append(self._only)  # while nobody looked: before the daemon began, or too long ago
+        for each in gone:
+            if self._means(each):
+                out.append(self._line(each, "is deleted"))
                 self.over = self._only is not None
         return out
 
