@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
-from pathlib import Path
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.network import shown_question
 from pyro_mcp.errors import Conflict
+from pyro_mcp.machines.processes import cpu_seconds
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.seen import seen
@@ -25,7 +24,6 @@ LINE_BYTES = 4096
 """Of the end of an output, in which its last line is looked for."""
 NOTES = 32
 """Of one workspace, that wait for its agent."""
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class ActivityHandlers:
@@ -90,7 +88,7 @@ class ActivityHandlers:
         return models.ActivityEvent(**row.told(), workspace=row.workspace_id, workspace_name=name)
 
     def _busy(self, workspace: Workspace) -> models.BusyWorkspace:
-        services = self._context.services
+        services, machine = self._context.services, workspace.machine
         return models.BusyWorkspace(
             workspace=workspace.record(),
             project=workspace.row.project or "",
@@ -105,8 +103,8 @@ class ActivityHandlers:
                 for row in workspace.services.values()
             ],
             changed_files=workspace.keeper.changed_files,
-            memory_bytes=_memory(workspace.machine),
-            cpu_seconds=_cpu_seconds(workspace.machine),
+            memory_bytes=_memory(machine),
+            cpu_seconds=cpu_seconds(machine.main_pid) if machine is not None else None,
         )
 
 
@@ -146,14 +144,3 @@ def _memory(machine: Machine | None) -> int | None:
     with contextlib.suppress(OSError):  # it ended; its watcher says so
         return machine.memory_bytes()
     return None
-
-
-def _cpu_seconds(machine: Machine | None) -> float | None:
-    if machine is None:
-        return None
-    try:
-        stat = Path(f"/proc/{machine.main_pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK  # utime and stime, proc(5)
