@@ -13,15 +13,13 @@ from pyro_mcp.errors import Conflict
 from pyro_mcp.machines.processes import cpu_seconds
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
-from pyro_mcp.processes.seen import seen
+from pyro_mcp.processes.seen import LAST_BYTES, last_line
 from pyro_mcp.store import EventRow, WorkspaceRow
 from pyro_mcp.visible import shortened, visible
 from pyro_mcp.workspaces.registry import sees
 from pyro_mcp.workspaces.workspace import Workspace
 
 LINE_CHARACTERS = 160
-LINE_BYTES = 4096
-"""Of the end of an output, in which its last line is looked for."""
 NOTES = 32
 """Of one workspace, that wait for its agent."""
 
@@ -123,19 +121,13 @@ def _running(command: Command) -> models.RunningCommand:
         command=[shortened(word, 400) for word in command.row.command[:40]],
         started_at=command.row.started_at,
         output_bytes=command.output.total_bytes,
-        last_line=last_line(command),
+        last_line=_last_line(command),
     )
 
 
-def last_line(command: Command) -> str:
-    """The last line of a command's output that has anything to read, in brief."""
+def _last_line(command: Command) -> str:
     end = command.output.kept_bytes
-    data = command.output.read(max(0, end - LINE_BYTES), LINE_BYTES)
-    for line in reversed(seen(data).splitlines()):
-        text = "".join(c for c in line if c.isprintable()).strip()
-        if text:
-            return shortened(text, LINE_CHARACTERS)
-    return ""
+    return last_line(command.output.read(max(0, end - LAST_BYTES), LAST_BYTES), LINE_CHARACTERS)
 
 
 def _memory(machine: Machine | None) -> int | None:
