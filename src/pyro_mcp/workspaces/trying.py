@@ -30,8 +30,6 @@ from pyro_mcp.workspaces.whole_machine import TRIED, WholeMachine
 from pyro_mcp.workspaces.workspace import Workspace
 
 MOST_AT_ONCE = 4
-GRACE_SECONDS = 10.0
-"""After the time limit, for a command's own end, or for the diff."""
 OUTPUT_BYTES = 64 * 1024
 """The end of what a check printed, in which the telling lines are looked for."""
 FIRST_THAT_PASSES = 0
@@ -342,9 +340,7 @@ class Trying:
         starting = launch(self._occupancy, fork, argv_of(line, fork.row.runtime), cwd="/workspace")
         command = await asyncio.shield(asyncio.ensure_future(starting))
         while command.running:
-            change = command.change
-            if command.running:
-                await change.wait()
+            await command.change.wait()
         output = command.output
         begin = max(0, output.kept_bytes - OUTPUT_BYTES)
         text, _ = await asyncio.to_thread(output.seen_piece, begin, OUTPUT_BYTES)
