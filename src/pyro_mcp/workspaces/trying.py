@@ -63,7 +63,8 @@ class Attempt:
     outcomes: list[Outcome]
     kept: int | None = None
     hint: str = ""
-    images: dict[int, SnapshotRow] = field(default_factory=dict)
+    images: list[SnapshotRow] = field(default_factory=list)
+    """Of what passed, until each is named, or all are dropped."""
     task: asyncio.Task[None] | None = None
     step: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when an alternative ends; taken before looking."""
@@ -246,8 +247,9 @@ class Trying:
                     outcome.status, outcome.error = "refused", error.message
             return
         finally:
-            await asyncio.shield(asyncio.to_thread(self._drop_images, attempt, workspace))
             workspace.in_use -= 1
+            unnamed, attempt.images = attempt.images, []
+            await asyncio.shield(asyncio.to_thread(self._drop_images, workspace, unnamed))
         if attempt.keep is not None:
             await asyncio.shield(asyncio.ensure_future(self._keep_asked(workspace, attempt, attempt.keep)))
 
@@ -300,7 +302,7 @@ class Trying:
     async def _hold(self, parent: Workspace, fork: Workspace, attempt: Attempt, number: int, moment: Moment) -> None:
         """Have it at hand for `keep`."""
         try:
-            attempt.images[number] = await self._machines.tried(parent, fork, number, moment)
+            attempt.images.append(await self._machines.tried(parent, fork, number, moment))
         except PyroError as error:  # no room, or the machine ended behind its check: it has passed all the same
             attempt.outcomes[number - 1].error = f"It passed, but cannot be kept: {parent.redactor.text(str(error))}"
 
@@ -348,15 +350,13 @@ class Trying:
 
     async def _name(self, workspace: Workspace, attempt: Attempt) -> None:
         """Give what passed a row each."""
-        for number in sorted(attempt.images):
-            await self._machines.name_tried(workspace, attempt.images[number])
-            del attempt.images[number]
+        while attempt.images:
+            await self._machines.name_tried(workspace, attempt.images.pop())
 
-    def _drop_images(self, attempt: Attempt, workspace: Workspace) -> None:
-        """Of what got no row."""
-        for row in attempt.images.values():
+    def _drop_images(self, workspace: Workspace, unnamed: list[SnapshotRow]) -> None:
+        """Blocks."""
+        for row in unnamed:
             self._machines.remove_image(workspace, row)
-        attempt.images.clear()
 
 
 def _seen(task: asyncio.Task[None]) -> None:
