@@ -20,9 +20,9 @@ from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
 from pyro_mcp.hosts.base import git_root
-from pyro_mcp.operations import REGISTRY
 from pyro_mcp.visible import visible
 
 VCPU_COUNT = 2
@@ -60,7 +60,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         with ProgressView(shown=True) as view:
             environment = machine.prepared(pyro, program, found.environment, view.show_until_ready)
             made = pyro.call(
-                REGISTRY["create_workspace"],
+                KNOWN["create_workspace"],
                 {
                     "environment": environment,
                     "seed_path": str(project),
@@ -85,16 +85,16 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         _note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
         message = found.prompt or f"What {program.title} did"
         if found.prompt is None:
-            opened = pyro.call(REGISTRY["open_shell"], {"workspace": workspace, **command})
+            opened = pyro.call(KNOWN["open_shell"], {"workspace": workspace, **command})
             status = _until_it_ends(pyro, workspace, str(opened["shell"]))
             return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
         arguments = {"workspace": workspace, **command, "timeout_seconds": RUN_SECONDS}
         if found.detach:
-            record = pyro.call(REGISTRY["exec_workspace"], {**arguments, "background": True})
+            record = pyro.call(KNOWN["exec_workspace"], {**arguments, "background": True})
             print(json.dumps({"workspace": workspace, "handle": record["handle"]}) if found.json else workspace)
             _note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
             return 0
-        status = run_command(pyro, REGISTRY["exec_workspace"], Parsed(arguments=arguments))
+        status = run_command(pyro, KNOWN["exec_workspace"], Parsed(arguments=arguments))
         return _ended(pyro, workspace, status, message, keep=found.keep)
 
 
@@ -183,7 +183,7 @@ def _check_branch(project: Path, branch: str) -> None:
 def _until_it_ends(pyro: Connection, workspace: str, shell: str) -> int | None:
     """The exit status; None when the person left and it goes on."""
     status = attach.show(pyro, workspace, shell)
-    if shell in pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["shells"]:
+    if shell in pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["shells"]:
         _note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
         return None
     return status
@@ -193,9 +193,9 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
     """Show what changed; land it where that was asked for, or ask the person what to do with it."""
     from pyro_mcp.cli.render import render
 
-    changed = pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace, "summary": True})
+    changed = pyro.call(KNOWN["diff_workspace"], {"workspace": workspace, "summary": True})
     _print(render("Diff", changed))
-    labels = pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["labels"]
+    labels = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["labels"]
     nothing = not changed["files"]
     branch = labels.get(machine.LAND_LABEL)
     if branch and status != 0:
@@ -219,7 +219,7 @@ def _land(pyro: Connection, workspace: str, branch: str, message: str, *, keep: 
 
     try:
         landed = pyro.call(
-            REGISTRY["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
+            KNOWN["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
         )
     except PyroError:
         _note(f"The workspace stays, with all that was done: pyro diff {workspace}")
@@ -250,7 +250,7 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
         if key == "d":
             from pyro_mcp.cli.render import render
 
-            _print(render("Diff", pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace})))
+            _print(render("Diff", pyro.call(KNOWN["diff_workspace"], {"workspace": workspace})))
         elif key == "t":
             machine.gone(pyro, workspace)
             return status
@@ -273,7 +273,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     if rest or after:
         raise too_many([*rest, *(after or [])][0], prog)
     with Connection(face="cli", client="agent") as pyro:
-        listed = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
+        listed = pyro.call(KNOWN["list_workspaces"], {})["workspaces"]
     rows = [
         {
             "workspace": each["id"],
@@ -316,7 +316,7 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
     if len(rest) > 1 or after:
         raise too_many([*rest[1:], *(after or [])][0], prog)
     with Connection(face="cli", client="agent") as pyro:
-        record = pyro.call(REGISTRY["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
+        record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
         workspace = str(record["id"])
         program = PROGRAMS.get(record["labels"].get(machine.LABEL, ""))
         if program is None:
@@ -338,7 +338,7 @@ def _handle(pyro: Connection, record: dict[str, Any]) -> str | None:
     running: Sequence[str] = record["running_commands"]
     if running:
         return running[0]
-    known = pyro.call(REGISTRY["logs_workspace"], {"workspace": record["id"]})["commands"]
+    known = pyro.call(KNOWN["logs_workspace"], {"workspace": record["id"]})["commands"]
     mine = [each["handle"] for each in known if FOLDER in " ".join(each["command"])]
     return mine[0] if mine else None
 
@@ -348,8 +348,8 @@ def _read_on(pyro: Connection, workspace: str, handle: str) -> int:
     from pyro_mcp.cli.execute import follow
 
     arguments = {"workspace": workspace, "handle": handle, "raw": True}
-    follow(pyro, REGISTRY["logs_workspace"], Parsed(arguments=arguments, content_only=True))
-    code = pyro.call(REGISTRY["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
+    follow(pyro, KNOWN["logs_workspace"], Parsed(arguments=arguments, content_only=True))
+    code = pyro.call(KNOWN["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
     return code if isinstance(code, int) else 1
 
 
