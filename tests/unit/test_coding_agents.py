@@ -116,14 +116,14 @@ def test_instructions_are_copied_read_only_without_what_holds_the_key(tmp_path: 
     os.mkfifo(home / "skills" / "fifo")
     (home / "skills" / "big").write_bytes(b"x" * (told.MAX_FILE + 1))
     (home / "skills" / "dangling").symlink_to("/nowhere")
-    data, names = told.archive(tmp_path, CLAUDE.told, [KEY.encode()])
-    assert names == [".claude/CLAUDE.md", ".claude/skills/one/SKILL.md"]
+    data = told.archive(tmp_path, CLAUDE.told, [KEY.encode()])
+    names = [".claude/CLAUDE.md", ".claude/skills/one/SKILL.md"]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert [(entry.name, entry.mode & 0o222) for entry in tar] == [(name, 0) for name in names]
 
 
 def test_no_instructions_are_no_archive_and_too_many_are_refused(tmp_path: Path) -> None:
-    assert told.archive(tmp_path, CLAUDE.told, []) == (b"", [])
+    assert told.archive(tmp_path, CLAUDE.told, []) == b""
     (tmp_path / ".claude" / "skills").mkdir(parents=True)
     for number in range(6):
         (tmp_path / ".claude" / "skills" / str(number)).write_bytes(os.urandom(told.MAX_FILE))

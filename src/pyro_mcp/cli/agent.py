@@ -49,7 +49,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.land:
         _check_branch(project, found.land)
     withheld = [chosen.secret.encode()] if chosen.secret else []
-    instructions, _ = (b"", []) if found.no_instructions else told.archive(Path.home(), program.told, withheld)
+    instructions = b"" if found.no_instructions else told.archive(Path.home(), program.told, withheld)
     start = program.start(found.prompt, model=found.model, url=chosen.url, key=chosen.variable, more=after or [])
     command = {
         "command": ["sh", "-c", f'{start.before}\nexec "$@"', "sh", *start.argv],
