@@ -6,7 +6,6 @@ machine holds a placeholder. What the program did comes back as a branch, when t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp.cli import attach, meant
-from pyro_mcp.cli.execute import ProgressView, is_terminal, run_command, write_out
+from pyro_mcp.cli.execute import ProgressView, is_terminal, note, print_text, run_command
 from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
@@ -82,7 +81,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         except BaseException:
             machine.gone(pyro, workspace)
             raise
-        _note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
+        note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
         message = found.prompt or f"What {program.title} did"
         if found.prompt is None:
             opened = pyro.call(KNOWN["open_shell"], {"workspace": workspace, **command})
@@ -92,7 +91,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         if found.detach:
             record = pyro.call(KNOWN["exec_workspace"], {**arguments, "background": True})
             print(json.dumps({"workspace": workspace, "handle": record["handle"]}) if found.json else workspace)
-            _note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
+            note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
             return 0
         status = run_command(pyro, KNOWN["exec_workspace"], Parsed(arguments=arguments))
         return _ended(pyro, workspace, status, message, keep=found.keep)
@@ -184,7 +183,7 @@ def _until_it_ends(pyro: Connection, workspace: str, shell: str) -> int | None:
     """The exit status; None when the person left and it goes on."""
     status = attach.show(pyro, workspace, shell)
     if shell in pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["shells"]:
-        _note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
+        note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
         return None
     return status
 
@@ -194,12 +193,12 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
     from pyro_mcp.cli.render import render
 
     changed = pyro.call(KNOWN["diff_workspace"], {"workspace": workspace, "summary": True})
-    _print(render("Diff", changed))
+    print_text(render("Diff", changed))
     labels = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["labels"]
     nothing = not changed["files"]
     branch = labels.get(machine.LAND_LABEL)
     if branch and status != 0:
-        _note(f"It ended with status {status}, so nothing was landed.")
+        note(f"It ended with status {status}, so nothing was landed.")
     elif branch and not nothing:
         return _land(pyro, workspace, branch, message, keep=keep)
     elif branch or (nothing and status == 0):
@@ -208,7 +207,7 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
         return status
     elif is_terminal(sys.stdin) and is_terminal(sys.stdout):
         return _choose(pyro, workspace, message, status)
-    _note(
+    note(
         f"The workspace stays: pyro diff {workspace}, pyro land {workspace} BRANCH, pyro rm {workspace}",
     )
     return status
@@ -222,9 +221,9 @@ def _land(pyro: Connection, workspace: str, branch: str, message: str, *, keep: 
             KNOWN["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
         )
     except PyroError:
-        _note(f"The workspace stays, with all that was done: pyro diff {workspace}")
+        note(f"The workspace stays, with all that was done: pyro diff {workspace}")
         raise
-    _print(render("Landed", landed))
+    print_text(render("Landed", landed))
     if not keep:
         machine.gone(pyro, workspace)
     return 0
@@ -245,17 +244,17 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
             print()
             key = "k"
         except PyroError as error:
-            _note(f"error: {visible(error.message)}")
+            note(f"error: {visible(error.message)}")
             continue
         if key == "d":
             from pyro_mcp.cli.render import render
 
-            _print(render("Diff", pyro.call(KNOWN["diff_workspace"], {"workspace": workspace})))
+            print_text(render("Diff", pyro.call(KNOWN["diff_workspace"], {"workspace": workspace})))
         elif key == "t":
             machine.gone(pyro, workspace)
             return status
         elif key == "k":
-            _note(f"It stays: pyro land {workspace} BRANCH, pyro rm {workspace}")
+            note(f"It stays: pyro land {workspace} BRANCH, pyro rm {workspace}")
             return status
 
 
@@ -351,12 +350,3 @@ def _read_on(pyro: Connection, workspace: str, handle: str) -> int:
     follow(pyro, KNOWN["logs_workspace"], Parsed(arguments=arguments, content_only=True))
     code = pyro.call(KNOWN["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
     return code if isinstance(code, int) else 1
-
-
-def _print(text: str) -> None:
-    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
-
-
-def _note(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
