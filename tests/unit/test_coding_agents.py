@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import tarfile
@@ -15,6 +16,7 @@ from pyro_mcp.coding_agents import endpoint, told
 from pyro_mcp.coding_agents.machine import environment_name
 from pyro_mcp.coding_agents.programs import PROGRAMS, Program
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.masking.redaction import Redactor
 
 CLAUDE, CODEX, OPENCODE = (PROGRAMS[name] for name in ("claude-code", "codex", "opencode"))
 KEY = "sk-0123456789"
@@ -112,20 +114,21 @@ def test_instructions_are_copied_read_only_without_what_holds_the_key(tmp_path: 
     (home / "settings.json").write_text("{}")
     (home / "skills" / "one" / "SKILL.md").write_text("how")
     (home / "skills" / "one" / "run.sh").write_text(f"curl -H {KEY}")
+    (home / "skills" / "one" / "encoded").write_text(base64.b64encode(f"x:{KEY}".encode()).decode())
     (home / "skills" / "loop").symlink_to(home / "skills")
     os.mkfifo(home / "skills" / "fifo")
     (home / "skills" / "big").write_bytes(b"x" * (told.MAX_FILE + 1))
     (home / "skills" / "dangling").symlink_to("/nowhere")
-    data = told.archive(tmp_path, CLAUDE.told, [KEY.encode()])
+    data = told.archive(tmp_path, CLAUDE.told, Redactor([KEY]))
     names = [".claude/CLAUDE.md", ".claude/skills/one/SKILL.md"]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert [(entry.name, entry.mode & 0o222) for entry in tar] == [(name, 0) for name in names]
 
 
 def test_no_instructions_are_no_archive_and_too_many_are_refused(tmp_path: Path) -> None:
-    assert told.archive(tmp_path, CLAUDE.told, []) == b""
+    assert told.archive(tmp_path, CLAUDE.told, Redactor([])) == b""
     (tmp_path / ".claude" / "skills").mkdir(parents=True)
     for number in range(6):
         (tmp_path / ".claude" / "skills" / str(number)).write_bytes(os.urandom(told.MAX_FILE))
     with pytest.raises(InvalidInput, match="--no-instructions"):
-        told.archive(tmp_path, CLAUDE.told, [])
+        told.archive(tmp_path, CLAUDE.told, Redactor([]))

@@ -7,14 +7,13 @@ machine holds a placeholder. What the program did comes back as a branch, when t
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.cli import attach, meant
 from pyro_mcp.cli.execute import ProgressView, is_terminal, note, print_text, run_command
+from pyro_mcp.cli.host import project_of
 from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
@@ -22,6 +21,7 @@ from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
 from pyro_mcp.hosts.base import git_root
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.visible import visible
 
 VCPU_COUNT = 2
@@ -29,6 +29,8 @@ MEM_MIB = 4096
 """The programs themselves take up to 1 GiB, and the project's tests come on top."""
 RUN_SECONDS = 86400
 """The longest that a command may run."""
+MOST_COMMANDS = 1000
+"""As many as one call lists."""
 
 
 def run(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -43,12 +45,12 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.prompt is not None and not found.prompt.strip():
         raise usage_error("--prompt is empty.")
     chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
-    folder = Path(os.path.abspath(os.path.expanduser(found.project or ".")))
+    folder = project_of(found)
     project = git_root(folder) or folder
     if found.land:
         _check_branch(project, found.land)
-    withheld = [chosen.secret.encode()] if chosen.secret else []
-    instructions = b"" if found.no_instructions else told.archive(Path.home(), program.told, withheld)
+    masker = Redactor([chosen.secret] if chosen.secret else [])
+    instructions = b"" if found.no_instructions else told.archive(Path.home(), program.told, masker)
     start = program.start(found.prompt, model=found.model, url=chosen.url, key=chosen.variable, more=after or [])
     command = {
         "command": ["sh", "-c", f'{start.before}\nexec "$@"', "sh", *start.argv],
@@ -195,13 +197,14 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
     changed = pyro.call(KNOWN["diff_workspace"], {"workspace": workspace, "summary": True})
     print_text(render("Diff", changed))
     labels = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["labels"]
-    nothing = not changed["files"]
+    # What only the diff leaves out, or git cannot hold, may be what was wanted.
+    nothing = not (changed["files"] or changed["empty_directories"] or changed["left_out_files"])
     branch = labels.get(machine.LAND_LABEL)
     if branch and status != 0:
         note(f"It ended with status {status}, so nothing was landed.")
-    elif branch and not nothing:
+    elif branch and changed["files"]:
         return _land(pyro, workspace, branch, message, keep=keep)
-    elif branch or (nothing and status == 0):
+    elif nothing and status == 0:
         if not keep:
             machine.gone(pyro, workspace)
         return status
@@ -244,7 +247,7 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
             print()
             key = "k"
         except PyroError as error:
-            note(f"error: {visible(error.message)}")
+            note(f"error: {error.message}")
             continue
         if key == "d":
             from pyro_mcp.cli.render import render
@@ -321,25 +324,21 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
         if program is None:
             raise usage_error(f"No coding agent works in {workspace}.", hint="`pyro agent list` shows those that do.")
         message = f"What {program.title} did"
-        if record["shells"]:
-            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-                raise usage_error("It has a terminal, and attaching needs one.")
-            status = _until_it_ends(pyro, workspace, str(record["shells"][0]))
-            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
-        handle = _handle(pyro, record)
+        handle = _handle(pyro, workspace)
         if handle is None:
             return _ended(pyro, workspace, 0, message, keep=True)
+        if handle in record["shells"]:
+            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+                raise usage_error("It has a terminal, and attaching needs one.")
+            status = _until_it_ends(pyro, workspace, handle)
+            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
         return _ended(pyro, workspace, _read_on(pyro, workspace, handle), message, keep=found.keep)
 
 
-def _handle(pyro: Connection, record: dict[str, Any]) -> str | None:
-    """The command in which the program runs, or ran last."""
-    running: Sequence[str] = record["running_commands"]
-    if running:
-        return running[0]
-    known = pyro.call(KNOWN["logs_workspace"], {"workspace": record["id"]})["commands"]
-    mine = [each["handle"] for each in known if FOLDER in " ".join(each["command"])]
-    return mine[0] if mine else None
+def _handle(pyro: Connection, workspace: str) -> str | None:
+    """The command or shell in which the program runs, or ran; others may have run beside it."""
+    listed = pyro.call(KNOWN["logs_workspace"], {"workspace": workspace, "limit": MOST_COMMANDS})["commands"]
+    return next((str(each["handle"]) for each in listed if FOLDER in " ".join(each["command"])), None)
 
 
 def _read_on(pyro: Connection, workspace: str, handle: str) -> int:

@@ -10,11 +10,12 @@ import gzip
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pyro_mcp import trees
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.masking.redaction import Redactor
 
 MAX_FILE = 256 * 1024
 MAX_ALL = 600 * 1024
@@ -22,12 +23,12 @@ MAX_ALL = 600 * 1024
 MAX_FILES = 1000
 
 
-def archive(home: Path, told: Mapping[str, str], withheld: Sequence[bytes]) -> bytes:
+def archive(home: Path, told: Mapping[str, str], masker: Redactor) -> bytes:
     """A .tar.gz of those files, read-only; empty when there are none.
 
     Args:
         told: below the home here, and below the home inside.
-        withheld: values that must not go in; a file with one stays here.
+        masker: knows what must not go in; a file with that in it, however it is spelled, stays here.
     Raises:
         InvalidInput: they are too many, or too much.
     """
@@ -38,7 +39,7 @@ def archive(home: Path, told: Mapping[str, str], withheld: Sequence[bytes]) -> b
             for file in _files(home / here):
                 below = file.relative_to(home / here)
                 data = _content(file)
-                if data is None or any(value in data for value in withheld if value):
+                if data is None or masker.data(data) != data:
                     continue
                 name = inside if below == Path() else f"{inside}/{below.as_posix()}"
                 entry = tarfile.TarInfo(name)
