@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp.cli.extra import extras
 from pyro_mcp.coding_agents import endpoint, told
 from pyro_mcp.coding_agents.machine import environment_name
 from pyro_mcp.coding_agents.programs import PROGRAMS, Program
@@ -100,6 +101,12 @@ def test_a_prompt_is_one_argument_whatever_it_says(program: Program) -> None:
 def test_opencode_must_be_told_the_model_of_an_endpoint_of_ones_own() -> None:
     with pytest.raises(InvalidInput, match="which model"):
         OPENCODE.start("x", model=None, url="https://h/v1", key="K", more=[])
+
+
+def test_the_command_line_offers_each_by_its_name_and_title() -> None:
+    offered = {extra.words[1]: extra.summary for extra in extras() if extra.words[0] == "agent"}
+    for name, program in PROGRAMS.items():
+        assert program.title in offered[name]
 
 
 def test_another_version_or_base_is_another_environment() -> None:
