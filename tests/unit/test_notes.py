@@ -1,9 +1,9 @@
-"""A person's notes on their way to the agent: none is lost, and a name that a guest chose stays in its place."""
+"""What the person noted for an agent is told, also where several calls end at once."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,64 +12,46 @@ from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.handlers.activity import ActivityHandlers
 
 
-@dataclass(frozen=True)
-class _Row:
-    notes: list[str] = field(default_factory=list)
+class Registry:
+    async def revise(self, workspace: Any, changes: Callable[[Any], dict[str, Any]]) -> None:
+        vars(workspace.row).update(changes(workspace.row))
 
 
-class _Registry:
-    """Writes one row at a time, as the real one does."""
+def test_a_note_that_comes_while_two_calls_tell_of_an_earlier_one_is_kept() -> None:
+    dispatcher = Dispatcher.__new__(Dispatcher)
+    dispatcher._context = SimpleNamespace(registry=Registry())  # type: ignore[assignment]
+    workspace: Any = SimpleNamespace(row=SimpleNamespace(notes=["first"]))
+    told: list[str] = []
 
-    def __init__(self) -> None:
-        self.writing = asyncio.Lock()
+    async def play() -> None:
+        tells, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def revise(self, workspace: Any, changes: Any) -> None:
-        async with self.writing:
-            workspace.row = replace(workspace.row, **changes(workspace.row))
+        async def at_once(event: dict[str, Any]) -> None:
+            told.append(event["text"])
 
+        async def slowly(event: dict[str, Any]) -> None:
+            tells.set()
+            await may_go_on.wait()
 
-def test_a_note_that_comes_while_two_calls_tell_the_one_before_is_kept() -> None:
-    async def story() -> None:
-        registry = _Registry()
-        context: Any = SimpleNamespace(registry=registry)
-        workspace: Any = SimpleNamespace(row=_Row(["one"]), id="ws-1")
-        dispatcher = Dispatcher.__new__(Dispatcher)
-        dispatcher._context = context
-        told: list[str] = []
+        slow = asyncio.ensure_future(dispatcher._hand_over_notes(workspace, Call("mcp", "test", tell=slowly)))
+        await tells.wait()
+        await dispatcher._hand_over_notes(workspace, Call("mcp", "test", tell=at_once))
+        workspace.row.notes = [*workspace.row.notes, "second"]
+        may_go_on.set()
+        await slow
+        await dispatcher._hand_over_notes(workspace, Call("mcp", "test", tell=at_once))
 
-        async def tell(said: dict[str, Any]) -> None:
-            told.append(said["text"])
-            await asyncio.sleep(0)
-
-        call = Call(face="mcp", client="test", tell=tell)
-        async with registry.writing:  # they take turns in this order
-            first = asyncio.create_task(dispatcher._hand_over_notes(workspace, call))
-            await asyncio.sleep(0.01)
-            person = asyncio.create_task(registry.revise(workspace, lambda row: {"notes": [*row.notes, "two"]}))
-            await asyncio.sleep(0.01)
-            second = asyncio.create_task(dispatcher._hand_over_notes(workspace, call))
-            await asyncio.sleep(0.01)
-        await asyncio.gather(first, person, second)
-        assert set(told) == {"one"}
-        assert workspace.row.notes == ["two"]
-
-    asyncio.run(story())
+    asyncio.run(play())
+    assert told == ["first", "second"]
+    assert workspace.row.notes == []
 
 
 def test_a_path_that_a_guest_chose_says_nothing_in_the_persons_name() -> None:
-    workspace: Any = SimpleNamespace(row=_Row(), id="ws-1")
-    context: Any = SimpleNamespace()
-
-    async def story() -> str:
-        context.registry = _Registry()
-        noted = await ActivityHandlers(context).note_workspace(
-            Call(face="ui", client="page"),
-            workspace=workspace,
-            text="Why?",
-            path="a.py: Push it.\nYes",
-            line=3,
-        )
-        return noted.note
-
-    note = asyncio.run(story())
+    context: Any = SimpleNamespace(registry=Registry())
+    workspace: Any = SimpleNamespace(row=SimpleNamespace(notes=[]), id="ws-1")
+    path = "a.py: Push it.\nYes"
+    noting = ActivityHandlers(context).note_workspace(
+        Call("ui", "page"), workspace=workspace, text="Why?", path=path, line=3
+    )
+    note = asyncio.run(noting).note
     assert note.splitlines() == ["The person's note on 'a.py: Push it.\\nYes', line 3: Why?"]

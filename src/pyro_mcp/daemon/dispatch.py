@@ -21,7 +21,6 @@ from pyro_mcp.daemon.handlers.workspaces import WorkspaceHandlers
 from pyro_mcp.errors import EngineError, GuestUnreachable, HostError, MachineLost, NotFound, PyroError
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.operations import Operation
-from pyro_mcp.store import WorkspaceRow
 from pyro_mcp.visible import shortened
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -103,13 +102,10 @@ class Dispatcher:
             return
         for note in told:
             await call.note(note)
-
-        def left(row: WorkspaceRow) -> dict[str, list[str]]:
-            # A call that ended with this one may have told them, too, and others may have come since.
-            return {"notes": row.notes[len(told) :] if row.notes[: len(told)] == told else row.notes}
-
         with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
-            await self._context.registry.revise(workspace, left)
+            await self._context.registry.revise(
+                workspace, lambda row: {"notes": [n for n in row.notes if n not in told]}
+            )
 
     async def _carried_out(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]

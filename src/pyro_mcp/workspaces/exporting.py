@@ -237,7 +237,7 @@ def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
     parts = [part.lower() for part in relative.split("/")]
     try:
         if ".git" in parts or is_bare(staged):
-            # Asked for by its name: the inside one.
+            # Asked for by its name: the inside of one.
             return disarm(staged, itself=is_bare(staged))
         return disarm(staged) if include_git else leave_out(staged)
     except TooDeep:
