@@ -20,6 +20,8 @@ from pyro_mcp.visible import as_typed, shortened, visible
 WAIT_SECONDS = 45
 AGAIN_SECONDS = 1.0
 """Until a daemon that does not run is looked for again."""
+GATHER_SECONDS = 0.05
+"""What happens within so short a time is asked for at once."""
 EVENTS = 1000
 INTERRUPTED = 130
 
@@ -75,6 +77,7 @@ def _follow(watching: Watching, past: int) -> None:
             quiet, cursor = False, said["cursor"]
             for line in watching.lines(said):
                 print(line, flush=True)
+            time.sleep(GATHER_SECONDS)  # a command that prints without end is not asked after without end
 
 
 class Watching:
