@@ -8,7 +8,7 @@ import shlex
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.network import shown_question
+from pyro_mcp.daemon.handlers.network import open_questions, shown_question
 from pyro_mcp.errors import Conflict
 from pyro_mcp.machines.processes import cpu_seconds
 from pyro_mcp.machines.protocol import Machine
@@ -51,11 +51,7 @@ class ActivityHandlers:
             workspaces=[self._busy(workspace) for workspace in workspaces],
             gone=list(since.gone) if since else [],
             events=[self._event(row) for row in rows if self._may_see(call, row)],
-            questions=[
-                shown_question(registry, each)
-                for each in self._context.questions.open()
-                if registry.holds(each.workspace) and sees(call.scope, registry.get(each.workspace))
-            ],
+            questions=[shown_question(registry, each) for each in open_questions(self._context, call)],
         )
 
     async def note_workspace(
