@@ -150,6 +150,13 @@ def test_review_lands_discards_and_notes(pyro: Pyro, project: Path, context: Bro
     review.reload()
     review.get_by_text("2 files changed").wait_for()
     assert review.locator("details.file", has_text="src/calc.py").get_attribute("open") is None
+    blob = review.locator("details.file", has_text="blob.bin")
+    blob.get_by_label("Viewed").check()
+    pyro.exec_workspace(made, "head -c 3000 /dev/urandom > blob.bin")  # viewed is what it was
+    review.reload()
+    review.get_by_text("2 files changed").wait_for()
+    assert review.locator("details.file", has_text="src/calc.py").get_attribute("open") is None
+    assert blob.get_attribute("open") is not None
 
     review.get_by_role("button", name="Land as a branch").click()
     review.get_by_role("textbox", name="Branch").fill("turned")
