@@ -108,7 +108,7 @@ async def build(call: Call, context: Context, order: Order) -> Manifest:
         Conflict: one of this name is being built just now.
         EngineError: a step failed; `details` has its log and exit status.
     """
-    read = dockerfile.read(order.text, order.build_args, architecture())
+    read = await asyncio.to_thread(dockerfile.read, order.text, order.build_args, architecture())
     if order.target is not None and not _has_stage(read, order.target):
         known = ", ".join(stage for stage in read.stages if stage) or "none has a name"
         raise InvalidInput(f"The Dockerfile has no stage {order.target!r}; its stages: {known}.", code="unknown_target")
