@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -221,6 +222,13 @@ def test_what_keys_a_set_up_is_at_the_root_or_where_the_project_says(tmp_path: P
     assert set(content_keys(tmp_path, ["**/package-lock.json", "scripts/*"])) == {
         *("package-lock.json", "src/package-lock.json", "scripts/set.sh")
     }
+    assert set(content_keys(tmp_path, ["./**/./package-lock.json"])) == {"package-lock.json", "src/package-lock.json"}
+    deep = tmp_path.joinpath(*["d"] * 40)
+    deep.mkdir(parents=True)
+    (deep / "uv.lock").write_text("")
+    begun = time.process_time()
+    assert set(content_keys(tmp_path, ["**/" * 160 + "x", "**/" * 160 + "uv.lock"])) == {f"{'d/' * 40}uv.lock"}
+    assert time.process_time() - begun < 5
     assert set(content_keys(tmp_path, ["*.lock", "../../etc/passwd", "[", ""])) == set()
     before = content_keys(tmp_path, None)
     (tmp_path / "package-lock.json").write_text("other")
