@@ -72,8 +72,6 @@ class Order:
     vcpu_count: int = 2
     mem_mib: int = 2048
     disk_gib: int = 20
-    kept_as: str = ""
-    """The name under which the layers are kept, where not that of the result."""
     again: bool = False
     """Do every step, whatever is kept."""
     of_a_file: bool = False
@@ -141,7 +139,7 @@ async def _build(call: Call, context: Context, order: Order, read: dockerfile.Do
             await transfer.push(context.seeds, workspace.guest, workspace.id, order.context, script.CONTEXT)
         (room / "Dockerfile").write_text(text, encoding="utf-8")
         await _bring(workspace, room, "Dockerfile", script.FILES)
-        kept = environments.cache.kept(order.kept_as or order.name)
+        kept = environments.cache.kept(order.name)
         if not order.again and kept.is_file():
             await call.progress("bringing in the layers of the last build")
             await _bring_back(workspace, kept)

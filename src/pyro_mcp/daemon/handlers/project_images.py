@@ -292,9 +292,7 @@ async def _made(call: Call, context: Context, wanted: Asked, order: builds.Order
     domains = [each for each in wanted.allow_domains if not split(each)[1]]
     if domains != wanted.allow_domains:
         policy, domains = "off", []  # what may be asked of a host is looked into, which a build cannot have
-    order = replace(
-        order, name=name, kept_as=family.rstrip("-"), network_policy=policy, allow_domains=domains, of_a_file=True
-    )
+    order = replace(order, name=name, network_policy=policy, allow_domains=domains, of_a_file=True)
     if name not in _building:
         inner = replace(call)
         task = asyncio.create_task(builds.build(inner, context, order), name=f"build {name}")
