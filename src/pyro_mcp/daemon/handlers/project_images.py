@@ -46,7 +46,21 @@ from pyro_mcp.vocabulary import NetworkPolicy, asks, online
 NAME = "project-"
 SHOWN_LOG = 600
 """Characters of a failed build's log, in the notes."""
-_building: dict[str, tuple[asyncio.Task[Manifest], Call]] = {}
+
+
+@dataclass
+class _Building:
+    """A build, waited for by any number of calls; cancelled when the last person who waits for it leaves."""
+
+    begun_by: Call
+    heard_by: Call
+    """What it reports its progress to: a copy, so that it may outlive the call."""
+    task: asyncio.Task[Manifest]
+    waiting: int = 0
+    """A chat host's call is never taken off: what it began goes on without it."""
+
+
+_building: dict[str, _Building] = {}
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,19 @@ class Asked:
     @property
     def slug(self) -> str:
         return hashlib.sha256(os.fsencode(self.source.path) + self.folder.encode()).hexdigest()[:12]
+
+    @property
+    def reach(self) -> tuple[NetworkPolicy, list[str], str]:
+        """The network that its builds have: never more than the workspace's. And a note, where it is none instead."""
+        if not online(self.network_policy):
+            return "off", [], ""
+        if asks(self.network_policy):
+            why = "nobody is asked for its hosts"
+        elif any(split(each)[1] for each in self.allow_domains):
+            why = "allowed domains with rules (such as HOST:GET) cannot hold in it"
+        else:
+            return "egress", self.allow_domains, ""
+        return "off", [], f"Its build has no network: {why}."
 
     def below(self, path: str, what: str) -> str:
         """A path of the file's, relative to the project.
@@ -115,7 +142,7 @@ async def built(call: Call, context: Context, wanted: Asked, said: Devcontainer)
         target=said.build.target,
         build_args=args,
     )
-    return await _made(call, context, wanted, order, "", mark)
+    return await _made(call, context, wanted, said, order, "", mark)
 
 
 async def with_features(call: Call, context: Context, wanted: Asked, said: Devcontainer, base: RootTree) -> RootTree:
@@ -148,7 +175,7 @@ async def with_features(call: Call, context: Context, wanted: Asked, said: Devco
             context=await asyncio.to_thread(contexts.scan, str(staged / "files")),
             said=f"features of {wanted.source.path}",
         )
-        return await _made(call, context, wanted, order, "f", mark)
+        return await _made(call, context, wanted, said, order, "f", mark)
 
 
 def _marks(wanted: Asked, keys: Iterable[str]) -> list[str]:
@@ -282,35 +309,37 @@ async def _present(context: Context, name: str) -> RootTree | None:
     return await asyncio.to_thread(context.environments.root, name) if await asyncio.to_thread(look) else None
 
 
-async def _made(call: Call, context: Context, wanted: Asked, order: builds.Order, kind: str, mark: str) -> RootTree:
+async def _made(
+    call: Call, context: Context, wanted: Asked, said: Devcontainer, order: builds.Order, kind: str, mark: str
+) -> RootTree:
     name = _name(wanted, kind, mark)
     present = await _present(context, name)
     if present is not None:
         return present
-    family = f"{NAME}{wanted.slug}{kind}-"
-    policy: NetworkPolicy = "egress" if online(wanted.network_policy) and not asks(wanted.network_policy) else "off"
-    domains = [each for each in wanted.allow_domains if not split(each)[1]]
-    if domains != wanted.allow_domains:
-        policy, domains = "off", []  # what may be asked of a host is looked into, which a build cannot have
+    policy, domains, note = wanted.reach
+    if note and note not in said.notes:
+        said.notes.append(note)
     order = replace(order, name=name, network_policy=policy, allow_domains=domains, of_a_file=True)
-    if name not in _building:
-        inner = replace(call)
-        task = asyncio.create_task(builds.build(inner, context, order), name=f"build {name}")
-        _building[name] = task, inner
+    building = _building.get(name)
+    if building is None:
+        heard_by = replace(call)
+        task = asyncio.create_task(builds.build(heard_by, context, order), name=f"build {name}")
+        building = _building[name] = _Building(call, heard_by, task)
         task.add_done_callback(lambda _: _building.pop(name, None))
-    task, inner = _building[name]
-    patience = call.patience
+    building.waiting += 1
     try:
-        done, _ = await asyncio.wait({task}, timeout=patience)
-    except asyncio.CancelledError:
-        inner.emit = None
+        done, _ = await asyncio.wait({building.task}, timeout=call.patience)
+    finally:
+        if building.begun_by is call:
+            building.heard_by.emit = None
         if call.face != "mcp":
-            task.cancel()  # the person left
-        raise
+            building.waiting -= 1
+        if not building.waiting:
+            building.task.cancel()
     if not done:
-        inner.emit = None
         raise being_set_up("The environment of this project", "a Dockerfile is built")
-    task.result()
+    building.task.result()
+    family = f"{NAME}{wanted.slug}{kind}-"
     for other in await asyncio.to_thread(context.environments.cache.names):
         if other.startswith(family) and other != name:
             context.environments.cache.forget(other)
