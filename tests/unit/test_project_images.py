@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,7 +14,8 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers import builds, project_images
 from pyro_mcp.devcontainers.read import Devcontainer
-from pyro_mcp.errors import Conflict
+from pyro_mcp.environments.oci.reference import Reference
+from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.seeds.scan import scan
 from pyro_mcp.seeds.sources import Source
 from pyro_mcp.vocabulary import NetworkPolicy
@@ -129,3 +131,28 @@ def test_a_build_reaches_what_the_caller_opened_or_a_note_says_why_not(
         assert (words in said.notes[0]) if words else said.notes == []
 
     asyncio.run(run())
+
+
+def test_what_features_need_is_tried_so_often_and_each_in_a_place_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs = {f"r.example/features/f{number}:1": {} for number in range(100)}
+    place = tmp_path / "project" / "tool"
+    place.mkdir(parents=True)
+    (place / "devcontainer-feature.json").write_text(json.dumps({"dependsOn": needs}))
+    (place / "install.sh").touch()
+    archives: list[Path] = []
+
+    async def fetched(context: Context, reference: Reference, archive: Path, place: Path) -> None:
+        archives.append(archive)
+        raise InvalidInput("is not there")
+
+    monkeypatch.setattr(project_images, "_fetched", fetched)
+    monkeypatch.setenv("PYRO_MCP_IMAGES", "r.example/*")
+    said = Devcontainer(features={"./tool": {}})
+    collected = project_images._collected(
+        Call("cli", ""), cast(Context, None), asked(tmp_path / "project"), said, tmp_path
+    )
+    with pytest.raises(InvalidInput, match="more than 32 features"):
+        asyncio.run(collected)
+    assert len(archives) == len(set(archives)) == 31

@@ -199,14 +199,16 @@ async def _collected(
 ) -> list[features.Feature]:
     """All features with those that they need, their files below `staged`."""
     found: dict[str, features.Feature] = {}
+    tried: set[str] = set()
     todo: list[tuple[str, Mapping[str, Any]]] = list(said.features.items())
     while todo:
         key, options = todo.pop(0)
-        if features.identity(key) in found:
+        if key in tried or features.identity(key) in found:
             continue
-        if len(found) >= MAX_FEATURES:
+        if len(tried) >= MAX_FEATURES:
             raise InvalidInput(f"There are more than {MAX_FEATURES} features with those that they need")
-        folder = f"feature-{len(found)}"
+        folder = f"feature-{len(tried)}"
+        tried.add(key)
         place = staged / "files" / folder
         try:
             where = features.place_of(key)
