@@ -136,7 +136,7 @@ def test_a_build_reaches_what_the_caller_opened_or_a_note_says_why_not(
 def test_what_features_need_is_tried_so_often_and_each_in_a_place_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = {f"r.example/features/f{number}:1": {} for number in range(100)}
+    needs: dict[str, Any] = {f"r.example/features/f{number}:1": {} for number in range(100)}
     place = tmp_path / "project" / "tool"
     place.mkdir(parents=True)
     (place / "devcontainer-feature.json").write_text(json.dumps({"dependsOn": needs}))
