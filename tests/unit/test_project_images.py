@@ -151,8 +151,35 @@ def test_what_features_need_is_tried_so_often_and_each_in_a_place_of_its_own(
     monkeypatch.setenv("PYRO_MCP_IMAGES", "r.example/*")
     said = Devcontainer(features={"./tool": {}})
     collected = project_images._collected(
-        Call("cli", ""), cast(Context, None), asked(tmp_path / "project"), said, tmp_path
+        Call("cli", ""), cast(Context, None), asked(tmp_path / "project"), said, tmp_path, "root"
     )
     with pytest.raises(InvalidInput, match="more than 32 features"):
         asyncio.run(collected)
     assert len(archives) == len(set(archives)) == 31
+
+
+def test_no_link_in_a_feature_has_a_file_of_this_computer_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("as it was")
+
+    async def fetched(context: Context, reference: Reference, archive: Path, place: Path) -> None:
+        place.mkdir(parents=True)
+        (place / "devcontainer-feature.json").write_text(json.dumps({"options": {"a": {"default": "x y"}}}))
+        (place / "install.sh").touch()
+        if "bad" in reference.name:
+            (place / "devcontainer-features.env").mkdir()
+        else:
+            (place / "devcontainer-features.env").symlink_to(mine)
+
+    monkeypatch.setattr(project_images, "_fetched", fetched)
+    monkeypatch.setenv("PYRO_MCP_IMAGES", "r.example/*")
+    (tmp_path / "project").mkdir()
+    said = Devcontainer(features={"r.example/features/it:1": {}, "r.example/features/bad:1": {}})
+    wanted = asked(tmp_path / "project")
+    collected = project_images._collected(Call("cli", ""), cast(Context, None), wanted, said, tmp_path, "root")
+    (found,) = asyncio.run(collected)
+    told = tmp_path / "files" / found.folder / "devcontainer-features.env"
+    assert mine.read_text() == "as it was" and "A='x y'\n" in told.read_text() and not told.is_symlink()
+    assert "features/bad" in said.passed_over[0]

@@ -42,6 +42,7 @@ from pyro_mcp.seeds.scan import scan as scan_seed
 from pyro_mcp.seeds.sources import Source
 from pyro_mcp.visible import visible_lines
 from pyro_mcp.vocabulary import NetworkPolicy, asks, online
+from pyro_mcp.wholeness import write_new
 
 NAME = "project-"
 SHOWN_LOG = 600
@@ -161,14 +162,12 @@ async def with_features(call: Call, context: Context, wanted: Asked, said: Devco
     if present is not None:
         return present
     async with builds.staged(context) as staged:
-        found = await _collected(call, context, wanted, said, staged)
+        found = await _collected(call, context, wanted, said, staged, working)
         if not found:
             return base
         found = features.ordered(found, said.feature_order)
         for each in found:
             said.passed_over.extend(each.notes[: max(0, 40 - len(said.passed_over))])
-            env = features.variables_file(each, working)
-            (staged / "files" / each.folder / "devcontainer-features.env").write_text(env)
         order = builds.Order(
             name="",
             text=features.dockerfile(base.name, found, str(base.runtime.get("user", "") or "root")).encode(),
@@ -195,9 +194,9 @@ def _is_there(wanted: Asked, folder: str) -> bool:
 
 
 async def _collected(
-    call: Call, context: Context, wanted: Asked, said: Devcontainer, staged: Path
+    call: Call, context: Context, wanted: Asked, said: Devcontainer, staged: Path, user: str
 ) -> list[features.Feature]:
-    """All features with those that they need, their files below `staged`."""
+    """All features with those that they need, their files and what `install.sh` is told below `staged`."""
     found: dict[str, features.Feature] = {}
     tried: set[str] = set()
     todo: list[tuple[str, Mapping[str, Any]]] = list(said.features.items())
@@ -219,6 +218,8 @@ async def _collected(
             else:
                 await asyncio.to_thread(_copied, wanted, wanted.below(where, "feature"), place)
             feature = await asyncio.to_thread(features.read, key, folder, place, options)
+            told_it = features.variables_file(feature, user).encode(errors="replace")
+            await asyncio.to_thread(write_new, place / features.VARIABLES, told_it, 0o644)
         except (PyroError, OSError) as error:
             if isinstance(error, PyroError) and error.code == "image_not_pulled":
                 why = "only the user may have it fetched; set PYRO_MCP_IMAGES to a pattern of such names"
@@ -251,7 +252,6 @@ def _unpacked(archive: Path, place: Path) -> None:
     with archive.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
-        archive = archive.rename(archive.with_suffix(".tar.gz"))
         archive = _opened(archive)
     place.mkdir(parents=True)
     archives.extract(archive, place)
