@@ -226,6 +226,18 @@ func (j *journal) keep(name string, info os.FileInfo) (string, error) {
 	return kept, j.root.Chtimes(kept, info.ModTime(), info.ModTime())
 }
 
+// alone opens the workspace for a change; no other one of the agent's is made until `release`.
+func (a *agent) alone() (root *os.Root, release func(), err error) {
+	if root, err = a.root(); err != nil {
+		return nil, nil, err
+	}
+	a.applyLock.Lock()
+	return root, func() {
+		a.applyLock.Unlock()
+		root.Close()
+	}, nil
+}
+
 func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	var request applyRequest
 	if err := decode(r.Body, &request); err != nil {
@@ -242,13 +254,11 @@ func (a *agent) applyFiles(w http.ResponseWriter, r *http.Request) error {
 	if len(request.Changes) == 0 || len(request.Changes) > maxChanges || size > maxContent {
 		return fail(413, "too_large", "A request holds 1 to %d changes with at most %d bytes.", maxChanges, maxContent)
 	}
-	root, err := a.root()
+	root, release, err := a.alone()
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	a.applyLock.Lock()
-	defer a.applyLock.Unlock()
+	defer release()
 	stage := ""
 	if request.Stage != "" {
 		if stage, err = stageDir(request.Stage); err != nil {

@@ -70,7 +70,7 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer upper.Close()
 	d := &differ{upper: upper, lower: lower, upperPath: upperPath, limit: int(limit), changes: []treeChange{}, specials: []special{}, marks: r.URL.Query().Get("marks") == "1"}
-	if a.preparedBelow && !d.marks {
+	if lower.Name() == mergedLower && !d.marks {
 		if d.seed, err = os.OpenRoot(a.seed); err != nil {
 			return err
 		}

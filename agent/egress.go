@@ -89,10 +89,10 @@ func (a *agent) openEgress(w http.ResponseWriter, r *http.Request) error {
 			return fail(409, "port_in_use", "Port %d of the guest is in use: %s.", request.Port, err)
 		}
 		q.open, q.port, q.proxies = true, request.Port, []net.Listener{listener}
-		go q.take(listener)
+		go q.take(listener, q.put)
 		if second, err := net.Listen("tcp6", net.JoinHostPort("::1", port)); err == nil { // where there is IPv6
 			q.proxies = append(q.proxies, second)
-			go q.take(second)
+			go q.take(second, q.put)
 		}
 	}
 	if a.init && a.seedDevice == "" { // elsewhere the kernel has no such table, and the variables have to do
@@ -111,7 +111,7 @@ func (q *egressQueue) closeProxy() {
 	q.open, q.proxies = false, nil
 }
 
-func (q *egressQueue) take(listener net.Listener) {
+func (q *egressQueue) take(listener net.Listener, put func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -121,7 +121,7 @@ func (q *egressQueue) take(listener net.Listener) {
 			time.Sleep(10 * time.Millisecond) // out of descriptors for now
 			continue
 		}
-		q.put(conn)
+		put(conn)
 	}
 }
 

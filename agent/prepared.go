@@ -221,13 +221,9 @@ func (a *agent) hide(gone []wireName) (string, error) {
 		if name == "." {
 			continue
 		}
-		above := []string{}
-		for up := path.Dir(name); up != "."; up = path.Dir(up) {
-			above = append([]string{up}, above...)
-		}
-		for _, up := range above {
-			if os.Mkdir(filepath.Join(layer, up), 0o755) == nil {
-				made = append(made, up)
+		for at, letter := range name {
+			if letter == '/' && os.Mkdir(filepath.Join(layer, name[:at]), 0o755) == nil {
+				made = append(made, name[:at])
 			}
 		}
 		if err := syscall.Mknod(filepath.Join(layer, name), syscall.S_IFCHR, 0); err != nil {

@@ -231,7 +231,7 @@ func TestABurstOfConnectionsIsBoundedAndEachIsServedOrClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	go q.take(listener)
+	go q.take(listener, q.put)
 	gone := make(chan struct{})
 	defer close(gone)
 	for range 4 {

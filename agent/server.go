@@ -38,11 +38,9 @@ type agent struct {
 	setupLock  sync.Mutex
 	applyLock  sync.Mutex
 	lower      atomic.Pointer[string]
-	// What a set-up made lies beneath the seed (prepared.go).
-	preparedBelow bool
-	freeze        chan net.Conn
-	serving       atomic.Pointer[trackingListener]
-	watch         watch
+	freeze     chan net.Conn
+	serving    atomic.Pointer[trackingListener]
+	watch      watch
 }
 
 func newAgent(c config) *agent {

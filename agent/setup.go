@@ -233,10 +233,8 @@ func (a *agent) mountWorkspace(seeded, prepared bool, gone []wireName) error {
 	}
 	layers := lower
 	if prepared {
-		a.preparedBelow = true
 		layers += ":" + preparedTree
-	}
-	if prepared { // what the upper layer is compared with, as one tree
+		// What the upper layer is compared with, as one tree.
 		if err := os.MkdirAll(mergedLower, 0o755); err != nil {
 			return fail(500, "setup_failed", "%s could not be made: %s.", mergedLower, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"time"
 )
 
 // Programs that log in by ssh find an agent (ssh-agent(1)) here. It has no key: what they ask goes to the host, which
@@ -30,26 +29,7 @@ func (q *egressQueue) serveKeys(path string, wanted bool) {
 		return
 	}
 	q.keys = listener
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				if q.over(listener) {
-					return
-				}
-				time.Sleep(10 * time.Millisecond)
-				continue
-			}
-			q.put(&ledConn{Conn: conn, ask: askFor("SSH-AGENT", "keys")})
-		}
-	}()
-}
-
-// over says whether the listener is no longer the queue's.
-func (q *egressQueue) over(listener net.Listener) bool {
-	q.lock.Lock()
-	defer q.lock.Unlock()
-	return q.keys != listener
+	go q.take(listener, func(conn net.Conn) { q.put(&ledConn{Conn: conn, ask: askFor("SSH-AGENT", "keys")}) })
 }
 
 func exists(path string) bool {

@@ -56,13 +56,11 @@ func (a *agent) stageFiles(w http.ResponseWriter, r *http.Request) error {
 	if len(request.Files) > maxChanges || size > maxContent {
 		return fail(413, "too_large", "A request holds at most %d files with at most %d bytes.", maxChanges, maxContent)
 	}
-	root, err := a.root()
+	root, release, err := a.alone()
 	if err != nil {
 		return err
 	}
-	defer root.Close()
-	a.applyLock.Lock()
-	defer a.applyLock.Unlock()
+	defer release()
 	if request.Drop {
 		return done(w, root.RemoveAll(dir))
 	}

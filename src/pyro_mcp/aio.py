@@ -14,7 +14,7 @@ from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Noted, Output, Result, Started, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.following import Following
-from pyro_mcp.client.trace import HEADER, begun
+from pyro_mcp.client.trace import begun
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.errors import NotFound
 from pyro_mcp.handles import ASYNC_RESULTS, AsyncWorkspace, connected
@@ -76,9 +76,7 @@ class AsyncPyro(AsyncPyroMethods):
         says to an agent, which is told once, and to MCP servers only.
         """
         fields = headers(self._face, self._client, on_event is not None, outputs, self._project)
-        path, trace = operation_path(operation.name), begun(operation.name)
-        if trace is not None:
-            fields[HEADER] = "1"
+        path, trace = operation_path(operation.name), begun(operation.name, fields)
         result: dict[str, Any] | None = None
         async with aclosing(
             self._transport.request("POST", path, made_absolute(operation, arguments), fields)  # type: ignore[type-var]

@@ -20,6 +20,24 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: who runs it has its own."""
 
+    @classmethod
+    def of(cls, application: Any, **more: Any) -> Server:
+        """One for a plain ASGI application that writes no log of its own; `more` as for `uvicorn.Config`."""
+        return cls(
+            uvicorn.Config(
+                application,
+                http="h11",
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                **more,
+            )
+        )
+
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]
         yield

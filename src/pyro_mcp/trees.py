@@ -47,24 +47,31 @@ def opened(place: str | os.PathLike[str], directory: int | None = None) -> Buffe
         raise
 
 
-def copy_content(source: int, target: int) -> None:
-    """The content of an open file into an empty one: what is a hole stays one. Raises OSError."""
-    end = os.fstat(source).st_size
+def extents(file: int) -> Iterator[tuple[int, int]]:
+    """Where an open file has content: start and stop of what is no hole. Moves its offset. Raises OSError."""
+    end = os.fstat(file).st_size
     at = 0
     while at < end:
         try:
-            start = os.lseek(source, at, os.SEEK_DATA)
-            stop = os.lseek(source, start, os.SEEK_HOLE)
+            start = os.lseek(file, at, os.SEEK_DATA)
+            stop = os.lseek(file, start, os.SEEK_HOLE)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break  # a hole up to the end
             start, stop = at, end  # a file system that does not tell
+        yield start, stop
+        at = stop
+
+
+def copy_content(source: int, target: int) -> None:
+    """The content of an open file into an empty one: what is a hole stays one. Raises OSError."""
+    end = os.fstat(source).st_size
+    for start, stop in extents(source):
         while start < stop:
             data = os.pread(source, min(_CHUNK, stop - start), start)
             if not data:
                 break  # shorter by now; who wants the whole of it looks at the times
             start += _write(target, data, start)
-        at = stop
     if os.fstat(target).st_size < end:
         os.ftruncate(target, end)
 

@@ -270,6 +270,20 @@ def test_patches_side_by_side_to_one_file_all_apply(pyro: Pyro, workspace: str) 
     assert pyro.read_workspace_file(workspace, "many.txt").content.count("LINE") == 6
 
 
+def test_edits_too_large_for_one_request_apply_side_by_side(pyro: Pyro, workspace: str) -> None:
+    """Their contents are put by in the machine first, in a place that it has once."""
+    made = pyro.exec_workspace(workspace, "for i in 1 2 3 4; do (echo START; seq 1000000) > large$i; done")
+    assert made.exit_code == 0
+
+    def edit(number: int) -> None:
+        with Pyro() as other:
+            other.edit_workspace_file(workspace, f"large{number}", "START", "BEGIN")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(edit, range(1, 5)))
+    assert pyro.exec_workspace(workspace, "head -qn1 large?; ls -A | grep stage").stdout == "BEGIN\n" * 4
+
+
 def test_a_reader_finds_a_file_at_every_moment(pyro: Pyro, workspace: str) -> None:
     """Writes and patches replace a file in one rename."""
     pyro.write_workspace_file(workspace, "read.txt", "0\n")

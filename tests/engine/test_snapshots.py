@@ -387,6 +387,16 @@ def test_forks_of_the_present_are_independent_siblings(pyro: Pyro, project: Path
     assert [w.name for w in pyro.fork_workspace("parent-2", count=2).workspaces] == ["parent-1", "parent-4"]
 
 
+def test_a_fork_of_a_run_is_a_workspace_of_its_own_and_has_no_notes_of_its_parent(pyro: Pyro) -> None:
+    begun = pyro.run_in_vm("debian:12", "sleep 600", wait_seconds=0)
+    pyro.note_workspace(begun.workspace, "for whoever works in the run")
+    fork = pyro.fork_workspace(begun.workspace).workspaces[0].id
+    assert {begun.workspace, fork} <= {w.id for w in pyro.list_workspaces().workspaces}
+    assert pyro.note_workspace(fork, "for whoever works in the fork").waiting == 1
+    pyro.write_workspace_file(fork, "made", "x")
+    assert pyro.rewind_workspace(fork).checkpoints[0].paths == ["made"]
+
+
 def test_forks_of_a_snapshot_and_of_a_stopped_workspace(pyro: Pyro, workspace: str) -> None:
     ticking = start_ticking(pyro, workspace)
     pyro.exec_workspace(workspace, "echo one > mark")

@@ -154,6 +154,19 @@ def test_one_that_fails_lands_nothing_and_its_workspace_stays(desk: Desk, author
     assert (row["name"], row["state"]) == ("kept", "ended")
 
 
+def test_what_git_ignores_is_not_thrown_away_and_what_runs_beside_it_is_not_taken_for_it(
+    desk: Desk, authority: Authority
+) -> None:
+    with model(authority, "mkdir -p build; sleep 5; echo x >build/out", name="codex") as (_, url):
+        desk.agent("codex", "--api-url", url, *MODEL["codex"], "--name", "made", "--detach", "--prompt", "x")
+        with Pyro() as pyro:
+            pyro.exec_workspace("made", "sleep 300", background=True)
+            pyro.open_shell("made")
+            done = desk.agent("attach", "made")
+            assert "Done." in done.stdout and "The workspace stays" in done.stderr, done
+            assert pyro.read_workspace_file("made", "build/out").content == "x\n"
+
+
 def test_a_person_leaves_its_terminal_comes_back_and_lands(
     desk: Desk, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 import pytest
 
 from pyro_mcp.sdk import Pyro
+from pyro_mcp.visible import acts
 from tests.support import Installation, slowness
 from tests.ui.browser import chromium
 from tests.ui.page import Served, served
@@ -150,6 +152,13 @@ def test_review_lands_discards_and_notes(pyro: Pyro, project: Path, context: Bro
     review.reload()
     review.get_by_text("2 files changed").wait_for()
     assert review.locator("details.file", has_text="src/calc.py").get_attribute("open") is None
+    blob = review.locator("details.file", has_text="blob.bin")
+    blob.get_by_label("Viewed").check()
+    pyro.exec_workspace(made, "head -c 3000 /dev/urandom > blob.bin")  # viewed is what it was
+    review.reload()
+    review.get_by_text("2 files changed").wait_for()
+    assert review.locator("details.file", has_text="src/calc.py").get_attribute("open") is None
+    assert blob.get_attribute("open") is not None
 
     review.get_by_role("button", name="Land as a branch").click()
     review.get_by_role("textbox", name="Branch").fill("turned")
@@ -184,6 +193,12 @@ def test_what_a_guest_chose_is_text(pyro: Pyro, context: BrowserContext, page_of
             HOSTILE,
         ],
     )
+    # Nothing that the command line writes out stays as it is, but for tabs and line ends.
+    acting = [c for c in map(chr, range(0x110000)) if acts(ord(c)) and category(c) not in ("Cs", "Co")]
+    acting = [*acting, "\ue000", "\uf8ff", "\U000f0000", "\U0010fffd"]
+    safe = "async (all) => { const { safe } = await import('/static/dom.js'); return all.map((c) => safe(c)); }"
+    kept = [c for c, shown in zip(acting, context.pages[0].evaluate(safe, acting), strict=True) if c in shown]
+    assert kept == ["\t", "\n"]
     for path in ("", "/review", "/files"):
         page = _tab(context, page_of, f"/w/{made}{path}")
         page.get_by_text("onerror" if path != "/files" else "x<b>y").first.wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import tarfile
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp.cli.extra import extras
 from pyro_mcp.coding_agents import endpoint, told
 from pyro_mcp.coding_agents.machine import environment_name
 from pyro_mcp.coding_agents.programs import PROGRAMS, Program
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.masking.redaction import Redactor
 
 CLAUDE, CODEX, OPENCODE = (PROGRAMS[name] for name in ("claude-code", "codex", "opencode"))
 KEY = "sk-0123456789"
@@ -100,6 +103,12 @@ def test_opencode_must_be_told_the_model_of_an_endpoint_of_ones_own() -> None:
         OPENCODE.start("x", model=None, url="https://h/v1", key="K", more=[])
 
 
+def test_the_command_line_offers_each_by_its_name_and_title() -> None:
+    offered = {extra.words[1]: extra.summary for extra in extras() if extra.words[0] == "agent"}
+    for name, program in PROGRAMS.items():
+        assert program.title in offered[name]
+
+
 def test_another_version_or_base_is_another_environment() -> None:
     names = {environment_name(program, base) for program in PROGRAMS.values() for base in ("debian:12", "node:22")}
     assert len(names) == 6
@@ -112,20 +121,21 @@ def test_instructions_are_copied_read_only_without_what_holds_the_key(tmp_path: 
     (home / "settings.json").write_text("{}")
     (home / "skills" / "one" / "SKILL.md").write_text("how")
     (home / "skills" / "one" / "run.sh").write_text(f"curl -H {KEY}")
+    (home / "skills" / "one" / "encoded").write_text(base64.b64encode(f"x:{KEY}".encode()).decode())
     (home / "skills" / "loop").symlink_to(home / "skills")
     os.mkfifo(home / "skills" / "fifo")
     (home / "skills" / "big").write_bytes(b"x" * (told.MAX_FILE + 1))
     (home / "skills" / "dangling").symlink_to("/nowhere")
-    data, names = told.archive(tmp_path, CLAUDE.told, [KEY.encode()])
-    assert names == [".claude/CLAUDE.md", ".claude/skills/one/SKILL.md"]
+    data = told.archive(tmp_path, CLAUDE.told, Redactor([KEY]))
+    names = [".claude/CLAUDE.md", ".claude/skills/one/SKILL.md"]
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         assert [(entry.name, entry.mode & 0o222) for entry in tar] == [(name, 0) for name in names]
 
 
 def test_no_instructions_are_no_archive_and_too_many_are_refused(tmp_path: Path) -> None:
-    assert told.archive(tmp_path, CLAUDE.told, []) == (b"", [])
+    assert told.archive(tmp_path, CLAUDE.told, Redactor([])) == b""
     (tmp_path / ".claude" / "skills").mkdir(parents=True)
     for number in range(6):
         (tmp_path / ".claude" / "skills" / str(number)).write_bytes(os.urandom(told.MAX_FILE))
     with pytest.raises(InvalidInput, match="--no-instructions"):
-        told.archive(tmp_path, CLAUDE.told, [])
+        told.archive(tmp_path, CLAUDE.told, Redactor([]))

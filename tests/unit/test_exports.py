@@ -19,6 +19,8 @@ from pyro_mcp.exports import copies, project
 from pyro_mcp.exports import place as placing
 from pyro_mcp.exports.backups import STAGE, Backups
 from pyro_mcp.exports.repositories import TooDeep, disarm, leave_out
+from pyro_mcp.masking.redaction import Redactor
+from pyro_mcp.workspaces import exporting
 
 Snapshot = dict[str, tuple[str, bytes, int]]
 
@@ -331,6 +333,22 @@ def grow(path: Path, tree: Tree) -> None:
         path.symlink_to(tree)
     else:
         path.write_bytes(tree)
+
+
+def test_values_are_masked_and_holes_stay(tmp_path: Path) -> None:
+    value, places = b"correct horse battery", (4096 - 21, 1 << 30, (2 << 30) - 21)
+    with (tmp_path / "holes").open("wb") as out:
+        for place in places:
+            out.seek(place)
+            out.write(value)
+    os.utime(tmp_path / "holes", ns=(5, 6))
+    exporting._redact(tmp_path, Redactor([value.decode()]))
+    info = (tmp_path / "holes").stat()
+    assert (info.st_size, info.st_mtime_ns) == (2 << 30, 6) and info.st_blocks < 4096
+    with (tmp_path / "holes").open("rb") as found:
+        for place in places:
+            found.seek(place)
+            assert found.read(21) == b"*" * 21
 
 
 def test_a_file_that_its_owner_cannot_read_comes_as_it_is_and_holes_stay(world: World) -> None:

@@ -30,9 +30,10 @@ from pyro_mcp.mcp.resources import diff_address, located, shown, templates_of
 from pyro_mcp.mcp.roots import folder
 from pyro_mcp.mcp.schema import operations_of, tool
 from pyro_mcp.mcp.server import server_of
-from pyro_mcp.mcp.toolbox import Toolbox, last_line
+from pyro_mcp.mcp.toolbox import Toolbox
 from pyro_mcp.operations import REGISTRY, Profile
 from pyro_mcp.operations.validation import validated
+from pyro_mcp.processes.seen import last_line
 from tests.support import slowness
 from tests.unit.test_mcp_schema import WORKSPACE
 from tests.unit.wire_server import WireServer
@@ -294,9 +295,9 @@ def test_a_long_call_says_what_it_does_and_that_it_lives(locations: Locations, m
 
 
 def test_the_last_line_is_one_that_can_be_read() -> None:
-    assert last_line(b"one\n\x1b[1mtwo\x07\n\x1b[0m\n\n") == "two"
-    assert last_line(b"\n \n") == ""
-    assert len(last_line(b"x" * 5000)) == 120
+    assert last_line(b"one\n\x1b[1mtwo\x07\n\x1b[0m\n\n", 120) == "two"
+    assert last_line(b"\n \n", 120) == ""
+    assert len(last_line(b"x" * 5000, 120)) == 120
 
 
 # -- start-up

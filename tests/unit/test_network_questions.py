@@ -199,3 +199,16 @@ def test_a_slip_of_the_pen_opens_nothing_and_loses_nothing(tmp_path: Path) -> No
     assert decisions.of("/p") == Decided(("c.example",))
     path.unlink()
     assert decisions.of("/p") == Decided()
+
+
+def test_a_file_that_changed_is_read_again_whatever_its_time_says(tmp_path: Path) -> None:
+    """As after a change of its owner or mode, or from a copy that keeps times."""
+    path = tmp_path / "network.toml"
+    decisions = Decisions(path)
+    decisions.add("/p", "a.example", allow=True)
+    assert decisions.of("/p") == Decided(("a.example",))
+    before = path.stat()
+    path.write_text(path.read_text().replace("a.example", "b.example"))
+    while path.stat().st_ctime_ns == before.st_ctime_ns or path.stat().st_mtime_ns != before.st_mtime_ns:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert decisions.of("/p") == Decided(("b.example",))

@@ -130,6 +130,16 @@ def test_a_hostile_or_half_archive_keeps_nothing(tmp_path: Path, member: Member)
     assert not (tmp_path / "escape").exists() and not (tmp_path.parent / "escape").exists()
 
 
+def test_names_within_a_deleted_directory_are_refused(tmp_path: Path) -> None:
+    """No agent sends them, and no machine could begin with both hidden."""
+    deleted: list[Member] = [(f"workspace/{name}", b"", {"uname": "-"}) for name in ("src/a/b", "src-b", "src")]
+    with pytest.raises(InvalidInput, match="`src/a/b`"):
+        keep(tmp_path, [SAME, *deleted])
+    made, _ = keep(tmp_path, [SAME, *deleted[1:]])
+    kept = Kept.of(made)
+    assert kept is not None and list(kept.deleted) == ["src", "src-b"]
+
+
 @pytest.mark.parametrize(
     "spelled", [b"tok/en+secret=value9", b"tok%2fen%2Bsecret%3Dvalue9", b"dG9rL2VuK3NlY3JldD12YWx1ZTk="]
 )

@@ -365,7 +365,7 @@ def test_a_seed_over_the_bounds_is_refused_before_anything_is_copied(
     monkeypatch.setattr(bounds, "MAX_FILES", 15)
     with pytest.raises(InvalidInput, match=r"more than 15 files.*is in `many`") as refused:
         scan(source)
-    assert refused.value.code == "seed_too_large"
+    assert refused.value.code == "seed_too_large" and "  " not in str(refused.value)
     monkeypatch.setattr(bounds, "MAX_FILES", 1000)
     monkeypatch.setattr(bounds, "MAX_BYTES", 600_000)
     with pytest.raises(InvalidInput, match=r"32 GiB|0 GiB"):

@@ -114,6 +114,7 @@ def test_it_signs_a_login_at_the_named_server_and_nothing_else(keys: dict[str, o
         [request(mine, login(b"S", mine))],  # no session
         [good, request(mine, login(b"T", mine))],  # another one
         [good, request(mine, login(b"S", mine, "root"))],
+        [good, request(mine, login(b"S", mine, "\n" * 60_000))],
         [good, request(mine, login(b"S", mine, host_key=public_of(stranger)))],
         [good, request(mine, login(b"S", mine, tail=b"x"))],
         [good, request(mine, b"SSHSIG" + string(b"git"))],
@@ -130,6 +131,7 @@ def test_it_signs_a_login_at_the_named_server_and_nothing_else(keys: dict[str, o
         [b""],
     ):
         assert after(*messages) == FAILURE, messages
+    assert max(len(text) for _, text in told) < 300  # it is kept in the history
 
 
 def test_the_signatures_of_each_kind_of_key_prove_and_no_other_does(keys: dict[str, object]) -> None:

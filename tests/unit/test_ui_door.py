@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyro_mcp.operations import REGISTRY
+from pyro_mcp.ui.allowed import ALLOWED
 from pyro_mcp.ui.app import files
 from pyro_mcp.ui.door import MAX_LINKS, MAX_SESSIONS, TOKEN_SECONDS, Door, Entry
 
@@ -123,3 +125,11 @@ def test_the_page_reaches_nothing_outside_and_makes_no_markup_of_text() -> None:
         if name.endswith(".html"):
             assert " style=" not in text and "onclick" not in text and "<style" not in text
             assert text.count("<script") == text.count('<script type="module" src="/static/')
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_what_the_page_may_ask_for_is_there_and_what_changes_anything_is_used(name: str) -> None:
+    assert ALLOWED[name] <= set(REGISTRY[name].takes)
+    scripts = b"".join(content for file, content in files().items() if file.endswith(".js"))
+    used = any(f'{calls}("{name}"'.encode() in scripts for calls in ("call", "carried"))
+    assert used or REGISTRY[name].read_only

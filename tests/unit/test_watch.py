@@ -10,7 +10,7 @@ from pyro_mcp.cli.watch import Watching
 def _told(**more: Any) -> dict[str, Any]:
     workspace = {"id": "ws-1", "name": "fix\x1b[2J"}
     command = {"handle": "1-1", "command": ["make", "a\nb"], "last_line": "step \u202e1"}
-    empty: dict[str, Any] = {"workspaces": [], "events": [], "questions": [], "gone": []}
+    empty: dict[str, Any] = {"workspaces": [], "events": [], "questions": [], "gone": [], "whole": False}
     return {**empty, "workspaces": [{"workspace": workspace, "running": [command]}], **more}
 
 
@@ -38,4 +38,11 @@ def test_one_workspace_alone_until_it_is_deleted() -> None:
     watching = Watching("ws-2")
     assert watching.lines(_told(gone=["ws-1"])) == [] and not watching.over
     (line,) = watching.lines(_told(workspaces=[], gone=["ws-2"]))
+    assert "is deleted" in line and watching.over
+
+
+def test_one_that_was_deleted_while_the_daemon_did_not_run() -> None:
+    watching = Watching("ws-1")
+    assert watching.lines(_told(whole=True)) != [] and not watching.over
+    (line,) = watching.lines(_told(workspaces=[], whole=True))
     assert "is deleted" in line and watching.over

@@ -6,23 +6,22 @@ machine holds a placeholder. What the program did comes back as a branch, when t
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyro_mcp.cli import attach, meant
-from pyro_mcp.cli.execute import ProgressView, is_terminal, run_command, write_out
+from pyro_mcp.cli.execute import ProgressView, is_terminal, note, print_text, run_command
+from pyro_mcp.cli.host import project_of
 from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
 from pyro_mcp.hosts.base import git_root
-from pyro_mcp.operations import REGISTRY
+from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.visible import visible
 
 VCPU_COUNT = 2
@@ -30,6 +29,8 @@ MEM_MIB = 4096
 """The programs themselves take up to 1 GiB, and the project's tests come on top."""
 RUN_SECONDS = 86400
 """The longest that a command may run."""
+MOST_COMMANDS = 1000
+"""As many as one call lists."""
 
 
 def run(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -44,12 +45,12 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.prompt is not None and not found.prompt.strip():
         raise usage_error("--prompt is empty.")
     chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
-    folder = Path(os.path.abspath(os.path.expanduser(found.project or ".")))
+    folder = project_of(found)
     project = git_root(folder) or folder
     if found.land:
         _check_branch(project, found.land)
-    withheld = [chosen.secret.encode()] if chosen.secret else []
-    instructions, _ = (b"", []) if found.no_instructions else told.archive(Path.home(), program.told, withheld)
+    masker = Redactor([chosen.secret] if chosen.secret else [])
+    instructions = b"" if found.no_instructions else told.archive(Path.home(), program.told, masker)
     start = program.start(found.prompt, model=found.model, url=chosen.url, key=chosen.variable, more=after or [])
     command = {
         "command": ["sh", "-c", f'{start.before}\nexec "$@"', "sh", *start.argv],
@@ -60,7 +61,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         with ProgressView(shown=True) as view:
             environment = machine.prepared(pyro, program, found.environment, view.show_until_ready)
             made = pyro.call(
-                REGISTRY["create_workspace"],
+                KNOWN["create_workspace"],
                 {
                     "environment": environment,
                     "seed_path": str(project),
@@ -82,19 +83,19 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         except BaseException:
             machine.gone(pyro, workspace)
             raise
-        _note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
+        note(f"{program.title} works in {workspace}, on a copy of {visible(str(project))}.")
         message = found.prompt or f"What {program.title} did"
         if found.prompt is None:
-            opened = pyro.call(REGISTRY["open_shell"], {"workspace": workspace, **command})
+            opened = pyro.call(KNOWN["open_shell"], {"workspace": workspace, **command})
             status = _until_it_ends(pyro, workspace, str(opened["shell"]))
             return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
         arguments = {"workspace": workspace, **command, "timeout_seconds": RUN_SECONDS}
         if found.detach:
-            record = pyro.call(REGISTRY["exec_workspace"], {**arguments, "background": True})
+            record = pyro.call(KNOWN["exec_workspace"], {**arguments, "background": True})
             print(json.dumps({"workspace": workspace, "handle": record["handle"]}) if found.json else workspace)
-            _note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
+            note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
             return 0
-        status = run_command(pyro, REGISTRY["exec_workspace"], Parsed(arguments=arguments))
+        status = run_command(pyro, KNOWN["exec_workspace"], Parsed(arguments=arguments))
         return _ended(pyro, workspace, status, message, keep=found.keep)
 
 
@@ -183,8 +184,8 @@ def _check_branch(project: Path, branch: str) -> None:
 def _until_it_ends(pyro: Connection, workspace: str, shell: str) -> int | None:
     """The exit status; None when the person left and it goes on."""
     status = attach.show(pyro, workspace, shell)
-    if shell in pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["shells"]:
-        _note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
+    if shell in pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["shells"]:
+        note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
         return None
     return status
 
@@ -193,22 +194,23 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
     """Show what changed; land it where that was asked for, or ask the person what to do with it."""
     from pyro_mcp.cli.render import render
 
-    changed = pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace, "summary": True})
-    _print(render("Diff", changed))
-    labels = pyro.call(REGISTRY["status_workspace"], {"workspace": workspace})["labels"]
-    nothing = not changed["files"]
+    changed = pyro.call(KNOWN["diff_workspace"], {"workspace": workspace, "summary": True})
+    print_text(render("Diff", changed))
+    labels = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["labels"]
+    # What only the diff leaves out, or git cannot hold, may be what was wanted.
+    nothing = not (changed["files"] or changed["empty_directories"] or changed["left_out_files"])
     branch = labels.get(machine.LAND_LABEL)
     if branch and status != 0:
-        _note(f"It ended with status {status}, so nothing was landed.")
-    elif branch and not nothing:
+        note(f"It ended with status {status}, so nothing was landed.")
+    elif branch and changed["files"]:
         return _land(pyro, workspace, branch, message, keep=keep)
-    elif branch or (nothing and status == 0):
+    elif nothing and status == 0:
         if not keep:
             machine.gone(pyro, workspace)
         return status
     elif is_terminal(sys.stdin) and is_terminal(sys.stdout):
         return _choose(pyro, workspace, message, status)
-    _note(
+    note(
         f"The workspace stays: pyro diff {workspace}, pyro land {workspace} BRANCH, pyro rm {workspace}",
     )
     return status
@@ -219,12 +221,12 @@ def _land(pyro: Connection, workspace: str, branch: str, message: str, *, keep: 
 
     try:
         landed = pyro.call(
-            REGISTRY["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
+            KNOWN["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
         )
     except PyroError:
-        _note(f"The workspace stays, with all that was done: pyro diff {workspace}")
+        note(f"The workspace stays, with all that was done: pyro diff {workspace}")
         raise
-    _print(render("Landed", landed))
+    print_text(render("Landed", landed))
     if not keep:
         machine.gone(pyro, workspace)
     return 0
@@ -245,17 +247,17 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
             print()
             key = "k"
         except PyroError as error:
-            _note(f"error: {visible(error.message)}")
+            note(f"error: {error.message}")
             continue
         if key == "d":
             from pyro_mcp.cli.render import render
 
-            _print(render("Diff", pyro.call(REGISTRY["diff_workspace"], {"workspace": workspace})))
+            print_text(render("Diff", pyro.call(KNOWN["diff_workspace"], {"workspace": workspace})))
         elif key == "t":
             machine.gone(pyro, workspace)
             return status
         elif key == "k":
-            _note(f"It stays: pyro land {workspace} BRANCH, pyro rm {workspace}")
+            note(f"It stays: pyro land {workspace} BRANCH, pyro rm {workspace}")
             return status
 
 
@@ -273,7 +275,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     if rest or after:
         raise too_many([*rest, *(after or [])][0], prog)
     with Connection(face="cli", client="agent") as pyro:
-        listed = pyro.call(REGISTRY["list_workspaces"], {})["workspaces"]
+        listed = pyro.call(KNOWN["list_workspaces"], {})["workspaces"]
     rows = [
         {
             "workspace": each["id"],
@@ -316,31 +318,27 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
     if len(rest) > 1 or after:
         raise too_many([*rest[1:], *(after or [])][0], prog)
     with Connection(face="cli", client="agent") as pyro:
-        record = pyro.call(REGISTRY["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
+        record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
         workspace = str(record["id"])
         program = PROGRAMS.get(record["labels"].get(machine.LABEL, ""))
         if program is None:
             raise usage_error(f"No coding agent works in {workspace}.", hint="`pyro agent list` shows those that do.")
         message = f"What {program.title} did"
-        if record["shells"]:
-            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-                raise usage_error("It has a terminal, and attaching needs one.")
-            status = _until_it_ends(pyro, workspace, str(record["shells"][0]))
-            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
-        handle = _handle(pyro, record)
+        handle = _handle(pyro, workspace)
         if handle is None:
             return _ended(pyro, workspace, 0, message, keep=True)
+        if handle in record["shells"]:
+            if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+                raise usage_error("It has a terminal, and attaching needs one.")
+            status = _until_it_ends(pyro, workspace, handle)
+            return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
         return _ended(pyro, workspace, _read_on(pyro, workspace, handle), message, keep=found.keep)
 
 
-def _handle(pyro: Connection, record: dict[str, Any]) -> str | None:
-    """The command in which the program runs, or ran last."""
-    running: Sequence[str] = record["running_commands"]
-    if running:
-        return running[0]
-    known = pyro.call(REGISTRY["logs_workspace"], {"workspace": record["id"]})["commands"]
-    mine = [each["handle"] for each in known if FOLDER in " ".join(each["command"])]
-    return mine[0] if mine else None
+def _handle(pyro: Connection, workspace: str) -> str | None:
+    """The command or shell in which the program runs, or ran; others may have run beside it."""
+    listed = pyro.call(KNOWN["logs_workspace"], {"workspace": workspace, "limit": MOST_COMMANDS})["commands"]
+    return next((str(each["handle"]) for each in listed if FOLDER in " ".join(each["command"])), None)
 
 
 def _read_on(pyro: Connection, workspace: str, handle: str) -> int:
@@ -348,15 +346,6 @@ def _read_on(pyro: Connection, workspace: str, handle: str) -> int:
     from pyro_mcp.cli.execute import follow
 
     arguments = {"workspace": workspace, "handle": handle, "raw": True}
-    follow(pyro, REGISTRY["logs_workspace"], Parsed(arguments=arguments, content_only=True))
-    code = pyro.call(REGISTRY["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
+    follow(pyro, KNOWN["logs_workspace"], Parsed(arguments=arguments, content_only=True))
+    code = pyro.call(KNOWN["logs_workspace"], {"workspace": workspace, "handle": handle})["exit_code"]
     return code if isinstance(code, int) else 1
-
-
-def _print(text: str) -> None:
-    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
-
-
-def _note(text: str) -> None:
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pyro_mcp.cli import meant
-from pyro_mcp.cli.execute import write_out
+from pyro_mcp.cli.execute import print_text
 from pyro_mcp.cli.parsing import Parser, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN
@@ -82,7 +82,7 @@ def cp(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> i
 
     kind = "Synced" if inside is not None else "Exported"
     text = json.dumps(record) + "\n" if found.json else render(kind, record)
-    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
+    print_text(text)
     return 0
 
 
@@ -175,7 +175,7 @@ def top(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     if as_json:
         print(json.dumps({"workspace": record["workspace"], "processes": record["stdout"].splitlines()}))
     else:
-        write_out(sys.stdout, visible_lines(record["stdout"]).encode("utf-8", "surrogateescape"))
+        print_text(visible_lines(record["stdout"]))
     return 0
 
 

@@ -141,18 +141,18 @@ def print_result(operation: Operation, record: dict[str, Any], parsed: Parsed) -
     elif parsed.id_only:
         text = "".join(f"{found}\n" for found in _ids(kind, record))
         if (record.get("devcontainer") or {}).get("hint"):
-            _note(record["devcontainer"]["hint"])
+            note(record["devcontainer"]["hint"])
     elif parsed.content_only:
         text = record[CONTENT[kind]]
         if kind == "FileContent":
             text += "".join(file["content"] for file in record["files"])
         if record.get("hint"):
-            _note(record["hint"])
+            note(record["hint"])
     else:
         from pyro_mcp.cli.render import render
 
         text = render(kind, record)
-    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
+    print_text(text)
 
 
 def _ids(kind: str, record: dict[str, Any]) -> list[str]:
@@ -162,7 +162,8 @@ def _ids(kind: str, record: dict[str, Any]) -> list[str]:
     return [item[name] for item in record[items]]
 
 
-def _note(text: str) -> None:
+def note(text: str) -> None:
+    """A line for the person, beside the result."""
     print(visible_lines(text), file=sys.stderr, flush=True)
 
 
@@ -172,6 +173,11 @@ def write_out(stream: Any, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(stream.fileno(), view) :]
+
+
+def print_text(text: str) -> None:
+    """All of a text to standard output, in the bytes that it came from."""
+    write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
 
 
 # -- following
@@ -190,11 +196,11 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
         except NotFound as error:
             if error.code != "workspace_gone":
                 raise
-            _note(error.message)
+            note(error.message)
             return 0
         if kind == "History":
             ended = [event for event in record["events"] if event["outcome"] != "running"]
-            write_out(sys.stdout, _shown(ended, parsed).encode("utf-8", "surrogateescape"))
+            print_text(_shown(ended, parsed))
             arguments["after"] = record["cursor"]
             continue
         text = record["output"]
@@ -202,7 +208,7 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
             text = json.dumps(record) + "\n" if text else ""
         elif not parsed.content_only:
             text = visible_lines(text)
-        write_out(sys.stdout, text.encode("utf-8", "surrogateescape"))
+        print_text(text)
         arguments["offset"] = record["next_offset"]
         over = record.get("status") != "running" if kind == "Logs" else record["state"] not in ("starting", "running")
         if over and record["next_offset"] >= record["total_bytes"]:
@@ -294,28 +300,28 @@ def _tell_outcome(record: dict[str, Any]) -> None:
     """What the exit status alone does not say."""
     handle, workspace = record["handle"], record["workspace"]
     if record.get("reached") is not None:
-        _note(f"The --until condition {'was met' if record['reached'] else 'was not met'}.")
+        note(f"The --until condition {'was met' if record['reached'] else 'was not met'}.")
     match record["status"]:
         case "running" if "environment" in record:
-            _note(f"Still running. Keep waiting with: pyro run --handle {handle}")
+            note(f"Still running. Keep waiting with: pyro run --handle {handle}")
         case "running":
-            _note(
+            note(
                 f"Still running. Keep reading with: pyro workspace logs {workspace} --handle {handle} --wait-seconds 45"
             )
         case "timed_out":
-            _note("The command timed out and was ended (--timeout-seconds).")
+            note("The command timed out and was ended (--timeout-seconds).")
         case "cancelled":
-            _note("The command was cancelled.")
+            note("The command was cancelled.")
         case "lost":
-            _note("The machine was reset or lost before the command ended.")
+            note("The machine was reset or lost before the command ended.")
         case _ if record.get("cause"):
-            _note(record["cause"])
+            note(record["cause"])
     if record.get("refused"):
         from types import SimpleNamespace
 
         from pyro_mcp import refusals
 
-        _note(refusals.said([SimpleNamespace(**each) for each in record["refused"]]))  # type: ignore[misc]
+        note(refusals.said([SimpleNamespace(**each) for each in record["refused"]]))  # type: ignore[misc]
 
 
 def _exit_status(record: dict[str, Any], ended_by: int) -> int:
@@ -368,7 +374,7 @@ class _Interrupt:
                 raise KeyboardInterrupt
             raise SystemExit(128 + number)
         if number == signal.SIGINT:
-            _note("\nCancelling the command. Press Ctrl-C again to leave now.")
+            note("\nCancelling the command. Press Ctrl-C again to leave now.")
         import threading
 
         threading.Thread(target=self._cancel, daemon=True).start()
@@ -377,7 +383,7 @@ class _Interrupt:
         try:
             self._pyro.call(KNOWN["cancel_workspace_exec"], {"workspace": self._workspace, "handle": self._handle})
         except PyroError as error:
-            _note(f"error: {error}")
+            note(f"error: {error}")
 
 
 # -- progress
@@ -419,7 +425,7 @@ class ProgressView:
             self._draw(event)
         elif event.text != self._last:
             self._last = event.text
-            _note(event.text)
+            note(event.text)
 
     def show_until_ready(self, event: Event) -> None:
         """As `show`, and clear the bar when it is full: what follows has the terminal for itself."""

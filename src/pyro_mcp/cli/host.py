@@ -74,7 +74,12 @@ def _add_project(parser: Parser) -> None:
     parser.add_argument("--project", metavar="DIR", help="Connect only this project (default: the working directory).")
 
 
-def _project(found: Any) -> Path:
+def project_of(found: Any) -> Path:
+    """The directory that --project names, else the working directory.
+
+    Raises:
+        InvalidInput: it is not there.
+    """
     folder = os.path.abspath(os.path.expanduser(found.project or "."))
     if not os.path.isdir(folder):
         raise usage_error(f"--project {found.project}: no such directory.")
@@ -98,7 +103,7 @@ def _connect(prog: str, words: list[str], after: list[str] | None) -> int:
     assert host is not None
     if found.guard and found.unguard:
         raise usage_error("Use either --guard or --unguard, not both.")
-    project = _project(found)
+    project = project_of(found)
     scope = found.scope or connect.default_scope(host, found.project is not None)
     facts: dict[str, Any] = {"host": host.name, "scope": scope, "dry_run": found.dry_run}
     tell = _Teller(found.json)
@@ -168,7 +173,7 @@ def _print_config(prog: str, words: list[str], after: list[str] | None) -> int:
     _add_server_options(parser)
     found, host = _take(parser, words, after, host=True)
     assert host is not None
-    project = _project(found)
+    project = project_of(found)
     scope = found.scope or connect.default_scope(host, found.project is not None)
     if scope not in host.scopes:
         raise usage_error(f"{host.title} has no scope {scope}; it has: {', '.join(sorted(host.scopes))}.")
@@ -189,7 +194,7 @@ def _doctor(prog: str, words: list[str], after: list[str] | None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     found, named = _take(parser, words, after, host=False)
-    project = _project(found)
+    project = project_of(found)
     chosen = [named] if named else [host for name in hosts.NAMES if (host := hosts.host(name)).executable()]
     reports = [doctor.examine(host, project, deep=found.deep) for host in chosen]
     counted = reports if named else [report for report in reports if report.connected or not _unconnected(report)]
@@ -218,7 +223,7 @@ def _repair(prog: str, words: list[str], after: list[str] | None) -> int:
     _add_project(parser)
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     found, named = _take(parser, words, after, host=False)
-    project = _project(found)
+    project = project_of(found)
     chosen = [named] if named else [hosts.host(name) for name in hosts.NAMES]
     tell, facts, works = _Teller(found.json), [], True
     for host in chosen:

@@ -20,6 +20,8 @@ from pyro_mcp.visible import as_typed, shortened, visible
 WAIT_SECONDS = 45
 AGAIN_SECONDS = 1.0
 """Until a daemon that does not run is looked for again."""
+GATHER_SECONDS = 0.05
+"""What happens within so short a time is asked for at once."""
 EVENTS = 1000
 INTERRUPTED = 130
 
@@ -75,6 +77,7 @@ def _follow(watching: Watching, past: int) -> None:
             quiet, cursor = False, said["cursor"]
             for line in watching.lines(said):
                 print(line, flush=True)
+            time.sleep(GATHER_SECONDS)  # a command that prints without end is not asked after without end
 
 
 class Watching:
@@ -108,9 +111,12 @@ class Watching:
                 how = f"pyro allow {question['id']}, or with --answer once, project, no, never"
                 out.append(self._line(question["workspace"], f"asks for {host}; answer: {how}"))
         self._asked &= {question["id"] for question in said["questions"]}
-        for gone in said["gone"]:
-            if self._means(gone):
-                out.append(self._line(gone, "is deleted"))
+        gone = list(said["gone"])
+        if self._only and said["whole"] and self._only not in {each["workspace"]["id"] for each in said["workspaces"]}:
+            gone.append(self._only)  # while nobody looked: before the daemon began, or too long ago
+        for each in gone:
+            if self._means(each):
+                out.append(self._line(each, "is deleted"))
                 self.over = self._only is not None
         return out
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pyro_mcp.client.answers import Noted, Result, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
-from pyro_mcp.client.trace import HEADER, begun
+from pyro_mcp.client.trace import begun
 from pyro_mcp.client.wire import operation_path, went_away
 from pyro_mcp.locations import Locations
 
@@ -66,9 +66,7 @@ class Connection:
     ) -> dict[str, Any]:
         """Carry out an operation with plain arguments, and give its plain result."""
         fields = headers(self._face, self._client, on_event is not None, project=self._project)
-        path, trace = operation_path(operation.name), begun(operation.name)
-        if trace is not None:
-            fields[HEADER] = "1"
+        path, trace = operation_path(operation.name), begun(operation.name, fields)
         result: dict[str, Any] | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
             if trace is not None:
@@ -85,9 +83,7 @@ class Connection:
     def events(self, operation: Operation, arguments: dict[str, Any]) -> Iterator[Event | Result]:
         """Carry out an operation, giving its events as they come and the `Result` last."""
         fields = headers(self._face, self._client, True, project=self._project)
-        path, trace = operation_path(operation.name), begun(operation.name)
-        if trace is not None:
-            fields[HEADER] = "1"
+        path, trace = operation_path(operation.name), begun(operation.name, fields)
         last: Event | Result | None = None
         for line in self._transport.request("POST", path, made_absolute(operation, arguments), fields):
             if trace is not None:

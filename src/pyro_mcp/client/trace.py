@@ -39,6 +39,9 @@ class Trace:
             sys.stderr.write(text + "\n")
 
 
-def begun(operation: str) -> Trace | None:
-    """The trace of a call; None where nobody asked for one."""
-    return Trace(operation) if os.environ.get("PYRO_TRACE", "0") not in ("", "0") else None
+def begun(operation: str, fields: dict[str, str]) -> Trace | None:
+    """The trace of a call, of which the header fields tell the daemon; None where nobody asked for one."""
+    if os.environ.get("PYRO_TRACE", "0") in ("", "0"):
+        return None
+    fields[HEADER] = "1"
+    return Trace(operation)

@@ -9,10 +9,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pyro_mcp.coding_agents.programs import NO_KEY, Key, Program
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.network.grants import HOST
 from pyro_mcp.plain import Plain
-
-HOST = "host.pyro.internal"
-"""This computer, as a workspace calls it (`network/grants.py`)."""
 
 
 class Endpoint(Plain):

@@ -10,8 +10,8 @@ from typing import Any
 from pyro_mcp.client.answers import Event
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents.programs import FOLDER, REGISTRY_HOST, Package, Program
+from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import Conflict, NotFound, PyroError
-from pyro_mcp.operations import REGISTRY
 
 LABEL = "coding-agent"
 """Marks a workspace in which a program runs; its value is the program's name."""
@@ -49,11 +49,11 @@ def prepared(pyro: Connection, program: Program, base: str, show: Show) -> str:
         PyroError: the package could not be had, or is not the one that is pinned.
     """
     name = environment_name(program, base)
-    listed = pyro.call(REGISTRY["list_environments"], {})["environments"]
+    listed = pyro.call(KNOWN["list_environments"], {})["environments"]
     if any(each["name"] == name and each["installed"] for each in listed):
         return name
     made = pyro.call(
-        REGISTRY["create_workspace"],
+        KNOWN["create_workspace"],
         {
             "environment": base,
             "network_policy": "egress",
@@ -66,7 +66,7 @@ def prepared(pyro: Connection, program: Program, base: str, show: Show) -> str:
     try:
         _install(pyro, made["id"], program.package)
         try:
-            pyro.call(REGISTRY["save_environment"], {"workspace": made["id"], "name": name})
+            pyro.call(KNOWN["save_environment"], {"workspace": made["id"], "name": name})
         except Conflict as error:
             if error.code != "environment_exists":
                 raise  # else another had made the same one meanwhile
@@ -95,7 +95,7 @@ def finished(pyro: Connection, arguments: dict[str, Any]) -> dict[str, Any]:
     from pyro_mcp.client.following import follow
 
     record: dict[str, Any] = {}
-    for said in follow(pyro.events, pyro.call, REGISTRY["exec_workspace"], arguments):
+    for said in follow(pyro.events, pyro.call, KNOWN["exec_workspace"], arguments):
         if isinstance(said, Result):
             record = said.record
     return record
@@ -118,6 +118,6 @@ def tell(pyro: Connection, workspace: str, archive: bytes) -> None:
 def gone(pyro: Connection, workspace: str) -> None:
     """Delete a workspace; it may be gone already."""
     try:
-        pyro.call(REGISTRY["delete_workspace"], {"workspace": workspace})
+        pyro.call(KNOWN["delete_workspace"], {"workspace": workspace})
     except NotFound:
         pass

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import stat
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from pyro_mcp import trees
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.masking.redaction import Redactor
 
 MAX_FILE = 256 * 1024
 MAX_ALL = 600 * 1024
@@ -22,35 +23,35 @@ MAX_ALL = 600 * 1024
 MAX_FILES = 1000
 
 
-def archive(home: Path, told: Mapping[str, str], withheld: Sequence[bytes]) -> tuple[bytes, list[str]]:
-    """A .tar.gz of those files, read-only, with the paths that are in it; empty when there are none.
+def archive(home: Path, told: Mapping[str, str], masker: Redactor) -> bytes:
+    """A .tar.gz of those files, read-only; empty when there are none.
 
     Args:
         told: below the home here, and below the home inside.
-        withheld: values that must not go in; a file with one stays here.
+        masker: knows what must not go in; a file with that in it, however it is spelled, stays here.
     Raises:
         InvalidInput: they are too many, or too much.
     """
-    found: list[str] = []
+    found = 0
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for here, inside in told.items():
             for file in _files(home / here):
                 below = file.relative_to(home / here)
                 data = _content(file)
-                if data is None or any(value in data for value in withheld if value):
+                if data is None or masker.data(data) != data:
                     continue
                 name = inside if below == Path() else f"{inside}/{below.as_posix()}"
                 entry = tarfile.TarInfo(name)
                 entry.size, entry.mode = len(data), 0o555 if os.access(file, os.X_OK) else 0o444
                 tar.addfile(entry, io.BytesIO(data))
-                found.append(name)
-                if len(found) > MAX_FILES or out.tell() > MAX_ALL:
+                found += 1
+                if found > MAX_FILES or out.tell() > MAX_ALL:
                     raise _too_much(home / here)
     data = out.getvalue()
     if len(data) > MAX_ALL:
         raise _too_much(home)
-    return (data, found) if found else (b"", [])
+    return data if found else b""
 
 
 def _too_much(place: Path) -> InvalidInput:
@@ -82,12 +83,8 @@ def _files(place: Path) -> Iterator[Path]:
 def _content(file: Path) -> bytes | None:
     """The bytes of a plain file that is not too large; None of anything else."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with trees.opened(os.path.realpath(file)) as opened:
+            data = opened.read(MAX_FILE + 1)
     except OSError:
         return None
-    with open(descriptor, "rb") as opened:
-        looked = os.fstat(descriptor)
-        if not stat.S_ISREG(looked.st_mode) or looked.st_size > MAX_FILE:
-            return None
-        data = opened.read(MAX_FILE + 1)
     return data if len(data) <= MAX_FILE else None

@@ -103,7 +103,9 @@ class Dispatcher:
         for note in told:
             await call.note(note)
         with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
-            await self._context.registry.revise(workspace, lambda row: {"notes": row.notes[len(told) :]})
+            await self._context.registry.revise(
+                workspace, lambda row: {"notes": [n for n in row.notes if n not in told]}
+            )
 
     async def _carried_out(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]

@@ -20,8 +20,6 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-import uvicorn
-
 from pyro_mcp import enclosure
 from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.context import Context, DaemonInfo
@@ -231,19 +229,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     expiry = Expiry(registry, manager.delete)
 
     app = App(Dispatcher(context), stop.set, locations.state)
-    server = Server(
-        uvicorn.Config(
-            app,
-            http="h11",
-            loop="asyncio",
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_config=None,
-            timeout_keep_alive=3600,
-            h11_max_incomplete_event_size=65536,
-        )
-    )
+    server = Server.of(app, timeout_keep_alive=3600, h11_max_incomplete_event_size=65536)
     listener = Door(locations.socket, stop.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())

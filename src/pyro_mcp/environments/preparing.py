@@ -11,7 +11,7 @@ import secrets
 import shutil
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pyro_mcp.environments import prepared, rooted, saving
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest, remove_tree
@@ -134,6 +134,12 @@ def _deleted(marked: dict[str, str], seed: Path) -> dict[str, str]:
         raise InvalidInput(
             f"The set-up deleted {len(names)} files and directories of the project; at most {MOST_DELETED} are kept.",
             code="too_many_deleted",
+        )
+    deleted = set(names)
+    inner = [name for name in names if not deleted.isdisjoint(map(str, PurePosixPath(name).parents))]
+    if inner:  # a machine that is to hide both cannot begin
+        raise InvalidInput(
+            f"The machine sent {show(inner[0])} as deleted, and a directory above it too.", code="bad_archive"
         )
     return {name: prepared.entry_mark(seed, name) for name in names}
 

@@ -55,7 +55,7 @@ def leave_out(tree: Path) -> LeftOut:
 
 
 def disarm(tree: Path, *, itself: bool = False) -> LeftOut:
-    """Keep repositories, without what runs programs. With `itself`, the tree is the inside one."""
+    """Keep repositories, without what runs programs. With `itself`, the tree is the inside of one."""
     found = LeftOut()
     for place in [tree] if itself else list(_repositories(tree)):
         if place.is_symlink() or not place.is_dir():

@@ -15,7 +15,7 @@ from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.files.listing import absolute
 from pyro_mcp.files.made import NOTHING, Made, named, paths_of, probe
 from pyro_mcp.files.sifting import sift, told
-from pyro_mcp.files.staging import staged, unstaged
+from pyro_mcp.files.staging import staged
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
 from pyro_mcp.guest.said import Said, damaged, wire_name
 from pyro_mcp.masking.redaction import Redactor
@@ -132,14 +132,8 @@ async def carry_out(guest: Guest, changes: list[Change]) -> None:
     Raises:
         Conflict: `expectation_failed` where a file is not any more what the change expects.
     """
-    stage, records = await staged(guest, [_change_record(c) for c in changes])
-    body = {"changes": records} if stage is None else {"changes": records, "stage": stage}
-    try:
+    async with staged(guest, [_change_record(c) for c in changes]) as body:
         await guest.call("POST", "/v1/files/apply", json_body=body, seconds=WORK_SECONDS)
-    except BaseException:
-        if stage is not None:
-            await asyncio.shield(asyncio.ensure_future(unstaged(guest, stage)))
-        raise
 
 
 class Attempt:

@@ -235,6 +235,8 @@ class Guest:
         self._connect = connect
         self._gate = Gate(self._ask)
         self._forgotten: list[str] = []
+        self.staging = asyncio.Lock()
+        """Of who has contents in the agent's stage (`files.staging`)."""
 
     @contextmanager
     def barred(self, why: str) -> Iterator[None]:

@@ -12,6 +12,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+_TICK = os.sysconf("SC_CLK_TCK")
+
 
 @dataclass(frozen=True)
 class ProcessId:
@@ -27,12 +29,23 @@ def boot_id() -> str:
 
 def start_time(pid: int) -> int | None:
     """When the process started, in clock ticks since boot; None when there is none or it is a zombie."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that the process has used; None when there is none."""
+    fields = _stat(pid)
+    return None if fields is None else (int(fields[11]) + int(fields[12])) / _TICK  # utime and stime
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the state on (proc(5), its field 3); None when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    return stat[stat.rfind(b")") + 2 :].split()
 
 
 def identify(pid: int) -> ProcessId | None:

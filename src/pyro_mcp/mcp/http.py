@@ -18,7 +18,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import uvicorn
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from pyro_mcp.aio import AsyncPyro
@@ -180,19 +179,7 @@ async def _serve(profile: Profile, access: Access, listener: socket.socket, door
     toolbox = Toolbox(profile, access, pyro)
     fetching = asyncio.ensure_future(toolbox.begin_to_fetch())
     application = Application(toolbox, Catalogue.of(profile, access), door)
-    config = uvicorn.Config(
-        application,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=LINGER_SECONDS,
-    )
-    server = Server(config)
+    server = Server.of(application, timeout_graceful_shutdown=LINGER_SECONDS)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -25,9 +25,8 @@ from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import NOTE, offered, operations_of, output_schema, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
-from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
-from pyro_mcp.processes.seen import seen
+from pyro_mcp.processes.seen import last_line
 from pyro_mcp.visible import json_text, shortened, storable_record, visible_lines
 from pyro_mcp.vocabulary import asks
 
@@ -55,15 +54,6 @@ class Answer:
     is_error: bool = False
     pictures: tuple[tuple[str, str], ...] = ()
     """Media type and base64. Never beside structured content, which Codex shows instead."""
-
-
-def last_line(data: bytes) -> str:
-    """The last line of some output that has anything to read, in brief."""
-    for line in reversed(seen(data[-4096:]).splitlines()):
-        text = "".join(c for c in line if c.isprintable()).strip()
-        if text:
-            return text[:LINE_CHARACTERS]
-    return ""
 
 
 def said(error: PyroError) -> Answer:
@@ -265,7 +255,7 @@ class Toolbox:
                     hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
                     code="unknown_parameter",
                 )
-        own = {p.name: p for p in parameters(operation)}
+        own = {p.name: p for p in operation.listed}
         given = {
             name: habits.shaped(value, own[name].kind, own[name].of_objects)
             for name, value in arguments.items()
@@ -310,7 +300,11 @@ class Toolbox:
                 handle.set_result(event.handle)
             elif isinstance(event, Progress) and on_progress is not None:
                 on_progress(event)
-            elif isinstance(event, Output) and on_progress is not None and (line := last_line(event.data)):
+            elif (
+                isinstance(event, Output)
+                and on_progress is not None
+                and (line := last_line(event.data, LINE_CHARACTERS))
+            ):
                 on_progress(Progress(line))
 
         listens = operation.streams and (on_progress is not None or operation.name in ("exec_workspace", "run_in_vm"))

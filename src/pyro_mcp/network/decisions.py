@@ -95,7 +95,7 @@ class Decisions:
         """A slip of the pen neither opens nor closes anything, and is read once."""
         try:
             status = os.stat(self.path)
-            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
+            seen = (status.st_ctime_ns, status.st_size, status.st_ino)  # a mode that changed is a change, too
             if seen == self._seen:
                 return
             self._seen, self._problem = seen, ""

@@ -169,7 +169,7 @@ class SshAgent:
             raise Malformed("the login names another key")
         host = next((host for host in hosts if host.user in ("", login.user)), None)
         if host is None:
-            raise Malformed(f"{login.user!r} is not the user that may log in at {hosts[0].host}")
+            raise Malformed(f"{login.user!r:.80} is not the user that may log in at {hosts[0].host}")
         signature = await self._keyring.sign(key, data, flags, message)
-        self._tell(True, f"a key signed for {login.user!r} at {host.host}:{host.port}: {fingerprint(key)}")
+        self._tell(True, f"a key signed for {login.user!r:.80} at {host.host}:{host.port}: {fingerprint(key)}")
         return signature

@@ -11,12 +11,16 @@ from __future__ import annotations
 import codecs
 import re
 
+from pyro_mcp.visible import shortened
+
 REACH = 200
 """Rows, from the last one up, that a program can move back to; a terminal has fewer."""
 LONG = 4096
 """Characters: drawing over a longer line begins a new one. On any terminal it would have been wrapped by then."""
 WIDE = 300
 """Columns: moving right leads no further, unless text is there."""
+LAST_BYTES = 4096
+"""Of the end of an output, in which its last line is looked for."""
 
 _CSI = r"(?:\x1b\[|\x9b)([0-?]{0,64})[ -/]{0,8}([@-~])"
 _COLOUR = re.compile(r"\x1b\[[0-9;:]{0,64}m")
@@ -233,6 +237,15 @@ def seen(data: bytes) -> str:
         return data.decode("ascii")
     drawing = Seen()
     return drawing.feed(data) + drawing.end()
+
+
+def last_line(data: bytes, most: int) -> str:
+    """The last line of some output that has anything to read, in at most so many characters."""
+    for line in reversed(seen(data[-LAST_BYTES:]).splitlines()):
+        text = "".join(c for c in line if c.isprintable()).strip()
+        if text:
+            return shortened(text, most)
+    return ""
 
 
 def _plain(data: bytes) -> bool:

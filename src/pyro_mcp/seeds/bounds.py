@@ -56,7 +56,7 @@ def too_much(source: str, paths: list[str]) -> InvalidInput:
     parts = Counter(path.split("/", 1)[0] for path in paths if "/" in path)
     most = f" Most that was seen is in {show(parts.most_common(1)[0][0])}." if parts else ""
     return InvalidInput(
-        f"{show(source)} has more than {MAX_FILES:,} files or {MAX_BYTES >> 30} GiB, the limit for a seed. "
+        f"{show(source)} has more than {MAX_FILES:,} files or {MAX_BYTES >> 30} GiB, the limit for a seed."
         f"{most} Nothing was copied.",
         hint="Give a smaller directory, or exclude generated files with a .gitignore.",
         code="seed_too_large",

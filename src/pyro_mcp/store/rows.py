@@ -46,8 +46,9 @@ class WorkspaceRow:
     allow_host_ports: list[str] = field(default_factory=list)
     """`network.grants.HostPort`s, as text."""
     allow_addresses: list[str] = field(default_factory=list)
-    ssh_hosts: list[str] = field(default_factory=list)
     """`network.grants.LanAddress`es, as text."""
+    ssh_hosts: list[str] = field(default_factory=list)
+    """`network.ssh_agent.SshHost`s, as text."""
     forked_from: str | None = None
     project: str | None = None
     """The directory, resolved, of the MCP server that made it, or that a person seeded it from; "" for a server without

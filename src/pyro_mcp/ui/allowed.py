@@ -16,16 +16,13 @@ ALLOWED: dict[str, frozenset[str]] = {
         "stop_workspace": "workspace",
         "start_workspace": "workspace",
         "delete_workspace": "workspace",
-        "update_workspace": "workspace name ttl_seconds clear_ttl",
         "status_workspace": "workspace",
         "history_workspace": "workspace limit",
         "logs_workspace": "workspace handle offset limit grep max_output_bytes",
         "cancel_workspace_exec": "workspace handle",
         "diff_workspace": "workspace path max_bytes summary",
-        "rewind_workspace": "workspace to limit",
         "list_workspace_files": "workspace path limit",
         "read_workspace_file": "workspace path offset limit byte_offset max_bytes",
-        "write_workspace_file": "workspace path text",
         "apply_workspace_patch": "workspace patch",
         "export_workspace": "workspace path output patch",
         "land_workspace": "workspace branch message",
@@ -33,7 +30,6 @@ ALLOWED: dict[str, frozenset[str]] = {
         "logs_service": "workspace name tail grep",
         "stop_service": "workspace name",
         "list_snapshots": "workspace",
-        "create_snapshot": "workspace name",
         "list_environments": "",
         "list_questions": "",
         "answer_question": "asked answer",
@@ -41,7 +37,6 @@ ALLOWED: dict[str, frozenset[str]] = {
         "list_decisions": "",
         "change_decision": "project host answer",
     }.items()
-    if name in REGISTRY
 }
 
 

@@ -25,7 +25,7 @@ from pyro_mcp.operations.validation import validated
 from pyro_mcp.serving import Receive, Scope, Send, body_of
 from pyro_mcp.ui.allowed import asked_for
 from pyro_mcp.ui.door import Door
-from pyro_mcp.ui.feed import Feed
+from pyro_mcp.ui.feed import BEHIND, Feed
 
 log = logging.getLogger(__name__)
 MAX_BODY = 4 * 1024 * 1024
@@ -158,10 +158,14 @@ class Application:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while True:
             queue: asyncio.Queue[Event | None] = asyncio.Queue()
+
+            def heard(event: Event, queue: asyncio.Queue[Event | None] = queue) -> None:
+                if queue.qsize() >= BEHIND:
+                    raise asyncio.QueueFull  # it is printed faster than the page reads
+                queue.put_nowait(event)
+
             arguments = {**said, "offset": at, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
-            work = asyncio.ensure_future(
-                self._pyro.call(REGISTRY["logs_workspace"], arguments, on_event=queue.put_nowait)
-            )
+            work = asyncio.ensure_future(self._pyro.call(REGISTRY["logs_workspace"], arguments, on_event=heard))
             work.add_done_callback(lambda _, queue=queue: queue.put_nowait(None))  # type: ignore[misc]
             try:
                 while (event := await queue.get()) is not None:
@@ -173,6 +177,8 @@ class Application:
                     work.cancel()
             try:
                 record = await work
+            except asyncio.QueueFull:
+                continue  # from where the page is
             except PyroError as error:
                 yield {"kind": "failed", "message": error.message}
                 return

@@ -9,8 +9,6 @@ import socket
 import sys
 from collections.abc import Callable
 
-import uvicorn
-
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.locations import Locations
@@ -37,19 +35,7 @@ async def _serve(listener: socket.socket, announce: Callable[[str], None]) -> No
     pyro = AsyncPyro(face="ui", client="page", locations=locations)
     watching = AsyncPyro(face="ui", client="page", transport=AsyncTransport(locations, start=None))
     feed = Feed(watching)
-    config = uvicorn.Config(
-        Application(door, pyro, feed),
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=LINGER_SECONDS,
-    )
-    server = Server(config)
+    server = Server.of(Application(door, pyro, feed), timeout_graceful_shutdown=LINGER_SECONDS)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -78,13 +78,17 @@ def _redact(staged: Path, redactor: Redactor) -> None:
         info = file.lstat()
         if not stat.S_ISREG(info.st_mode):
             continue
-        mask = StreamRedactor(redactor)
         file.chmod(stat.S_IMODE(info.st_mode) | 0o600)
-        with file.open("rb") as source, file.open("r+b") as target:
-            while data := source.read(PIPE_CHUNK):
-                target.write(mask.feed(data))  # never ahead of what was read
-                target.flush()
-            target.write(mask.end())
+        with file.open("rb", buffering=0) as source, file.open("r+b") as target:
+            for start, stop in trees.extents(source.fileno()):  # a hole holds no value, and stays one
+                mask = StreamRedactor(redactor)
+                source.seek(start)
+                target.seek(start)
+                while start < stop and (data := source.read(min(PIPE_CHUNK, stop - start))):
+                    start += len(data)
+                    target.write(mask.feed(data))  # never ahead of what was read
+                    target.flush()
+                target.write(mask.end())
         file.chmod(stat.S_IMODE(info.st_mode))
         os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
 
@@ -237,7 +241,7 @@ def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
     parts = [part.lower() for part in relative.split("/")]
     try:
         if ".git" in parts or is_bare(staged):
-            # Asked for by its name: the inside one.
+            # Asked for by its name: the inside of one.
             return disarm(staged, itself=is_bare(staged))
         return disarm(staged) if include_git else leave_out(staged)
     except TooDeep:

@@ -184,9 +184,11 @@ class WorkspaceManager:
             forked_from=parent.id,
             suspended=None,
             cause=None,
+            notes=[],
+            one_shot=trial,
         )
         if trial:
-            row = replace(row, one_shot=True, ttl_seconds=None, lifetime_seconds=None)
+            row = replace(row, ttl_seconds=None, lifetime_seconds=None)
         workspace = self._registry.admit(row)
         workspace.secrets = parent.secrets
         workspace.in_use += 1

@@ -30,8 +30,6 @@ from pyro_mcp.workspaces.whole_machine import TRIED, WholeMachine
 from pyro_mcp.workspaces.workspace import Workspace
 
 MOST_AT_ONCE = 4
-GRACE_SECONDS = 10.0
-"""After the time limit, for a command's own end, or for the diff."""
 OUTPUT_BYTES = 64 * 1024
 """The end of what a check printed, in which the telling lines are looked for."""
 FIRST_THAT_PASSES = 0
@@ -65,7 +63,8 @@ class Attempt:
     outcomes: list[Outcome]
     kept: int | None = None
     hint: str = ""
-    images: dict[int, SnapshotRow] = field(default_factory=dict)
+    images: list[SnapshotRow] = field(default_factory=list)
+    """Of what passed, until each is named, or all are dropped."""
     task: asyncio.Task[None] | None = None
     step: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when an alternative ends; taken before looking."""
@@ -248,8 +247,9 @@ class Trying:
                     outcome.status, outcome.error = "refused", error.message
             return
         finally:
-            await asyncio.shield(asyncio.to_thread(self._drop_images, attempt, workspace))
             workspace.in_use -= 1
+            unnamed, attempt.images = attempt.images, []
+            await asyncio.shield(asyncio.to_thread(self._drop_images, workspace, unnamed))
         if attempt.keep is not None:
             await asyncio.shield(asyncio.ensure_future(self._keep_asked(workspace, attempt, attempt.keep)))
 
@@ -302,7 +302,7 @@ class Trying:
     async def _hold(self, parent: Workspace, fork: Workspace, attempt: Attempt, number: int, moment: Moment) -> None:
         """Have it at hand for `keep`."""
         try:
-            attempt.images[number] = await self._machines.tried(parent, fork, number, moment)
+            attempt.images.append(await self._machines.tried(parent, fork, number, moment))
         except PyroError as error:  # no room, or the machine ended behind its check: it has passed all the same
             attempt.outcomes[number - 1].error = f"It passed, but cannot be kept: {parent.redactor.text(str(error))}"
 
@@ -342,9 +342,7 @@ class Trying:
         starting = launch(self._occupancy, fork, argv_of(line, fork.row.runtime), cwd="/workspace")
         command = await asyncio.shield(asyncio.ensure_future(starting))
         while command.running:
-            change = command.change
-            if command.running:
-                await change.wait()
+            await command.change.wait()
         output = command.output
         begin = max(0, output.kept_bytes - OUTPUT_BYTES)
         text, _ = await asyncio.to_thread(output.seen_piece, begin, OUTPUT_BYTES)
@@ -352,15 +350,13 @@ class Trying:
 
     async def _name(self, workspace: Workspace, attempt: Attempt) -> None:
         """Give what passed a row each."""
-        for number in sorted(attempt.images):
-            await self._machines.name_tried(workspace, attempt.images[number])
-            del attempt.images[number]
+        while attempt.images:
+            await self._machines.name_tried(workspace, attempt.images.pop())
 
-    def _drop_images(self, attempt: Attempt, workspace: Workspace) -> None:
-        """Of what got no row."""
-        for row in attempt.images.values():
+    def _drop_images(self, workspace: Workspace, unnamed: list[SnapshotRow]) -> None:
+        """Blocks."""
+        for row in unnamed:
             self._machines.remove_image(workspace, row)
-        attempt.images.clear()
 
 
 def _seen(task: asyncio.Task[None]) -> None:

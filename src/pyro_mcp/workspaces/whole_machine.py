@@ -193,7 +193,11 @@ class WholeMachine:
         """
         async with fork.lock.exclusive(), self._at_rest(fork) as moment:
             image = await self._take(fork, f"{TRIED}{number}", parent.id)
-        size = await asyncio.to_thread(self._images.size, image)
+        try:
+            size = await asyncio.to_thread(self._images.size, image)
+        except BaseException:
+            await asyncio.to_thread(self._images.remove, image)
+            raise
         ours = {theirs: mine for mine, theirs in began.handles_of_fork(fork.id).items()}
         back = moment.of_fork(parent.id, ours)
         services = [record for record in began.services if record["handle"] in back.running]
@@ -202,8 +206,13 @@ class WholeMachine:
         return SnapshotRow(parent.id, f"{TRIED}{number}", now(), size, image.name, back.dump())
 
     async def name_tried(self, workspace: Workspace, row: SnapshotRow) -> None:
-        self._registry.get(workspace.id)  # it may have been deleted meanwhile
-        await self._registry.store.put_snapshot(row)
+        """Where it gets none, the image is removed."""
+        try:
+            self._registry.get(workspace.id)  # it may have been deleted meanwhile
+            await self._registry.store.put_snapshot(row)
+        except BaseException:
+            await asyncio.to_thread(self.remove_image, workspace, row)
+            raise
         workspace.snapshots[row.name] = row
 
     def remove_image(self, workspace: Workspace, row: SnapshotRow) -> None:

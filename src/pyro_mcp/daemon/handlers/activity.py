@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
+import shlex
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.network import shown_question
+from pyro_mcp.daemon.handlers.network import open_questions, shown_question
 from pyro_mcp.errors import Conflict
+from pyro_mcp.machines.processes import cpu_seconds
 from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.processes.command import Command
-from pyro_mcp.processes.seen import seen
+from pyro_mcp.processes.seen import LAST_BYTES, last_line
 from pyro_mcp.store import EventRow, WorkspaceRow
-from pyro_mcp.visible import shortened
+from pyro_mcp.visible import shortened, visible
 from pyro_mcp.workspaces.registry import sees
 from pyro_mcp.workspaces.workspace import Workspace
 
 LINE_CHARACTERS = 160
-LINE_BYTES = 4096
-"""Of the end of an output, in which its last line is looked for."""
 NOTES = 32
 """Of one workspace, that wait for its agent."""
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class ActivityHandlers:
@@ -54,17 +51,14 @@ class ActivityHandlers:
             workspaces=[self._busy(workspace) for workspace in workspaces],
             gone=list(since.gone) if since else [],
             events=[self._event(row) for row in rows if self._may_see(call, row)],
-            questions=[
-                shown_question(registry, each)
-                for each in self._context.questions.open()
-                if registry.holds(each.workspace) and sees(call.scope, registry.get(each.workspace))
-            ],
+            questions=[shown_question(registry, each) for each in open_questions(self._context, call)],
         )
 
     async def note_workspace(
         self, call: Call, *, workspace: Workspace, text: str, path: str | None, line: int | None
     ) -> models.Noted:
-        about = f" on {path}" + (f", line {line}" if line is not None else "") if path else ""
+        # A guest chose the name, and the note is read as the person's words.
+        about = f" on {shlex.quote(visible(path))}" + (f", line {line}" if line is not None else "") if path else ""
         note = f"The person's note{about}: {text}"
 
         def kept(row: WorkspaceRow) -> dict[str, list[str]]:
@@ -88,7 +82,7 @@ class ActivityHandlers:
         return models.ActivityEvent(**row.told(), workspace=row.workspace_id, workspace_name=name)
 
     def _busy(self, workspace: Workspace) -> models.BusyWorkspace:
-        services = self._context.services
+        services, machine = self._context.services, workspace.machine
         return models.BusyWorkspace(
             workspace=workspace.record(),
             project=workspace.row.project or "",
@@ -103,8 +97,8 @@ class ActivityHandlers:
                 for row in workspace.services.values()
             ],
             changed_files=workspace.keeper.changed_files,
-            memory_bytes=_memory(workspace.machine),
-            cpu_seconds=_cpu_seconds(workspace.machine),
+            memory_bytes=_memory(machine),
+            cpu_seconds=cpu_seconds(machine.main_pid) if machine is not None else None,
         )
 
 
@@ -123,19 +117,13 @@ def _running(command: Command) -> models.RunningCommand:
         command=[shortened(word, 400) for word in command.row.command[:40]],
         started_at=command.row.started_at,
         output_bytes=command.output.total_bytes,
-        last_line=last_line(command),
+        last_line=_last_line(command),
     )
 
 
-def last_line(command: Command) -> str:
-    """The last line of a command's output that has anything to read, in brief."""
+def _last_line(command: Command) -> str:
     end = command.output.kept_bytes
-    data = command.output.read(max(0, end - LINE_BYTES), LINE_BYTES)
-    for line in reversed(seen(data).splitlines()):
-        text = "".join(c for c in line if c.isprintable()).strip()
-        if text:
-            return shortened(text, LINE_CHARACTERS)
-    return ""
+    return last_line(command.output.read(max(0, end - LAST_BYTES), LAST_BYTES), LINE_CHARACTERS)
 
 
 def _memory(machine: Machine | None) -> int | None:
@@ -144,14 +132,3 @@ def _memory(machine: Machine | None) -> int | None:
     with contextlib.suppress(OSError):  # it ended; its watcher says so
         return machine.memory_bytes()
     return None
-
-
-def _cpu_seconds(machine: Machine | None) -> float | None:
-    if machine is None:
-        return None
-    try:
-        stat = Path(f"/proc/{machine.main_pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat[stat.rfind(b")") + 2 :].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK  # utime and stime, proc(5)

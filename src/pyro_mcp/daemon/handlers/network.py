@@ -26,7 +26,7 @@ class NetworkHandlers:
     async def list_questions(self, call: Call, *, wait_seconds: float, known: list[str] | None) -> models.QuestionList:
         end = time.monotonic() + wait_seconds
         while True:
-            found = self._open(call)
+            found = open_questions(self._context, call)
             left = end - time.monotonic()
             if left <= 0 or any(question.id not in (known or ()) for question in found):
                 return models.QuestionList(questions=[self._shown(question) for question in found])
@@ -84,13 +84,8 @@ class NetworkHandlers:
         registry.note(workspace, call.client, "network", "ok", f"the user answered {answer}: {host}")
         self._context.questions.answer(question, answer)
 
-    def _open(self, call: Call) -> list[Question]:
-        """Those that a caller may know of."""
-        seen = {workspace.id for workspace in self._context.registry.all(call.scope)}
-        return [question for question in self._context.questions.open() if question.workspace in seen]
-
     def _meant(self, call: Call, asked: str) -> list[Question]:
-        found = self._open(call)
+        found = open_questions(self._context, call)
         try:
             host = normalised(asked)
         except Refused:
@@ -109,6 +104,12 @@ class NetworkHandlers:
 
     def _shown(self, question: Question) -> models.Question:
         return shown_question(self._context.registry, question)
+
+
+def open_questions(context: Context, call: Call) -> list[Question]:
+    """Those that a caller may know of."""
+    seen = {workspace.id for workspace in context.registry.all(call.scope)}
+    return [question for question in context.questions.open() if question.workspace in seen]
 
 
 def shown_question(registry: Registry, question: Question) -> models.Question:

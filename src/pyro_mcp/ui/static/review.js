@@ -36,7 +36,6 @@ export function review(main, id) {
   function draw() {
     if (!diff) return;
     const viewed = new Set(JSON.parse(localStorage.getItem(`viewed ${id}`) ?? "[]"));
-    const texts = new Map(files.map((f) => [f, f.header.concat(f.hunks.flatMap((x) => x.lines.map((l) => l.kind + l.text))).join("\n")]));
     const parts = diff.files.map((file, n) => [file, files[n]?.header[0] && belongs(files[n], file) ? files[n] : files.find((f) => belongs(f, file))]);
     fill(place,
       h("p", `${diff.files.length} ${diff.files.length === 1 ? "file" : "files"} changed, `, h("span.plus", `+${diff.insertions}`), " ", h("span.minus", `−${diff.deletions}`),
@@ -44,7 +43,8 @@ export function review(main, id) {
       diff.truncated && h("p.problem", `The patch has ${size(diff.patch_bytes)}; its first ${size(MOST)} are shown. Export brings all of it.`),
       diff.empty_directories.length > 0 && h("p.quiet", `New and empty: ${diff.empty_directories.slice(0, 20).join(", ")}`),
       parts.map(([file, part]) => {
-        const mark = part ? `${file.path} ${hash(texts.get(part))}` : file.path;
+        // The header has git's ids of both contents: what is made to look like another is not viewed.
+        const mark = part ? part.header.join("\n") : file.path;
         return section(file, part, viewed.has(mark), (seen) => {
           if (seen) viewed.add(mark); else viewed.delete(mark);
           localStorage.setItem(`viewed ${id}`, JSON.stringify([...viewed].slice(-1000)));
@@ -128,10 +128,4 @@ export function review(main, id) {
 function belongs(part, file) {
   const [first] = part.header;
   return first.endsWith(` b/${file.path}`) || (first.endsWith("\"") && part.header.some((line) => line.includes(JSON.stringify(file.path).slice(1, -1))));
-}
-
-function hash(text) {
-  let value = 0;
-  for (let i = 0; i < text.length; i += 1) value = (Math.imul(value, 31) + text.charCodeAt(i)) | 0;
-  return (value >>> 0).toString(36);
 }

@@ -2,9 +2,8 @@
 
 import { stream } from "/static/api.js";
 
-export const state = { workspaces: new Map(), events: new Map(), latest: new Map(), questions: [], problem: "The page connects …", figures: new Map() };
+export const state = { workspaces: new Map(), latest: new Map(), questions: [], problem: "The page connects …", figures: new Map() };
 const listeners = new Set();
-const EVENTS = 2000;
 const AGAIN = 1000;
 let stop = null;
 
@@ -19,10 +18,8 @@ function tell(change) {
 
 function took(events) {
   for (const event of events) {
-    state.events.set(event.sequence, event);
     if (event.face !== "guest") state.latest.set(event.workspace, event);
   }
-  while (state.events.size > EVENTS) state.events.delete(state.events.keys().next().value);
 }
 
 function measured(id, each) {

@@ -12,7 +12,6 @@ export class Screen {
     this.element = element;
     this.style = "";
     this.held = "";
-    this.dropped = 0;
     this.begin();
   }
 
@@ -99,6 +98,6 @@ export class Screen {
   }
 
   trim() {
-    while (this.element.childElementCount > LINES) { this.element.firstElementChild.remove(); this.dropped += 1; }
+    while (this.element.childElementCount > LINES) this.element.firstElementChild.remove();
   }
 }
