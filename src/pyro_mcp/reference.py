@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pyro_mcp.cli.extra import extras
 from pyro_mcp.cli.parsing import TEXT_OPTIONS, option, singular
+from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.errors import PyroError
 from pyro_mcp.mcp.schema import operations_of
 from pyro_mcp.operations import Operation, Profile
-from pyro_mcp.operations.parameters import Parameter, parameters
 from pyro_mcp.stubs import STUB, stub
 from pyro_mcp.tabling import TABLE, in_order, table
 
@@ -77,9 +77,9 @@ def _section(op: Operation) -> str:
         profiles = ", ".join(p for p in PROFILES if p in op.profiles)
         faces.append(f"MCP `{op.mcp}` ({profiles}; {_hints(op)})")
     lines.append(" · ".join(faces) + "\n")
-    if parameters(op):
+    if op.listed:
         lines += ["| parameter | command line | type | default | |", "|---|---|---|---|---|"]
-        lines += [_row(op, p) for p in parameters(op)]
+        lines += [_row(op, p) for p in op.listed]
         lines.append("")
     return "\n".join(lines)
 

@@ -18,7 +18,6 @@ from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.handles import AsyncWorkspace, Workspace
 from pyro_mcp.operations import REGISTRY, Operation
 from pyro_mcp.operations.described import raised
-from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.sdk import Pyro
 from pyro_mcp.stubs import STUB, stub
 
@@ -28,8 +27,8 @@ OPERATIONS = [pytest.param(op, id=op.name) for op in REGISTRY.values()]
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_operation_is_described_whole(op: Operation) -> None:
     assert op.summary.endswith(".")
-    names = {p.name for p in parameters(op)}
-    for p in parameters(op):
+    names = {p.name for p in op.listed}
+    for p in op.listed:
         assert p.description.endswith("."), p.name
     for listed in (op.positional, op.hidden, op.host_paths, tuple(op.cli_defaults)):
         assert set(listed) <= names
@@ -37,7 +36,7 @@ def test_operation_is_described_whole(op: Operation) -> None:
     if op.mcp:
         assert re.fullmatch("[a-z_]{1,40}", op.mcp)
         assert op.profiles
-    assert all(p.name not in op.hidden for p in parameters(op) if p.required), "a tool could never be called"
+    assert all(p.name not in op.hidden for p in op.listed if p.required), "a tool could never be called"
 
 
 @pytest.mark.parametrize("op", OPERATIONS)
@@ -55,7 +54,7 @@ def test_the_table_has_every_operation() -> None:
 
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_bounds_are_also_said_in_words(op: Operation) -> None:
-    for p in parameters(op):
+    for p in op.listed:
         if p.kind in ("integer", "number") and p.maximum is not None and p.maximum < 2**40:
             assert f"{p.maximum:.0f}" in p.description, f"{p.name}: {p.description}"
 
@@ -63,8 +62,8 @@ def test_bounds_are_also_said_in_words(op: Operation) -> None:
 @pytest.mark.parametrize("op", OPERATIONS)
 def test_parameters_agree_with_the_model_that_checks_them(op: Operation) -> None:
     schema = op.parameters.model_json_schema()
-    assert list(schema.get("properties", {})) == [p.name for p in parameters(op)]
-    assert sorted(schema.get("required", [])) == sorted(p.name for p in parameters(op) if p.required)
+    assert list(schema.get("properties", {})) == [p.name for p in op.listed]
+    assert sorted(schema.get("required", [])) == sorted(p.name for p in op.listed if p.required)
 
 
 def test_names_are_used_once() -> None:
@@ -99,7 +98,7 @@ def test_help_says_types_arguments_results_and_errors(op: Operation) -> None:
         text = pydoc.plain(pydoc.render_doc(getattr(owner, name)))
         assert "Annotated" not in text and "FieldInfo" not in text
         args = text.partition("Args:\n")[2].partition("Returns:\n")[0]
-        for p in parameters(op):
+        for p in op.listed:
             if owner is Pyro or p.name != "workspace":
                 assert f" {p.name}: " in args
         assert op.result.__name__ in text.partition("Returns:\n")[2].partition("Raises:\n")[0]
@@ -158,4 +157,4 @@ def test_reference_names_every_operation_and_parameter() -> None:
     for op in REGISTRY.values():
         section = text.split(f"### pyro {' '.join(op.cli)}\n")[1].split("\n### ")[0]
         assert f"`{op.name}`" in section
-        assert all(f"| `{p.name}` |" in section for p in parameters(op))
+        assert all(f"| `{p.name}` |" in section for p in op.listed)

@@ -22,7 +22,6 @@ from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.mcp import habits
 from pyro_mcp.models import FileContent
 from pyro_mcp.operations import REGISTRY
-from pyro_mcp.operations.parameters import parameters
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=80) | st.lists(
     st.sampled_from(["a", "\n", "\r\n", "\r", "\x0c", "\u2028", "\\", '"', "é", "🙂", "\t"]), max_size=60
@@ -215,7 +214,7 @@ def test_any_bytes_are_looked_at_without_harm(begin: bytes, rest: bytes, keep: i
 
 
 def meant(**arguments: Any) -> dict[str, Any]:
-    names = [p.name for p in parameters(REGISTRY["read_workspace_file"])]
+    names = [p.name for p in REGISTRY["read_workspace_file"].listed]
     return habits.taken(arguments, names)[0]
 
 
@@ -232,7 +231,7 @@ def test_the_ranges_that_models_name_mean_lines() -> None:
 
 
 def test_where_offset_counts_bytes_no_line_becomes_one() -> None:
-    names = [p.name for p in parameters(REGISTRY["logs_workspace"])]
+    names = [p.name for p in REGISTRY["logs_workspace"].listed]
     assert habits.taken({"first_line": 3}, names)[0] == {"first_line": 3}
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.operations import REGISTRY, Operation, Profile
-from pyro_mcp.operations.parameters import Parameter, parameters
 
 Schema = dict[str, Any]
 
@@ -66,7 +66,7 @@ keeps results of more than 25,000 tokens from the model."""
 
 def offered(operation: Operation) -> list[Parameter]:
     """The parameters that the tool has."""
-    return [p for p in parameters(operation) if p.name not in operation.hidden]
+    return [p for p in operation.listed if p.name not in operation.hidden]
 
 
 def input_schema(operation: Operation) -> Schema:

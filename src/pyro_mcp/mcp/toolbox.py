@@ -25,7 +25,6 @@ from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import NOTE, offered, operations_of, output_schema, tool, without_empty
 from pyro_mcp.operations import REGISTRY, Operation, Profile
-from pyro_mcp.operations.parameters import parameters
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.processes.seen import last_line
 from pyro_mcp.visible import json_text, shortened, storable_record, visible_lines
@@ -256,7 +255,7 @@ class Toolbox:
                     hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
                     code="unknown_parameter",
                 )
-        own = {p.name: p for p in parameters(operation)}
+        own = {p.name: p for p in operation.listed}
         given = {
             name: habits.shaped(value, own[name].kind, own[name].of_objects)
             for name, value in arguments.items()

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pyro_mcp import models
+from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.definitions.standing import records_for
 from pyro_mcp.operations._base import Operation
-from pyro_mcp.operations.parameters import Parameter, parameters
 
 WIDTH = 100
 _ROWS_ONLY = ("status_workspace", "update_workspace", "delete_workspace", "history_workspace", "list_snapshots")
@@ -76,7 +76,7 @@ def document(
 ) -> str:
     """The docstring of the method: what it does, Args with bounds and defaults, Returns, Raises."""
     parts = [lead or operation.help]
-    given = [p for p in parameters(operation) if p.name not in without and not (of_workspace and p.name == "workspace")]
+    given = [p for p in operation.listed if p.name not in without and not (of_workspace and p.name == "workspace")]
     if given:
         parts.append("Args:\n" + "\n".join(_item(p.name, _parameter(p, records_for(operation, p.name))) for p in given))
     parts.append("Returns:\n" + _item("", returns or _result(operation)))
@@ -118,7 +118,7 @@ def _result(operation: Operation) -> str:
 
 def raised(operation: Operation) -> dict[str, str]:
     """The errors that may come, by class, and when: those of its kind, then its own."""
-    known = {p.name for p in parameters(operation)}
+    known = {p.name for p in operation.listed}
     found = {"InvalidInput": "An argument is wrong. Nothing was changed."}
     if "workspace" in known:
         also = " ".join(f"or no such {name}" for name in ("handle", "shell", "snapshot") if name in known)
