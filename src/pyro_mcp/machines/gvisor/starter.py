@@ -86,8 +86,8 @@ class Starter:
         try:
             process = await asyncio.shield(asyncio.wrap_future(starting))
         except asyncio.CancelledError:
-            # It has begun, or is about to: whoever gave up wants none of it.
-            starting.add_done_callback(_end)
+            if not starting.cancel():  # it has begun: whoever gave up wants none of it
+                await asyncio.to_thread(_end, starting)
             raise
         try:
             async with asyncio.timeout(seconds):
