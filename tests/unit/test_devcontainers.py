@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,13 @@ def test_a_machine_grows_as_asked_but_not_beyond_half_of_this_one(tmp_path: Path
     assert cpus <= (os.cpu_count() or 1) and disk <= 1024 and len(greedy.notes) == 3
     assert memory << 20 <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     assert grown(greedy, Shape(1, 512, 3), tmp_path).whole() == (1, 512, 3), "what the caller says holds"
+
+
+def test_no_size_takes_long(tmp_path: Path) -> None:
+    begun = time.process_time()
+    found = said(hostRequirements={"memory": "1" + " " * 200_000 + "x", "storage": " 40 gb "})
+    assert time.process_time() - begun < 5
+    assert (found.memory_bytes, found.storage_bytes) == (None, 40 << 30)
 
 
 # -- any text at all

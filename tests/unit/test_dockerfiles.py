@@ -107,6 +107,30 @@ def test_no_pattern_takes_long() -> None:
     assert time.process_time() - begun < 5
 
 
+def test_one_pattern_as_long_as_a_file_may_be_does_not_take_long() -> None:
+    ignored = ignoring("**/" * 80_000 + "x/x")
+    begun = time.process_time()
+    assert not any(ignored(f"a/b/c/d/{n}") for n in range(200)) and ignored("a/x/x") and not ignored("a/x")
+    assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG " + "a" * 10**6 + "!\nFROM a\n",
+        "ARG " + 'a="' * 250_000 + "\nFROM a\n",
+        "# a=x" + " " * 10**6 + "y\nFROM a\n",
+        "".join(f"FROM scratch AS s{number}\nCOPY x y\n" for number in range(30_000)) + "FROM a\n",
+        "ARG A=xx\n" + "ARG A=$A$A\n" * 60 + "FROM a\n",
+        "ARG A=" + "x" * 4000 + "\nARG B=" + "$A" * 400_000 + "\nFROM a\n",
+    ],
+)
+def test_no_dockerfile_takes_long(text: str) -> None:
+    begun = time.process_time()
+    assert images(text) == ("a",)
+    assert time.process_time() - begun < 5
+
+
 def test_a_context_is_listed_without_what_stays_out_and_opens_nothing_through_links(tmp_path: Path) -> None:
     root = tmp_path / "context"
     for path in ("src/a.c", "src/deep/keep", "src/deep/drop", ".env", "secrets/key"):

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -213,13 +214,30 @@ def test_a_budget_is_kept_by_what_was_used_longest_ago_and_never_by_what_is_in_u
         if used:
             in_use.add(manifest.digest)
     going = over_budget(cache, in_use, keep_kib << 10)
-    digests = [manifest.digest for manifest, _ in going]
+    digests = [manifest.digest for manifest, _ in going if isinstance(manifest, Manifest)]
     assert not in_use & set(digests)
     ages = [cache.last_used(digest) for digest in digests]
     assert ages == sorted(ages)
     left = [m for m in made if m.digest not in digests]
     total = sum(b for _, b in over_budget(cache, in_use, 0)) - sum(b for _, b in going)
     assert total <= keep_kib << 10 or all(m.digest in in_use for m in left) or in_use
+
+
+def test_kept_layers_count_in_the_budget_and_stay_while_their_project_has_an_environment(tmp_path: Path) -> None:
+    cache = EnvironmentCache(tmp_path / "environments")
+    project = f"project-{'a' * 12}f"
+    old, new = f"{project}-{'1' * 16}", f"{project}-{'2' * 16}"
+    manifest = build(cache, new, {"data": "x" * 4096})
+    assert cache.kept(old) == cache.kept(new) != cache.kept(f"{'project-' + 'a' * 12}-{'1' * 16}")
+    cache.kept(new).write_bytes(b"x" * 64 * 1024)
+    os.utime(cache.kept(new), (1e9, 1e9))
+    assert cache.prune(set(), False) == [] and cache.kept(new).exists()
+    assert over_budget(cache, set(), 1 << 30) == []
+    ((going, freed),) = over_budget(cache, set(), 48 * 1024)
+    assert going == cache.kept(new) and freed >= 64 * 1024
+    assert [each for each, _ in over_budget(cache, {manifest.digest}, 0)] == [cache.kept(new)]
+    cache.forget(new)
+    assert cache.prune(set(), False) == [manifest] and not cache.kept(new).exists()
 
 
 def test_what_keys_a_set_up_is_at_the_root_or_where_the_project_says(tmp_path: Path) -> None:
@@ -231,6 +249,13 @@ def test_what_keys_a_set_up_is_at_the_root_or_where_the_project_says(tmp_path: P
     assert set(content_keys(tmp_path, ["**/package-lock.json", "scripts/*"])) == {
         *("package-lock.json", "src/package-lock.json", "scripts/set.sh")
     }
+    assert set(content_keys(tmp_path, ["./**/./package-lock.json"])) == {"package-lock.json", "src/package-lock.json"}
+    deep = tmp_path.joinpath(*["d"] * 40)
+    deep.mkdir(parents=True)
+    (deep / "uv.lock").write_text("")
+    begun = time.process_time()
+    assert set(content_keys(tmp_path, ["**/" * 160 + "x", "**/" * 160 + "uv.lock"])) == {f"{'d/' * 40}uv.lock"}
+    assert time.process_time() - begun < 5
     assert set(content_keys(tmp_path, ["*.lock", "../../etc/passwd", "[", ""])) == set()
     before = content_keys(tmp_path, None)
     (tmp_path / "package-lock.json").write_text("other")

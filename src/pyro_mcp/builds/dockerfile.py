@@ -1,7 +1,7 @@
 """Reads a Dockerfile as far as it takes to know which images it needs, and names them as the builder finds them.
 
-Pure. The builder reads the whole of it, inside a machine without a registry: where the two understand a file
-differently, it finds no image of that name, and nothing else happens.
+Pure. No text, however it is written, takes long. The builder reads the whole of it, inside a machine without a
+registry: where the two understand a file differently, it finds no image of that name, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pyro_mcp.visible import shortened, visible
 MAX_BYTES = 1024 * 1024
 MAX_IMAGES = 32
 MAX_NAME = 512
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z]+)\s*=\s*(\S.*?)\s*")
+MAX_VALUE = 4096
+"""Characters of a variable's value, before and after others are put into it; a longer one names no image."""
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z]+)\s*=\s*(\S.*)")
 _HEREDOC = re.compile(r"""(?<![<\w"'])[0-9]*<<(-?)(["']?)([A-Za-z_][A-Za-z0-9_]*)\2(?![\w"'])""")
-_ARG = re.compile(r"""([A-Za-z_][A-Za-z0-9_]*)(?:=("[^"]*"|'[^']*'|[^\s"']*))?(?:\s+|$)""")
+_ARG = re.compile(r"""(?<!\S)([A-Za-z_][A-Za-z0-9_]*)(?:=("[^"]*"|'[^']*'|[^\s"']*))?(?:\s+|$)""")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-+])([^{}$]*))?\})")
 _FROM_FLAG = re.compile(r"(?<!\S)--from=(\S+)")
 _MOUNT_FROM = re.compile(r"(?<!\S)--mount=\S*?(?<=[=,])from=([^\s,]+)")
@@ -74,6 +76,7 @@ def read(data: bytes, build_args: Mapping[str, str], architecture: str) -> Docke
     known = {**platform, **{name: value for name, value in build_args.items() if name in platform}}
     images: dict[str, None] = {}
     stages: list[str] = []
+    aliases: set[str] = set()
     pieces: list[tuple[str, str]] = []
 
     def image_at(raw: str, found: str, image: str) -> None:
@@ -104,15 +107,16 @@ def read(data: bytes, build_args: Mapping[str, str], architecture: str) -> Docke
                 )
             alias = words[2] if len(words) == 3 else ""
             again = f" AS {alias}" if alias else ""
-            if name.lower() == "scratch" or name.lower() in (stage.lower() for stage in stages if stage):
+            if name.lower() == "scratch" or name.lower() in aliases:
                 pieces.append((f"FROM {name}{again}\n", ""))
             else:
                 image_at(f"FROM {_MARK}{again}\n", _MARK, name)
             stages.append(alias)
+            aliases |= {alias.lower()} - {""}
         elif each.word in ("COPY", "ADD", "RUN"):
             found = (_MOUNT_FROM if each.word == "RUN" else _FROM_FLAG).search(each.text)
             name = found[1] if found is not None else ""
-            earlier = name.lower() in (stage.lower() for stage in stages if stage)
+            earlier = name.lower() in aliases
             if not name or earlier or name.isdigit() or "$" in name or name not in each.raw or len(name) > MAX_NAME:
                 pieces.append((each.raw, ""))
             else:
@@ -189,4 +193,5 @@ def _expanded(text: str, known: Mapping[str, str]) -> str:
             return word if given else ""
         return str(there) if given else (word if how else there or "")
 
-    return _VARIABLE.sub(value, text)
+    found = _VARIABLE.sub(value, text) if len(text) <= MAX_VALUE else ""
+    return found if len(found) <= MAX_VALUE else ""

@@ -47,7 +47,10 @@ def _patterns(text: str) -> list[_Pattern]:
         excepts = wanted.startswith("!")
         wanted = posixpath.normpath(wanted[1:].strip() if excepts else wanted).lstrip("/")
         if wanted not in ("", ".", "..") and not wanted.startswith("../") and len(found) < MAX_PATTERNS:
-            found.append(_Pattern(tuple(wanted.split("/")), excepts))
+            names = wanted.split("/")
+            # One of several `**` in a row is enough: then no pattern goes on after the names of a path are used up.
+            once = (name for before, name in zip(["", *names], names, strict=False) if (before, name) != ("**", "**"))
+            found.append(_Pattern(tuple(once), excepts))
         elif wanted == "." and not excepts:
             found.append(_Pattern(("**",), False))
     return found

@@ -350,6 +350,11 @@ class EnvironmentService:
         removed, freed = list(pruned.removed), pruned.freed_bytes
         going = await asyncio.to_thread(over_budget, self.cache, self.in_use(), int(keep_gib * (1 << 30)))
         for manifest, size in going:
+            if isinstance(manifest, Path):
+                manifest.unlink(missing_ok=True)
+                removed.append(f"layers of the build {manifest.stem}")
+                freed += size
+                continue
             if manifest.digest in self.in_use():
                 continue
             for name, digest in self.cache.names().items():

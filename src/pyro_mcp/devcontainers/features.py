@@ -22,6 +22,8 @@ from pyro_mcp.environments.oci.reference import Reference
 from pyro_mcp.errors import InvalidInput
 
 FILE = "devcontainer-feature.json"
+VARIABLES = "devcontainer-features.env"
+"""What `install.sh` is told."""
 MAX_BYTES = 256 * 1024
 PLACE = "/tmp/dev-container-features"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -173,10 +175,7 @@ def dockerfile(base: str, features: Sequence[Feature], user: str) -> str:
         place = f"{PLACE}/{feature.folder}"
         lines.append(f"COPY {feature.folder} {place}")
         lines += [f"ENV {name}={_quoted(value)}" for name, value in feature.container_env.items()]
-        lines.append(
-            f"RUN cd {place} && set -a && . ./devcontainer-features.env && set +a"
-            " && chmod +x ./install.sh && ./install.sh"
-        )
+        lines.append(f"RUN cd {place} && set -a && . ./{VARIABLES} && set +a && chmod +x ./install.sh && ./install.sh")
     lines.append(f"RUN rm -rf {PLACE}")
     if _USER.fullmatch(user):
         lines.append(f"USER {user}")

@@ -58,10 +58,11 @@ def content_keys(tree: Path, globs: list[str] | None) -> dict[str, str]:
 
 
 def _fits(path: str, glob: str) -> bool:
-    glob = glob.removeprefix("./")
-    if glob.startswith("**/"):
-        rest = glob[3:]
-        parts = path.split("/")
-        return any(_fits("/".join(parts[number:]), rest) for number in range(len(parts)))
+    anywhere = False
+    while glob.startswith(("./", "**/")):
+        before, _, glob = glob.partition("/")
+        anywhere |= before == "**"
     have, want = path.split("/"), glob.split("/")
+    if anywhere:
+        have = have[-len(want) :]
     return len(have) == len(want) and all(fnmatch.fnmatchcase(*pair) for pair in zip(have, want, strict=True))

@@ -52,7 +52,7 @@ MAX_KEYS = 64
 """Globs of `setupKeys`."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_SIZE = re.compile(r"\s*([0-9]{1,15})\s*([kmgt]?)i?b?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
@@ -305,7 +305,9 @@ def _requirements(said: Devcontainer, name: str, value: Any) -> None:
 
 
 def _bytes(value: Any) -> int | None:
-    match = _SIZE.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    match = (
+        _SIZE.fullmatch(str(value).strip()) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
     return int(match[1]) * _UNITS[match[2].lower()] if match else None
 
 

@@ -1,7 +1,11 @@
-"""Which builds go so that all of them together stay within a budget: those that were used longest ago, none in use."""
+"""Which builds, and which layers kept for the next build of a Dockerfile, go so that all of them together stay within a
+budget: those that were used longest ago, no build in use.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Container
 from pathlib import Path
 
@@ -9,40 +13,49 @@ from pyro_mcp import trees
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 
 
-def over_budget(cache: EnvironmentCache, in_use: Container[str], keep_bytes: int) -> list[tuple[Manifest, int]]:
-    """The builds to remove, in this order, each with the bytes on disk that its removal frees then.
+def over_budget(cache: EnvironmentCache, in_use: Container[str], keep_bytes: int) -> list[tuple[Manifest | Path, int]]:
+    """The builds and the kept layers to remove, in this order, each with the bytes on disk that its removal frees then.
 
     Builds share files by hard links, and images their layers: such a file goes with the last build that has it. Blocks:
     one lstat a file.
     """
-    builds = sorted(cache.builds(), key=lambda build: cache.last_used(build.digest))
-    removable = [build for build in builds if build.digest not in in_use]
-    turn = {build.digest: number for number, build in enumerate(removable)}
+    used: list[tuple[float, Manifest | Path]] = [(cache.last_used(build.digest), build) for build in cache.builds()]
+    for kept in cache.all_kept():
+        with contextlib.suppress(FileNotFoundError):
+            used.append((kept.lstat().st_mtime, kept))
+    used.sort(key=lambda each: each[0])
+    removable = [each for _, each in used if isinstance(each, Path) or each.digest not in in_use]
     never = len(removable)
+    turn = {_name(each): number for number, each in enumerate(removable)}
     frees = [0] * (never + 1)
     last: dict[tuple[int, int], int] = {}
     sizes: dict[tuple[int, int], int] = {}
 
-    def count(place: Path, when: int) -> None:
-        if not place.is_dir():
-            return
-        for entry in trees.walk(place):
-            info = entry.stat(follow_symlinks=False)
-            inode = info.st_dev, info.st_ino
-            sizes[inode] = info.st_blocks * 512
-            last[inode] = max(last.get(inode, 0), when)
+    def count(info: os.stat_result, when: int) -> None:
+        inode = info.st_dev, info.st_ino
+        sizes[inode] = info.st_blocks * 512
+        last[inode] = max(last.get(inode, 0), when)
 
-    for build in builds:
-        when = turn.get(build.digest, never)
-        count(cache.root / build.digest, when)
-        for layer in build.layers:
-            count(cache.layers / layer.removeprefix("sha256:"), when)
+    for _, each in used:
+        when = turn.get(_name(each), never)
+        if isinstance(each, Path):
+            with contextlib.suppress(FileNotFoundError):
+                count(each.lstat(), when)
+            continue
+        layers = (cache.layers / layer.removeprefix("sha256:") for layer in each.layers)
+        for place in (cache.root / each.digest, *layers):
+            for entry in trees.walk(place) if place.is_dir() else ():
+                count(entry.stat(follow_symlinks=False), when)
     for inode, when in last.items():
         frees[when] += sizes[inode]
     total, going = sum(frees), []
-    for number, build in enumerate(removable):
+    for number, each in enumerate(removable):
         if total <= keep_bytes:
             break
-        going.append((build, frees[number]))
+        going.append((each, frees[number]))
         total -= frees[number]
     return going
+
+
+def _name(each: Manifest | Path) -> str:
+    return each.name if isinstance(each, Path) else each.digest

@@ -36,6 +36,8 @@ from pyro_mcp.machines.processes import start_time
 log = logging.getLogger(__name__)
 _OWNED = re.compile(r"(?:save|root|build)-([0-9]+)-[0-9a-f]+(?:\.tar)?|[0-9a-f]{16}\.([0-9]+)")
 """What is made of an image or a workspace, with the process that makes it."""
+_OF_A_PROJECT = re.compile(r"(project-[0-9a-f]{12}f?)-[0-9a-f]{16}")
+"""What a devcontainer.json asks for (`daemon.handlers.project_images`): the project's part, and that of one state."""
 BUILT = "built-1"
 """The recipe of what was made of a Dockerfile."""
 MARK = "mark"
@@ -93,8 +95,12 @@ class EnvironmentCache:
         return self.root / "layers"
 
     def kept(self, name: str) -> Path:
-        """Where the layers of a Dockerfile's build are kept for the next one."""
-        return self.root / "kept" / f"{_file_name(name)}.tar"
+        """Where the layers of a Dockerfile's build are kept for the next one: once for all states of a project."""
+        project = _OF_A_PROJECT.fullmatch(name)
+        return self.root / "kept" / f"{_file_name(project[1] if project else name)}.tar"
+
+    def all_kept(self) -> list[Path]:
+        return sorted((self.root / "kept").glob("*"))
 
     def packages(self, suite: str) -> Path:
         directory = self.root / "packages" / suite
@@ -268,7 +274,7 @@ class EnvironmentCache:
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
         named = {self.kept(name) for name in self.names()}
-        for layers in (self.root / "kept").glob("*"):
+        for layers in self.all_kept():
             if everything or layers not in named:
                 layers.unlink(missing_ok=True)
         for aside in self.root.glob(".damaged-*"):

@@ -72,8 +72,6 @@ class Order:
     vcpu_count: int = 2
     mem_mib: int = 2048
     disk_gib: int = 20
-    kept_as: str = ""
-    """The name under which the layers are kept, where not that of the result."""
     again: bool = False
     """Do every step, whatever is kept."""
     of_a_file: bool = False
@@ -108,7 +106,7 @@ async def build(call: Call, context: Context, order: Order) -> Manifest:
         Conflict: one of this name is being built just now.
         EngineError: a step failed; `details` has its log and exit status.
     """
-    read = dockerfile.read(order.text, order.build_args, architecture())
+    read = await asyncio.to_thread(dockerfile.read, order.text, order.build_args, architecture())
     if order.target is not None and not _has_stage(read, order.target):
         known = ", ".join(stage for stage in read.stages if stage) or "none has a name"
         raise InvalidInput(f"The Dockerfile has no stage {order.target!r}; its stages: {known}.", code="unknown_target")
@@ -141,7 +139,7 @@ async def _build(call: Call, context: Context, order: Order, read: dockerfile.Do
             await transfer.push(context.seeds, workspace.guest, workspace.id, order.context, script.CONTEXT)
         (room / "Dockerfile").write_text(text, encoding="utf-8")
         await _bring(workspace, room, "Dockerfile", script.FILES)
-        kept = environments.cache.kept(order.kept_as or order.name)
+        kept = environments.cache.kept(order.name)
         if not order.again and kept.is_file():
             await call.progress("bringing in the layers of the last build")
             await _bring_back(workspace, kept)

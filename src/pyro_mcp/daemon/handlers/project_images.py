@@ -42,11 +42,26 @@ from pyro_mcp.seeds.scan import scan as scan_seed
 from pyro_mcp.seeds.sources import Source
 from pyro_mcp.visible import visible_lines
 from pyro_mcp.vocabulary import NetworkPolicy, asks, online
+from pyro_mcp.wholeness import write_new
 
 NAME = "project-"
 SHOWN_LOG = 600
 """Characters of a failed build's log, in the notes."""
-_building: dict[str, tuple[asyncio.Task[Manifest], Call]] = {}
+
+
+@dataclass
+class _Building:
+    """A build, waited for by any number of calls; cancelled when the last person who waits for it leaves."""
+
+    begun_by: Call
+    heard_by: Call
+    """What it reports its progress to: a copy, so that it may outlive the call."""
+    task: asyncio.Task[Manifest]
+    waiting: int = 0
+    """A chat host's call is never taken off: what it began goes on without it."""
+
+
+_building: dict[str, _Building] = {}
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,19 @@ class Asked:
     @property
     def slug(self) -> str:
         return hashlib.sha256(os.fsencode(self.source.path) + self.folder.encode()).hexdigest()[:12]
+
+    @property
+    def reach(self) -> tuple[NetworkPolicy, list[str], str]:
+        """The network that its builds have: never more than the workspace's. And a note, where it is none instead."""
+        if not online(self.network_policy):
+            return "off", [], ""
+        if asks(self.network_policy):
+            why = "nobody is asked for its hosts"
+        elif any(split(each)[1] for each in self.allow_domains):
+            why = "allowed domains with rules (such as HOST:GET) cannot hold in it"
+        else:
+            return "egress", self.allow_domains, ""
+        return "off", [], f"Its build has no network: {why}."
 
     def below(self, path: str, what: str) -> str:
         """A path of the file's, relative to the project.
@@ -115,7 +143,7 @@ async def built(call: Call, context: Context, wanted: Asked, said: Devcontainer)
         target=said.build.target,
         build_args=args,
     )
-    return await _made(call, context, wanted, order, "", mark)
+    return await _made(call, context, wanted, said, order, "", mark)
 
 
 async def with_features(call: Call, context: Context, wanted: Asked, said: Devcontainer, base: RootTree) -> RootTree:
@@ -134,21 +162,19 @@ async def with_features(call: Call, context: Context, wanted: Asked, said: Devco
     if present is not None:
         return present
     async with builds.staged(context) as staged:
-        found = await _collected(call, context, wanted, said, staged)
+        found = await _collected(call, context, wanted, said, staged, working)
         if not found:
             return base
         found = features.ordered(found, said.feature_order)
         for each in found:
             said.passed_over.extend(each.notes[: max(0, 40 - len(said.passed_over))])
-            env = features.variables_file(each, working)
-            (staged / "files" / each.folder / "devcontainer-features.env").write_text(env)
         order = builds.Order(
             name="",
             text=features.dockerfile(base.name, found, str(base.runtime.get("user", "") or "root")).encode(),
             context=await asyncio.to_thread(contexts.scan, str(staged / "files")),
             said=f"features of {wanted.source.path}",
         )
-        return await _made(call, context, wanted, order, "f", mark)
+        return await _made(call, context, wanted, said, order, "f", mark)
 
 
 def _marks(wanted: Asked, keys: Iterable[str]) -> list[str]:
@@ -168,18 +194,20 @@ def _is_there(wanted: Asked, folder: str) -> bool:
 
 
 async def _collected(
-    call: Call, context: Context, wanted: Asked, said: Devcontainer, staged: Path
+    call: Call, context: Context, wanted: Asked, said: Devcontainer, staged: Path, user: str
 ) -> list[features.Feature]:
-    """All features with those that they need, their files below `staged`."""
+    """All features with those that they need, their files and what `install.sh` is told below `staged`."""
     found: dict[str, features.Feature] = {}
+    tried: set[str] = set()
     todo: list[tuple[str, Mapping[str, Any]]] = list(said.features.items())
     while todo:
         key, options = todo.pop(0)
-        if features.identity(key) in found:
+        if key in tried or features.identity(key) in found:
             continue
-        if len(found) >= MAX_FEATURES:
+        if len(tried) >= MAX_FEATURES:
             raise InvalidInput(f"There are more than {MAX_FEATURES} features with those that they need")
-        folder = f"feature-{len(found)}"
+        folder = f"feature-{len(tried)}"
+        tried.add(key)
         place = staged / "files" / folder
         try:
             where = features.place_of(key)
@@ -190,6 +218,8 @@ async def _collected(
             else:
                 await asyncio.to_thread(_copied, wanted, wanted.below(where, "feature"), place)
             feature = await asyncio.to_thread(features.read, key, folder, place, options)
+            told_it = features.variables_file(feature, user).encode(errors="replace")
+            await asyncio.to_thread(write_new, place / features.VARIABLES, told_it, 0o644)
         except (PyroError, OSError) as error:
             if isinstance(error, PyroError) and error.code == "image_not_pulled":
                 why = "only the user may have it fetched; set PYRO_MCP_IMAGES to a pattern of such names"
@@ -222,7 +252,6 @@ def _unpacked(archive: Path, place: Path) -> None:
     with archive.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
-        archive = archive.rename(archive.with_suffix(".tar.gz"))
         archive = _opened(archive)
     place.mkdir(parents=True)
     archives.extract(archive, place)
@@ -282,37 +311,37 @@ async def _present(context: Context, name: str) -> RootTree | None:
     return await asyncio.to_thread(context.environments.root, name) if await asyncio.to_thread(look) else None
 
 
-async def _made(call: Call, context: Context, wanted: Asked, order: builds.Order, kind: str, mark: str) -> RootTree:
+async def _made(
+    call: Call, context: Context, wanted: Asked, said: Devcontainer, order: builds.Order, kind: str, mark: str
+) -> RootTree:
     name = _name(wanted, kind, mark)
     present = await _present(context, name)
     if present is not None:
         return present
-    family = f"{NAME}{wanted.slug}{kind}-"
-    policy: NetworkPolicy = "egress" if online(wanted.network_policy) and not asks(wanted.network_policy) else "off"
-    domains = [each for each in wanted.allow_domains if not split(each)[1]]
-    if domains != wanted.allow_domains:
-        policy, domains = "off", []  # what may be asked of a host is looked into, which a build cannot have
-    order = replace(
-        order, name=name, kept_as=family.rstrip("-"), network_policy=policy, allow_domains=domains, of_a_file=True
-    )
-    if name not in _building:
-        inner = replace(call)
-        task = asyncio.create_task(builds.build(inner, context, order), name=f"build {name}")
-        _building[name] = task, inner
+    policy, domains, note = wanted.reach
+    if note and note not in said.notes:
+        said.notes.append(note)
+    order = replace(order, name=name, network_policy=policy, allow_domains=domains, of_a_file=True)
+    building = _building.get(name)
+    if building is None:
+        heard_by = replace(call)
+        task = asyncio.create_task(builds.build(heard_by, context, order), name=f"build {name}")
+        building = _building[name] = _Building(call, heard_by, task)
         task.add_done_callback(lambda _: _building.pop(name, None))
-    task, inner = _building[name]
-    patience = call.patience
+    building.waiting += 1
     try:
-        done, _ = await asyncio.wait({task}, timeout=patience)
-    except asyncio.CancelledError:
-        inner.emit = None
+        done, _ = await asyncio.wait({building.task}, timeout=call.patience)
+    finally:
+        if building.begun_by is call:
+            building.heard_by.emit = None
         if call.face != "mcp":
-            task.cancel()  # the person left
-        raise
+            building.waiting -= 1
+        if not building.waiting:
+            building.task.cancel()
     if not done:
-        inner.emit = None
         raise being_set_up("The environment of this project", "a Dockerfile is built")
-    task.result()
+    building.task.result()
+    family = f"{NAME}{wanted.slug}{kind}-"
     for other in await asyncio.to_thread(context.environments.cache.names):
         if other.startswith(family) and other != name:
             context.environments.cache.forget(other)
