@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -69,6 +70,30 @@ func TestOfTheWorkspaceComesWhatTheSeedHasNotAndOfTheRestTheNames(t *testing.T) 
 	}
 	if len(got) > 0 {
 		t.Errorf("as well: %v", got)
+	}
+}
+
+func TestAFileThatIsSentAgainIsNoLinkToItself(t *testing.T) {
+	a, _ := testAgent(t)
+	os.WriteFile(filepath.Join(a.workspace, "a"), []byte("content"), 0o644)
+	os.Link(filepath.Join(a.workspace, "a"), filepath.Join(a.workspace, "b"))
+	root, _ := a.root()
+	defer root.Close()
+	var buffer bytes.Buffer
+	archive := tar.NewWriter(&buffer)
+	out := &treeWriter{Writer: archive, root: root, base: ".", kept: &keptTree{"workspace/", a.workspace, map[[2]uint64]string{}}}
+	for _, name := range []string{"a", "a", "b"} { // the first time, it changed meanwhile
+		streamed := 0
+		if sent, there, err := out.tryFile(name, &streamed); !sent || !there || err != nil {
+			t.Fatal(sent, there, err)
+		}
+	}
+	archive.Close()
+	in := tar.NewReader(&buffer)
+	for _, want := range []string{"workspace/a 7 ", "workspace/a 7 ", "workspace/b 0 workspace/a"} {
+		if header, err := in.Next(); err != nil || fmt.Sprint(header.Name, " ", header.Size, " ", header.Linkname) != want {
+			t.Errorf("%+v %v, not %s", header, err, want)
+		}
 	}
 }
 

@@ -224,7 +224,7 @@ func (t *treeWriter) tryFile(name string, streamed *int) (sent, there bool, err 
 	}
 	defer file.Close()
 	if t.kept != nil {
-		if first := t.kept.link(name, info); first != "" {
+		if first := t.kept.link(name, info); first != "" && first != t.member(name) {
 			return true, true, t.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: t.member(name), Linkname: first, Format: tar.FormatPAX})
 		}
 	}

@@ -95,7 +95,8 @@ class Starter:
                 if started is not None:
                     await processes.wait_gone(started)
         finally:
-            _end(starting)
+            if process.poll() is None:
+                await asyncio.to_thread(_end, starting)
         return process.wait()
 
 
