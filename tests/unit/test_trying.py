@@ -17,7 +17,7 @@ from pyro_mcp.store import SnapshotRow, now
 from pyro_mcp.workspaces.alternatives import Alternative
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.moments import Images, Moment
-from pyro_mcp.workspaces.trying import Attempt, Trying
+from pyro_mcp.workspaces.trying import Attempt, Outcome, Trying
 from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 
@@ -114,6 +114,32 @@ def test_a_try_that_is_cancelled_twice_does_not_keep_its_workspace_in_use() -> N
 
     _, workspace = played(act)
     assert workspace.in_use == 0
+
+
+def test_one_that_ends_while_another_is_told_of_is_told_of_next() -> None:
+    attempt = Attempt([], "true", None, 60, [Outcome(1, ""), Outcome(2, "")])
+    told: list[str] = []
+
+    async def tell(text: str) -> None:
+        told.append(text)
+        if len(told) == 1:
+            ends(0)
+
+    def ends(index: int) -> None:
+        attempt.outcomes[index].status = "passed"
+        attempt.stir()
+
+    async def play() -> None:
+        attempt.task = asyncio.create_task(asyncio.sleep(60))
+        waiting = asyncio.create_task(attempt.wait(None, tell))
+        await asyncio.sleep(0)
+        ends(1)
+        await until(lambda: len(told) == 2)
+        waiting.cancel()
+        await asyncio.wait({waiting, attempt.task})
+
+    asyncio.run(play())
+    assert told == ["alternative 2 of 2 passed", "alternative 1 of 2 passed"]
 
 
 def machines_with(images: Images, registry: Any = None) -> WholeMachine:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from pyro_mcp import trees
@@ -31,21 +31,13 @@ def over_budget(cache: EnvironmentCache, in_use: Container[str], keep_bytes: int
     last: dict[tuple[int, int], int] = {}
     sizes: dict[tuple[int, int], int] = {}
 
-    def count(info: os.stat_result, when: int) -> None:
-        inode = info.st_dev, info.st_ino
-        sizes[inode] = info.st_blocks * 512
-        last[inode] = max(last.get(inode, 0), when)
-
     for _, each in used:
         when = turn.get(_name(each), never)
-        if isinstance(each, Path):
-            with contextlib.suppress(FileNotFoundError):
-                count(each.lstat(), when)
-            continue
-        layers = (cache.layers / layer.removeprefix("sha256:") for layer in each.layers)
-        for place in (cache.root / each.digest, *layers):
-            for entry in trees.walk(place) if place.is_dir() else ():
-                count(entry.stat(follow_symlinks=False), when)
+        for place in _places(cache, each):
+            for info in _infos(place):
+                inode = info.st_dev, info.st_ino
+                sizes[inode] = info.st_blocks * 512
+                last[inode] = max(last.get(inode, 0), when)
     for inode, when in last.items():
         frees[when] += sizes[inode]
     total, going = sum(frees), []
@@ -59,3 +51,17 @@ def over_budget(cache: EnvironmentCache, in_use: Container[str], keep_bytes: int
 
 def _name(each: Manifest | Path) -> str:
     return each.name if isinstance(each, Path) else each.digest
+
+
+def _places(cache: EnvironmentCache, each: Manifest | Path) -> list[Path]:
+    if isinstance(each, Path):
+        return [each]
+    return [cache.root / each.digest, *(cache.layers / layer.removeprefix("sha256:") for layer in each.layers)]
+
+
+def _infos(place: Path) -> Iterator[os.stat_result]:
+    if place.is_dir():
+        yield from (entry.stat(follow_symlinks=False) for entry in trees.walk(place))
+        return
+    with contextlib.suppress(FileNotFoundError):
+        yield place.lstat()

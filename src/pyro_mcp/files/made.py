@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp.environments import rooted
 from pyro_mcp.files.sifting import Read, sift
 from pyro_mcp.models import LeftOut
 
@@ -66,13 +65,13 @@ def paths_of(made: Made, below: str) -> frozenset[str]:
         return frozenset()
     if below != "." and any(f"{below}/".startswith(path) for path, _ in made.tops if path.endswith("/")):
         return frozenset()
-    # A link there, or on the way, leads anywhere on this computer.
-    top = made.tree if below == "." else rooted.exactly(made.tree, below)
-    if top is None or top.is_symlink():
-        return frozenset()
+    tree = made.tree.resolve()
+    top = tree / below
+    if os.path.realpath(top) != str(top):
+        return frozenset()  # a link there, or on the way, leads anywhere on this computer
     found = set()
     for directory, names, files in os.walk(top):
-        relative = os.path.relpath(directory, made.tree)
+        relative = os.path.relpath(directory, tree)
         prefix = "" if relative == "." else f"{relative}/"
         found |= {prefix + name for name in (*names, *files) if not os.path.lexists(made.seed / (prefix + name))}
     return frozenset(found)

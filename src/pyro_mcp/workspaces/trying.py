@@ -80,13 +80,15 @@ class Attempt:
             InternalError: it ended by a defect.
         """
         told: set[int] = set()
+        step = self.step
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     while self.task is not None and not self.task.done():
-                        step = asyncio.ensure_future(self.step.wait())
-                        await asyncio.wait({self.task, step}, return_when=asyncio.FIRST_COMPLETED)
-                        step.cancel()
+                        stepped = asyncio.ensure_future(step.wait())
+                        await asyncio.wait({self.task, stepped}, return_when=asyncio.FIRST_COMPLETED)
+                        stepped.cancel()
+                        step = self.step
                         for one in self.outcomes:
                             if one.status not in ("waiting", "running") and one.number not in told:
                                 told.add(one.number)
