@@ -74,6 +74,11 @@ def _listing_mark(root: Path) -> str:
     return whole.hexdigest()
 
 
+def no_verdict(error: BaseException) -> bool:
+    """Whether a look failed for want of descriptors or memory: that says nothing of what was looked at."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
 def read_text(path: Path) -> str:
     """A small file of pyro's own; whatever else stands there does not hang or mislead.
 
@@ -122,11 +127,16 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
     """Which of the sealed files of `directory` is not what it was, in words; None when all are. Blocks.
 
     A directory without a seal is broken: it was not finished, or not by this pyro.
+
+    Raises:
+        OSError: this computer had no descriptors or memory to look with (`no_verdict`).
     """
     try:
         record = read_record(directory / note)
         sealed = {str(name): (tuple(entry["signature"]), entry["sha256"]) for name, entry in record.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if no_verdict(error):
+            raise
         return "it has no seal"
     fresh = False
     for name, (noted, digest) in sealed.items():
@@ -146,6 +156,8 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
                 return f"{name} holds other bytes"
             fresh = True
         except OSError as error:
+            if no_verdict(error):
+                raise
             return f"{name}: {error.strerror or error}"
     if fresh:
         with contextlib.suppress(OSError):  # only so that the next look is quick

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import resource
 import shutil
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -222,6 +225,64 @@ def test_a_damaged_environment_is_put_aside_and_never_served(tmp_path: Path) -> 
     assert aside.exists()
     cache.prune(set(), everything=False)
     assert not aside.exists()
+
+
+@contextlib.contextmanager
+def _no_descriptor_left() -> Iterator[None]:
+    """None but those that are open."""
+    taken = [os.open("/", os.O_PATH)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, taken[0] + 64), hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open("/", os.O_PATH))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in taken:
+            os.close(descriptor)
+
+
+def test_who_has_nothing_to_look_with_condemns_nothing(tmp_path: Path) -> None:
+    """Descriptors that ran out once had environments put aside, which a prune then removed, and `env list` fail."""
+    cache = EnvironmentCache(tmp_path / "environments")
+    cache.prepare()
+    staged = cache.root / "staging" / "one"
+    _tree(staged / "root")
+    manifest = Manifest("mine", "0" * 24, "saved-1", "2026-01-01T00:00:00Z", 1, {})
+    cache.install(staged, manifest)
+    seeds, sealed = SeedStore(tmp_path / "seeds"), tmp_path / "image"
+    seed = seeds.materialise(scan(_tree(tmp_path / "source")))
+    sealed.mkdir()
+    (sealed / "memory").write_bytes(b"memory")
+    wholeness.seal(sealed, ["memory"], hashed=True)
+    (sealed / "memory").touch()
+    with _no_descriptor_left():
+        for look in (
+            lambda: cache.sound(manifest.digest),
+            lambda: cache.current("mine"),
+            cache.names,
+            lambda: SeedStore(tmp_path / "seeds").find(seed.digest),
+            lambda: wholeness.broken(sealed),
+        ):
+            with pytest.raises(OSError) as caught:
+                look()
+            assert caught.value.errno == errno.EMFILE
+    assert cache.sound(manifest.digest) and cache.names() == {"mine": manifest.digest}
+    assert SeedStore(tmp_path / "seeds").find(seed.digest) is not None and wholeness.broken(sealed) is None
+
+
+def test_a_name_whose_build_was_damaged_means_none(tmp_path: Path) -> None:
+    cache = EnvironmentCache(tmp_path)
+    cache.prepare()
+    _tree(tmp_path / "staging" / "one" / "root")
+    manifest = Manifest("mine", "0" * 24, "saved-1", "2026-01-01T00:00:00Z", 1, {})
+    cache.install(tmp_path / "staging" / "one", manifest)
+    assert cache.names() == {"mine": manifest.digest}
+    (cache.tree(manifest.digest) / "sub" / "file").write_text("changed")
+    assert not EnvironmentCache(tmp_path).sound(manifest.digest)
+    assert cache.names() == {} and cache.current("mine") is None
 
 
 def _instead(path: Path, make: Callable[[Path], object]) -> None:

@@ -266,8 +266,11 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
 
 async def _check(environments: EnvironmentService, seeds: SeedStore, registry: Registry) -> None:
     """Look at the trees that workspaces share, once after the start: what is damaged is not served again."""
-    await asyncio.to_thread(environments.check, registry.environments_in_use())
-    await asyncio.to_thread(seeds.check, registry.seeds_in_use())
+    try:
+        await asyncio.to_thread(environments.check, registry.environments_in_use())
+        await asyncio.to_thread(seeds.check, registry.seeds_in_use())
+    except OSError as error:
+        log.warning("what workspaces share was not looked at, for each is when it is used: %s", error)
 
 
 async def _idle(app: App, owns: Callable[[], object], stop: asyncio.Event) -> None:

@@ -111,16 +111,19 @@ class EnvironmentCache:
         return self.root / digest / "root"
 
     def manifest(self, digest: str) -> Manifest | None:
+        """What is noted of a build; None where there is none. Raises OSError as `wholeness.no_verdict` has it."""
         try:
             return Manifest(**wholeness.read_record(self.root / digest / "manifest.json"))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError) as error:
+            if wholeness.no_verdict(error):
+                raise
             return None
 
     def sound(self, digest: str) -> bool:
         """Whether a build is just as it was made; looked at once by this process, one lstat a file.
 
         A damaged build is put aside, for those machines that run on it, and is not there any more. One of an earlier
-        pyro, which took no mark, gets it now.
+        pyro, which took no mark, gets it now. Raises OSError where this computer had nothing to look with.
         """
         if digest in self._sound:
             return True
@@ -132,6 +135,8 @@ class EnvironmentCache:
                 self._sound.add(digest)
                 return True
         except OSError as error:
+            if wholeness.no_verdict(error):
+                raise
             log.warning("the environment %s cannot be read: %s", digest, error)
         log.warning("the environment %s was changed on this disk since it was built", digest)
         self._damaged.add(digest)
@@ -159,7 +164,9 @@ class EnvironmentCache:
         """The build that a name means now."""
         try:
             digest = str(wholeness.read_record(self._pointer(name))["digest"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError) as error:
+            if wholeness.no_verdict(error):
+                raise
             return None
         manifest = self.manifest(digest)
         # Two names may mean one build.
@@ -173,14 +180,17 @@ class EnvironmentCache:
         return manifest
 
     def names(self) -> dict[str, str]:
-        """Every name that means a build, with the build's digest."""
+        """Every name that means a build, with the build's digest: a name whose build was damaged means none."""
         found = {}
         for pointer in sorted(self._names.glob("*.json")) if self._names.exists() else ():
             try:
                 record = wholeness.read_record(pointer)
-                found[str(record.get("name") or pointer.name.removesuffix(".json"))] = str(record["digest"])
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                continue
+                name, digest = str(record.get("name") or pointer.name.removesuffix(".json")), str(record["digest"])
+                if os.path.lexists(self.root / digest / "manifest.json"):
+                    found[name] = digest
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                if wholeness.no_verdict(error):
+                    raise
         return found
 
     def _pointer(self, name: str) -> Path:

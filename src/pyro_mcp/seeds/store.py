@@ -142,7 +142,9 @@ class SeedStore:
             found, mark = self._recorded(digest)
             if mark is None or wholeness.is_as_marked(found.tree, str(mark)):
                 return found
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if wholeness.no_verdict(error):
+                raise
             if not os.path.lexists(home):
                 return None  # tidied away meanwhile
         log.warning("the seed %s was changed on this disk since it was copied", digest[:12])
