@@ -39,6 +39,8 @@ def extras() -> list[Extra]:
     ]
     # Each of these modules offers `run(prog, words, after) -> int`, and is imported only when it runs.
     found += [
+        Extra(("up",), "Get a project ready: engine, chat hosts, workspace.", _module("up")),
+        Extra(("down",), "Undo what `pyro up` did for a project.", _module("down")),
         Extra(("demo",), "Run the whole workflow on a real project.", _module("demo")),
         Extra(("demo", "ollama"), "Have a local model fix a bug with pyro's tools.", _module("local_model.demo")),
         Extra(("host", "connect"), "Add pyro to a chat host's configuration.", _module("host")),

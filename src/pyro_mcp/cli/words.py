@@ -154,7 +154,6 @@ MEANT = {
     "tree": "file",
     "undo": "reset",
     "unpause": "start",
-    "up": "new",
     "upload": "push",
     "vi": "edit",
     "vim": "edit",
