@@ -31,12 +31,15 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser = Parser(
         prog=prog,
         add_help=False,
-        usage=f"{prog} [WORKSPACE]",
+        usage=f"{prog} [WORKSPACE] [--tui]",
         description="Print what is done in all workspaces, or in one, as it happens: a line for each operation that\n"
         "begins or ends, for the last line that a command printed, and for what a workspace asks, with the command\n"
-        "that answers. Ctrl-C ends it; workspaces are not touched.",
+        "that answers. Ctrl-C ends it; workspaces are not touched. With --tui, on a terminal, the same as a screen.",
     )
     parser.add_argument("--past", type=int, default=10, metavar="N", help="Begin with the last N events (default: 10).")
+    parser.add_argument(
+        "--tui", action="store_true", help="Show a small screen instead: workspaces, live output, questions by one key."
+    )
     if "--help" in words or "-h" in words:
         print(parser.format_help(), end="")
         return 0
@@ -52,6 +55,10 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
             only = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0]})["id"]
         else:
             pyro.call(KNOWN["list_questions"], {})  # starts the daemon, or says why there is none
+    if found.tui:
+        from pyro_mcp.cli import watch_screen
+
+        return watch_screen.run(only)
     watching = Watching(only)
     try:
         _follow(watching, found.past)

@@ -4,7 +4,7 @@ import { call } from "/static/api.js";
 import { ask, button, fill, h, named, safe, say, since, size, typed, until } from "/static/dom.js";
 import { listen, state } from "/static/state.js";
 
-const filter = { text: "", state: "all" };
+const filter = { text: "", state: "all", trials: false };
 
 export function home(main) {
   const cards = new Map();
@@ -14,10 +14,12 @@ export function home(main) {
   const states = h("select", { id: "state", value: filter.state, onchange: () => { filter.state = states.value; draw(); } },
     ["all", "busy", "running", "stopped", "lost"].map((each) => h("option", { value: each }, each)));
   states.value = filter.state;
+  const trials = h("label.toggle", h("input", { type: "checkbox", checked: filter.trials, onchange: (e) => { filter.trials = e.target.checked; draw(); } }), "Trials");
   fill(main,
     h("div.bar", h("h1", "Workspaces"),
       h("div.field", h("label", { for: "search" }, "Find"), search),
       h("div.field", h("label", { for: "state" }, "State"), states),
+      trials,
       button("New workspace", create, { class: "main" })),
     count, place);
 
@@ -30,7 +32,7 @@ export function home(main) {
       if (!by.has(project)) by.set(project, []);
       by.get(project).push(each);
     }
-    const all = state.workspaces.size;
+    const all = [...state.workspaces.values()].filter((each) => !each.trial || filter.trials).length;
     fill(count, state.problem ? "" : all === 0 ? "There are no workspaces. An agent makes one with workspace_create, you with `pyro new` or here."
       : shown.length === all ? `${all} ${all === 1 ? "workspace" : "workspaces"}` : `${shown.length} of ${all} workspaces`);
     fill(place, [...by].sort(([a], [b]) => (a < b ? -1 : 1)).map(([project, list]) =>
@@ -56,6 +58,7 @@ export function home(main) {
 
 function fits(each) {
   const w = each.workspace;
+  if (each.trial && !filter.trials) return false;
   if (filter.state === "busy" ? !each.running.length : filter.state !== "all" && w.state !== filter.state) return false;
   if (!filter.text) return true;
   const words = [w.id, w.name, each.project, w.environment, ...each.running.map((r) => typed(r.command))];
@@ -92,6 +95,7 @@ function card(each) {
     h("div.title",
       h("a.name", { href: `/w/${id}`, "data-act": "open" }, named(w)),
       h(`span.badge.${w.state}`, w.state),
+      each.trial && h("span.badge", { title: "Made by workspace try; it goes by itself." }, "trial"),
       each.running.length > 0 && h("span.badge.busy", "busy"),
       asked > 0 && h("a.badge.asks", { href: "/ask" }, `asks ${asked}`)),
     each.running.slice(-3).map((r) => h("p.now",
@@ -121,11 +125,17 @@ export function network(w) {
   return w.allow_domains.length ? `${w.network_policy}: ${w.allow_domains.slice(0, 4).join(", ")}${w.allow_domains.length > 4 ? " …" : ""}` : w.network_policy;
 }
 
+function related(id) {
+  const own = state.workspaces.get(id)?.workspace;
+  return own && (state.workspaces.has(own.forked_from) || state.origins.has(id));
+}
+
 export function acts(each) {
   const w = each.workspace, id = w.id;
   const act = (name, label, work, extra = {}) => button(label, () => work(w), { "data-act": name, "aria-label": `${label} ${named(w)}`, ...extra });
   return h("div.acts",
     h("a.button", { href: `/w/${id}/review`, "data-act": "review", "aria-label": `Review ${named(w)}` }, "Review"),
+    related(id) && h("a.button", { href: `/compare/${id}`, "data-act": "compare", "aria-label": `Compare ${named(w)} with its forks` }, "Compare"),
     w.state === "running" && act("fork", "Fork", fork),
     w.state !== "creating" && act("reset", "Reset", reset),
     w.state === "running" && act("stop", "Stop", (x) => carried("stop_workspace", x, "was stopped")),
@@ -153,7 +163,11 @@ async function reset(w) {
   let choices = ["baseline"];
   try { choices = ["baseline", ...(await call("list_snapshots", { workspace: w.id })).snapshots.map((s) => s.name).filter((n) => n !== "baseline")]; } catch { /* a lost one has its baseline all the same */ }
   const given = await ask(`Reset ${named(w)}`, "The whole machine goes back: files, memory, processes. The files of now can be had back with rewind, as far as they were kept.", [{ name: "snapshot", label: "To", choices }], "Reset", true);
-  if (given) await carried("reset_workspace", w, "was reset", given.snapshot === "baseline" ? {} : { snapshot: given.snapshot });
+  if (!given) return;
+  let last = null;
+  try { last = (await call("rewind_workspace", { workspace: w.id })).checkpoints[0]?.number ?? null; } catch { /* a lost one has none to show */ }
+  if (!await carried("reset_workspace", w, "was reset", given.snapshot === "baseline" ? {} : { snapshot: given.snapshot }) || last === null) return;
+  say(`${named(w)} was reset.`, "note", ["Put the files back", () => carried("rewind_workspace", w, "has its files back", { to: last })]);
 }
 
 async function remove(w) {
