@@ -69,7 +69,7 @@ def looked_at(page: Page, name: str, *, keep: str | None = None) -> None:
     """
     problems: list[str] = []
     for scheme in ("dark", "light"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for width, height in WIDTHS:
             page.set_viewport_size({"width": width, "height": height})
             wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

@@ -5,6 +5,7 @@ PYRO_SCREENSHOTS=DIR keeps a picture of each view at 1,280 and at 360 pixels; `d
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -342,6 +343,81 @@ def test_questions_are_answered_live(pyro: Pyro, context: BrowserContext, page_o
     assert pyro.logs_workspace(made, handle, wait_seconds=30).status == "exited"
     page.get_by_role("button", name=re.compile("Forget page.example.com")).click()
     page.get_by_text("Nothing was decided").wait_for()
+
+
+def _busy(number: int, **more: Any) -> dict[str, Any]:
+    """A workspace as the feed tells of it."""
+    facts: dict[str, Any] = {"id": f"ws-{number:08x}", "name": f"name-{number}", "state": "running", "cause": None}
+    facts |= {
+        "environment": "debian:12",
+        "engine": "gvisor",
+        "network_policy": "off",
+        "allow_domains": [],
+        "secrets": [],
+    }
+    facts |= {
+        "mem_mib": 1024,
+        "disk_gib": 20,
+        "forked_from": None,
+        "expires_at": None,
+        "expires_because": "",
+        "seed": None,
+    }
+    facts |= {"created_at": "2026-11-27T10:00:00.000Z", "last_activity_at": f"2026-11-27T10:00:{number % 60:02}.000Z"}
+    around = {"project": f"/p/{number % 20}", "trial": False, "running": [], "services": [], "changed_files": 1}
+    return {"workspace": {**facts, **more}, **around, "memory_bytes": 1 << 20, "cpu_seconds": 1.0}
+
+
+def _event(number: int) -> dict[str, Any]:
+    event = {"sequence": number, "at": "2026-11-27T10:00:00.000Z", "face": "mcp", "operation": "exec_workspace"}
+    event |= {"outcome": "ok", "duration_seconds": 0.1, "summary": "make", "error": None, "details": None}
+    return {**event, "workspace": f"ws-{number % 500:08x}", "workspace_name": None}
+
+
+def test_five_hundred_workspaces_cost_what_they_must(context: BrowserContext, page_of: Served) -> None:
+    """In counts, which are the same on any machine: requests, elements made, elements made for one that changes."""
+    told = [
+        {"kind": "whole", "workspaces": [_busy(n) for n in range(500)], "events": [_event(n) for n in range(300)]},
+        {"kind": "change", "workspaces": [_busy(7, state="stopped"), _busy(500)], "gone": ["ws-00000009"]},
+        *({"kind": "change", "workspaces": [], "events": [_event(n * 50 + m) for m in range(50)]} for n in range(200)),
+    ]
+    turns = [told[:1], told[1:2], told[2:]]
+    page = context.new_page()
+    requests: list[str] = []
+
+    def answer(route: Any) -> None:
+        requests.append(route.request.url)
+        turn = turns[len(requests) - 1] if len(requests) <= len(turns) else []
+        lines = [{"events": [], "questions": [], "gone": [], "problem": None, **each} for each in turn]
+        if not turn:
+            lines = []
+            route.fulfill(status=401, content_type="text/plain", body="")
+            return
+        body = "".join(f"data: {json.dumps(each)}\n\n" for each in lines)
+        route.fulfill(status=200, content_type="text/event-stream", body=body)
+
+    page.route("**/api/feed", answer)
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url))
+    counting = """() => { window.made = 0; const seen = new MutationObserver((all) => { for (const m of all)
+        for (const n of m.addedNodes) if (n.nodeType === 1 && !n.seen) { n.seen = 1;
+          window.made += 1 + (n.matches('article') ? n.querySelectorAll('*').length : 0); } });
+        seen.observe(document.getElementById('main'), { subtree: true, childList: true }); }"""
+    page.goto(page_of.origin)
+    page.locator("article").nth(499).wait_for(state="attached")
+    page.wait_for_function("!document.querySelector('article[aria-busy]')")
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    assert elements < 500 * 60, elements
+    assert len(loaded) < 20, loaded
+    page.evaluate("() => { for (const a of document.querySelectorAll('article')) a.seen = 1; }")
+    page.evaluate(counting)
+    page.get_by_role("article", name="name-500", exact=True).wait_for(state="attached")
+    page.wait_for_function("document.querySelectorAll('article').length === 500")
+    page.get_by_text("link is no longer good").wait_for()
+    # The one that changed, the new one, and those of which it is now known who drives them: each once, whatever came.
+    # Ten thousand events of what is shown already make nothing.
+    made = page.evaluate("window.made")
+    assert 60 < made < 250 * 70, made
 
 
 def test_colours_have_contrast_in_both_schemes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,10 @@ def _hosts(project: Path, remembered: Remembered, steps: Steps, found: Any) -> t
 
 
 def _is_ours(plan: connect.Plan) -> bool:
-    """The host starts pyro already: this one as it is wanted, or one that the user set up otherwise."""
-    return not plan.edit.changes or (plan.before is not None and plan.before.ours and plan.before.enabled)
+    """The host starts pyro already: this one as it is wanted, or one set up otherwise that is there."""
+    before = plan.before
+    set_up = before is not None and before.ours and before.enabled and shutil.which(before.command) is not None
+    return not plan.edit.changes or set_up
 
 
 def _wanted(plan: connect.Plan, steps: Steps, as_json: bool) -> bool:

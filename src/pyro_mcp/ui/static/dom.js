@@ -30,7 +30,7 @@ export function h(what, ...rest) {
   return made;
 }
 
-function put(parent, children) {
+export function put(parent, ...children) {
   for (const child of children.flat(9)) {
     if (child === null || child === undefined || child === false || child === "") continue;
     parent.append(child instanceof Node ? child : document.createTextNode(safe(child)));

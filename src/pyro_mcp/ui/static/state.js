@@ -62,6 +62,8 @@ function heard(message) {
     counted();
     took(message.events);
     for (const event of message.events) changed.add(event.workspace);
+    const ids = (questions) => questions.map((q) => q.id).join();
+    if (ids(state.questions) !== ids(message.questions)) for (const q of [...state.questions, ...message.questions]) changed.add(q.workspace);
     state.questions = message.questions;
   }
   tell({ all: message.kind === "whole", changed, events: message.events ?? [] });
