@@ -58,7 +58,7 @@ def test_each_symptom_is_produced(pyro: Pyro, project: Path, installation: Insta
             cwd=tmp_path,
             timeout=120,
         )
-        said.append(f"status {done.returncode}\n{done.stdout}{done.stderr}")
+        said.append(f"{words}\nstatus {done.returncode}\n{done.stdout}{done.stderr}")
 
     told("exec", made, "--", "kill -9 $$")
     told("exec", made, "--", "truncate -s 1M i; losetup -f i; mount -o loop i /mnt")
@@ -90,9 +90,11 @@ def test_each_symptom_is_produced(pyro: Pyro, project: Path, installation: Insta
         kill(process)
     wait_until(lambda: pyro.status_workspace(made).state == "lost")
     told("exec", made, "--", "true")
-    (tmp_path / "home" / "state").mkdir(parents=True)
-    (tmp_path / "home" / "state" / "pyro.sqlite3").mkdir()
-    told("ls", PYRO_HOME=str(tmp_path / "home"))
+    # A Python that ends as soon as it is to be the daemon.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'pyro_mcp.daemon' in sys.orig_argv:\n    os._exit(3)\n"
+    )
+    told("ls", PYRO_HOME=str(tmp_path / "home"), PYTHONPATH=str(tmp_path))
     taken.close()
 
     everything = "\n".join(said)

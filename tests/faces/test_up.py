@@ -107,6 +107,7 @@ def test_what_two_projects_use_goes_with_the_second_and_a_kill_loses_nothing(
     config.write_text(MINE)
     other = tmp_path / "other"
     other.mkdir()
+    (other / ".devcontainer.json").write_text(json.dumps({"onCreateCommand": "touch /opt/set-up"}))
     with at_terminal("up", cwd=other) as someone:
         someone.sees(b"+[mcp_servers.pyro]", 60)
         someone.sees(b"Connect Codex? [Y/n]", 60)
@@ -118,7 +119,7 @@ def test_what_two_projects_use_goes_with_the_second_and_a_kill_loses_nothing(
     said = told("up", "--yes", cwd=project)
     assert not {"failed", "open", "skipped"} & {outcome for _, outcome in said["outcomes"]}
     assert len(pyro.list_workspaces().workspaces) == 2
-    pyro.exec_workspace("other", "echo new > a")
+    pyro.exec_workspace("other", "test -e /opt/set-up && echo new > a")
     # No repository: what was changed is nowhere else.
     with at_terminal("down", cwd=other) as someone:
         someone.sees(b"other: 1 changed file (a)", 60)
@@ -127,7 +128,11 @@ def test_what_two_projects_use_goes_with_the_second_and_a_kill_loses_nothing(
         someone.sees(b"Nothing was deleted", 60)
         assert someone.leaves() == 1
     killed_after(1, "down", "--force", cwd=other)
-    said = told("down", "--force", cwd=other)
+    prepared = [each.name for each in pyro.list_environments().prepared if each.project == str(other)]
+    assert prepared
+    said = told("down", "--force", "--all", cwd=other)
+    assert ("fetched", "done") in said["outcomes"] and f"{prepared[0]} is removed" in str(said["steps"])
+    assert not [each for each in pyro.list_environments().prepared if each.project == str(other)]
     assert said["outcomes"][0] == ("workspace", "already")
     assert dict(said["outcomes"])["codex"] == "kept" and "mcp_servers.pyro" in config.read_text()
     assert [w.name for w in pyro.list_workspaces().workspaces] == ["project"]

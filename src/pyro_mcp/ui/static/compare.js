@@ -55,7 +55,7 @@ export function compare(main, id) {
       h("div.acts",
         !first && button("Against the origin", () => against(all[0], w), { "aria-label": `${named(w)} against the origin` }),
         all.indexOf(w) > 1 && button("Against the one before", () => against(all[all.indexOf(w) - 1], w), { "aria-label": `${named(w)} against the one before` }),
-        all.length > 1 && w.state === "running" && button("Keep this one", () => keep(w, all), { class: "main", "aria-label": `Keep ${named(w)}` })));
+        all.length > 1 && w.state === "running" && button("Keep this one", () => keep(w, all), { class: "main", "aria-label": `Keep this one: ${named(w)}` })));
   }
 
   async function changes() {

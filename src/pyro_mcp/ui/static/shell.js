@@ -41,7 +41,7 @@ export function terminal(body, id) {
   const aloud = h("pre.heard", { role: "log", "aria-live": "polite", "aria-label": "Screen of the terminal" });
   const place = h("div.shell", { hidden: true }, screen, input, aloud, h("p.quiet", { id: "leaves" }, "Keys go to the shell while the terminal has the focus; Ctrl and ] leaves it. Copy with the mouse, paste as ever."));
   fill(body, list, outcome, place);
-  let end = () => {}, shell = null, size = [0, 0], modes = {}, over = true, waiting = "", sending = false, resizing = 0, hearing = 0;
+  let end = () => {}, shell = null, size = [0, 0], modes = {}, over = true, waiting = "", sending = false, resizing = 0, hearing = 0, turn = 0;
 
   const known = () => state.workspaces.get(id);
   let drawn = "";
@@ -84,12 +84,13 @@ export function terminal(body, id) {
 
   async function show(handle) {
     end();
+    const mine = turn += 1; // of two that begin at once, the later one has the screen
     shell = handle; over = false; place.hidden = false;
     fill(past); fill(lines); fill(outcome);
     draw();
     size = measured();
     try { await call("resize_shell", { workspace: id, shell: handle, rows: size[0], cols: size[1] }); } catch { /* it has ended: its last screen is shown */ }
-    if (shell !== handle) return;
+    if (mine !== turn) return;
     end = stream(`/api/terminal?workspace=${encodeURIComponent(id)}&shell=${encodeURIComponent(handle)}&rows=${size[0]}&cols=${size[1]}`, heard, () => {
       if (!over) fill(outcome, "The connection was lost. ", button("Again", () => show(handle)));
     });
@@ -189,7 +190,7 @@ export function terminal(body, id) {
   observer.observe(screen);
   draw();
   return (change) => {
-    if (!change) { end(); observer.disconnect(); clearTimeout(hearing); return; }
+    if (!change) { turn += 1; end(); observer.disconnect(); clearTimeout(hearing); return; }
     if (!change.problem) draw();
   };
 }
