@@ -19,7 +19,7 @@ UV = str(ROOT / "scripts" / "uv")
 WANTED = ("3.11", "3.12", "3.13", "3.14")
 RELEASES = {"3.13": "trixie", "3.14": "sid"}
 """Which release of Debian has it; none has 3.12."""
-TESTERS = ("pytest", "pytest-timeout", "hypothesis")
+TESTERS = ("pytest", "pytest-timeout", "hypothesis", "grimp")
 CHECKOUT = ("tests", "src", "docs", "examples", "benchmarks", "lab", "evals", "pyproject.toml", "README.md", "Makefile")
 TOOLS = {"TZ": "UTC", "LANG": "C.UTF-8", "HOME": "/root", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 
