@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from pyro_mcp.cli.words import nearest_option, number, our_option
+from pyro_mcp.cli.words import number, one_by_one, option_hint, our_option
 from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.errors import InvalidInput
@@ -93,11 +93,9 @@ class Parser(argparse.ArgumentParser):
 
     def no_option(self, word: str) -> InvalidInput:
         """The error for an option that there is not."""
-        near = nearest_option(word.split("=")[0], self._option_string_actions)
-        return usage_error(
-            f"There is no option {word.split('=')[0]}.",
-            hint=f"Did you mean {near}?" if near else f"See `{self.prog} --help`.",
-        )
+        name = word.split("=")[0]
+        hint = option_hint(name, self.prog, self._option_string_actions)
+        return usage_error(f"There is no option {name}.", hint=hint)
 
     def _ours(self, word: str) -> str:
         """An option by the name of another tool as we call it; every other word as it is."""
@@ -403,6 +401,8 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error(
                 "Put the command to run after `--`.", hint=f"For example: {prog} {_usage_of(operation)} -- ls -l"
             )
+        if operation.name == "delete_workspace":
+            raise usage_error("One workspace is deleted at a time.", hint=one_by_one(prog, rest))
         raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
