@@ -14,7 +14,8 @@ from typing import Any
 from pyro_mcp.cli import attach, meant
 from pyro_mcp.cli.execute import ProgressView, is_terminal, note, print_text, run_command
 from pyro_mcp.cli.host import project_of
-from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
+from pyro_mcp.cli.options import Parser, too_many, usage_error
+from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
@@ -37,8 +38,6 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent claude-code|codex|opencode`."""
     program = PROGRAMS[prog.split()[-1]]
     found = _parsed(prog, program, words)
-    if found is None:
-        return 0
     on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if found.prompt is None and not on_terminal:
         raise usage_error("Without a terminal, --prompt must say what is to be done.")
@@ -145,10 +144,7 @@ def _parsed(prog: str, program: Program, words: list[str]) -> Any:
     parser.add_argument("--detach", action="store_true", help="With --prompt: return at once; it goes on.")
     parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
     parser.add_argument("--json", action="store_true", help="With --detach: print one JSON object.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return None
-    found, rest = parser.take(list(words))
+    found, rest = parser.taken(words)
     if rest:
         raise usage_error(
             f"There is one word too many: {rest[0]!r}.",
@@ -268,12 +264,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent list`: the workspaces in which a program works or has worked."""
     parser = Parser(prog=prog, add_help=False, usage=prog, description="The workspaces of coding agents.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    if rest or after:
-        raise too_many([*rest, *(after or [])][0], prog)
+    found = parser.none_left(words, after)
     with Connection(face="cli", client="agent") as pyro:
         listed = pyro.call(KNOWN["list_workspaces"], {})["workspaces"]
     rows = [
@@ -311,12 +302,9 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
         "you see what changed, and what --land named is landed.",
     )
     parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    if len(rest) > 1 or after:
-        raise too_many([*rest[1:], *(after or [])][0], prog)
+    found, rest = parser.taken(words, after)
+    if len(rest) > 1:
+        raise too_many(rest[1], prog)
     with Connection(face="cli", client="agent") as pyro:
         record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
         workspace = str(record["id"])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pyro_mcp.cli.parsing import COMMAND, Parsed, parse, usage_error
+from pyro_mcp.cli.options import usage_error
+from pyro_mcp.cli.parsing import COMMAND, Parsed, parse
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.client.sync import Transport
