@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from pyro_mcp.cli.words import nearest_option, our_option
+from pyro_mcp.cli.words import option_hint, our_option
 from pyro_mcp.errors import InvalidInput
 
 TYPE_CHECKING = False
@@ -94,10 +94,9 @@ class Parser(argparse.ArgumentParser):
 
     def no_option(self, word: str) -> InvalidInput:
         """The error for an option that there is not."""
-        near = nearest_option(word.split("=")[0], self._option_string_actions)
+        name = word.split("=")[0]
         return usage_error(
-            f"There is no option {word.split('=')[0]}.",
-            hint=f"Did you mean {near}?" if near else f"See `{self.prog} --help`.",
+            f"There is no option {name}.", hint=option_hint(name, self.prog, self._option_string_actions)
         )
 
     def _ours(self, word: str) -> str:

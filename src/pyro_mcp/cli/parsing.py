@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 
 from pyro_mcp.cli.options import Parser, too_many, usage_error
-from pyro_mcp.cli.words import number
+from pyro_mcp.cli.words import number, one_by_one
 from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.errors import InvalidInput
@@ -317,6 +317,8 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error(
                 "Put the command to run after `--`.", hint=f"For example: {prog} {_usage_of(operation)} -- ls -l"
             )
+        if operation.name == "delete_workspace":
+            raise usage_error("One workspace is deleted at a time.", hint=one_by_one(prog, rest))
         raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word
