@@ -96,7 +96,7 @@ lint-pyright: setup
 	@$(RUN) basedpyright --level error examples tests/user_script.py
 
 lint-layers: setup
-	@$(RUN) lint-imports --no-timing
+	@$(RUN) lint-imports --no-logo
 
 lint-agent: setup
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
