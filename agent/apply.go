@@ -124,6 +124,7 @@ func (j *journal) move(from, to string) error {
 	if err := j.root.Mkdir(to, 0o700); err != nil {
 		return err
 	}
+	j.give(to, info)
 	directory, err := j.root.Open(from)
 	if err != nil {
 		return err
@@ -160,11 +161,47 @@ func (j *journal) makeParents(name string) error {
 	if err := j.makeParents(parent); err != nil {
 		return err
 	}
-	if err := j.root.Mkdir(parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := j.makeDirectory(parent); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	j.did(func() { j.root.Remove(parent) })
 	return nil
+}
+
+// makeDirectory makes one that belongs to whom the directory above it does.
+func (j *journal) makeDirectory(name string) error {
+	if err := j.root.Mkdir(name, 0o755); err != nil {
+		return err
+	}
+	return j.chown(name, name)
+}
+
+// chown gives what was made to the owner of what stands at `name` already, else to that of the directory above it: so
+// the tools' files belong to whom the project does, and one that is edited stays whose it is.
+func (j *journal) chown(made, name string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, gid := heir(j.root, name)
+	if made != name {
+		if info, err := j.root.Lstat(name); err == nil {
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				uid, gid = int(stat.Uid), int(stat.Gid)
+			}
+		}
+	}
+	if uid <= 0 && gid <= 0 {
+		return nil // the agent's own, as it was made
+	}
+	return j.root.Lchown(made, uid, gid)
+}
+
+// give makes a directory anew what it was.
+func (j *journal) give(name string, was os.FileInfo) {
+	if stat, ok := was.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+		j.root.Lchown(name, int(stat.Uid), int(stat.Gid))
+	}
+	j.root.Chmod(name, was.Mode())
 }
 
 // place puts a staged thing at its path in one rename, so that a reader finds the old file or the new one at every
@@ -218,6 +255,9 @@ func (j *journal) keep(name string, info os.FileInfo) (string, error) {
 		return "", err
 	}
 	if err := j.root.WriteFile(kept, content, 0o600); err != nil {
+		return "", err
+	}
+	if err := j.chown(kept, name); err != nil {
 		return "", err
 	}
 	if err := j.root.Chmod(kept, info.Mode()); err != nil {
@@ -368,10 +408,16 @@ func (j *journal) stageContent(c *change, stage string) (string, error) {
 		} else if err := j.root.WriteFile(staged, c.Content, 0o600); err != nil {
 			return "", err
 		}
+		if err := j.chown(staged, c.Path); err != nil { // before the mode: it takes setuid away
+			return "", err
+		}
 		return staged, j.root.Chmod(staged, fileMode(mode))
 	case "symlink":
 		staged := j.temporary()
-		return staged, j.root.Symlink(c.Link, staged)
+		if err := j.root.Symlink(c.Link, staged); err != nil {
+			return "", err
+		}
+		return staged, j.chown(staged, c.Path)
 	case "delete", "mkdir", "rmdir", "chmod", "rename":
 		return "", nil
 	}
@@ -393,7 +439,7 @@ func (j *journal) carryOut(c *change, staged string) error {
 				return err
 			}
 		}
-		if err := j.root.Mkdir(c.Path, 0o755); err != nil {
+		if err := j.makeDirectory(c.Path); err != nil {
 			return err
 		}
 		j.did(func() { j.root.Remove(c.Path) })
@@ -406,7 +452,7 @@ func (j *journal) carryOut(c *change, staged string) error {
 		if err == nil && info.IsDir() && j.root.Remove(c.Path) == nil {
 			j.did(func() {
 				j.root.Mkdir(c.Path, 0o700)
-				j.root.Chmod(c.Path, info.Mode())
+				j.give(c.Path, info)
 			})
 			if c.PruneParents {
 				j.pruneParents(c.Path)
@@ -467,7 +513,7 @@ func (j *journal) pruneParents(name string) {
 		removed := parent
 		j.did(func() {
 			j.root.Mkdir(removed, 0o700)
-			j.root.Chmod(removed, info.Mode())
+			j.give(removed, info)
 		})
 	}
 }

@@ -144,7 +144,7 @@ func (t *processTable) openDoor() (*door, error) {
 
 // fork starts a program and puts it into the table. It may take long where the guest starves; who only looks at the
 // table does not wait for it.
-func (t *processTable) fork(p *process, program string, argv []string, attributes *syscall.ProcAttr) error {
+func (t *processTable) fork(p *process, program string, argv []string, attributes *syscall.ProcAttr, as *user) error {
 	t.forking.Lock()
 	defer t.forking.Unlock()
 	if t.running() >= maxLive {
@@ -157,7 +157,7 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 				return err
 			}
 			group := t.crowd.group(p)
-			pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group)
+			pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group, as)
 			if group != nil {
 				group.Close()
 			}
@@ -176,6 +176,9 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 			t.lock.Unlock()
 		}
 	} else {
+		if as != nil {
+			attributes.Sys.Credential = &syscall.Credential{Uid: as.uid, Gid: as.gid, Groups: as.groups}
+		}
 		pid, err = syscall.ForkExec(program, argv, attributes)
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import functools
 import os
 import secrets
 import shlex
@@ -267,7 +268,8 @@ class EnvironmentService:
             async with workspace.lock.shared():
                 await spool(workspace.guest, archive)
             await call.progress("saving it as an environment", 0.5)
-            await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
+            keep = functools.partial(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
+            await asyncio.to_thread(keep, workspace.user)
         finally:
             cancel.set()
             archive.unlink(missing_ok=True)

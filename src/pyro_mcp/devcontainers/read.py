@@ -176,8 +176,6 @@ def _user(said: Devcontainer, name: str, value: Any) -> None:
         said.container_user = value
     else:
         said.remote_user = value
-    if value != "root":
-        said.over(name, "commands run as root, to whom the project belongs; features are told of it")
 
 
 def _build(said: Devcontainer, name: str, value: Any) -> None:

@@ -72,6 +72,8 @@ class Workspace(Record):
     name: str | None = None
     state: WorkspaceState
     environment: str
+    user: str = "root"
+    """Who commands run as, unless the call says otherwise; the seed's files are theirs."""
     engine: str
     network_policy: str
     vcpu_count: int

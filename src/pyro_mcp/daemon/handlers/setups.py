@@ -91,12 +91,13 @@ def _wanted(project: Project, seed: PreparedSeed, plan: Plan, first: list[Stage]
         inode = os.stat(place).st_ino
     elif info.prefix:
         place = f"{place}//{info.prefix}"
+    made_of = [platform.machine(), [asdict(stage) for stage in first], project.env, project.keyed_by, project.user]
     return Wanted(
         project=place,
         inode=inode,
         commit=(info.commit or "") if info.kind == "git" else "",
         base=project.root.digest,
-        setup=setup_hash([platform.machine(), [asdict(stage) for stage in first], project.env, project.keyed_by]),
+        setup=setup_hash(made_of),
         locks=content_keys(seed.tree, project.keyed_by),
         online=online(plan.network_policy),
     )
