@@ -123,7 +123,7 @@ def test_an_images_user_is_who_commands_run_as_and_whose_the_project_is(pyro: Py
         assert pyro.exec_workspace(ws.id, "id -u; stat -c %u sub/f.txt").stdout == "1000\n1000\n"
         pyro.save_environment(ws.id, "users-kit", overwrite=True)
         assert pyro.run_in_vm("users-kit", "id -u").stdout == "1000\n"
-        pyro.export_environment("users-kit", str(tmp_path / "out"))
+        pyro.export_environment("users-kit", output=str(tmp_path / "out"))
         assert '"User": "node"' in "".join(
             p.read_text("latin-1") for p in (tmp_path / "out" / "blobs" / "sha256").iterdir()
         )

@@ -36,6 +36,8 @@ class Devcontainer(Record):
     """Handle of the command that ran its set-up (onCreateCommand and what follows); its log is under it."""
     setup_status: Literal["running", "done", "failed"] | None = None
     setup_exit_code: int | None = None
+    post_start: str = ""
+    """Handle of the command that ran postStartCommand when the workspace was last started again."""
     prepared: str = ""
     """The name under which what its set-up made is kept; with `restored`, what this workspace began with."""
     restored: bool = False

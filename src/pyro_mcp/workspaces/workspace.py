@@ -264,6 +264,7 @@ class Workspace:
             setup=handle,
             setup_status=status,
             setup_exit_code=exit_code,
+            post_start=str(kept.get("started", "")),
             passed_over=kept.get("passed_over", []),
             notes=[*kept.get("notes", []), *filter(None, [kept.get("unkept")])],
             hint=hint,

@@ -152,13 +152,15 @@ async def of_seed(
                 record["script"] = script(done.stages, shell_of(root.runtime))
                 record["stages"] = [stage.name for stage in done.stages]
                 stages = done.stages
+                started = [stage for stage in stages if stage.name == "postStartCommand"]
+                if started:
+                    record["post_start"] = script(started, shell_of(root.runtime))
             except Unsupported:
                 said.over(", ".join(stage.name for stage in done.stages), "the image has no shell")
         if said.ports:
             said.notes.append(
-                f"It lists ports to forward ({', '.join(said.ports[:20])}): publish one with a service, where the "
-                "network "
-                "policy is egress+published-ports."
+                f"Not published: forwardPorts {', '.join(map(said.port, said.ports[:20]))}. Where the user allows it, "
+                "with network_policy egress+published-ports, a service publishes its port (`publish`)."
             )
     record |= {"passed_over": said.passed_over, "notes": [note for note in said.notes if note]}
     user = "" if said.problem else said.remote_user or said.container_user
