@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -312,18 +311,4 @@ func rawUserAt(uid, gid uint32, groups uintptr, count uint32) syscall.Errno {
 	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid))
 	return errno
-}
-
-// heir is who owns what is made in a directory by the tools: its owner.
-func heir(root *os.Root, name string) (uid, gid int) {
-	for at := path.Dir(name); ; at = path.Dir(at) {
-		if info, err := root.Lstat(at); err == nil {
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				return int(stat.Uid), int(stat.Gid)
-			}
-		}
-		if at == "." || at == "/" {
-			return -1, -1
-		}
-	}
 }
