@@ -376,8 +376,8 @@ class EnvironmentService:
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
+        kept = await asyncio.to_thread(lambda: self.cache.drop_kept(self.cache.kept_of_nothing(everything)))
         removed = await asyncio.to_thread(self.cache.prune, in_use, everything)
-        kept = await asyncio.to_thread(self.cache.drop_kept, self.cache.kept_of_nothing(everything))
         if not self._pulls:  # one that is under way needs layers that no image has yet
             await asyncio.to_thread(self._prune_layers, everything)
         freed = kept + sum(manifest.size_bytes for manifest in removed)

@@ -298,6 +298,7 @@ class EnvironmentCache:
                         self.forget(name)
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
+        self.drop_kept(self.kept_of_nothing(everything))
         for aside in self.root.glob(".damaged-*"):
             if aside.name.split("-")[1] not in in_use:
                 remove_tree(aside)
