@@ -251,7 +251,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		argv = append([]string{"terminal", inTerminal, as.words(), request.Cwd, program}, argv...)
 		program, as, attributes.Dir = "/proc/self/exe", nil, "/"
 	}
-	err = t.fork(p, program, argv, attributes, as)
+	bare, plain := plainCommand{}, false
+	if request.TTY == nil && script == "" && as == nil {
+		bare, plain = plainly(argv, request.Cwd, merged)
+	}
+	if plain {
+		sparing := *attributes
+		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
+		err = t.fork(p, &bare, bare.program, bare.argv, &sparing, nil)
+	}
+	if !plain || err != nil {
+		err = t.fork(p, nil, program, argv, attributes, as)
+	}
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()
