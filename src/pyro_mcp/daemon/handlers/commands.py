@@ -8,7 +8,7 @@ import base64
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
+from pyro_mcp.daemon.handlers.following import piece, wait_and_pass_on
 from pyro_mcp.environments.accounts import owner
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.operations.fields import BACKGROUND_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
@@ -144,15 +144,7 @@ class CommandHandlers:
             begin = max(0, output.kept_bytes + begin)
         waits = Until.of(until) if until is not None else None
         await _wait(call, workspace, command, wait_seconds, waits, begin)
-        matches = None
-        if grep is not None:
-            text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
-        elif not raw:
-            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
-        else:
-            data = await asyncio.to_thread(output.read, begin, max_output_bytes)
-            end = begin + len(data)
-            text = data.decode("utf-8", "replace")
+        text, matches, end = await piece(command, begin, max_output_bytes, grep, raw=raw)
         return models.Logs(
             workspace=workspace.id,
             handle=handle,

@@ -7,7 +7,7 @@ import asyncio
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
+from pyro_mcp.daemon.handlers.following import piece, wait_and_pass_on
 from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.readiness import Readiness
@@ -96,15 +96,7 @@ class ServiceHandlers:
                     pass
         else:
             await wait_and_pass_on(call, command, wait_seconds if call.emit is not None else 0, begin)
-        matches = None
-        if grep is not None:
-            text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
-        elif not raw:
-            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
-        else:
-            data = await asyncio.to_thread(output.read, begin, max_output_bytes)
-            end = begin + len(data)
-            text = data.decode("utf-8", "replace")
+        text, matches, end = await piece(command, begin, max_output_bytes, grep, raw=raw)
         left = output.kept_bytes - end
         return models.ServiceLogs(
             workspace=workspace.id,
