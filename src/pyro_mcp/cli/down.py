@@ -43,11 +43,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         "--all", action="store_true", help="Also remove what was fetched and prepared, where nothing else uses it."
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object, and ask nothing.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    rest += after or []
+    found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise usage_error("Give one project directory, or none for this one.", hint=f"See `{prog} --help`.")
     project = project_of(rest[0] if rest else None)

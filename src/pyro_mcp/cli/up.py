@@ -40,11 +40,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser.add_argument("--yes", "-y", action="store_true", help="Connect the installed hosts without asking.")
     parser.add_argument("--no-connect", action="store_true", help="Connect no host.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object, and ask nothing.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    rest += after or []
+    found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise usage_error("Give one project directory, or none for this one.", hint=f"See `{prog} --help`.")
     if found.yes and found.no_connect:
