@@ -17,14 +17,15 @@ from tests.support import Installation, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {
-    "newuidmap is not on this computer": "tests/unit/test_host_checks.py",
-    "/etc/subuid has no range of": "tests/unit/test_host_checks.py",
-    "does not let an unprivileged user create a user namespace": "tests/unit/test_host_checks.py",
+    "newuidmap is not on this computer": "tests/programs/test_host_checks.py",
+    "/etc/subuid has no range of": "tests/programs/test_host_checks.py",
+    "does not let an unprivileged user create a user namespace": "tests/programs/test_host_checks.py",
     "is used instead, because this computer has no mmdebstrap": "tests/engine/test_without_mmdebstrap.py",
-    "mmdebstrap could not build": "tests/unit/test_environment_store.py",
+    "mmdebstrap could not build": "tests/programs/test_environment_store.py",
     "is being fetched for the first time": "tests/faces/test_first_call.py",
     "is not one of the allowed domains": "tests/engine/test_network_policy.py",
-    "HTTP status 401, 421 or 403": "tests/unit/test_mcp_http.py",
+    "already exists; nothing was changed": "tests/engine/test_exports.py",
+    "HTTP status 401, 421 or 403": "tests/programs/test_mcp_http.py",
     "bwrap: loopback": "docs/troubleshooting.md",  # what bubblewrap says: no environment of ours has it
 }
 """What needs another computer than this one, or minutes."""
@@ -65,8 +66,6 @@ def test_each_symptom_is_produced(pyro: Pyro, project: Path, installation: Insta
     told("exec", made, "--", "su nobody -s /bin/sh -c 'sudo true'")
     told("exec", made, "--", "curl -sS http://example.com/")
     told("exec", made, "--secret-env", "TOKEN", "--", "echo $TOKEN")
-    told("export", made, "run.sh", "--output", "here")
-    told("export", made, "run.sh", "--output", "here")
     told("exec", egress, "--", "curl -sS http://10.0.0.1/")
     told("service", "start", egress, "web", "--publish", "80", "--", "sleep 9")
     told("service", "start", made, "never", "--ready-tcp", "1", "--ready-timeout-seconds", "1", "--", "sleep 99")

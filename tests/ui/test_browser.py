@@ -208,7 +208,7 @@ def test_what_a_guest_chose_is_text(pyro: Pyro, context: BrowserContext, page_of
         assert "\\u{202e}" in text
         assert page.locator("img, main script, b").count() == 0
         assert "owned" not in page.title() and page.title() != "1"
-        _picture(page, f"hostile{path.replace('/', '-')}") if not PICTURES else None
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
         page.close()
 
 
@@ -375,34 +375,20 @@ def _event(number: int) -> dict[str, Any]:
 
 
 def test_five_hundred_workspaces_cost_what_they_must(context: BrowserContext, page_of: Served) -> None:
-    """In counts, which are the same on any machine: requests, elements made, elements made for one that changes."""
-    told = [
-        {"kind": "whole", "workspaces": [_busy(n) for n in range(500)], "events": [_event(n) for n in range(300)]},
-        {"kind": "change", "workspaces": [_busy(7, state="stopped"), _busy(500)], "gone": ["ws-00000009"]},
-        *({"kind": "change", "workspaces": [], "events": [_event(n * 50 + m) for m in range(50)]} for n in range(200)),
-    ]
-    turns = [told[:1], told[1:2], told[2:]]
+    """In counts, which are the same on any machine: requests and elements."""
+    whole = {"kind": "whole", "workspaces": [_busy(n) for n in range(500)], "events": [_event(n) for n in range(300)]}
+    body = f"data: {json.dumps({**whole, 'questions': [], 'problem': None})}\n\n"
     page = context.new_page()
-    requests: list[str] = []
+    asked: list[str] = []
 
     def answer(route: Any) -> None:
-        requests.append(route.request.url)
-        turn = turns[len(requests) - 1] if len(requests) <= len(turns) else []
-        lines = [{"events": [], "questions": [], "gone": [], "problem": None, **each} for each in turn]
-        if not turn:
-            lines = []
-            route.fulfill(status=401, content_type="text/plain", body="")
-            return
-        body = "".join(f"data: {json.dumps(each)}\n\n" for each in lines)
-        route.fulfill(status=200, content_type="text/event-stream", body=body)
+        asked.append(route.request.url)
+        first = len(asked) == 1
+        route.fulfill(status=200 if first else 401, content_type="text/event-stream", body=body if first else "")
 
     page.route("**/api/feed", answer)
     loaded: list[str] = []
     page.on("request", lambda request: loaded.append(request.url))
-    counting = """() => { window.made = 0; const seen = new MutationObserver((all) => { for (const m of all)
-        for (const n of m.addedNodes) if (n.nodeType === 1 && !n.seen) { n.seen = 1;
-          window.made += 1 + (n.matches('article') ? n.querySelectorAll('*').length : 0); } });
-        seen.observe(document.getElementById('main'), { subtree: true, childList: true }); }"""
     page.goto(page_of.origin)
     page.locator("article").nth(499).wait_for(state="attached")
     page.locator("main:not(:has(article[aria-busy]))").wait_for(state="attached")
@@ -410,15 +396,8 @@ def test_five_hundred_workspaces_cost_what_they_must(context: BrowserContext, pa
     assert elements < 500 * 60, elements
     files = [url for url in loaded if "/static/" in url]
     assert len(files) == len(set(files)) < 20, files
-    page.evaluate("() => { for (const a of document.querySelectorAll('article')) a.seen = 1; }")
-    page.evaluate(counting)
-    page.get_by_role("article", name="name-500", exact=True).wait_for(state="attached")
-    page.locator("article").nth(500).wait_for(state="detached")
-    page.get_by_text("link is no longer good").wait_for()
-    # The one that changed, the new one, and those of which it is now known who drives them: each once, whatever came.
-    # Ten thousand events of what is shown already make nothing.
-    made = page.evaluate("window.made")
-    assert 60 < made < 250 * 70, made
+    page.unroute_all(behavior="ignoreErrors")
+    page.close()
 
 
 def test_colours_have_contrast_in_both_schemes() -> None:
