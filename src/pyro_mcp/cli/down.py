@@ -11,7 +11,7 @@ from typing import Any
 
 from pyro_mcp import hosts
 from pyro_mcp.cli.figures import plural, size
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.steps import Remembered, Steps, agreed, at_terminal, name_of, project_of
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp.cli import meant
-from pyro_mcp.cli.parsing import usage_error
+from pyro_mcp.cli.options import usage_error
 from pyro_mcp.locations import Locations
 from pyro_mcp.visible import visible, visible_lines
 from pyro_mcp.wholeness import write_new

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from pyro_mcp.cli.board import ANSWERS, BOLD, REVERSED, Board
-from pyro_mcp.cli.parsing import usage_error
+from pyro_mcp.cli.options import usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
