@@ -134,7 +134,7 @@ def _spawn(locations: Locations, lock: int) -> None:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # the daemon itself says what is wrong with the place
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
+            [sys.executable, "-m", *_program(locations), "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -160,6 +160,11 @@ def _spawn(locations: Locations, lock: int) -> None:
         f"The pyro daemon did not start within {START_SECONDS:.0f} s, or exited at once.",
         hint=f"Its log says why: {locations.daemon_log}",
     )
+
+
+def _program(locations: Locations) -> list[str]:
+    """Where the daemon is on another computer, what stands in for it here."""
+    return ["pyro_mcp.remote", "--on", locations.on] if locations.on else ["pyro_mcp.daemon"]
 
 
 def _read_line(fd: int, seconds: float) -> bytes:
