@@ -26,8 +26,6 @@ class Box:
     """What `sshd` lets in, and where."""
 
     address: str
-    ssh: str
-    """The ssh command line that logs in there without a question."""
     home: Path
     """PYRO_HOME over there."""
 
@@ -52,11 +50,10 @@ def box(root: Path, there: Installation, monkeypatch: pytest.MonkeyPatch) -> Ite
             f"Host 127.0.0.1\n  IdentityFile {root}/id\n  IdentitiesOnly yes\n  UserKnownHostsFile {root}/known\n"
             "  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n"
         )
-        ssh = f"ssh -F {config}"
-        monkeypatch.setenv("PYRO_SSH", ssh)
+        monkeypatch.setenv("PYRO_SSH_CONFIG", str(config))
         address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{program}"
         try:
-            yield Box(address, ssh, there.root)
+            yield Box(address, there.root)
         finally:
             stop(address)
 

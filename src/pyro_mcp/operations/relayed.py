@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from pyro_mcp.definitions.operation import Operation
-from pyro_mcp.models import Workspace
-from pyro_mcp.models.relayed import Changes
+from pyro_mcp.models import LeftOut, Workspace
 from pyro_mcp.operations.fields import WorkspaceRef
+
+
+class Changes(BaseModel):
+    """What a landing on another computer is made of, beside the changed files themselves."""
+
+    workspace: str
+    name: str | None
+    seed: dict[str, Any]
+    landed: list[str]
+    """Commits of earlier, plain landings on that branch, by `BRANCH COMMIT`."""
+    left_out: list[LeftOut] = Field(default_factory=list)
+    left_out_files: int = 0
 
 
 def tell_changes(self: Any, workspace: WorkspaceRef, *, named: bool, include_ignored: bool = False) -> Changes:

@@ -26,7 +26,7 @@ from pyro_mcp.devcontainers.suggest import suggest
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.landing.land import land
-from pyro_mcp.models.relayed import Changes
+from pyro_mcp.operations.relayed import Changes
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import IMAGE_FILES, show, workspace_path
 from pyro_mcp.remote.trees import Rooms, Sender, Tree

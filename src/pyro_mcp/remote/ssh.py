@@ -17,8 +17,6 @@ from pathlib import Path
 from pyro_mcp.client.place import Address
 from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, PyroError
 
-VARIABLE = "PYRO_SSH"
-"""The environment's own word for ssh, with options, as GIT_SSH_COMMAND is for git."""
 CONNECT_SECONDS = 20
 ALIVE_SECONDS = 5
 """Between two signs of life; after three without an answer the connection counts as broken."""
@@ -141,10 +139,11 @@ class Ssh:
         return await process.wait() == 0
 
     def _command(self, *more: str) -> list[str]:
-        program, *given = shlex.split(os.environ.get(VARIABLE, "")) or ["ssh"]
-        ssh = shutil.which(program)
+        ssh = shutil.which("ssh")
         if ssh is None:
             raise _no_ssh()
+        config = os.environ.get("PYRO_SSH_CONFIG")
+        given = ["-F", config] if config else []
         options = [
             "BatchMode=yes",
             f"ControlPath={str(self._control).replace('%', '%%')}",

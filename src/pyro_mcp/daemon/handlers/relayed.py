@@ -11,7 +11,7 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
 from pyro_mcp.daemon.handlers.workspaces import remember_landing, to_land
 from pyro_mcp.errors import HostError
-from pyro_mcp.models.relayed import Changes
+from pyro_mcp.operations.relayed import Changes
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.workspaces.workspace import Workspace
 
