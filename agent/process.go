@@ -234,7 +234,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		argv = append([]string{"terminal", inTerminal, program}, argv...)
 		program = "/proc/self/exe"
 	}
-	err = t.fork(p, program, argv, attributes)
+	bare, plain := plainCommand{}, false
+	if request.TTY == nil && script == "" {
+		bare, plain = plainly(argv, request.Cwd, merged)
+	}
+	if plain {
+		sparing := *attributes
+		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
+		err = t.fork(p, &bare, bare.program, bare.argv, &sparing)
+	}
+	if !plain || err != nil {
+		err = t.fork(p, nil, program, argv, attributes)
+	}
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,6 +43,12 @@ func executable(path string) error {
 	return nil
 }
 
+// ofTheShell are words that no program is named after: they mean something in a command line only.
+var ofTheShell = []string{
+	".", "alias", "bg", "cd", "eval", "exec", "exit", "export", "fg", "for", "if", "jobs", "popd", "pushd",
+	"set", "shopt", "source", "trap", "ulimit", "umask", "unset", "wait", "while",
+}
+
 func spawnError(request *startRequest, err error) error {
 	name := request.Argv[0]
 	var own *apiError
@@ -54,6 +61,8 @@ func spawnError(request *startRequest, err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist) && strings.ContainsAny(name, " \n"):
 		return fail(422, "command_not_found", "The program %.100q was not found. A list is one program and its arguments: give a command line as text.", name)
+	case errors.Is(err, os.ErrNotExist) && slices.Contains(ofTheShell, name):
+		return fail(422, "command_not_found", "%q is no program but a word of the shell. Give the whole command line as one text.", name)
 	case errors.Is(err, os.ErrNotExist):
 		return fail(422, "command_not_found", "The program %q was not found.", name)
 	case errors.Is(err, os.ErrPermission):

@@ -13,15 +13,8 @@ import sys
 
 from pyro_mcp.cli import extra
 from pyro_mcp.cli.help import group_page
-from pyro_mcp.cli.parsing import (
-    OUTPUT_FLAGS,
-    Parsed,
-    begin_of_command,
-    option_parser,
-    parse,
-    takes_command,
-    usage_error,
-)
+from pyro_mcp.cli.options import HelpShown, usage_error
+from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, begin_of_command, option_parser, parse, takes_command
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
 from pyro_mcp.client.place import LOCAL, VARIABLE
 from pyro_mcp.definitions.known import KNOWN
@@ -139,7 +132,10 @@ def _run(words: list[str]) -> int:
     command, prog = table[path], " ".join(("pyro", *path))
     if isinstance(command, extra.Extra):
         gc.enable()
-        return command.run(prog, leading + rest, after)
+        try:
+            return command.run(prog, leading + rest, after)
+        except HelpShown:
+            return 0
     if _asks_for_help(command, prog, rest):
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
         return 0
@@ -167,6 +163,21 @@ def _carry_out(operation: Operation, prog: str, words: list[str], after: list[st
         parsed = meant.parsed(operation, prog, words, after)
     try:
         return execute(operation, parsed)
+    except InvalidInput as error:
+        if (
+            error.code == "command_not_found"
+            and operation.name == "run_in_vm"
+            and "environment" not in parsed.arguments
+        ):
+            command = parsed.arguments["command"]
+            word = command[0] if isinstance(command, list) else command.split()[0]
+            raise InvalidInput(
+                error.message,
+                hint=f"If {word!r} is an environment, write its version too: {prog} {word}:latest COMMAND. "
+                "`pyro env list` shows those of pyro.",
+                code=error.code,
+            ) from None
+        raise
     except NotFound as error:
         from pyro_mcp.cli import meant
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from pyro_mcp.cli.parsing import Parser, too_many, usage_error
+from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.client import place
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.locations import Locations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _taken(prog: str, summary: str, words: list[str], after: list[str] | None, names: tuple[str, ...]) -> Any:
-    """The options, and the words by name; None where help was asked for."""
+    """The options, and the words by name."""
     parser = Parser(
         prog=prog, usage=" ".join((prog, *map(str.upper, names), "[options]")), description=summary, add_help=False
     )
@@ -28,11 +28,7 @@ def _taken(prog: str, summary: str, words: list[str], after: list[str] | None, n
     if prog.endswith(" add"):
         parser.add_argument("--install", action="store_true", help="Install this version of pyro there, by uv.")
         parser.add_argument("--use", action="store_true", help="Use it for every command from now on.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return None
-    found, rest = parser.take(words)
-    rest += after or []
+    found, rest = parser.taken(words, after)
     if len(rest) < len(names):
         raise usage_error(f"{names[len(rest)].upper()} is missing.", hint=f"See `{prog} --help`.")
     if len(rest) > len(names):
@@ -53,8 +49,6 @@ def add(prog: str, words: list[str], after: list[str] | None) -> int:
         after,
         ("name", "address"),
     )
-    if found is None:
-        return 0
     name, address = place.checked_name(found.name), place.parsed(found.address)
     here = Locations.of_this_user()
     current, known = place.contexts(here)
@@ -95,8 +89,6 @@ async def _checked(address: place.Address, install: bool) -> dict[str, Any]:
 def use(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro context use NAME`; `local` is this computer."""
     found = _taken(prog, "Use a context for every command; `local` is this computer.", words, after, ("name",))
-    if found is None:
-        return 0
     here = Locations.of_this_user()
     known = place.contexts(here)[1]
     if found.name != place.LOCAL:
@@ -108,8 +100,6 @@ def use(prog: str, words: list[str], after: list[str] | None) -> int:
 def remove(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro context rm NAME`: forget it; what is on that computer stays."""
     found = _taken(prog, "Forget a context. Its workspaces stay on that computer.", words, after, ("name",))
-    if found is None:
-        return 0
     here = Locations.of_this_user()
     current, known = place.contexts(here)
     _known(found.name, known)
@@ -122,8 +112,6 @@ def remove(prog: str, words: list[str], after: list[str] | None) -> int:
 def show(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro context list`."""
     found = _taken(prog, "List the computers that workspaces may be on.", words, after, ())
-    if found is None:
-        return 0
     here = Locations.of_this_user()
     return _show(found.json, *place.contexts(here))
 

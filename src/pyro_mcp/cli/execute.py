@@ -11,7 +11,8 @@ import os
 import sys
 
 from pyro_mcp.cli.feeding import Feeder, is_given
-from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
+from pyro_mcp.cli.options import usage_error
+from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on
 from pyro_mcp.client.answers import Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN

@@ -76,7 +76,7 @@ class SeedStore:
         self._salt = f"pyro seed 1 {boot} "
         self._users = 0
         self._turn = threading.Lock()
-        names = (path.name for path in root.glob(f"*{_DAMAGED}*"))
+        names = (path.name for path in trees.matching(root, f"*{_DAMAGED}*"))
         self._damaged = {name.partition(_DAMAGED)[0] for name in names}
 
     def materialise(self, plan: SeedPlan, progress: Progress | None = None) -> Seed:
@@ -188,7 +188,7 @@ class SeedStore:
     def sweep(self) -> int:
         """Remove what killed processes left behind; how many. Work of living processes is left alone."""
         count = 0
-        for path in self.root.glob(".staging-*"):
+        for path in trees.matching(self.root, ".staging-*"):
             with contextlib.suppress(FileNotFoundError):
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
