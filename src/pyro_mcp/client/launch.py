@@ -23,6 +23,8 @@ from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
 """How long a daemon may take to listen: adoption of many machines on a slow disk included."""
+REMOTE_SECONDS = 90.0
+"""How long a relay may take: to log in over ssh, and to start the daemon over there."""
 
 Ask = Callable[[str, str], Iterable[Record]]
 """Sends a request, by method and path, to the daemon that runs, whatever its version; starts none."""
@@ -146,7 +148,8 @@ def _spawn(locations: Locations, lock: int) -> None:
         os.close(log)
         os.close(ready_w)
     try:
-        said = _read_line(ready_r, START_SECONDS)
+        patience = REMOTE_SECONDS if locations.on else START_SECONDS
+        said = _read_line(ready_r, patience)
     finally:
         os.close(ready_r)
     if said == b"ready":
@@ -157,7 +160,7 @@ def _spawn(locations: Locations, lock: int) -> None:
     if said.startswith(b"{"):
         raise from_record(json.loads(said))
     raise DaemonUnavailable(
-        f"The pyro daemon did not start within {START_SECONDS:.0f} s, or exited at once.",
+        f"The pyro {'relay' if locations.on else 'daemon'} did not start within {patience:.0f} s, or exited at once.",
         hint=f"Its log says why: {locations.daemon_log}",
     )
 
