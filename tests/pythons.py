@@ -20,7 +20,7 @@ WANTED = ("3.11", "3.12", "3.13", "3.14")
 RELEASES = {"3.13": "trixie", "3.14": "sid"}
 """Which release of Debian has it; none has 3.12."""
 TESTERS = ("pytest", "pytest-timeout", "hypothesis", "grimp")
-CHECKOUT = ("tests", "src", "docs", "examples", "benchmarks", "lab", "evals", "pyproject.toml", "README.md", "Makefile")
+CHECKOUT = ("tests", "src", "docs", "examples", "benchmarks", "lab", "evals", "pyproject.toml", "Makefile")
 TOOLS = {"TZ": "UTC", "LANG": "C.UTF-8", "HOME": "/root", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 
 
@@ -84,7 +84,7 @@ def prepare(place: Path) -> None:
     with (place / "constraints.txt").open("w") as file:
         run(UV, "export", "--quiet", "--frozen", "--no-emit-project", "--no-hashes", cwd=ROOT, stdout=file)
     shutil.copy(ROOT / ".tools" / "bin" / "uv", place / "uv")
-    for name in CHECKOUT:
+    for name in (*CHECKOUT, *(page.name for page in ROOT.glob("*.md"))):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, place / "checkout" / name, ignore=shutil.ignore_patterns("__pycache__"))
