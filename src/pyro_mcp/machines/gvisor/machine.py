@@ -9,7 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pyro_mcp import enclosure, wholeness
+from pyro_mcp import enclosure, trees, wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
@@ -181,7 +181,7 @@ def sealed_files(image: Path) -> list[str]:
 
 def pids_from_state(runsc_root: Path, machine_id: str) -> tuple[int, int]:
     """Sandbox and gofer pid, as runsc keeps them in its state file."""
-    for path in runsc_root.glob(f"{machine_id}_sandbox:*.state"):
+    for path in trees.matching(runsc_root, f"{machine_id}_sandbox:*.state"):
         state = json.loads(path.read_text())
         return int(state["sandbox"]["pid"]), int(state["goferPid"])
     raise EngineError(f"runsc kept no state of machine {machine_id}.")
