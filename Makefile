@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one test-pythons coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench lab lab-all docs reference clean
+.PHONY: help setup demo test test-one test-pythons coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench bench-compare bench-loop lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -96,7 +96,7 @@ lint-pyright: setup
 	@$(RUN) basedpyright --level error examples tests/user_script.py
 
 lint-layers: setup
-	@$(RUN) lint-imports --no-timing
+	@$(RUN) lint-imports --no-logo
 
 lint-agent: setup
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
@@ -114,8 +114,15 @@ format: setup ## Bring all code into the one format.
 	@$(RUN) ruff format .
 	@scripts/go fmt -w agent
 
-bench: setup ## The cost of each operation, as ratios against baselines of the same run.
-	@$(RUN) python -m benchmarks.run
+bench: setup ## The cost of each operation, as ratios against baselines of the same run, and what one could take instead; JSON=FILE keeps all times.
+	@$(RUN) python -m benchmarks.run $(if $(JSON),--json '$(JSON)') $(if $(QUICK),--quick)
+
+bench-compare: setup ## What is slower or faster than before, and what only looks so: BASE="before.json …" NOW="now.json …".
+	@test -n "$(BASE)" -a -n "$(NOW)" || { echo "say which: make bench-compare BASE=before.json NOW=now.json (from make bench JSON=FILE)" >&2; exit 2; }
+	@$(RUN) python -m benchmarks.compare --base $(BASE) --now $(NOW)
+
+bench-loop: setup ## The coding loop with pyro and its peers, step by step: PROJECTS=python,node ROUNDS=5.
+	@$(RUN) python -m benchmarks.coding_loop --projects $(or $(PROJECTS),python) --rounds $(or $(ROUNDS),5)
 
 docs: setup ## The guides and the SDK reference as pages that need no network, in build/site; a broken link fails.
 	@$(UV) sync --frozen --no-install-project --inexact --quiet --group docs

@@ -109,8 +109,8 @@ def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = Non
         description="Open a terminal in a workspace. Ctrl-] detaches. Without a name, it opens this directory's only\n"
         "workspace, or creates one from the git work tree that this directory is in.",
     )
-    _, rest = parser.taken([word for word in words if word not in ("-it", "-ti", "-t", "-i")], after)
-    if len(rest) > 1:
+    _, rest = parser.taken([word for word in words if word not in ("-it", "-ti", "-t", "-i")])
+    if len(rest) > 1 or after:
         raise usage_error(
             "Give the workspace and nothing else.", hint=f"To run a command, use `pyro exec`; see `{prog} --help`."
         )
