@@ -63,6 +63,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
                 KNOWN["create_workspace"],
                 {
                     "environment": environment,
+                    "user": "root",
                     "seed_path": str(project),
                     "network_policy": found.network,
                     "vcpu_count": found.vcpu_count,

@@ -169,6 +169,7 @@ def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
         "workspace": rest[0],
         "command": ["/bin/sh", "-c", _SERVE, "pyro-ssh"],
         "env": {"PYRO_SSH_HOST_KEY": keys.host.read_text(), "PYRO_SSH_CLIENT": public(keys.client)},
+        "user": "root",
         "stdin_open": True,
         "timeout_seconds": MAX_TIMEOUT_SECONDS,
         "raw": True,

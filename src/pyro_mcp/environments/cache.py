@@ -102,6 +102,21 @@ class EnvironmentCache:
     def all_kept(self) -> list[Path]:
         return trees.matching(self.root / "kept", "*")
 
+    def kept_of_nothing(self, everything: bool) -> set[Path]:
+        """Layers of builds whose names mean nothing any more; all, with `everything`."""
+        return set(self.all_kept()) - (set() if everything else {self.kept(name) for name in self.names()})
+
+    @staticmethod
+    def drop_kept(layers: set[Path]) -> int:
+        """Remove kept layers; the bytes that this frees."""
+        freed = 0
+        for each in layers:
+            with contextlib.suppress(FileNotFoundError):
+                size = each.lstat().st_blocks * 512
+                each.unlink()
+                freed += size
+        return freed
+
     def packages(self, suite: str) -> Path:
         directory = self.root / "packages" / suite
         directory.mkdir(parents=True, exist_ok=True)
@@ -283,10 +298,7 @@ class EnvironmentCache:
                         self.forget(name)
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
-        named = {self.kept(name) for name in self.names()}
-        for layers in self.all_kept():
-            if everything or layers not in named:
-                layers.unlink(missing_ok=True)
+        self.drop_kept(self.kept_of_nothing(everything))
         for aside in trees.matching(self.root, ".damaged-*"):
             if aside.name.split("-")[1] not in in_use:
                 remove_tree(aside)

@@ -12,6 +12,7 @@ where the disk is what limits, the two take about as long.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -81,8 +82,8 @@ class SeedStore:
         names = (path.name for path in trees.matching(root, f"*{_DAMAGED}*"))
         self._damaged = {name.partition(_DAMAGED)[0] for name in names}
 
-    def materialise(self, plan: SeedPlan, progress: Progress | None = None) -> Seed:
-        """The plan's content as a tree of the store, copied unless it is there already.
+    def materialise(self, plan: SeedPlan, progress: Progress | None = None, owner: tuple[int, int] = (0, 0)) -> Seed:
+        """The plan's content as a tree of the store that belongs to `owner`, copied unless it is there already.
 
         When the source changes while it is copied, it is listed and copied anew, three times at most.
 
@@ -92,7 +93,7 @@ class SeedStore:
         """
         for _ in range(_ATTEMPTS):
             started = time.time_ns()
-            digest = self._digest(plan)
+            digest = self._digest(plan, owner)
             found = self._sound(digest)
             if found:
                 return found
@@ -102,6 +103,8 @@ class SeedStore:
                 digest = hashlib.sha256((digest + secrets.token_hex(16)).encode()).hexdigest()
             with self._staging() as staging:
                 files, size = self._fill(plan, staging / "tree", progress)
+                if owner != (0, 0):
+                    _give(staging / "tree", owner)
                 if restat(plan):
                     self._note(plan, staging, started)
                     return self._publish(staging, digest, plan, files, size)
@@ -204,8 +207,9 @@ class SeedStore:
                     os.close(lock)
         return count
 
-    def _digest(self, plan: SeedPlan) -> str:
-        return hashlib.sha256((self._salt + plan.fingerprint()).encode()).hexdigest()
+    def _digest(self, plan: SeedPlan, owner: tuple[int, int]) -> str:
+        whose = "" if owner == (0, 0) else f"owner {owner[0]}:{owner[1]} "
+        return hashlib.sha256((self._salt + whose + plan.fingerprint()).encode()).hexdigest()
 
     def _recorded(self, digest: str) -> tuple[Seed, Any]:
         """What is noted of a seed, and the mark of its tree. Raises what comes of a record that is none."""
@@ -363,6 +367,23 @@ class _Copy:
                 os.close(dst)
         finally:
             os.close(src)
+
+
+def _give(tree: Path, owner: tuple[int, int]) -> None:
+    """Make all of a tree somebody's; an id that this user's namespace does not have leaves it root's."""
+    if os.geteuid() != 0:
+        return  # as in a test: the daemon is root, of its own namespace at least
+    try:
+        os.lchown(tree, *owner)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return
+    for entry in trees.walk(tree):
+        mode = entry.stat(follow_symlinks=False).st_mode
+        os.lchown(entry.path, *owner)
+        if mode & 0o6000 and stat.S_ISREG(mode):
+            os.chmod(entry.path, stat.S_IMODE(mode))  # the change of owner took it away
 
 
 def _files(top: Path, tree: Path) -> Iterator[str]:

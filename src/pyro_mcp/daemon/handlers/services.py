@@ -28,6 +28,7 @@ class ServiceHandlers:
         name: str,
         command: str | list[str],
         cwd: str,
+        user: str | None,
         env: dict[str, str] | None,
         secret_env: dict[str, str] | None,
         ready_file: str | None,
@@ -42,10 +43,10 @@ class ServiceHandlers:
 
         async def start() -> Command:
             return await launch(
-                self._occupancy, workspace, argv, cwd=cwd, env=env, secret_env=secret_env, kind="service"
+                self._occupancy, workspace, argv, cwd=cwd, user=user, env=env, secret_env=secret_env, kind="service"
             )
 
-        readiness = Readiness(ready_file, ready_tcp, ready_http, ready_command)
+        readiness = Readiness(ready_file, ready_tcp, ready_http, ready_command, user)
         await asyncio.shield(
             asyncio.ensure_future(
                 self._services.start(workspace, name, readiness, ready_timeout_seconds, publish or [], start)
