@@ -40,6 +40,8 @@ type startRequest struct {
 	TTY       *winsize          `json:"tty"`
 	TimeoutMS int64             `json:"timeout_ms"`
 	Label     string            `json:"label"`
+	// User is who it runs as (user.go); empty is who the agent is.
+	User string `json:"user"`
 	// OutputLimit is how much output is kept until somebody reads it, in bytes; 0 is the default.
 	OutputLimit int `json:"output_limit"`
 	keeps       bool
@@ -104,9 +106,12 @@ type processTable struct {
 	finished []string
 	next     int
 	env      map[string]string
-	door     *door // where commands live, once the machine has its identity
-	behind   bool
-	crowd    crowd
+	given    map[string]string // of `env`, what is not a default of ours
+	// workspace is the directory in which a user whose it is not may make files all the same.
+	workspace string
+	door      *door // where commands live, once the machine has its identity
+	behind    bool
+	crowd     crowd
 	// changedSince says which files were changed since a process began; nil where that is not known.
 	changedSince func(time.Time, bool) *changedBy
 	carries      *process // the last whose end carries contents; under `lock`
@@ -170,11 +175,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if request.Cwd == "" {
 		request.Cwd = "/workspace"
 	}
+	as, err := lookUp(request.User)
+	if err != nil {
+		return nil, err
+	}
 	merged := map[string]string{}
 	t.lock.Lock()
 	if !request.ClearEnv {
 		for key, value := range t.env {
 			merged[key] = value
+		}
+		if as != nil {
+			as.variables(t.given, request.Env, merged)
 		}
 	}
 	t.lock.Unlock()
@@ -195,7 +207,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if size > maxArguments {
 		return nil, fail(413, "too_large", "Arguments and environment have %d bytes; %d is the most.", size, maxArguments)
 	}
-	program, err := lookPath(request.Argv[0], request.Cwd, merged["PATH"])
+	program, err := lookPath(request.Argv[0], request.Cwd, merged["PATH"], as)
 	if err != nil {
 		return nil, spawnError(request, err)
 	}
@@ -233,11 +245,27 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		Dir: request.Cwd, Env: environment, Files: files.fds(),
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: request.TTY != nil},
 	}
-	if p.watcher != nil {
-		argv = append([]string{"terminal", inTerminal, program}, argv...)
-		program = "/proc/self/exe"
+	if as != nil {
+		as.owns(files.child)
+		as.welcome(t.workspace)
 	}
-	err = t.fork(p, program, argv, attributes)
+	if p.watcher != nil {
+		// It stays who it is until the watcher is there, who must be able to signal what the user makes others of.
+		argv = append([]string{"terminal", inTerminal, as.words(), request.Cwd, program}, argv...)
+		program, as, attributes.Dir = "/proc/self/exe", nil, "/"
+	}
+	bare, plain := plainCommand{}, false
+	if request.TTY == nil && script == "" && as == nil {
+		bare, plain = plainly(argv, request.Cwd, merged)
+	}
+	if plain {
+		sparing := *attributes
+		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
+		err = t.fork(p, &bare, bare.program, bare.argv, &sparing, nil)
+	}
+	if !plain || err != nil {
+		err = t.fork(p, nil, program, argv, attributes, as)
+	}
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()

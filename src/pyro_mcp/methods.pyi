@@ -114,6 +114,7 @@ class PyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -123,7 +124,7 @@ class PyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -134,6 +135,7 @@ class PyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -258,6 +260,7 @@ class PyroMethods:
         command: str | list[str] | None = None,
         *,
         handle: str | None | ExecResult | CommandRecord | Service = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -276,6 +279,7 @@ class PyroMethods:
             command: Shell command line, run by bash.
             handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
                 `CommandRecord` or `Service`.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Keep standard input open, to be fed piece by piece.
@@ -918,6 +922,7 @@ class PyroMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -939,6 +944,7 @@ class PyroMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -1078,6 +1084,7 @@ class PyroMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -1089,6 +1096,7 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -1505,6 +1513,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -1537,6 +1546,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -1852,6 +1863,7 @@ class PyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -1871,6 +1883,7 @@ class PyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -1899,6 +1912,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -1926,6 +1940,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -2005,6 +2021,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -2014,7 +2031,7 @@ class WorkspaceMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -2024,6 +2041,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -2626,6 +2644,7 @@ class WorkspaceMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -2646,6 +2665,7 @@ class WorkspaceMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -2774,6 +2794,7 @@ class WorkspaceMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -2784,6 +2805,7 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -3197,6 +3219,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3215,6 +3238,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3244,6 +3268,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3262,6 +3287,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3350,6 +3376,7 @@ class AsyncPyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3359,7 +3386,7 @@ class AsyncPyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -3370,6 +3397,7 @@ class AsyncPyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3494,6 +3522,7 @@ class AsyncPyroMethods:
         command: str | list[str] | None = None,
         *,
         handle: str | None | ExecResult | CommandRecord | Service = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -3512,6 +3541,7 @@ class AsyncPyroMethods:
             command: Shell command line, run by bash.
             handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
                 `CommandRecord` or `Service`.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Keep standard input open, to be fed piece by piece.
@@ -4154,6 +4184,7 @@ class AsyncPyroMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -4175,6 +4206,7 @@ class AsyncPyroMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -4314,6 +4346,7 @@ class AsyncPyroMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -4325,6 +4358,7 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -4741,6 +4775,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -4773,6 +4808,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -5088,6 +5125,7 @@ class AsyncPyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -5107,6 +5145,7 @@ class AsyncPyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -5135,6 +5174,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -5162,6 +5202,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -5241,6 +5283,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -5250,7 +5293,7 @@ class AsyncWorkspaceMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -5260,6 +5303,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -5862,6 +5906,7 @@ class AsyncWorkspaceMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -5882,6 +5927,7 @@ class AsyncWorkspaceMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -6010,6 +6056,7 @@ class AsyncWorkspaceMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -6020,6 +6067,7 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -6433,6 +6481,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -6451,6 +6500,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -6480,6 +6530,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -6498,6 +6549,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.

@@ -47,7 +47,18 @@ Connect = Callable[[], Awaitable[Streams]]
 MAX_MESSAGE = 4096
 """Characters of an error that an agent reports."""
 _CODE = re.compile("[a-z][a-z0-9_]{0,63}")
-_INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "bad_pattern", "too_large"}
+_INVALID = {
+    "outside_workspace",
+    "bad_path",
+    "bad_request",
+    "cwd_missing",
+    "bad_archive",
+    "bad_pattern",
+    "too_large",
+    "no_such_user",
+    "no_such_group",
+    "cwd_closed",
+}
 _CONFLICT = {"expectation_failed", "exists", "conflict", "not_empty", "is_directory", "not_directory"}
 
 

@@ -27,6 +27,9 @@ from pyro_mcp.workspaces.keeping import KEEPS, Keeper
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
+RUN_AS = "run_as"
+"""Where the row's `runtime` keeps who commands run as; the image's own word, `user`, is kept beside it."""
+
 
 class Commands(dict[str, Command]):
     """By handle, in the order of their numbers. Those that run are known without a look at all that ever ran."""
@@ -88,6 +91,11 @@ class Workspace:
     def is_trial(self) -> bool:
         """A fork in which an alternative is tried: nobody's, and gone afterwards."""
         return self.row.one_shot and self.row.forked_from is not None
+
+    @property
+    def user(self) -> str:
+        """Who commands run as unless the call says otherwise, and whom the seed belongs to; empty is root."""
+        return str(self.row.runtime.get(RUN_AS, ""))
 
     @property
     def hostname(self) -> str:
@@ -262,6 +270,7 @@ class Workspace:
             setup=handle,
             setup_status=status,
             setup_exit_code=exit_code,
+            post_start=str(kept.get("started", "")),
             passed_over=kept.get("passed_over", []),
             notes=[*kept.get("notes", []), *filter(None, [kept.get("unkept")])],
             hint=hint,
@@ -277,6 +286,7 @@ class Workspace:
             name=row.name,
             state=row.state,
             environment=row.environment,
+            user=self.user or "root",
             engine=row.engine,
             network_policy=row.network_policy,
             vcpu_count=row.vcpu_count,
