@@ -136,6 +136,10 @@ def seed_of(project: Project, work: Path) -> Path:
     return seed
 
 
+class Failed(Exception):
+    """A step did not do what it says; names it."""
+
+
 class Clock:
     """Takes down each step of one round."""
 
@@ -145,7 +149,10 @@ class Clock:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         cpu, network, begun = busy(), received(), time.perf_counter()
-        yield
+        try:
+            yield
+        except (AssertionError, RuntimeError, OSError, PyroError) as error:
+            raise Failed(f"{name}: {error}") from error
         spent = time.perf_counter() - begun
         self.steps[name] = (spent, (busy() - cpu) / 1000, received() - network)
 
@@ -242,7 +249,7 @@ def loops(drivers: list[Driver], projects: list[Project], rounds: int, work: Pat
                 branch = f"loop-{driver.name.replace(' ', '-')}-{number}"
                 try:
                     steps = play(driver, project, seed, branch)
-                except (AssertionError, RuntimeError, OSError, PyroError) as error:
+                except (Failed, AssertionError, RuntimeError, OSError, PyroError) as error:
                     print(f"  {driver.name} cannot: {error}", file=sys.stderr, flush=True)
                     able.remove(driver)
                     figures.pop(driver.name, None)

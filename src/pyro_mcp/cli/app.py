@@ -150,25 +150,20 @@ def _carry_out(operation: Operation, prog: str, words: list[str], after: list[st
         parsed = meant.parsed(operation, prog, words, after)
     try:
         return execute(operation, parsed)
-    except InvalidInput as error:
-        if (
-            error.code == "command_not_found"
-            and operation.name == "run_in_vm"
-            and "environment" not in parsed.arguments
-        ):
-            command = parsed.arguments["command"]
-            word = command[0] if isinstance(command, list) else command.split()[0]
-            raise InvalidInput(
-                error.message,
-                hint=f"If {word!r} is an environment, write its version too: {prog} {word}:latest COMMAND. "
-                "`pyro env list` shows those of pyro.",
-                code=error.code,
-            ) from None
-        raise
     except NotFound as error:
         from pyro_mcp.cli import meant
 
         return execute(operation, meant.again(operation, prog, words, after, error))
+    except PyroError as error:
+        if error.code != "command_not_found" or operation.name != "run_in_vm" or "environment" in parsed.arguments:
+            raise
+        command = parsed.arguments["command"]
+        word = command[0] if isinstance(command, list) else command.split()[0]
+        error.hint = (
+            f"If {word!r} is an environment, name its version as well: {prog} {word}:latest COMMAND. "
+            "`pyro env list` shows those of pyro."
+        )
+        raise
 
 
 def _asks_for_help(operation: Operation, prog: str, words: list[str]) -> bool:
