@@ -119,10 +119,9 @@ class Checkpoints:
         last = self.list[-1] if self.list else self.first
         made = Checkpoint(last.number + 1, time.time(), what, changed)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._directory / "list"
-        with place.open("ab") as file:
+        opened = os.open(self._directory / "list", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(opened, "ab") as file:
             file.write(b"\n" + _line(made))  # apart from one that a kill cut off
-        place.chmod(0o600)
         self.list.append(made)
         _fold(self.now, changed)
         self._prune()
