@@ -44,6 +44,7 @@ type startRequest struct {
 	User string `json:"user"`
 	// OutputLimit is how much output is kept until somebody reads it, in bytes; 0 is the default.
 	OutputLimit int `json:"output_limit"`
+	keeps       bool
 }
 
 type process struct {
@@ -57,6 +58,7 @@ type process struct {
 	door      *door
 	crowd     *crowd
 	watcher   *os.File // tells the terminal's foreground where the kernel does not tell us
+	keeps     bool     // its end says what files it changed have become
 	asking    sync.Mutex
 	reaped    chan syscall.WaitStatus
 	ended     chan struct{}
@@ -111,7 +113,8 @@ type processTable struct {
 	behind    bool
 	crowd     crowd
 	// changedSince says which files were changed since a process began; nil where that is not known.
-	changedSince func(time.Time) *changedBy
+	changedSince func(time.Time, bool) *changedBy
+	carries      *process // the last whose end carries contents; under `lock`
 }
 
 func newProcessTable() *processTable {
@@ -218,7 +221,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		}
 	}
 	p := &process{
-		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd,
+		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd, keeps: request.keeps,
 		reaped: make(chan syscall.WaitStatus, 1), ended: make(chan struct{}),
 	}
 	var files childFiles
@@ -339,7 +342,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
 	if t.changedSince != nil {
-		record.Changed = t.changedSince(p.started)
+		record.Changed = t.changedSince(p.started, p.keeps)
 	}
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
@@ -350,6 +353,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		p.stdin.Close()
 	}
 	close(p.ended)
+	t.carried(p, record)
 	t.lock.Lock()
 	t.finished = append(t.finished, p.id)
 	for len(t.finished) > maxFinished {
@@ -357,6 +361,32 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		t.finished = t.finished[1:]
 	}
 	t.lock.Unlock()
+}
+
+// carried remembers whose end carries contents: only the last one does.
+func (t *processTable) carried(p *process, record *exitRecord) {
+	if record.Changed == nil || record.Changed.Kept == nil {
+		return
+	}
+	t.lock.Lock()
+	before := t.carries
+	t.carries = p
+	t.lock.Unlock()
+	if before != nil {
+		before.lighten()
+	}
+}
+
+// lighten lets go of what an end carried for a look that is over: ends are remembered for long.
+func (p *process) lighten() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	if p.exit == nil || p.exit.Changed == nil {
+		return
+	}
+	exit, changed := *p.exit, *p.exit.Changed
+	changed.Kept, exit.Changed = nil, &changed
+	p.exit = &exit
 }
 
 func (p *process) running() bool {

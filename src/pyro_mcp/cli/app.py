@@ -16,6 +16,7 @@ from pyro_mcp.cli.help import group_page
 from pyro_mcp.cli.options import HelpShown, usage_error
 from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, begin_of_command, option_parser, parse, takes_command
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
+from pyro_mcp.client.place import LOCAL, VARIABLE
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.version import VERSION
@@ -110,6 +111,7 @@ def _run(words: list[str]) -> int:
     if "--" in words:
         cut = words.index("--")
         before, after = words[:cut], words[cut + 1 :]
+    before = _with_place(before)
     leading: list[str] = []
     while before and before[0].removeprefix("--").replace("-", "_") in OUTPUT_FLAGS and before[0].startswith("--"):
         leading.append(before[0])
@@ -140,6 +142,17 @@ def _run(words: list[str]) -> int:
     return _carry_out(command, prog, leading + rest, after)
 
 
+def _with_place(words: list[str]) -> list[str]:
+    """The words without a leading `--on PLACE`, which holds for all that this process does."""
+    if not words or words[0].partition("=")[0] != "--on":
+        return words
+    _, sign, named = words[0].partition("=")
+    if not sign and len(words) < 2:
+        raise usage_error("--on needs a computer.", hint="For example: pyro --on ssh://me@box workspace list")
+    os.environ[VARIABLE] = (named if sign else words[1]) or LOCAL
+    return words[1:] if sign else words[2:]
+
+
 def _carry_out(operation: Operation, prog: str, words: list[str], after: list[str] | None) -> int:
     """Run an operation; the workspace may be left unsaid where only one is meant."""
     try:
@@ -150,25 +163,20 @@ def _carry_out(operation: Operation, prog: str, words: list[str], after: list[st
         parsed = meant.parsed(operation, prog, words, after)
     try:
         return execute(operation, parsed)
-    except InvalidInput as error:
-        if (
-            error.code == "command_not_found"
-            and operation.name == "run_in_vm"
-            and "environment" not in parsed.arguments
-        ):
-            command = parsed.arguments["command"]
-            word = command[0] if isinstance(command, list) else command.split()[0]
-            raise InvalidInput(
-                error.message,
-                hint=f"If {word!r} is an environment, write its version too: {prog} {word}:latest COMMAND. "
-                "`pyro env list` shows those of pyro.",
-                code=error.code,
-            ) from None
-        raise
     except NotFound as error:
         from pyro_mcp.cli import meant
 
         return execute(operation, meant.again(operation, prog, words, after, error))
+    except PyroError as error:
+        if error.code != "command_not_found" or operation.name != "run_in_vm" or "environment" in parsed.arguments:
+            raise
+        command = parsed.arguments["command"]
+        word = command[0] if isinstance(command, list) else command.split()[0]
+        error.hint = (
+            f"If {word!r} is an environment, name its version as well: {prog} {word}:latest COMMAND. "
+            "`pyro env list` shows those of pyro."
+        )
+        raise
 
 
 def _asks_for_help(operation: Operation, prog: str, words: list[str]) -> bool:

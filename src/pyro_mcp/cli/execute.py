@@ -190,7 +190,10 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments["wait_seconds"] = FOLLOW_SECONDS
     kind = operation.result_name
     if kind == "Logs" and "handle" not in arguments:
-        raise usage_error("--follow needs --handle, because it follows the output of one command.")
+        raise usage_error(
+            "--follow needs --handle, because it follows the output of one command.",
+            hint="`pyro logs WS` lists the handles; `pyro history WS --follow` tells of all that is done.",
+        )
     while True:
         try:
             record = pyro.call(operation, arguments)

@@ -7,35 +7,37 @@ end their servers. The starter waits for one line on a pipe: `ready`, or what we
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from pyro_mcp import ownership
 from pyro_mcp.client.wire import Outdated, Record, check_health
-from pyro_mcp.errors import DaemonUnavailable, from_record
+from pyro_mcp.errors import DaemonUnavailable, PyroError, from_record
 from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
 """How long a daemon may take to listen: adoption of many machines on a slow disk included."""
+REMOTE_SECONDS = 90.0
+"""How long a relay may take: to log in over ssh, and to start the daemon over there."""
 
 Ask = Callable[[str, str], Iterable[Record]]
 """Sends a request, by method and path, to the daemon that runs, whatever its version; starts none."""
 
 
 def accepts(locations: Locations) -> bool:
-    """Whether a daemon listens on the socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(locations.socket))
-        except OSError:
-            return False
+    """Whether a daemon listens on the socket, or on that of another runtime directory; then ours leads to it."""
+    if ownership.listens(locations.socket_name):
         return True
+    found = ownership.owner(locations.ownership)
+    if found is None or found[1] == locations.socket_name or not ownership.listens(found[1]):
+        return False
+    locations.prepare()
+    return ownership.led(found[1], locations.socket_name)
 
 
 def start_daemon(locations: Locations) -> None:
@@ -46,8 +48,7 @@ def start_daemon(locations: Locations) -> None:
         PyroError: whatever it said stopped it, such as a missing component.
     """
     with _only_starter(locations) as lock:
-        if not accepts(locations):
-            _spawn(locations, lock)
+        _have_one(locations, lock)
 
 
 def replace_daemon(locations: Locations, ask: Ask) -> None:
@@ -60,8 +61,7 @@ def replace_daemon(locations: Locations, ask: Ask) -> None:
     with _only_starter(locations) as lock:
         if _outdated(ask):
             _have_it_leave(locations, ask)
-        if not accepts(locations):
-            _spawn(locations, lock)
+        _have_one(locations, lock)
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def _only_starter(locations: Locations) -> Iterator[int]:
     locations.prepare()
     lock = os.open(locations.runtime / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _taken(lock, START_SECONDS):
+        if not ownership.taken(lock, START_SECONDS):
             raise DaemonUnavailable(
                 f"Another pyro process has been trying to start the daemon for {START_SECONDS:.0f} s.",
                 hint=f"Try again. The log shows what it is doing: {locations.daemon_log}",
@@ -79,19 +79,6 @@ def _only_starter(locations: Locations) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def _taken(lock: int, seconds: float) -> bool:
-    """Whether the lock is ours within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(0.02)  # flock knows no timeout, and an alarm is the caller's
 
 
 def _outdated(ask: Ask) -> bool:
@@ -112,17 +99,29 @@ def _have_it_leave(locations: Locations, ask: Ask) -> None:
             pass
     except DaemonUnavailable:
         pass  # it left before it could say so
-    held = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for file in (locations.daemon_lock, locations.ownership):
+        held = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not ownership.taken(held, START_SECONDS):
+                raise DaemonUnavailable(
+                    "The daemon of an earlier pyro was asked to hand over but is still running after "
+                    f"{START_SECONDS:.0f} s.",
+                    hint="Stop it with `pyro daemon stop`; machines keep running.",
+                    code="daemon_stays",
+                )
+        finally:
+            os.close(held)
+
+
+def _have_one(locations: Locations, lock: int) -> None:
+    if accepts(locations):
+        return
     try:
-        if not _taken(held, START_SECONDS):
-            raise DaemonUnavailable(
-                "The daemon of an earlier pyro was asked to hand over but is still running after "
-                f"{START_SECONDS:.0f} s.",
-                hint="Stop it with `pyro daemon stop`; machines keep running.",
-                code="daemon_stays",
-            )
-    finally:
-        os.close(held)
+        _spawn(locations, lock)
+    except PyroError as error:
+        # One was started at the same time for another runtime directory, and owns the state.
+        if error.code != "daemon_runs" or not accepts(locations):
+            raise
 
 
 def _spawn(locations: Locations, lock: int) -> None:
@@ -134,7 +133,7 @@ def _spawn(locations: Locations, lock: int) -> None:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # the daemon itself says what is wrong with the place
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
+            [sys.executable, "-m", *_program(locations), "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -146,7 +145,8 @@ def _spawn(locations: Locations, lock: int) -> None:
         os.close(log)
         os.close(ready_w)
     try:
-        said = _read_line(ready_r, START_SECONDS)
+        patience = REMOTE_SECONDS if locations.on else START_SECONDS
+        said = _read_line(ready_r, patience)
     finally:
         os.close(ready_r)
     if said == b"ready":
@@ -157,9 +157,14 @@ def _spawn(locations: Locations, lock: int) -> None:
     if said.startswith(b"{"):
         raise from_record(json.loads(said))
     raise DaemonUnavailable(
-        f"The pyro daemon did not start within {START_SECONDS:.0f} s, or exited at once.",
+        f"The pyro {'relay' if locations.on else 'daemon'} did not start within {patience:.0f} s, or exited at once.",
         hint=f"Its log says why: {locations.daemon_log}",
     )
+
+
+def _program(locations: Locations) -> list[str]:
+    """Where the daemon is on another computer, what stands in for it here."""
+    return ["pyro_mcp.remote", "--on", locations.on] if locations.on else ["pyro_mcp.daemon"]
 
 
 def _read_line(fd: int, seconds: float) -> bytes:

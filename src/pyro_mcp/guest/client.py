@@ -396,10 +396,11 @@ class Guest:
                     raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
                 return exchange.reader, exchange.writer
 
-    async def start_process(self, request: dict[str, Any]) -> ProcessStream:
-        """Start a process and follow it in one round trip."""
+    async def start_process(self, request: dict[str, Any], *, keeps: bool = False) -> ProcessStream:
+        """Start a process and follow it in one round trip. With `keeps` its end says what files have become."""
         forgotten, self._forgotten = self._forgotten, []
         more = [("Pyro-Forget", ",".join(forgotten))] if forgotten else []
+        more += [("Pyro-Keeps", "1")] if keeps else []
         return self._stream(await self._upgrade("POST", "/v1/processes", json_body=request, more=more))
 
     async def forget_process(self, process_id: str, held_bytes: int) -> None:

@@ -92,7 +92,7 @@ async def launch(
         try:
             # The row is written beside the start, not before it: a follower finds a process by its label.
             saved = asyncio.ensure_future(occupancy.registry.save_command(command))
-            stream = await guest.start_process(request)
+            stream = await guest.start_process(request, keeps=kind == "exec" and workspace.keeps)
             await saved
         except BaseException:
             occupancy.registry.drop_command(workspace, command)

@@ -23,7 +23,7 @@ from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.visible import as_typed
 from pyro_mcp.vocabulary import online
-from pyro_mcp.workspaces.keeping import Keeper
+from pyro_mcp.workspaces.keeping import KEEPS, Keeper
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
 
@@ -141,12 +141,18 @@ class Workspace:
         """Have what went before kept; what is typed into a shell has no end that would tell of it."""
         if self.row.state == "running" and self._running("shell"):
             self.keeper.happened("shell")
-        await self.keeper.settled()
+        await self.keeper.in_hand()
 
     def command_changed(self, command: Command) -> None:
         """A command ended: keep the files, unless it is known to have changed none."""
+        delta, command.delta = command.delta, None
         if command.changed_files != 0 and self.row.state == "running" and not self.row.one_shot:
-            self.keeper.happened(as_typed(command.row.command))
+            self.keeper.happened(as_typed(command.row.command), delta)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its files are kept as they are after each change."""
+        return KEEPS and not self.row.one_shot
 
     def command(self, handle: str) -> Command:
         try:
