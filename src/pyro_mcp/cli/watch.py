@@ -10,11 +10,11 @@ from typing import Any
 
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.render import event_line
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import DaemonUnavailable
-from pyro_mcp.locations import Locations
 from pyro_mcp.visible import as_typed, shortened, visible
 
 WAIT_SECONDS = 45
@@ -59,7 +59,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
 def _follow(watching: Watching, past: int) -> None:
     """One that does not run is waited for, and not started: only what a person does starts it."""
     cursor, quiet = None, False
-    with Connection(face="cli", client="watch", transport=Transport(Locations.of_this_user(), start=None)) as pyro:
+    with Connection(face="cli", client="watch", transport=Transport(place.locations(), start=None)) as pyro:
         while not watching.over:
             arguments = {"after": cursor, "wait_seconds": WAIT_SECONDS, "limit": EVENTS} if cursor else {"limit": past}
             try:
