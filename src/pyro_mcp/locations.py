@@ -105,6 +105,11 @@ class Locations:
         return self.cache / "environments"
 
     @property
+    def registries(self) -> Path:
+        """Answers of public package registries, which the daemon fetched for workspaces."""
+        return self.cache / "registries"
+
+    @property
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"
