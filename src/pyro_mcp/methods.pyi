@@ -952,7 +952,7 @@ class PyroMethods:
         """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.
 
         Args:
-            keep_gib: Keep what was used last, up to so many GiB; 0 removes everything.
+            keep_gib: GiB, 0 to 65536, of what was used last to keep; 0 removes everything.
 
         Returns:
             Pruned: What a prune removed.
@@ -4259,7 +4259,7 @@ class AsyncPyroMethods:
         """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.
 
         Args:
-            keep_gib: Keep what was used last, up to so many GiB; 0 removes everything.
+            keep_gib: GiB, 0 to 65536, of what was used last to keep; 0 removes everything.
 
         Returns:
             Pruned: What a prune removed.

@@ -407,7 +407,7 @@ ROWS = (
      ({'name': 'limit', 'kind': 'integer', 'description': 'At most so many answers, 1 to 10000.', 'required': False, 'default': 100, 'minimum': 1, 'maximum': 10000},
       )),
     ({'name': 'prune_cache', 'cli': ('cache', 'prune'), 'destructive': True, 'idempotent': True}, 'Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.', 'Pruned',
-     ({'name': 'keep_gib', 'kind': 'number', 'description': 'Keep what was used last, up to so many GiB; 0 removes everything.', 'required': False, 'default': 0, 'minimum': 0, 'maximum': 65536},
+     ({'name': 'keep_gib', 'kind': 'number', 'description': 'GiB, 0 to 65536, of what was used last to keep; 0 removes everything.', 'required': False, 'default': 0, 'minimum': 0, 'maximum': 65536},
       )),
     ({'name': 'configure_cache', 'cli': ('cache', 'set'), 'idempotent': True}, 'Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.\n\nWorkspaces that were created while it was off use it only after their network policy was changed.', 'CacheInfo',
      ({'name': 'enabled', 'kind': 'boolean', 'description': 'Whether registries are cached at all.', 'required': False, 'nullable': True},

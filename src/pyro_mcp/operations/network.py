@@ -84,7 +84,7 @@ class NetworkOperations(Operations):
         *,
         keep_gib: Annotated[
             float,
-            Field(description="Keep what was used last, up to so many GiB; 0 removes everything.", ge=0, le=65536),
+            Field(description="GiB, 0 to 65536, of what was used last to keep; 0 removes everything.", ge=0, le=65536),
         ] = 0,
     ) -> Pruned:
         """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again."""
