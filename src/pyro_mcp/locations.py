@@ -110,6 +110,11 @@ class Locations:
         return self.cache / "registries"
 
     @property
+    def registries_settings(self) -> Path:
+        """What the user set about them: it outlives the cache."""
+        return self.state / "registries.json"
+
+    @property
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"

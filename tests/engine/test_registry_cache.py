@@ -18,6 +18,7 @@ ISSUER = "curl -sSvo /dev/null https://pypi.org/simple/six/ 2>&1 | grep -i issue
 def test_the_second_workspace_fetches_nothing_from_outside(fresh: Installation) -> None:
     index_host()
     with Pyro() as pyro:
+        pyro.prune_cache()  # installations of tests share it
         first = pyro.create_workspace(network_policy="egress", allow_domains=["pypi.org", "files.pythonhosted.org"]).id
         one = pyro.exec_workspace(first, DOWNLOAD, timeout_seconds=120, wait_seconds=50)
         assert one.exit_code == 0 and "six-1.16.0" in one.stdout, one

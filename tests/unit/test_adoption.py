@@ -54,7 +54,11 @@ class Daemon(NamedTuple):
             registry,
             fleet,
             Services(registry),
-            Egress(Questions(), Decisions(home / "decisions"), cache := RegistryCache(home / "registries")),
+            Egress(
+                Questions(),
+                Decisions(home / "decisions"),
+                cache := RegistryCache(home / "registries", home / "settings"),
+            ),
             images,
             seed_tree=lambda digest: home / digest,
             find_root=lambda name, digest: (_ for _ in ()).throw(NotFound("no environment")),

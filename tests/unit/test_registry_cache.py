@@ -24,8 +24,9 @@ from pyro_mcp.network.cache.fetching import Connections
 from pyro_mcp.network.cache.registries import REGISTRIES, wanted
 from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.cached import CachedWay
-from pyro_mcp.network.egress import EgressEvent, EgressProxy
-from pyro_mcp.network.policy import EgressPolicy
+from pyro_mcp.network.connection import EgressEvent
+from pyro_mcp.network.egress import EgressProxy
+from pyro_mcp.network.policy import EgressPolicy, IPAddress
 from pyro_mcp.network.resolve import Unreachable
 
 WHEEL = b"a wheel" * 30_000
@@ -120,7 +121,7 @@ class World:
         return answers
 
 
-async def _nowhere(host: str, port: int) -> list[object]:  # type: ignore[type-arg]
+async def _nowhere(host: str, port: int) -> list[IPAddress]:
     raise Unreachable(f"{host} is not asked past the cache")
 
 
@@ -151,11 +152,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     registry = Registry({PLACE: WHEEL, "/simple/six/": b"<a>six</a>"})
     contexts = {host: REGISTRY.server_context(host) for host in REGISTRIES}
     server_context = contexts["pypi.org"]
-    server_context.sni_callback = lambda sock, name, _: setattr(sock, "context", contexts[name])  # type: ignore[assignment]
+    server_context.sni_callback = lambda sock, name, _: setattr(sock, "context", contexts[name])
     server = await asyncio.start_server(registry.serve, "127.0.0.1", 0, ssl=server_context)
     registry.port = server.sockets[0].getsockname()[1]
     trusted = Connections(registry.open, lambda: ssl.create_default_context(cadata=REGISTRY.certificate_pem))
-    made = World(registry, RegistryCache(tmp_path / "registries", connections=trusted), [])
+    made = World(registry, RegistryCache(tmp_path / "registries", tmp_path / "settings", connections=trusted), [])
     try:
         yield made
     finally:
@@ -284,7 +285,7 @@ def test_one_fetch_serves_all_and_goes_when_nobody_waits(tmp_path: Path) -> None
 
 
 def test_the_cache_stays_within_its_size_and_lets_the_oldest_go(tmp_path: Path) -> None:
-    store = stores.Store(tmp_path)
+    store = stores.Store(tmp_path, tmp_path / "settings")
     store.set(stores.Settings(limit_bytes=1000))
     for number in range(20):
         partial = store.partial()
@@ -306,7 +307,7 @@ def test_the_cache_stays_within_its_size_and_lets_the_oldest_go(tmp_path: Path) 
 
 
 def test_what_a_killed_daemon_left_is_let_go(tmp_path: Path) -> None:
-    store = stores.Store(tmp_path)
+    store = stores.Store(tmp_path, tmp_path / "settings")
     partial = store.partial()
     assert partial is not None
     partial.close()

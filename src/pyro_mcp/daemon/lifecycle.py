@@ -187,7 +187,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     backups = Backups(locations.backups)
     services = Services(registry)
     questions, decisions = Questions(), Decisions(locations.decisions)
-    cache = RegistryCache(locations.registries)
+    cache = RegistryCache(locations.registries, locations.registries_settings)
     questions.heard = registry.news.stir
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(

@@ -169,6 +169,7 @@ class _Session:
             return None
         if not isinstance(request, h11.Request):
             return None
+        self._served.counts["bytes_up"] += len(_head(request))
         asked = wanted(self._name, request.method, request.target, request.headers)
         if asked is not None and request.http_version == b"1.1" and _names(request, self._name):
             with contextlib.suppress(Unreachable, Refused):  # whoever passes it on tells why

@@ -11,8 +11,7 @@ import contextlib
 import ipaddress
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import h11
@@ -20,8 +19,8 @@ import h11
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.substitution import Substitution
-from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.cached import CachedWay, Served
+from pyro_mcp.network.connection import Ask, EgressEvent, Inside, Interception, refusal_text
 from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, send_body, send_response
 from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.guest_tls import accept_tls
@@ -39,6 +38,7 @@ from pyro_mcp.network.resolve import (
     system_resolver,
 )
 from pyro_mcp.network.rules import Rule, forbidden
+from pyro_mcp.network.socks import asked_by_socks, socks_reply
 from pyro_mcp.network.ssh_agent import SshAgent
 from pyro_mcp.network.upstream import UpstreamProxy
 
@@ -46,40 +46,6 @@ FIRST_BYTES_SECONDS = 30.0
 MAX_HEADER = 64 * 1024
 TLS_HANDSHAKE = b"\x16"
 """The first byte of a client that begins with TLS (RFC 8446, 5.1)."""
-
-
-@dataclass(frozen=True)
-class EgressEvent:
-    """One connection out, at its end."""
-
-    protocol: str
-    host: str
-    port: int
-    verdict: str
-    """allowed, refused or failed."""
-    reason: str = ""
-    bytes_up: int = 0
-    bytes_down: int = 0
-    seconds: float = 0.0
-    rule: str = ""
-    """Of a refusal: `policy.Refused.rule`."""
-
-
-@dataclass(frozen=True)
-class Interception:
-    """Hosts whose TLS is taken apart, so that secrets can be put into requests: see `network.intercept`."""
-
-    authority: Authority
-    substitutions: Mapping[str, Substitution]
-    """By host."""
-
-
-Ask = Callable[[str, int], Awaitable[None]]
-"""Has the user asked about a host and a port; raises `policy.Refused` where the answer is no."""
-
-
-Inside = Callable[[str, int], Awaitable[Streams | None]]
-"""Connects to an address of the guest's own loopback; None where nothing listens there."""
 
 
 class EgressProxy:
@@ -484,36 +450,21 @@ class EgressProxy:
     # -- SOCKS5 (RFC 1928), without authentication, CONNECT only
 
     async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readexactly((await reader.readexactly(1))[0])
-            writer.write(b"\x05\x00")
-            version, command, _, kind = await reader.readexactly(4)
-            if kind == 1:
-                host = str(ipaddress.IPv4Address(await reader.readexactly(4)))
-            elif kind == 4:
-                host = str(ipaddress.IPv6Address(await reader.readexactly(16)))
-            elif kind == 3:
-                host = (await reader.readexactly((await reader.readexactly(1))[0])).decode("latin-1")
-            else:
-                writer.write(_socks_reply(8))
-                return
-            port = int.from_bytes(await reader.readexactly(2), "big")
-        except (asyncio.IncompleteReadError, ValueError):
+        asked = await asked_by_socks(reader, writer)
+        if asked is None:
             return
-        if (version, command) != (5, 1):
-            writer.write(_socks_reply(7))
-            return
+        host, port = asked
         try:
             upstream = await self._open(host, port)
         except Refused as refusal:
             self._event("socks5", host, port, "refused", str(refusal), refusal.rule)
-            writer.write(_socks_reply(2))
+            writer.write(socks_reply(2))
             return
         except Unreachable as failure:
             self._event("socks5", host, port, "failed", str(failure))
-            writer.write(_socks_reply(4))
+            writer.write(socks_reply(4))
             return
-        writer.write(_socks_reply(0))
+        writer.write(socks_reply(0))
         # No secret goes out this way: its host would not have been asked to prove itself yet.
         await self._carry("socks5", host, port, b"", (reader, writer), upstream, None)
 
@@ -544,18 +495,3 @@ def _counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
         counts[key] += size
 
     return count
-
-
-def refusal_text(host: str, reason: str, how: str = "") -> str:
-    """What a guest reads when a connection is refused."""
-    allow = (
-        f"The user of this computer can allow it: {how}\n"
-        if how
-        else "The user of this computer decides which hosts a workspace may reach; loopback, private and metadata\n"
-        "addresses are never reachable.\n"
-    )
-    return f"pyro refused the connection to {host}: {reason}.\nThe workspace cannot allow it itself. {allow}"
-
-
-def _socks_reply(code: int) -> bytes:
-    return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])

@@ -26,8 +26,9 @@ from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
 from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.cached import CachedWay
+from pyro_mcp.network.connection import EgressEvent, Interception
 from pyro_mcp.network.decisions import Decided, Decisions
-from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
+from pyro_mcp.network.egress import EgressProxy
 from pyro_mcp.network.grants import HOST, Grants
 from pyro_mcp.network.guest_environment import (
     OFFLINE,

@@ -125,7 +125,7 @@ class NetworkHandlers:
         try:
             await asyncio.to_thread(store.set, Settings(now.enabled if enabled is None else enabled, limit))
         except OSError as error:
-            raise HostError(f"{store.root} cannot be written: {error.strerror}.", code="cache_unwritable") from None
+            raise HostError(f"This cannot be saved: {error.strerror}.", code="cache_unwritable") from None
         await asyncio.to_thread(store.shrink, await asyncio.to_thread(store.limit))
         return await self.inspect_cache(call)
 

@@ -47,10 +47,11 @@ class RegistryCache:
     def __init__(
         self,
         root: Path,
+        settings: Path,
         *,
         connections: Connections | None = None,
     ) -> None:
-        self.store = Store(root)
+        self.store = Store(root, settings)
         self.connections = connections or Connections(_open_registry)
         self._fetches: dict[str, Fetch] = {}
         self._passed: dict[str, None] = {}

@@ -75,10 +75,11 @@ class Listed:
 
 
 class Store:
-    """One user's kept answers, below `root`. Its methods may be called from several threads."""
+    """One user's kept answers, below `root`; `settings` is a file. Its methods may be called from several threads."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: Path) -> None:
         self.root = root
+        self._settings_file = settings
         self._lock = threading.Lock()
         self._size: int | None = None
         self._settings: Settings | None = None
@@ -89,7 +90,7 @@ class Store:
         """What the user set; what cannot be read is as if it were not there."""
         if self._settings is None:
             try:
-                record = read_record(self.root / "settings.json")
+                record = read_record(self._settings_file)
                 self._settings = Settings(bool(record["enabled"]), record["limit_bytes"])
             except (OSError, ValueError, KeyError, TypeError):
                 self._settings = Settings()
@@ -97,8 +98,7 @@ class Store:
 
     def set(self, settings: Settings) -> None:
         """Keep what the user set. Raises OSError."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_new(self.root / "settings.json", json.dumps(asdict(settings)).encode())
+        write_new(self._settings_file, json.dumps(asdict(settings)).encode())
         self._settings = settings
 
     def limit(self) -> int:
