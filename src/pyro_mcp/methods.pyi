@@ -981,6 +981,7 @@ class PyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: It could not be saved on this computer.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4288,6 +4289,7 @@ class AsyncPyroMethods:
 
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: It could not be saved on this computer.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

@@ -409,7 +409,7 @@ ROWS = (
     ({'name': 'prune_cache', 'cli': ('cache', 'prune'), 'destructive': True, 'idempotent': True}, 'Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.', 'Pruned',
      ({'name': 'keep_gib', 'kind': 'number', 'description': 'GiB, 0 to 65536, of what was used last to keep; 0 removes everything.', 'required': False, 'default': 0, 'minimum': 0, 'maximum': 65536},
       )),
-    ({'name': 'configure_cache', 'cli': ('cache', 'set'), 'idempotent': True}, 'Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.\n\nWorkspaces that were created while it was off use it only after their network policy was changed.', 'CacheInfo',
+    ({'name': 'configure_cache', 'cli': ('cache', 'set'), 'idempotent': True, 'raises': {'HostError': 'It could not be saved on this computer.'}}, 'Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.\n\nWorkspaces that were created while it was off use it only after their network policy was changed.', 'CacheInfo',
      ({'name': 'enabled', 'kind': 'boolean', 'description': 'Whether registries are cached at all.', 'required': False, 'nullable': True},
       {'name': 'max_gib', 'kind': 'number', 'description': 'GiB that the cache may take, 0.1 to 65536; 0: a tenth of the disk, at most 10.', 'required': False, 'nullable': True, 'minimum': 0, 'maximum': 65536},
       )),

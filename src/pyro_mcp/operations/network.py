@@ -89,7 +89,7 @@ class NetworkOperations(Operations):
     ) -> Pruned:
         """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again."""
 
-    @operation(cli="cache set", idempotent=True)
+    @operation(cli="cache set", idempotent=True, raises={"HostError": "It could not be saved on this computer."})
     def configure_cache(
         self,
         *,
