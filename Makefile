@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench lab lab-all docs reference clean
+.PHONY: help setup demo test test-one test-pythons coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench bench-compare bench-loop lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -36,8 +36,15 @@ coverage: setup ## What of the code the tests run, with branches, the daemon and
 	@$(RUN) coverage report
 	@echo "build/coverage/html/index.html"; test ! -e build/coverage/red
 
-check: lint ## lint and the unit tests: what to run before each commit.
-	@$(RUN) python -m pytest tests/unit -x -q
+check: setup ## lint and the unit tests, side by side: what to run before each commit.
+	@$(ABREAST) unit $(LINTS)
+
+.PHONY: unit
+unit: setup
+	@HYPOTHESIS_PROFILE=quick $(RUN) python -m pytest tests/unit -x
+
+test-pythons: setup ## tests/unit with the wheel on Python 3.11 to 3.14, as far as they can be had here; what is missing is named.
+	@$(RUN) python -m tests.pythons
 
 test-isolation: setup ## Attempts to get out of a machine, on each engine that works here; prints the table.
 	@$(RUN) python -m pytest -q --isolation=whole tests/isolation tests/engine/test_boundary.py
@@ -72,15 +79,30 @@ test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and insid
 test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
 	@$(RUN) python -m pytest -rs --timeout=3600 tests/engine/more_clients.py
 
+LINTS := lint-ruff lint-mypy lint-pyright lint-layers lint-agent lint-reference package
+ABREAST := $(MAKE) --no-print-directory --keep-going --output-sync=target --jobs=$(shell nproc)
+.PHONY: $(LINTS)
+
 lint: setup ## ruff, mypy --strict, pyright over what users write, layers, gofmt, the package's own checks.
-	@$(RUN) ruff check .
-	@$(RUN) ruff format --check .
+	@$(ABREAST) $(LINTS)
+
+lint-ruff: setup
+	@$(RUN) ruff check --quiet . && $(RUN) ruff format --quiet --check .
+
+lint-mypy: setup
 	@$(RUN) mypy
+
+lint-pyright: setup
 	@$(RUN) basedpyright --level error examples tests/user_script.py
-	@$(RUN) lint-imports
+
+lint-layers: setup
+	@$(RUN) lint-imports --no-logo
+
+lint-agent: setup
 	@test -z "$$(scripts/go fmt -l agent)" || { echo "gofmt: run 'scripts/go fmt -w agent'"; exit 1; }
+
+lint-reference: setup
 	@$(RUN) python -m pyro_mcp.reference --check
-	@$(MAKE) --no-print-directory package
 
 package: setup ## Build wheel and source archive into dist/, and check both as a package index does.
 	@rm -rf dist && PATH="$(CURDIR)/.tools/bin:$$PATH" $(RUN) python -m hatchling build >/dev/null
@@ -92,8 +114,15 @@ format: setup ## Bring all code into the one format.
 	@$(RUN) ruff format .
 	@scripts/go fmt -w agent
 
-bench: setup ## The cost of each operation, as ratios against baselines of the same run.
-	@$(RUN) python -m benchmarks.run
+bench: setup ## The cost of each operation, as ratios against baselines of the same run, and what one could take instead; JSON=FILE keeps all times.
+	@$(RUN) python -m benchmarks.run $(if $(JSON),--json '$(JSON)') $(if $(QUICK),--quick)
+
+bench-compare: setup ## What is slower or faster than before, and what only looks so: BASE="before.json …" NOW="now.json …".
+	@test -n "$(BASE)" -a -n "$(NOW)" || { echo "say which: make bench-compare BASE=before.json NOW=now.json (from make bench JSON=FILE)" >&2; exit 2; }
+	@$(RUN) python -m benchmarks.compare --base $(BASE) --now $(NOW)
+
+bench-loop: setup ## The coding loop with pyro and its peers, step by step: PROJECTS=python,node ROUNDS=5.
+	@$(RUN) python -m benchmarks.coding_loop --projects $(or $(PROJECTS),python) --rounds $(or $(ROUNDS),5)
 
 docs: setup ## The guides and the SDK reference as pages that need no network, in build/site; a broken link fails.
 	@$(UV) sync --frozen --no-install-project --inexact --quiet --group docs

@@ -124,6 +124,7 @@ func (j *journal) move(from, to string) error {
 	if err := j.root.Mkdir(to, 0o700); err != nil {
 		return err
 	}
+	j.give(to, info)
 	directory, err := j.root.Open(from)
 	if err != nil {
 		return err
@@ -160,7 +161,7 @@ func (j *journal) makeParents(name string) error {
 	if err := j.makeParents(parent); err != nil {
 		return err
 	}
-	if err := j.root.Mkdir(parent, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := j.makeDirectory(parent); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	j.did(func() { j.root.Remove(parent) })
@@ -218,6 +219,9 @@ func (j *journal) keep(name string, info os.FileInfo) (string, error) {
 		return "", err
 	}
 	if err := j.root.WriteFile(kept, content, 0o600); err != nil {
+		return "", err
+	}
+	if err := j.chown(kept, name); err != nil {
 		return "", err
 	}
 	if err := j.root.Chmod(kept, info.Mode()); err != nil {
@@ -368,10 +372,16 @@ func (j *journal) stageContent(c *change, stage string) (string, error) {
 		} else if err := j.root.WriteFile(staged, c.Content, 0o600); err != nil {
 			return "", err
 		}
+		if err := j.chown(staged, c.Path); err != nil { // before the mode: it takes setuid away
+			return "", err
+		}
 		return staged, j.root.Chmod(staged, fileMode(mode))
 	case "symlink":
 		staged := j.temporary()
-		return staged, j.root.Symlink(c.Link, staged)
+		if err := j.root.Symlink(c.Link, staged); err != nil {
+			return "", err
+		}
+		return staged, j.chown(staged, c.Path)
 	case "delete", "mkdir", "rmdir", "chmod", "rename":
 		return "", nil
 	}
@@ -393,7 +403,7 @@ func (j *journal) carryOut(c *change, staged string) error {
 				return err
 			}
 		}
-		if err := j.root.Mkdir(c.Path, 0o755); err != nil {
+		if err := j.makeDirectory(c.Path); err != nil {
 			return err
 		}
 		j.did(func() { j.root.Remove(c.Path) })
@@ -406,7 +416,7 @@ func (j *journal) carryOut(c *change, staged string) error {
 		if err == nil && info.IsDir() && j.root.Remove(c.Path) == nil {
 			j.did(func() {
 				j.root.Mkdir(c.Path, 0o700)
-				j.root.Chmod(c.Path, info.Mode())
+				j.give(c.Path, info)
 			})
 			if c.PruneParents {
 				j.pruneParents(c.Path)
@@ -467,7 +477,7 @@ func (j *journal) pruneParents(name string) {
 		removed := parent
 		j.did(func() {
 			j.root.Mkdir(removed, 0o700)
-			j.root.Chmod(removed, info.Mode())
+			j.give(removed, info)
 		})
 	}
 }

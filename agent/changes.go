@@ -76,10 +76,14 @@ func (a *agent) changes(w http.ResponseWriter, r *http.Request) error {
 		}
 		defer d.seed.Close()
 	}
+	look := uint64(0)
+	if d.marks {
+		look = a.lookedWhole() // before: what comes meanwhile is in the next delta
+	}
 	if err := d.directory(".", true, false); err != nil {
 		return err
 	}
-	writeJSON(w, 200, map[string]any{"changes": d.changes, "specials": d.specials, "truncated": d.truncated})
+	writeJSON(w, 200, map[string]any{"changes": d.changes, "specials": d.specials, "truncated": d.truncated, "look": look})
 	return nil
 }
 

@@ -44,26 +44,43 @@ const (
 	goneSoon     = 500 * time.Millisecond // from a namespace's end until it is told of
 	// From include/uapi/linux/signal.h and sched.h.
 	sigBlock, sigSetMask = 0, 2
-	highDescriptor       = 200 // out of the way of those that a program gets
+	longestName          = 4096 // of a directory (PATH_MAX)
+	highDescriptor       = 200  // out of the way of those that a program gets
 	prSetName            = 15
+	atCwd                = ^uintptr(99) // AT_FDCWD, -100 (fcntl.h)
 	sysCloseRange        = 436
 )
 
 // order is in the shared memory; addresses in it are good in both processes.
 type order struct {
 	program, argv, environment, directory uintptr
-	files                                 [4]int32
-	count, terminal                       int32
-	failed, where                         int32 // errno, and at which step
-	ready                                 int32 // the first process stands
-	void                                  int32 // nobody waits for it any more; its files may be others by now
-	group, _                              int32 // where it says that it is to be counted (crowd.go); -1 is nowhere
+	// Of a plain command (plain.go), from the order's begin on: its directory's name, what must not be there.
+	name, absent, room   uintptr
+	files                [4]int32
+	count, terminal      int32
+	failed, where        int32   // errno, and at which step
+	ready                int32   // the first process stands
+	void                 int32   // nobody waits for it any more; its files may be others by now
+	prints, printed      uintptr // what a builtin prints, and how much that is
+	builtin, status      int32
+	group                int32 // where it says that it is to be counted (crowd.go); -1 is nowhere
+	another              int32 // it runs as another user: these are who
+	uid, gid, groupCount uint32
+	groups               uintptr
 }
 
 // answer is one record of the door's: kind 0 is the reply to an order, 1 the end of a process.
 type answer struct{ kind, pid, status int32 }
 
 const answerSize = 12
+
+// stepDirectory is where `become` enters the working directory.
+const stepDirectory = 1
+
+// noDirectory is of a working directory that the program's user cannot enter.
+type noDirectory struct{ error }
+
+func (n *noDirectory) Unwrap() error { return n.error }
 
 // errNotOrdered is of a program that was never asked for.
 var errNotOrdered = errors.New("the one who starts processes has ended")
@@ -156,7 +173,7 @@ func (d *door) giveUp() {
 }
 
 // spawn starts a program. One order is under way at a time.
-func (d *door) spawn(program string, argv, environment []string, directory string, files []uintptr, terminal bool, group *os.File) (int, error) {
+func (d *door) spawn(bare *plainCommand, program string, argv, environment []string, directory string, files []uintptr, terminal bool, group *os.File, as *user) (int, error) {
 	late := time.After(doorPatience)
 	select {
 	case <-d.turn:
@@ -186,6 +203,17 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	o := d.order
 	*o = order{program: place(program), directory: place(directory)}
 	o.argv, o.environment = list(argv), list(environment)
+	if bare != nil {
+		begin := uintptr(unsafe.Pointer(o))
+		o.absent = list(bare.absent) - begin
+		if bare.builtin {
+			o.prints, o.printed, o.status, o.builtin = place(bare.prints), uintptr(len(bare.prints)), bare.status, 1
+		}
+		if bare.directory != "" {
+			o.name = place(bare.directory) - begin
+			o.room = place(string(make([]byte, longestName))) - begin
+		}
+	}
 	for i, file := range files {
 		o.files[i] = int32(file)
 	}
@@ -197,6 +225,13 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 	if group != nil {
 		o.group = int32(group.Fd())
 	}
+	if as != nil {
+		o.another, o.uid, o.gid, o.groupCount = 1, as.uid, as.gid, uint32(len(as.groups))
+		at = (at + 7) &^ 7
+		table := unsafe.Slice((*uint32)(unsafe.Pointer(&d.arena[at])), maxGroups+1)
+		copy(table, as.groups)
+		o.groups = uintptr(unsafe.Pointer(&table[0]))
+	}
 	if _, err := d.orders.Write([]byte{1}); err != nil {
 		return 0, errNotOrdered
 	}
@@ -205,8 +240,11 @@ func (d *door) spawn(program string, argv, environment []string, directory strin
 		d.giveUp()
 		return 0, err
 	}
-	failed := syscall.Errno(o.failed)
+	failed, where := syscall.Errno(o.failed), o.where
 	d.turn <- struct{}{}
+	if failed != 0 && where == stepDirectory {
+		return 0, &noDirectory{failed}
+	}
 	if failed != 0 {
 		return 0, failed
 	}
@@ -417,9 +455,11 @@ func beFirst(o *order, name unsafe.Pointer, size uintptr) {
 func become(o *order) {
 	var none uint64
 	syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0)
-	if _, _, errno := syscall.RawSyscall(syscall.SYS_CHDIR, o.directory, 0, 0); errno != 0 {
-		o.failed, o.where = int32(errno), 1
-		leave()
+	if o.another == 0 { // another user enters it as that
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_CHDIR, o.directory, 0, 0); errno != 0 {
+			o.failed, o.where = int32(errno), stepDirectory
+			leave()
+		}
 	}
 	for i := uintptr(0); i < uintptr(o.count); i++ {
 		if high, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(o.files[i]), syscall.F_DUPFD_CLOEXEC, highDescriptor); errno != 0 {
@@ -445,9 +485,30 @@ func become(o *order) {
 		o.failed, o.where = int32(syscall.ETIMEDOUT), 4
 		leave()
 	}
+	if !holds(o) {
+		o.failed, o.where = int32(syscall.ENOENT), 5
+		leave()
+	}
 	if group >= 0 { // before it can fork
 		self := [1]byte{'0'}
 		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(group), uintptr(unsafe.Pointer(&self)), 1)
+	}
+	if o.another != 0 {
+		if errno := rawUserAt(o.uid, o.gid, o.groups, o.groupCount); errno != 0 {
+			o.failed, o.where = int32(errno), 6
+			leave()
+		}
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_CHDIR, o.directory, 0, 0); errno != 0 { // as who it runs as
+			o.failed, o.where = int32(errno), stepDirectory
+			leave()
+		}
+	}
+	if o.builtin != 0 {
+		status := uintptr(o.status)
+		if n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, 1, o.prints, o.printed); o.printed > 0 && (errno != 0 || n != o.printed) {
+			status = 1
+		}
+		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, status, 0, 0)
 	}
 	_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.program, o.argv, o.environment)
 	o.failed, o.where = int32(errno), 3

@@ -18,7 +18,7 @@ const protocolVersion = 1
 const agentVersion = "1.1"
 
 func main() {
-	if len(os.Args) > 3 && os.Args[1] == inTerminal {
+	if len(os.Args) > 5 && os.Args[1] == inTerminal {
 		becomeInTerminal(os.Args[2:])
 	}
 	listen := flag.String("listen", "dial:/pyro/run/agent.sock", "dial:PATH, vsock:PORT or unix:PATH")

@@ -40,8 +40,11 @@ type startRequest struct {
 	TTY       *winsize          `json:"tty"`
 	TimeoutMS int64             `json:"timeout_ms"`
 	Label     string            `json:"label"`
+	// User is who it runs as (user.go); empty is who the agent is.
+	User string `json:"user"`
 	// OutputLimit is how much output is kept until somebody reads it, in bytes; 0 is the default.
 	OutputLimit int `json:"output_limit"`
+	keeps       bool
 }
 
 type process struct {
@@ -55,6 +58,7 @@ type process struct {
 	door      *door
 	crowd     *crowd
 	watcher   *os.File // tells the terminal's foreground where the kernel does not tell us
+	keeps     bool     // its end says what files it changed have become
 	asking    sync.Mutex
 	reaped    chan syscall.WaitStatus
 	ended     chan struct{}
@@ -102,11 +106,15 @@ type processTable struct {
 	finished []string
 	next     int
 	env      map[string]string
-	door     *door // where commands live, once the machine has its identity
-	behind   bool
-	crowd    crowd
+	given    map[string]string // of `env`, what is not a default of ours
+	// workspace is the directory in which a user whose it is not may make files all the same.
+	workspace string
+	door      *door // where commands live, once the machine has its identity
+	behind    bool
+	crowd     crowd
 	// changedSince says which files were changed since a process began; nil where that is not known.
-	changedSince func(time.Time) *changedBy
+	changedSince func(time.Time, bool) *changedBy
+	carries      *process // the last whose end carries contents; under `lock`
 }
 
 func newProcessTable() *processTable {
@@ -167,11 +175,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if request.Cwd == "" {
 		request.Cwd = "/workspace"
 	}
+	as, err := lookUp(request.User)
+	if err != nil {
+		return nil, err
+	}
 	merged := map[string]string{}
 	t.lock.Lock()
 	if !request.ClearEnv {
 		for key, value := range t.env {
 			merged[key] = value
+		}
+		if as != nil {
+			as.variables(t.given, request.Env, merged)
 		}
 	}
 	t.lock.Unlock()
@@ -192,7 +207,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if size > maxArguments {
 		return nil, fail(413, "too_large", "Arguments and environment have %d bytes; %d is the most.", size, maxArguments)
 	}
-	program, err := lookPath(request.Argv[0], request.Cwd, merged["PATH"])
+	program, err := lookPath(request.Argv[0], request.Cwd, merged["PATH"], as)
 	if err != nil {
 		return nil, spawnError(request, err)
 	}
@@ -206,7 +221,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		}
 	}
 	p := &process{
-		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd,
+		label: request.Label, argv: shownArgv, started: time.Now(), output: newRing(request.OutputLimit), crowd: &t.crowd, keeps: request.keeps,
 		reaped: make(chan syscall.WaitStatus, 1), ended: make(chan struct{}),
 	}
 	var files childFiles
@@ -230,11 +245,27 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		Dir: request.Cwd, Env: environment, Files: files.fds(),
 		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: request.TTY != nil},
 	}
-	if p.watcher != nil {
-		argv = append([]string{"terminal", inTerminal, program}, argv...)
-		program = "/proc/self/exe"
+	if as != nil {
+		as.owns(files.child)
+		as.welcome(t.workspace)
 	}
-	err = t.fork(p, program, argv, attributes)
+	if p.watcher != nil {
+		// It stays who it is until the watcher is there, who must be able to signal what the user makes others of.
+		argv = append([]string{"terminal", inTerminal, as.words(), request.Cwd, program}, argv...)
+		program, as, attributes.Dir = "/proc/self/exe", nil, "/"
+	}
+	bare, plain := plainCommand{}, false
+	if request.TTY == nil && script == "" && as == nil {
+		bare, plain = plainly(argv, request.Cwd, merged)
+	}
+	if plain {
+		sparing := *attributes
+		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
+		err = t.fork(p, &bare, bare.program, bare.argv, &sparing, nil)
+	}
+	if !plain || err != nil {
+		err = t.fork(p, nil, program, argv, attributes, as)
+	}
 	files.closeChild()
 	if err != nil {
 		files.closeOurs()
@@ -311,7 +342,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 	p.afterAll(status)
 	record.Cause = p.why(status, timeout)
 	if t.changedSince != nil {
-		record.Changed = t.changedSince(p.started)
+		record.Changed = t.changedSince(p.started, p.keeps)
 	}
 	p.output.close()
 	record.OutputBytes, record.DroppedBytes = p.output.counts()
@@ -322,6 +353,7 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		p.stdin.Close()
 	}
 	close(p.ended)
+	t.carried(p, record)
 	t.lock.Lock()
 	t.finished = append(t.finished, p.id)
 	for len(t.finished) > maxFinished {
@@ -329,6 +361,32 @@ func (p *process) attend(t *processTable, drained <-chan struct{}, files childFi
 		t.finished = t.finished[1:]
 	}
 	t.lock.Unlock()
+}
+
+// carried remembers whose end carries contents: only the last one does.
+func (t *processTable) carried(p *process, record *exitRecord) {
+	if record.Changed == nil || record.Changed.Kept == nil {
+		return
+	}
+	t.lock.Lock()
+	before := t.carries
+	t.carries = p
+	t.lock.Unlock()
+	if before != nil {
+		before.lighten()
+	}
+}
+
+// lighten lets go of what an end carried for a look that is over: ends are remembered for long.
+func (p *process) lighten() {
+	p.lock.Lock()
+	defer p.lock.Unlock()
+	if p.exit == nil || p.exit.Changed == nil {
+		return
+	}
+	exit, changed := *p.exit, *p.exit.Changed
+	changed.Kept, exit.Changed = nil, &changed
+	p.exit = &exit
 }
 
 func (p *process) running() bool {

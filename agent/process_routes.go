@@ -23,6 +23,7 @@ func (a *agent) startProcess(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	a.resources.refresh()
+	request.keeps = r.Header.Get("Pyro-Keeps") == "1"
 	a.processes.forget(strings.Split(r.Header.Get("Pyro-Forget"), ","))
 	p, err := a.processes.start(&request)
 	if err != nil {

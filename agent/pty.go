@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -196,7 +198,7 @@ func (p *process) signalKeys() (string, map[byte]syscall.Signal, bool) {
 }
 
 // inTerminal is the word that makes this program the first of a terminal's session: it leaves a watcher there
-// and becomes the program that was asked for.
+// and becomes the program that was asked for. Behind it stand who that runs as, where, the program and its argv.
 const inTerminal = "in-terminal"
 
 // watchedEnd is where the watcher's end of the socket is.
@@ -217,8 +219,17 @@ func becomeInTerminal(words []string) {
 		}
 	}
 	syscall.Close(watchedEnd)
-	err := syscall.Exec(words[0], words[1:], os.Environ())
-	os.Stderr.WriteString(words[1] + ": " + err.Error() + "\r\n")
+	runtime.LockOSThread()
+	err := takeUser(words[0])
+	if err == nil {
+		if err = syscall.Chdir(words[1]); err != nil {
+			err = fmt.Errorf("%s: %w", words[1], err)
+		}
+	}
+	if err == nil {
+		err = syscall.Exec(words[2], words[3:], os.Environ())
+	}
+	os.Stderr.WriteString(words[3] + ": " + err.Error() + "\r\n")
 	os.Exit(126)
 }
 

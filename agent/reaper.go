@@ -142,9 +142,9 @@ func (t *processTable) openDoor() (*door, error) {
 	return d, nil
 }
 
-// fork starts a program and puts it into the table. It may take long where the guest starves; who only looks at the
-// table does not wait for it.
-func (t *processTable) fork(p *process, program string, argv []string, attributes *syscall.ProcAttr) error {
+// fork starts a program, a plain one only where what must hold for it does, and puts it into the table. It may take
+// long where the guest starves; who only looks at the table does not wait for it.
+func (t *processTable) fork(p *process, bare *plainCommand, program string, argv []string, attributes *syscall.ProcAttr, as *user) error {
 	t.forking.Lock()
 	defer t.forking.Unlock()
 	if t.running() >= maxLive {
@@ -157,7 +157,7 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 				return err
 			}
 			group := t.crowd.group(p)
-			pid, err = p.door.spawn(program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group)
+			pid, err = p.door.spawn(bare, program, argv, attributes.Env, attributes.Dir, attributes.Files, attributes.Sys.Setctty, group, as)
 			if group != nil {
 				group.Close()
 			}
@@ -175,7 +175,12 @@ func (t *processTable) fork(p *process, program string, argv []string, attribute
 			}
 			t.lock.Unlock()
 		}
+	} else if bare != nil && !bare.holdsHere() {
+		err = syscall.ENOENT
 	} else {
+		if as != nil {
+			attributes.Sys.Credential = &syscall.Credential{Uid: as.uid, Gid: as.gid, Groups: as.groups}
+		}
 		pid, err = syscall.ForkExec(program, argv, attributes)
 	}
 	if err != nil {

@@ -46,6 +46,7 @@ type agent struct {
 func newAgent(c config) *agent {
 	a := &agent{config: c, started: time.Now(), processes: newProcessTable(), egress: newEgressQueue(), freeze: make(chan net.Conn, 4)}
 	a.watch.known = map[string]mark{}
+	a.processes.workspace = c.workspace
 	a.processes.changedSince = a.changedSince
 	a.processes.crowd.meanwhile = a.resources.refresh
 	return a

@@ -142,7 +142,7 @@ func (a *agent) takeEnvironment(request *identity) {
 	}
 	merged["HOSTNAME"] = request.Hostname
 	a.processes.lock.Lock()
-	a.processes.env = merged
+	a.processes.env, a.processes.given = merged, request.Env
 	a.processes.lock.Unlock()
 }
 
@@ -224,8 +224,11 @@ func (a *agent) mountWorkspace(seeded, prepared bool, gone []wireName) error {
 	if err != nil {
 		return err
 	}
-	// An overlay's root takes its mode and time from the upper directory.
+	// An overlay's root takes its owner, mode and time from the upper directory.
 	if info, err := os.Stat(lower); err == nil {
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			os.Chown(upper, int(stat.Uid), int(stat.Gid))
+		}
 		os.Chmod(upper, info.Mode().Perm())
 		os.Chtimes(upper, time.Time{}, info.ModTime())
 	} else {

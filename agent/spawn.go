@@ -4,22 +4,23 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 )
 
-func lookPath(name, cwd, path string) (string, error) {
+func lookPath(name, cwd, path string, as *user) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(cwd, name)
 		}
-		return name, executable(name)
+		return name, executable(name, as)
 	}
 	denied := false
 	for _, dir := range strings.Split(path, ":") {
 		candidate := filepath.Join(dir, name)
-		err := executable(candidate)
+		err := executable(candidate, as)
 		if err == nil {
 			return candidate, nil
 		}
@@ -31,15 +32,21 @@ func lookPath(name, cwd, path string) (string, error) {
 	return "", os.ErrNotExist
 }
 
-func executable(path string) error {
+func executable(path string, as *user) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
-	case info.IsDir(), info.Mode()&0o111 == 0:
+	case info.IsDir(), info.Mode()&0o111 == 0, as != nil && !as.mayExecute(info):
 		return os.ErrPermission
 	}
 	return nil
+}
+
+// ofTheShell are words that no program is named after: they mean something in a command line only.
+var ofTheShell = []string{
+	".", "alias", "bg", "cd", "eval", "exec", "exit", "export", "fg", "for", "if", "jobs", "popd", "pushd",
+	"set", "shopt", "source", "trap", "ulimit", "umask", "unset", "wait", "while",
 }
 
 func spawnError(request *startRequest, err error) error {
@@ -48,16 +55,26 @@ func spawnError(request *startRequest, err error) error {
 	if errors.As(err, &own) {
 		return own
 	}
+	who := ""
+	if request.User != "" {
+		who = " by the user " + shownName(request.User)
+	}
+	var closed *noDirectory
+	if errors.As(err, &closed) && errors.Is(err, syscall.EACCES) {
+		return fail(422, "cwd_closed", "The working directory %s cannot be entered%s.", request.Cwd, who)
+	}
 	if info, statErr := os.Stat(request.Cwd); statErr != nil || !info.IsDir() {
 		return fail(422, "cwd_missing", "The working directory %s is not there.", request.Cwd)
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist) && strings.ContainsAny(name, " \n"):
 		return fail(422, "command_not_found", "The program %.100q was not found. A list is one program and its arguments: give a command line as text.", name)
+	case errors.Is(err, os.ErrNotExist) && slices.Contains(ofTheShell, name):
+		return fail(422, "command_not_found", "%q is no program but a word of the shell. Give the whole command line as one text.", name)
 	case errors.Is(err, os.ErrNotExist):
 		return fail(422, "command_not_found", "The program %q was not found.", name)
 	case errors.Is(err, os.ErrPermission):
-		return fail(422, "permission_denied", "%q is not an executable file.", name)
+		return fail(422, "permission_denied", "%q is not a file that can be executed%s.", name, who)
 	case errors.Is(err, syscall.ENOEXEC):
 		return fail(422, "spawn_failed", "%q has no format that can be run; is its #! line missing?", name)
 	}

@@ -62,7 +62,9 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 			if _, there := root.Lstat(e.name); overwrite == 0 && there == nil {
 				err = fail(409, "exists", "%s exists already.", shown(e.name))
 			} else if err = j.makeParents(e.name); err == nil {
-				err = j.place(e.staged, e.name)
+				if err = j.inherit(*e); err == nil {
+					err = j.place(e.staged, e.name)
+				}
 			}
 			files++
 		}
@@ -81,6 +83,14 @@ func (a *agent) tarIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// inherit gives a staged file or link the owner of what it replaces, or of its directory. That takes setuid away.
+func (j *journal) inherit(e stagedEntry) error {
+	if err := j.chown(e.staged, e.name); err != nil || e.mode&(fs.ModeSetuid|fs.ModeSetgid) == 0 || e.mode&fs.ModeSymlink != 0 {
+		return err
+	}
+	return j.root.Chmod(e.staged, e.mode)
+}
+
 func (j *journal) placeDirectory(e stagedEntry) error {
 	if e.name == "." {
 		return nil
@@ -96,7 +106,7 @@ func (j *journal) placeDirectory(e stagedEntry) error {
 	if err := j.makeParents(e.name); err != nil {
 		return err
 	}
-	if err := j.root.Mkdir(e.name, 0o755); err != nil {
+	if err := j.makeDirectory(e.name); err != nil {
 		return err
 	}
 	j.did(func() { j.root.Remove(e.name) })

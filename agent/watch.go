@@ -12,6 +12,7 @@ import (
 
 const (
 	changedNamed = 20 // paths that a command's end names
+	changedBytes = 16 << 10
 	// A look may always take in so many entries, 5 to 10 microseconds each, and more the longer the command ran, about a
 	// twentieth of its time. They are counted, not timed: on a busy machine a clock would end every look at once.
 	lookEntries    = 400
@@ -43,19 +44,25 @@ func (m mark) isDir() bool { return m.mode&syscall.S_IFMT == syscall.S_IFDIR }
 type watch struct {
 	lock  sync.Mutex
 	known map[string]mark // nil: not known
+	// For deltas: the look that whoever keeps checkpoints had last, nil where there is none, and its number.
+	kept map[string]mark
+	look uint64
 }
 
 // changedBy is what a command's end says of the files.
 type changedBy struct {
 	Paths []wireName `json:"paths"`
 	Count int        `json:"count"`
+	Kept  *delta     `json:"kept,omitempty"`
 }
 
 func (a *agent) upperTree() string { return path.Join(a.upper, "u") }
 
 // changedSince compares with the last look; nil when that would have taken too long. A process that runs beside
 // others is told of what they changed as well: nobody can tell the writers apart.
-func (a *agent) changedSince(started time.Time) *changedBy {
+//
+// With `keeps` it says, where that is little, what the files have become.
+func (a *agent) changedSince(started time.Time, keeps bool) *changedBy {
 	if a.lower.Load() == nil {
 		return nil
 	}
@@ -65,11 +72,15 @@ func (a *agent) changedSince(started time.Time) *changedBy {
 	before := a.watch.known
 	now, whole := lookAt(a.upperTree(), entries)
 	if !whole {
-		a.watch.known = nil
+		a.watch.known, a.watch.kept = nil, nil
 		return nil
 	}
 	a.watch.known = now
-	return a.difference(before, now, started.Add(-clockSlack).UnixNano())
+	said := a.difference(before, now, started.Add(-clockSlack).UnixNano())
+	if keeps {
+		said.Kept = a.deltaTo(now)
+	}
+	return said
 }
 
 func (a *agent) difference(before, now map[string]mark, since int64) *changedBy {
@@ -102,7 +113,11 @@ func (a *agent) difference(before, now map[string]mark, since int64) *changedBy 
 	}
 	sort.Strings(found)
 	said := &changedBy{Paths: []wireName{}, Count: len(found)}
+	left := changedBytes
 	for _, name := range found[:min(len(found), changedNamed)] {
+		if left -= len(name); left < 0 {
+			break
+		}
 		if m, there := now[name]; there && m.isDir() {
 			name += "/"
 		}

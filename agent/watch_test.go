@@ -30,22 +30,22 @@ func TestWhatACommandChangedIsFoundInTheUpperLayer(t *testing.T) {
 	put("node_modules/x/y")
 	put(stagePrefix + "1/n")
 	put(".git/index")
-	if got := namesOf(a.changedSince(started)); len(got) != 2 || got[0] != "a/b" || got[1] != "node_modules/" {
+	if got := namesOf(a.changedSince(started, false)); len(got) != 2 || got[0] != "a/b" || got[1] != "node_modules/" {
 		t.Fatal(got)
 	}
 	time.Sleep(2 * clockSlack)
-	if got := a.changedSince(time.Now()); got.Count != 0 {
+	if got := a.changedSince(time.Now(), false); got.Count != 0 {
 		t.Fatal(got)
 	}
 	os.Remove(filepath.Join(tree, "a/b"))
-	if got := namesOf(a.changedSince(time.Now())); len(got) != 1 || got[0] != "a/b" {
+	if got := namesOf(a.changedSince(time.Now(), false)); len(got) != 1 || got[0] != "a/b" {
 		t.Fatal(got)
 	}
 	put("by-agent/x")
 	a.noticed("by-agent/x")
 	os.RemoveAll(filepath.Join(tree, "by-agent"))
 	a.noticed("by-agent")
-	if got := a.changedSince(time.Now()); got.Count != 0 {
+	if got := a.changedSince(time.Now(), false); got.Count != 0 {
 		t.Fatal(got)
 	}
 }
@@ -55,10 +55,10 @@ func TestALookIsBoundedAndThenSaysNothing(t *testing.T) {
 	for i := range lookEntries + 50 {
 		os.WriteFile(filepath.Join(a.upperTree(), strconv.Itoa(i)), nil, 0o644)
 	}
-	if found := a.changedSince(time.Now()); found != nil {
+	if found := a.changedSince(time.Now(), false); found != nil {
 		t.Fatal(found)
 	}
-	if found := a.changedSince(time.Now().Add(-time.Second)); found.Count != lookEntries+50 || len(found.Paths) != changedNamed {
+	if found := a.changedSince(time.Now().Add(-time.Second), false); found.Count != lookEntries+50 || len(found.Paths) != changedNamed {
 		t.Fatal(found)
 	}
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 Step = Callable[[], object]
 
@@ -22,7 +24,12 @@ class Row:
     baseline: float | None = None
     aim: str = ""
     unit: str = "ms"
-    note: str = ""
+    samples: list[float] = field(default_factory=list)
+    """All times, in the order in which they were taken; `baseline_samples` beside them, one for each."""
+    baseline_samples: list[float] = field(default_factory=list)
+    cpu: float | None = None
+    """Milliseconds of CPU for each step, of all processes of this computer: the step's own where nothing else runs."""
+    baseline_cpu: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -52,12 +59,17 @@ class Table:
         print(f"  {what} …", file=sys.stderr, flush=True)
         ours: list[float] = []
         theirs: list[float] = []
-        for _ in range(runs or self.runs):
+        count = runs or self.runs
+        cpu = [0.0, 0.0]
+        for _ in range(count):
             if before is not None:
                 before()
+            begun = busy()
             ours.append(timed() if timed is not None else clock(step))
+            between = busy()
             if baseline is not None:
                 theirs.append(clock(baseline))
+            cpu = [cpu[0] + between - begun, cpu[1] + busy() - between]
         row = Row(
             what,
             statistics.median(ours),
@@ -65,6 +77,10 @@ class Table:
             baseline_name,
             statistics.median(theirs) if theirs else None,
             aim,
+            samples=ours,
+            baseline_samples=theirs,
+            cpu=cpu[0] / count,
+            baseline_cpu=cpu[1] / count if theirs else None,
         )
         self.rows.append(row)
         return row
@@ -73,16 +89,18 @@ class Table:
         self.rows.append(row)
 
     def render(self) -> str:
-        head = ("operation", "median", "best", "baseline", "", "ratio", "aim")
+        head = ("operation", "median", "spread", "CPU", "baseline", "", "CPU", "ratio", "aim")
         lines = [head]
         for row in self.rows:
             lines.append(
                 (
                     row.what,
                     f"{row.value:.1f} {row.unit}",
-                    "" if row.best is None else f"{row.best:.1f}",
+                    spread(row.samples),
+                    "" if row.cpu is None else f"{row.cpu:.0f}",
                     row.baseline_name,
                     "" if row.baseline is None else f"{row.baseline:.1f} {row.unit}",
+                    "" if row.baseline_cpu is None else f"{row.baseline_cpu:.0f}",
                     "" if row.ratio is None else f"{row.ratio:.2f}",
                     row.aim,
                 )
@@ -93,6 +111,20 @@ class Table:
         ]
         out.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join(out)
+
+
+def spread(samples: list[float]) -> str:
+    """The middle half of the times."""
+    if len(samples) < 2:
+        return ""
+    low, _, high = statistics.quantiles(samples, n=4)
+    return f"{low:.1f}-{high:.1f}"
+
+
+def busy() -> float:
+    """Milliseconds for which this computer's CPUs have worked since it started, in ticks of 10 (proc_stat(5))."""
+    user, nice, system, _idle, _wait, irq, soft = Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+    return sum(map(int, (user, nice, system, irq, soft))) * 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def clock(step: Step) -> float:

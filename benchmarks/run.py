@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.bare import BareRunsc, proportional_bytes
 from benchmarks.measure import Row, Table, clock
 from benchmarks.network import network_rows
+from benchmarks.peers.page import measured
 from pyro_mcp.sdk import Pyro
 
 TRUE = ["/bin/true"]
@@ -131,8 +133,27 @@ def machine_rows(table: Table, pyro: Pyro, bare: BareRunsc, work: Path) -> None:
         aim="≤ 500 ms idle",
     )
     pyro.write_workspace_file(workspace, "file", "x" * 1000)
-    table.compare("file read, 1 kB", lambda: pyro.read_workspace_file(workspace, "file"), runs=count)
-    table.compare("reset", lambda: pyro.reset_workspace(workspace), before=lambda: time.sleep(POOL_SECONDS))
+    listing = "workspace list, SDK"
+    table.compare(
+        "file read, 1 kB",
+        lambda: pyro.read_workspace_file(workspace, "file"),
+        listing,
+        pyro.list_workspaces,
+        runs=count,
+    )
+
+    def write_and_read() -> None:
+        pyro.write_workspace_file(workspace, "file", "x" * 1000)
+        pyro.read_workspace_file(workspace, "file")
+
+    table.compare("file write and read, 1 kB", write_and_read, listing, pyro.list_workspaces, aim="≤ 2 ms", runs=count)
+    table.compare(
+        "reset",
+        lambda: pyro.reset_workspace(workspace),
+        bare_run,
+        bare.run,
+        before=lambda: time.sleep(POOL_SECONDS),
+    )
     table.compare("delete", lambda: pyro.delete_workspace(made.pop()), before=lambda: create_and_exec() and None)
     pyro.delete_workspace(workspace)
 
@@ -259,10 +280,16 @@ def mcp_row(table: Table, workspace: str, pyro: Pyro, work: Path) -> Row:
                 await session.call_tool("workspace_exec", arguments)
                 ours.append((time.perf_counter() - begun) * 1000)
                 theirs.append(clock(lambda: pyro.exec_workspace(workspace, "true")))
-        ours.sort()
-        theirs.sort()
-        middle = len(ours) // 2
-        return Row("exec of the string true, MCP", ours[middle], ours[0], "the same, SDK", theirs[middle], "≤ 1.3")
+        return Row(
+            "exec of the string true, MCP",
+            statistics.median(ours),
+            min(ours),
+            "the same, SDK",
+            statistics.median(theirs),
+            "≤ 1.3",
+            samples=ours,
+            baseline_samples=theirs,
+        )
 
     print("  exec true, MCP …", file=sys.stderr, flush=True)
     return asyncio.run(measure())
@@ -342,10 +369,26 @@ def memory_rows(table: Table, pyro: Pyro, state: Path) -> None:
         pyro.delete_workspace(workspace)
 
 
+def about() -> dict[str, object]:
+    """When and where the figures were taken."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    kernel = os.uname()
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit,
+        "cores": os.cpu_count(),
+        "kernel": kernel.release,
+        "load": os.getloadavg(),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 runs instead of 10")
-    parser.add_argument("--json", metavar="FILE", help="also write the figures here")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures here, with every single time")
+    parser.add_argument(
+        "--peers", action=argparse.BooleanOptionalAction, default=True, help="what one could take instead"
+    )
     options = parser.parse_args()
     table = Table(3 if options.quick else 10)
     with tempfile.TemporaryDirectory(prefix="pyro-bench-") as name:
@@ -369,8 +412,14 @@ def main() -> int:
                 stop = [sys.executable, "-m", "pyro_mcp", "daemon", "stop"]
                 subprocess.run(stop, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(table.render())
+    peers: dict[str, object] = {}
+    if options.peers:
+        with tempfile.TemporaryDirectory(prefix="pyro-peers-") as name:
+            text, peers = measured(Path(name), table.runs)
+        print(f"\n{text}")
     if options.json:
-        figures = [{**vars(row), "ratio": row.ratio} for row in table.rows]
+        rows = [{**vars(row), "ratio": row.ratio} for row in table.rows]
+        figures = {"about": about(), "rows": rows, "peers": peers}
         Path(options.json).write_text(json.dumps(figures, indent=1))
     return 0
 

@@ -27,8 +27,9 @@ from tests.support import Installation, leftovers
 ENVIRONMENT = "debian:12"
 ON_EVERY_ENGINE = ("engine", "smokes", "isolation")
 # The suite is the same every time; HYPOTHESIS_PROFILE=explore looks for new counterexamples. How long an example takes
-# says only how busy the computer is.
+# says only how busy the computer is. `make check` is content with fewer examples (quick).
 settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("quick", settings.get_profile("steady"), max_examples=20)
 settings.register_profile("explore", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
@@ -46,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="short",
         help="which of the attempts in tests/isolation are made",
     )
+    parser.addoption(
+        "--share-of-root",
+        action="store_true",
+        help="of tests/engine only what may go otherwise as root (marked as_root)",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -57,10 +63,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("engine", names, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if "engine" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.engine)
+    if config.getoption("share_of_root"):
+        left = [item for item in items if item.path.parent.name == "engine" and not item.get_closest_marker("as_root")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """`make test-python`: the whole suite as the caller. For root it is divided: what has to do with machines runs as an
-unprivileged user, as pyro's users are, and as root only what root may change (`ALSO_AS_ROOT`); `--twice` runs all as
-both. Both runs go side by side; what needs the computer for itself (`ALONE`) follows, and then what failed, once more.
+unprivileged user, as pyro's users are, and as root only what may go otherwise there (the mark `as_root`); `--twice`
+runs all as both. Both runs go side by side; what needs the computer for itself (`ALONE`) follows, and then what failed,
+once more.
 
 The unprivileged run uses the built wheel in an environment of its own, far from this checkout: what the wheel
 lacks fails there. The user `pyro-test` is made when it is missing, with subordinate ids; its caches stay, so
@@ -29,12 +30,6 @@ USER = "pyro-test"
 TESTS_FAILED = 1  # pytest.ExitCode
 UV = str(ROOT / "scripts" / "uv")
 ALL = ["tests"]
-ALSO_AS_ROOT = {
-    *("test_boundary.py", "test_crash.py", "test_environment_cache.py", "test_demo.py", "test_images.py"),
-    *("test_limits.py", "test_silent_guest.py", "test_snapshots.py", "test_this_machine_refuses.py"),
-    *("test_upgrade.py", "test_whole_machine_crash.py", "test_without_mmdebstrap.py", "test_workspaces.py"),
-}
-"""Of tests/engine, what may go otherwise as root: namespaces and mounts, owners, limits, the end of machines."""
 ALONE = ("test_crowds.py", "test_limits.py")
 """Of tests/engine, what fills memory or the table of processes: beside others it disturbs them, and they it."""
 FROM_THE_WHEEL = [
@@ -123,11 +118,6 @@ def as_user(entry: pwd.struct_passwd, argv: list[str], cwd: Path, output: IO[byt
     )
 
 
-def left_to_the_user() -> list[Path]:
-    """Files of tests that root leaves to the unprivileged run."""
-    return sorted(path for path in (ROOT / "tests/engine").glob("test_*.py") if path.name not in ALSO_AS_ROOT)
-
-
 class Suite:
     """One user's run of pytest, in parts: what failed in any of them can be tried again at the end."""
 
@@ -192,7 +182,9 @@ def unprivileged(engine: str) -> Iterator[Suite]:
         requirements = place / "requirements.txt"
         with requirements.open("w") as file:
             run(UV, "export", "--quiet", "--frozen", "--no-emit-project", cwd=ROOT, stdout=file)
-        install = [UV, "pip", "install", "--quiet", "--python", str(place / "venv" / "bin" / "python")]
+        # The user may not write there, so each of the many processes would compile all that it imports.
+        install = [UV, "pip", "install", "--quiet", "--compile-bytecode"]
+        install += ["--python", str(place / "venv" / "bin" / "python")]
         run(*install, "--requirement", str(requirements), env=environment)
         run(*install, "--no-deps", str(wheel), env=environment)
         for name in ("tests", "examples", "benchmarks", "lab", "docs", "pyproject.toml", "README.md", "CHANGELOG.md"):
@@ -219,10 +211,10 @@ def both(engine: str, named: list[str], twice: bool) -> int:
             root.run(named)
             user.run(named)
         else:
-            also = [] if twice else [f"--ignore={path}" for path in left_to_the_user()]
+            share = [] if twice else ["--share-of-root"]
             with user.beside([*FROM_THE_WHEEL, *without]):
-                root.run([*ALL, *without, *also])
-            root.run([path for path in alone if twice or Path(path).name in ALSO_AS_ROOT])
+                root.run([*ALL, *without, *share])
+            root.run([*alone, *share])
             user.run(alone)
         return root.end() or user.end()
 

@@ -72,13 +72,16 @@ class Installation:
                     with Pyro() as client:
                         for workspace in client.list_workspaces().workspaces:
                             client.delete_workspace(workspace.id)
-                    self.stop_daemon()
+                self.stop_daemon()
             finally:
                 if kind is not None and self.locations.daemon_log.exists():
                     print(self.locations.daemon_log.read_text()[-4000:])
         if os.environ.get("PYRO_TEST_SHOW_LOG") and self.locations.daemon_log.exists():
             print(self.locations.daemon_log.read_text()[-6000:])
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def close(self) -> None:
+        self.__exit__(None, None, None)
 
     def active(self) -> contextlib.AbstractContextManager[None]:
         """Make this the installation that new daemons belong to."""

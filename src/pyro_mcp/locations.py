@@ -69,6 +69,11 @@ class Locations:
         return self.runtime / "daemon.lock"
 
     @property
+    def ownership(self) -> Path:
+        """Held by the daemon that owns the state, whatever its runtime directory is (`ownership`)."""
+        return self.state / "daemon.lock"
+
+    @property
     def daemon_log(self) -> Path:
         return self.state / "daemon.log"
 

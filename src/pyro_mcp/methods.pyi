@@ -116,6 +116,7 @@ class PyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -125,7 +126,7 @@ class PyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -136,6 +137,7 @@ class PyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -260,6 +262,7 @@ class PyroMethods:
         command: str | list[str] | None = None,
         *,
         handle: str | None | ExecResult | CommandRecord | Service = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -278,6 +281,7 @@ class PyroMethods:
             command: Shell command line, run by bash.
             handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
                 `CommandRecord` or `Service`.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Keep standard input open, to be fed piece by piece.
@@ -992,6 +996,7 @@ class PyroMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -1013,6 +1018,7 @@ class PyroMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -1152,6 +1158,7 @@ class PyroMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -1163,6 +1170,7 @@ class PyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -1579,6 +1587,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -1611,6 +1620,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -1926,6 +1937,7 @@ class PyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -1945,6 +1957,7 @@ class PyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -1973,6 +1986,7 @@ class PyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -2000,6 +2014,8 @@ class PyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -2079,6 +2095,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -2088,7 +2105,7 @@ class WorkspaceMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -2098,6 +2115,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -2700,6 +2718,7 @@ class WorkspaceMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -2720,6 +2739,7 @@ class WorkspaceMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -2848,6 +2868,7 @@ class WorkspaceMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -2858,6 +2879,7 @@ class WorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -3271,6 +3293,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3289,6 +3312,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3318,6 +3342,7 @@ class WorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3336,6 +3361,7 @@ class WorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3424,6 +3450,7 @@ class AsyncPyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -3433,7 +3460,7 @@ class AsyncPyroMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -3444,6 +3471,7 @@ class AsyncPyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -3568,6 +3596,7 @@ class AsyncPyroMethods:
         command: str | list[str] | None = None,
         *,
         handle: str | None | ExecResult | CommandRecord | Service = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
         stdin_open: bool = False,
@@ -3586,6 +3615,7 @@ class AsyncPyroMethods:
             command: Shell command line, run by bash.
             handle: Keep waiting for this run instead. At most 64 characters. Or its `ExecResult`,
                 `CommandRecord` or `Service`.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             stdin: Standard input, at most 1 MiB.
             stdin_open: Keep standard input open, to be fed piece by piece.
@@ -4300,6 +4330,7 @@ class AsyncPyroMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -4321,6 +4352,7 @@ class AsyncPyroMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -4460,6 +4492,7 @@ class AsyncPyroMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -4471,6 +4504,7 @@ class AsyncPyroMethods:
             workspace: The workspace: its id, its name, or a `Workspace`.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -4887,6 +4921,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -4919,6 +4954,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -5234,6 +5271,7 @@ class AsyncPyroMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -5253,6 +5291,7 @@ class AsyncPyroMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -5281,6 +5320,7 @@ class AsyncPyroMethods:
         seed_path: str | None = None,
         name: str | None = None,
         labels: dict[str, str] | None = None,
+        user: str | None = None,
         network_policy: Literal['off', 'ask', 'egress', 'egress+published-ports'] = 'off',
         vcpu_count: int | None = None,
         mem_mib: int | None = None,
@@ -5308,6 +5348,8 @@ class AsyncPyroMethods:
             seed_path: Directory, git work tree or tar to start from. At most 4096 characters.
             name: Letters, digits, ._-; at most 64.
             labels: Key to value. At most 64 entries.
+            user: Owner of the project, as whom commands run: name, uid or uid:gid. Default:
+                devcontainer.json's, else the image's, else root. At most 256 characters.
             network_policy: egress: public hosts only; ask: the user approves each. One of off, ask, egress,
                 egress+published-ports.
             vcpu_count: 1 to 32; default: 1, or what devcontainer.json requires.
@@ -5387,6 +5429,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -5396,7 +5439,7 @@ class AsyncWorkspaceMethods:
         max_output_bytes: int = 10000,
         raw: bool = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
 
         Args:
@@ -5406,6 +5449,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -6008,6 +6052,7 @@ class AsyncWorkspaceMethods:
         command: str | list[str],
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         ready_file: str | None = None,
@@ -6028,6 +6073,7 @@ class AsyncWorkspaceMethods:
             name: Service name.
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             ready_file: Ready when this file exists. At most 4096 characters.
@@ -6156,6 +6202,7 @@ class AsyncWorkspaceMethods:
         command: str | list[str] | None = None,
         *,
         cwd: str = '/workspace',
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         rows: int = 30,
@@ -6166,6 +6213,7 @@ class AsyncWorkspaceMethods:
         Args:
             command: Shell command line, run by bash.
             cwd: Working directory. At most 4096 characters.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             rows: 1 to 500.
@@ -6579,6 +6627,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -6597,6 +6646,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.
@@ -6626,6 +6676,7 @@ class AsyncWorkspaceMethods:
         session: str | None = None,
         background: bool = False,
         until: str | None = None,
+        user: str | None = None,
         env: dict[str, str] | None = None,
         secret_env: dict[str, str] | None = None,
         stdin: str | None = None,
@@ -6644,6 +6695,7 @@ class AsyncWorkspaceMethods:
             background: Return a handle at once and let it run: servers, watchers.
             until: Wait only until this is ready: a port (8000), http://localhost:8000/path, file:PATH, or a
                 regex in its output.
+            user: Run as: name, uid or uid:gid. At most 256 characters.
             env: Environment variables.
             secret_env: Variable name to secret name. At most 64 entries.
             stdin: Standard input, at most 1 MiB.

@@ -9,11 +9,26 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from io import BufferedReader
+from pathlib import Path
 
 MOST_DEPTH = 256
 """Directories within one another; deeper trees are refused, for the programs that have to go through them."""
 _CHUNK = 1024 * 1024
+
+
+def matching(directory: Path, pattern: str) -> list[Path]:
+    """What a directory has under names like `pattern`, sorted; nothing where there is no such directory.
+
+    Raises:
+        OSError: it cannot be listed, for want of descriptors, say: since Python 3.13 `Path.glob` finds nothing then.
+    """
+    try:
+        names = os.listdir(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [directory / name for name in sorted(names) if fnmatchcase(name, pattern)]
 
 
 def walk(top: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:

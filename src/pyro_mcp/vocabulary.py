@@ -41,3 +41,7 @@ def publishes(policy: NetworkPolicy) -> bool:
 def exceeds(policy: NetworkPolicy, most: NetworkPolicy) -> bool:
     """Whether the policy opens more than the other."""
     return POLICIES.index(policy) > POLICIES.index(most)
+
+
+ROOT_USER = frozenset({"", "root", "0", "0:0", "root:root", "root:0", "0:root"})
+"""Ways to say that commands run as root."""

@@ -15,6 +15,8 @@ from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation
 
+pytestmark = pytest.mark.as_root
+
 SHOWN = ("/pyro/bin", "/pyro/run", "/pyro/seed", "/pyro/seed/tree")
 TRICKS = r"""
 mkdir -p /tmp/elsewhere

@@ -218,3 +218,47 @@ def test_a_command_line_of_any_length(pyro: Pyro, workspace: str) -> None:
     huge = "cat <<'END' | wc -c\n" + ("y" * 99 + "\n") * 104_858 + "END\n"
     done = pyro.exec_workspace(workspace, huge, wait_seconds=50)
     assert (done.exit_code, done.stdout) == (0, "10485800\n"), done
+
+
+def test_a_line_of_plain_words_is_what_bash_makes_of_it_without_bash(pyro: Pyro, workspace: str) -> None:
+    # Such lines run without a shell (agent/plain.go); `env` in front has bash do it. Both must come to the same.
+    made = "mkdir -p bin sub && ln -s sub link && mkdir /usr/local/sbin/cat"
+    made += "; for name in bin/show /usr/local/bin/shown; do"
+    made += """ printf '#!/bin/sh\\necho "$0" "$@"; env | sort; pwd; exit 4\\n' > $name; chmod +x $name; done"""
+    made += " && printf 'echo no format; exit 5\\n' > bin/plain && chmod +x bin/plain"
+    assert pyro.exec_workspace(workspace, made).exit_code == 0
+    without = ["true", "false", ":", "echo a  b", "echo", "pwd", "shown a --b=c", "bin/show x", "sh -c pwd"]
+    by_bash = ["echo -n x", "./bin/plain", "bin/nosuch", "nosuch a", "sub", "cat bin/plain", "kill 1x", "pwd -P"]
+    cases: list[tuple[str, str, dict[str, str], bool]] = []
+    cases += [(line, "/workspace", {}, True) for line in without] + [
+        (line, "/workspace", {}, False) for line in by_bash
+    ]
+    cases += [(line, cwd, {}, False) for line in ("shown", "pwd") for cwd in ("/workspace/link", "/workspace/sub/..")]
+    cases += [
+        ("shown", "/tmp", {"HOSTNAME": "other", "A": "b c"}, True),
+        ("shown", "/workspace", {"BASH_ENV": "/workspace/bin/plain"}, False),
+        ("shown", "/workspace", {"SHLVL": "7", "PWD": "/tmp", "LC_ALL": "C"}, False),
+        ("shown", "/workspace", {"BASH_FUNC_shown%%": "() { echo function; }"}, False),
+        ("shown", "/workspace", {"PATH": "bin:/bin"}, False),
+    ]
+    shell = ["/usr/bin/env", "/bin/bash", "-c"]
+    wanted = [pyro.exec_workspace(workspace, [*shell, line], cwd=cwd, env=env) for line, cwd, env, _ in cases]
+    # From here on, bash says that it ran.
+    wrapped = (
+        "cp /bin/bash /bin/real && printf '%s\\n' '#!/bin/real -p' '>>/tmp/ran' 'exec -a /bin/bash /bin/real \"$@\"'"
+    )
+    wrapped += " > /tmp/b && chmod +x /tmp/b && mv /tmp/b /bin/bash"
+    assert pyro.exec_workspace(workspace, wrapped).exit_code == 0
+    for (line, cwd, env, bare), want in zip(cases, wanted, strict=True):
+        pyro.exec_workspace(workspace, ["rm", "-f", "/tmp/ran"])
+        got = pyro.exec_workspace(workspace, line, cwd=cwd, env=env)
+        ran = pyro.exec_workspace(workspace, ["test", "-e", "/tmp/ran"]).exit_code == 0
+        assert (got.exit_code, got.stdout, got.stderr) == (want.exit_code, want.stdout, want.stderr), line
+        assert ran is not bare, (line, cwd, env)
+    # A place that commands see otherwise than the agent does.
+    mounted = "mount -t tmpfs x /usr/local/bin && printf '#!/bin/sh\\necho mounted\\n' > /usr/local/bin/git"
+    assert pyro.exec_workspace(workspace, f"{mounted} && chmod +x /usr/local/bin/git").exit_code == 0
+    assert pyro.exec_workspace(workspace, "git").stdout == "mounted\n"
+    assert "shown" in pyro.exec_workspace(workspace, "shown").stderr
+    ended = pyro.exec_workspace(workspace, "sleep 50", timeout_seconds=0.3)
+    assert (ended.status, ended.exit_code) == ("timed_out", 124)

@@ -45,7 +45,7 @@ def seed(tmp_path: Path) -> str:
     return str(tmp_path / "seed")
 
 
-@pytest.mark.parametrize("operation", ["create", "reset", "delete", "exec"])
+@pytest.mark.parametrize("operation", [pytest.param("create", marks=pytest.mark.as_root), "reset", "delete", "exec"])
 def test_a_daemon_killed_in_the_middle_leaves_whole_workspaces_or_none(
     fresh: Installation, seed: str, operation: str
 ) -> None:
@@ -78,6 +78,7 @@ def test_a_daemon_killed_in_the_middle_leaves_whole_workspaces_or_none(
                 assert existing in {w.id for w in pyro.list_workspaces().workspaces}
 
 
+@pytest.mark.as_root
 def test_a_running_command_survives_the_daemon_and_loses_no_output(fresh: Installation, seed: str) -> None:
     with Pyro() as pyro:
         workspace = pyro.create_workspace(seed_path=seed).id
@@ -112,6 +113,7 @@ def test_a_call_in_flight_says_that_the_daemon_went_away(fresh: Installation, se
         assert "history" in str(caught[0])
 
 
+@pytest.mark.as_root
 def test_a_killed_machine_is_reported_as_lost_and_can_be_reset(fresh: Installation, seed: str) -> None:
     with Pyro() as pyro:
         workspace = pyro.create_workspace(seed_path=seed).id
@@ -158,6 +160,7 @@ def test_an_idle_daemon_leaves_and_leaves_nothing(fresh: Installation, monkeypat
     assert _machines_with_processes(fresh) == set()
 
 
+@pytest.mark.as_root
 @pytest.mark.parametrize("delay", [0.0, 0.2, 0.35, 0.5])
 def test_a_daemon_that_is_told_to_stop_ends_its_spare_machines_and_no_others(
     fresh: Installation, seed: str, delay: float

@@ -15,6 +15,8 @@ from pyro_mcp.cli import demo
 from pyro_mcp.locations import Locations
 from pyro_mcp.sdk import Pyro
 
+pytestmark = pytest.mark.as_root
+
 COMMAND = [sys.executable, "-m", "pyro_mcp", "demo"]
 
 

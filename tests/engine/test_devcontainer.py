@@ -39,7 +39,8 @@ def test_it_is_followed_untold_and_only_where_no_environment_was_said(
             "hostRequirements": {"cpus": 1, "memory": "1gb"},
             "onCreateCommand": "echo $TOOL > made; id -un; pwd",
             "postCreateCommand": {"a": "echo a >> a", "b": ["touch", "b c"]},
-            "forwardPorts": [3000],
+            "postStartCommand": "echo s >> starts", "postAttachCommand": "touch attached",
+            "forwardPorts": [3000], "portsAttributes": {"3000": {"label": "web"}},
             "mounts": ["source=/,target=/host,type=bind"], "privileged": true, "runArgs": ["--network=host"],
             "initializeCommand": "touch ran-on-the-host",
         }""",
@@ -50,8 +51,8 @@ def test_it_is_followed_untold_and_only_where_no_environment_was_said(
     assert found is not None and found.followed and found.path == FILE and ws.environment == ENVIRONMENT
     assert (found.setup_status, found.setup_exit_code, found.hint) == ("done", 0, "")
     named = {each.partition(":")[0] for each in found.passed_over}
-    assert named == {"mounts", "privileged", "runArgs", "initializeCommand"}
-    assert any("3000" in note for note in found.notes) and ws.published_ports == []
+    assert named == {"mounts", "privileged", "runArgs", "initializeCommand", "postAttachCommand"}
+    assert any("Not published: forwardPorts 3000 (web)" in note for note in found.notes) and ws.published_ports == []
     assert (ws.mem_mib, ws.network_policy) == (1024, "off")
     log = pyro.logs_workspace(ws.id, handle=found.setup)
     assert "root\n/workspace\n" in log.output and "== postCreateCommand (a): echo a >> a" in log.output
@@ -63,9 +64,14 @@ def test_it_is_followed_untold_and_only_where_no_environment_was_said(
     assert fork.devcontainer is not None and fork.devcontainer.setup_status == "done"
     assert pyro.exec_workspace(fork.id, "echo $TOOL").stdout == "saw\n"
     pyro.exec_workspace(ws.id, "rm made a; echo more > more")
+    pyro.stop_workspace(ws.id)
+    woken = pyro.start_workspace(ws.id).devcontainer
+    assert woken is not None and woken.setup == found.setup and woken.post_start
+    assert pyro.exec_workspace(ws.id, "cat starts; ls attached").stdout == "s\ns\n"
+    assert pyro.exec_workspace(fork.id, "cat starts").stdout == "s\n"
     again = pyro.reset_workspace(ws.id).devcontainer
     assert again is not None and again.setup_status == "done" and again.setup != found.setup
-    assert pyro.exec_workspace(ws.id, "cat made; ls more").stdout == "saw\n"
+    assert pyro.exec_workspace(ws.id, "cat made starts; ls more").stdout == "saw\ns\n"
     plain = pyro.create_workspace("debian:12", seed_path=seed)
     assert plain.devcontainer is None and pyro.exec_workspace(plain.id, "ls made; echo $TOOL").stdout == "\n"
     plain = pyro.create_workspace(seed_path=seed, no_devcontainer=True, vcpu_count=1)

@@ -13,6 +13,8 @@ from pyro_mcp.models import Environment
 from pyro_mcp.sdk import Progress, Pyro
 from tests.support import Installation, slowness
 
+pytestmark = pytest.mark.as_root
+
 SMALL = "debian:12-base"
 
 

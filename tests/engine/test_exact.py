@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from pyro_mcp import Conflict, Pyro, PyroError
-from tests.unit.test_landing_property import PERFORM, Edit, committed, edits, perform
+from tests.programs.test_landing_property import PERFORM, Edit, committed, edits, perform
 
 MAKE = r"""
 import os

@@ -10,7 +10,7 @@ import pytest
 
 from pyro_mcp.errors import Conflict, InvalidInput, PyroError
 from pyro_mcp.sdk import Pyro
-from tests.unit.test_exports import snapshot
+from tests.programs.test_exports import snapshot
 
 
 def test_an_existing_folder_is_kept_and_filled(pyro: Pyro, workspace: str, tmp_path: Path) -> None:

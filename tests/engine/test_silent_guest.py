@@ -69,6 +69,7 @@ def _ended(call: Callable[[], object]) -> tuple[float, BaseException | None]:
     return time.monotonic() - begun, None
 
 
+@pytest.mark.as_root
 def test_calls_of_a_stopped_machine_end_with_a_clear_error_and_reset_and_delete_work_at_once(
     fresh: Installation, stop: Callable[[set[int]], Stopped], tmp_path: Path
 ) -> None:

@@ -154,6 +154,7 @@ def test_snapshots_have_names_of_their_own_sizes_and_times(
     assert images(installation) == before
 
 
+@pytest.mark.as_root
 @pytest.mark.parametrize("seeded", [True, False])
 def test_reset_to_a_snapshot_brings_back_the_whole_machine(pyro: Pyro, project: Path, seeded: bool) -> None:
     created = pyro.create_workspace(seed_path=str(project) if seeded else None, name="whole", secrets={"KEY": "hush!"})
@@ -270,6 +271,7 @@ def test_shells_of_a_snapshot_work_after_the_reset(pyro: Pyro, workspace: str) -
         pyro.write_shell(workspace, late, "x")
 
 
+@pytest.mark.as_root
 def test_a_snapshot_that_fails_leaves_the_machine_running_and_nothing_behind(
     pyro: Pyro, installation: Installation, workspace: str
 ) -> None:
@@ -301,6 +303,7 @@ def test_a_snapshot_that_fails_leaves_the_machine_running_and_nothing_behind(
     assert count_inside(pyro, workspace) == (counted[0], counted[1] + 2)
 
 
+@pytest.mark.as_root
 @pytest.mark.parametrize("damage", ["removed", "cut", "partly removed"])
 def test_a_restore_that_fails_leaves_the_workspace_as_it_was(
     pyro: Pyro, installation: Installation, damage: str
@@ -336,6 +339,7 @@ def test_a_restore_that_fails_leaves_the_workspace_as_it_was(
 # -- fork
 
 
+@pytest.mark.as_root
 def test_forks_of_the_present_are_independent_siblings(pyro: Pyro, project: Path) -> None:
     parent = pyro.create_workspace(
         seed_path=str(project), name="parent", labels={"team": "a"}, secrets={"KEY": "hush!"}
@@ -483,6 +487,7 @@ def test_a_fork_makes_all_or_nothing(pyro: Pyro, installation: Installation, wor
 # -- stop and start
 
 
+@pytest.mark.as_root
 def test_a_stopped_workspace_uses_no_memory_and_goes_on_where_it_was(
     pyro: Pyro, installation: Installation, project: Path
 ) -> None:
@@ -580,6 +585,7 @@ def test_a_start_that_fails_leaves_the_workspace_stopped(pyro: Pyro, installatio
     assert pyro.start_workspace(workspace).running_commands == [handle]
 
 
+@pytest.mark.as_root
 def test_the_disk_of_a_stopped_workspace_is_read_and_not_changed(
     pyro: Pyro, installation: Installation, project: Path, tmp_path: Path
 ) -> None:

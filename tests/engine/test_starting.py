@@ -10,6 +10,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import pytest
+
+from pyro_mcp import ownership
+from pyro_mcp.errors import Conflict
 from pyro_mcp.machines.processes import with_word_in_command_line
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation, wait_until
@@ -74,3 +78,34 @@ def test_a_call_while_the_daemon_leaves_waits_for_the_next_one(fresh: Installati
     finally:
         os.close(leaving)
     assert len(daemons(fresh)) == 1
+
+
+def test_a_state_has_one_daemon_wherever_its_clients_look_for_it(
+    fresh: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As from a login and from cron, `sudo -u` or a chat host that passes no XDG_RUNTIME_DIR on.
+    assert _list() == 0
+    first = daemons(fresh)
+    here, elsewhere = fresh.root / "run", fresh.root / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(elsewhere))
+    assert (
+        subprocess.run([sys.executable, "-m", "pyro_mcp", "daemon", "status"], stdout=subprocess.DEVNULL).returncode
+        == 0
+    )
+    assert _list() == 0 and daemons(fresh) == first
+    fresh.stop_daemon()
+    starters = [
+        subprocess.Popen([sys.executable, "-c", LIST], env={**os.environ, "XDG_RUNTIME_DIR": str(place)})
+        for place in (here, elsewhere, here, elsewhere)
+    ]
+    assert [starter.wait(60) for starter in starters] == [0] * 4
+    (second,) = daemons(fresh)
+    with pytest.raises(Conflict, match=f"`kill {second}` ends it"):
+        ownership.own(fresh.locations.ownership, "", 0)
+    # One that nobody reaches any more, because its runtime directory went with the login, hands over.
+    for place in (here, elsewhere):
+        (place / "pyro" / "daemon.sock").unlink(missing_ok=True)
+    assert _list() == 0
+    (third,) = daemons(fresh)
+    assert third != second

@@ -20,6 +20,8 @@ from pyro_mcp.errors import PyroError
 from pyro_mcp.sdk import Pyro
 from tests.support import SLOWNESS, Installation, leftovers, wait_until
 
+pytestmark = pytest.mark.as_root
+
 SMALL_DISK = 192 * 1024 * 1024
 
 
@@ -164,6 +166,26 @@ def test_a_command_outlives_the_disk_that_keeps_its_output(small: Installation) 
         assert ended is None
         logs = pyro.logs_workspace(workspace, handle=begun.handle)
         assert (logs.status, logs.exit_code) == ("exited", 7)
+        (small.locations.state / "filler").unlink()
+
+
+def test_on_a_full_disk_no_image_is_begun_and_the_machine_goes_on(small: Installation, engine: str) -> None:
+    if engine != "gvisor":
+        pytest.skip("the image of a virtual machine was not tried on a full disk")
+    with Pyro() as pyro:
+        workspace = pyro.create_workspace().id
+        pyro.exec_workspace(workspace, "head -c 40000000 /dev/urandom > big; md5sum big > sum")
+        leave(small, 12 << 20)  # less than the image, more than the database's own
+        for call in (
+            lambda: pyro.create_snapshot(workspace, "half"),
+            lambda: pyro.fork_workspace(workspace),
+            lambda: pyro.stop_workspace(workspace),
+        ):
+            refused = outcome(call)
+            assert refused is not None and refused.code == "disk_full", refused
+        assert pyro.exec_workspace(workspace, "md5sum -c sum").stdout == "big: OK\n"
+        assert [one.id for one in pyro.list_workspaces().workspaces] == [workspace]
+        assert [one.name for one in pyro.list_snapshots(workspace).snapshots] == ["baseline"]
         (small.locations.state / "filler").unlink()
 
 

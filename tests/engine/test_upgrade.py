@@ -75,6 +75,7 @@ def seed(tmp_path: Path) -> str:
     return str(tmp_path / "seed")
 
 
+@pytest.mark.as_root
 def test_machines_of_the_release_before_are_accounted_for(fresh: Installation, release_before: Path, seed: str) -> None:
     cache = fresh.root / "cache"
     as_it_was(fresh.locations.environments, cache / "pyro" / "environments")
@@ -159,6 +160,7 @@ def accounted_for(fresh: Installation, old: dict[str, str]) -> None:
         assert pyro.reset_workspace("asleep").state == "running"
 
 
+@pytest.mark.as_root
 def test_an_older_daemon_hands_over_and_running_commands_keep_their_handles(
     fresh: Installation, seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,10 @@ def assert_ticks_on(pyro: Pyro, workspace: str, handle: str) -> list[int]:
     return ticks(pyro, workspace, handle)
 
 
-@pytest.mark.parametrize("operation", ["create_snapshot", "reset_workspace", "fork_workspace", "stop", "start"])
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param("create_snapshot", marks=pytest.mark.as_root), "reset_workspace", "fork_workspace", "stop", "start"],
+)
 def test_a_daemon_killed_in_the_middle_leaves_one_of_the_two_states(fresh: Installation, operation: str) -> None:
     with Pyro() as pyro:
         workspace = pyro.create_workspace().id

@@ -13,6 +13,8 @@ import pytest
 from tests.images import busybox_layer, layer, layout, member, needs, push, registry
 from tests.support import SLOWNESS, Installation
 
+pytestmark = pytest.mark.as_root
+
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hides a program of this computer from another process")
 def test_without_mmdebstrap_an_image_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

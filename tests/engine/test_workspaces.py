@@ -14,6 +14,8 @@ from pyro_mcp.errors import Conflict, InvalidInput, NotFound, PyroError
 from pyro_mcp.sdk import Pyro
 from tests.support import Installation, wait_until
 
+pytestmark = pytest.mark.as_root
+
 
 def test_a_git_work_tree_brings_tracked_and_untracked_files_and_its_history(pyro: Pyro, project: Path) -> None:
     created = pyro.create_workspace(seed_path=str(project), name="seeded")

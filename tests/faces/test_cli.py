@@ -193,6 +193,8 @@ def test_a_text_file_of_two_gigabytes_is_refused_at_once(ws: str, tmp_path: Path
 
 
 def test_run_is_a_machine_for_one_command(pyro: Pyro) -> None:
+    nameless = pyro_command("run", "alpine", "echo", "hi")
+    assert nameless.returncode == 1 and "pyro run alpine:latest COMMAND" in nameless.stderr
     ran = pyro_command("run", "debian:12", "--", "echo $((6 * 7)); exit 3")
     assert (ran.returncode, ran.stdout) == (3, "42\n")
     assert pyro.list_workspaces().workspaces == []

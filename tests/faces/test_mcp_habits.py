@@ -54,6 +54,20 @@ def test_a_model_with_the_habits_of_its_host_is_understood(
             assert "NUL" in await refused(session, "workspace_create", seed_path=text)
             assert "NUL" in await refused(session, "workspace_export", workspace=ws, path="src", output=text)
             assert "NUL" in await refused(session, "workspace_exec", workspace=ws, command="ls", cwd=text)
+        for lost in ({"append": True}, {"overwrite": False}):
+            said = await refused(session, "workspace_file_write", workspace=ws, path="src/a.txt", text="", **lost)
+            assert "[unknown_parameter]" in said and "Omit" not in said
+        assert "shell" in await refused(session, "workspace_exec", workspace=ws, command=["cd", "src"])
+        said = await refused(session, "workspace_edit", workspace=ws, path="src/a.txt", old_string="x")
+        assert said.startswith("new_string is missing")
+        await call(
+            session, "workspace_exec", workspace=ws, command="cd src && chmod 640 a.txt && ln -s a.txt l && ln -s new n"
+        )
+        linked = {"workspace": ws, "path": "src/l", "text": "x\n"}
+        assert (await call(session, "workspace_file_write", **linked))["mode"] == "0640"
+        assert (await call(session, "workspace_file_write", executable=True, **linked))["mode"] == "0751"
+        assert (await call(session, "workspace_file_write", **linked | {"path": "src/n"}))["mode"] == "0644"
+        await call(session, "workspace_exec", workspace=ws, command="cd src && rm l n new && chmod 644 a.txt")
         many = "".join(f'"{n}"\\\n' for n in range(1, 4000))
         await call(session, "workspace_file_write", workspace=ws, path="many", content=many)
         shown = await session.call_tool("workspace_file_read", {"workspace": ws, "file_path": "many", "offset": 3000})

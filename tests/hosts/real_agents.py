@@ -176,7 +176,7 @@ def test_a_person_leaves_its_terminal_comes_back_and_lands(
         with at_terminal("agent", "claude-code", "--api-url", url, "--name", "mine", cwd=desk.project) as person:
             person.sees(b"bypass", PATIENCE)
             person.type(DETACH)
-            person.sees(b"It goes on by itself", PATIENCE)
+            person.sees(b"It keeps running", PATIENCE)
             assert person.process.wait(PATIENCE) == 0
         with at_terminal("agent", "attach", "mine", cwd=desk.project) as person:
             person.sees(b"bypass", PATIENCE)

@@ -146,6 +146,8 @@ LOOP: list[Step] = [
 ]
 EXPORT = there("workspace_export", patch=True, output="fix.patch")
 DELETE = there("workspace_delete")
+MOST_CALLS = 10
+"""From the bug to the exported patch."""
 
 
 def check_loop(results: Sequence[dict[str, Any]], project: Path) -> None:
@@ -200,7 +202,10 @@ def test_from_a_bug_to_an_exported_patch_and_by_no_other_way(desk: Desk, pyro: P
         play(desk, name, endpoint)
     assert not (desk.project / "got-out").exists(), endpoint.results[:2]
     check_loop(endpoint.results[2:], desk.project)
-    assert len(endpoint.results) == 9, [result["_text"][:300] for result in endpoint.results]
+    story = endpoint.results[2:]
+    assert len(story) == len(LOOP) + 2 <= MOST_CALLS, [result["_text"][:300] for result in endpoint.results]
+    refused = [result["_text"][:300] for result in story if not {"id", "workspace"} & result.keys()]
+    assert not refused, refused  # a tool's error is words alone
     check_patch(desk.project)
     assert pyro.list_workspaces().workspaces == []
 

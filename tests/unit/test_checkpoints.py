@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,16 @@ def test_contents_are_bounded_and_checked(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "x" / "contents" / names[-1]).write_bytes(b"damaged")
     assert kept.content(names[-1]) is None
     assert Checkpoints(tmp_path / "x").now["f"]["sha256"] == names[-1]
+
+
+def test_a_clock_that_is_set_ends_nothing_that_can_be_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    kept = Checkpoints(tmp_path / "x")
+    for ahead in (0, 400 * 86400, -400 * 86400, 40 * 365 * 86400):
+        monkeypatch.setattr(time, "time", lambda ahead=ahead: now + ahead)
+        kept.add("something", {"a": {"kind": "absent"}})
+        assert [one.number for one in Checkpoints(tmp_path / "x").list] == [one.number for one in kept.list]
+    assert len(kept.list) == 4
+    for _ in range(checkpoints.YOUNG):  # old ones still go
+        kept.add("something", {"a": {"kind": "absent"}})
+    assert len(kept.list) == checkpoints.YOUNG + 1  # the fourth is of this clock

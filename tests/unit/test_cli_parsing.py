@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import io
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,17 +133,6 @@ def test_usage_errors_exit_with_2_and_json_stays_one_object(capsys: pytest.Captu
     assert run(["--json", "workspace", "exec", "w", "--"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "bad_usage"
     assert run(["workspace", "diff", "w", "--id-only"]) == 2
-
-
-def test_the_command_line_loads_nothing_heavy() -> None:
-    heavy = ["mcp", "mcp_types", "starlette", "rich", "asyncio", "http.client", "pydantic", "h11", "dataclasses"]
-    heavy += ["inspect", "pathlib", "urllib.parse", "subprocess", "shutil", "datetime", "difflib", "textwrap"]
-    code = (
-        "import sys; before = set(sys.modules); import pyro_mcp.cli.app, pyro_mcp.cli.execute, pyro_mcp.cli.render; "
-        f"print([m for m in {heavy} if m in sys.modules and m not in before])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    assert found.stdout.strip() == "[]"
 
 
 def test_sizes_durations_and_times_in_words() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import InvalidInput
-from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, TIMEOUTS, shaped, taken
+from pyro_mcp.mcp.habits import ALIASES, BACKGROUND, IGNORED, INSTEAD, TIMEOUTS, instead, shaped, taken
 from pyro_mcp.mcp.schema import offered, operations_of
 
 EXEC = ("workspace", "command", "cwd", "background", "secret_env", "timeout_seconds", "wait_seconds")
@@ -144,3 +144,26 @@ def test_nothing_is_lost_in_silence(arguments: dict[str, Any]) -> None:
     for name in EXEC:
         if name in arguments:
             assert found[name] == arguments[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"view_range": "[5, 7]"}, {"offset": 5, "limit": 3}),
+        ({"start_line": "5", "end_line": "6"}, {"offset": 5, "limit": 2}),
+        ({"offset": "3", "end_line": 4}, {"offset": 3, "limit": 2}),
+        ({"view_range": "5-7"}, {"view_range": "5-7"}),
+        ({"end_line": "last"}, {"end_line": "last"}),
+    ],
+)
+def test_lines_that_were_written_as_text_are_lines(given: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert taken(given, ["path", "paths", "offset", "limit", "byte_offset"])[0] == meant
+
+
+def test_what_an_unknown_parameter_was_to_say_is_never_answered_by_leaving_it_out() -> None:
+    for name, (needed, said) in INSTEAD.items():
+        assert instead(name, [needed]) == said
+        assert instead(name, ["workspace"]) == ""
+        assert taken({name: "x"}, [needed]) == ({name: "x"}, [])
+    tools = [[p.name for p in offered(operation)] for operation in operations_of("workspace-full")]
+    assert all(any(needed in names for names in tools) for needed, _ in INSTEAD.values())

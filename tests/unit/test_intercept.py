@@ -11,10 +11,8 @@ import hashlib
 import http.client
 import http.server
 import json
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -513,21 +511,6 @@ def test_a_guest_that_leaves_before_the_answer_frees_both_sides(scene: Scene) ->
     with contextlib.closing(scene.raw()) as connection:
         connection.sendall(f"POST /upload HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\nfour".encode())
     assert scene.served.acquire(timeout=20)
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_is_a_guest_like_any_other(scene: Scene, tmp_path: Path) -> None:
-    trusted, body = tmp_path / "ca.pem", tmp_path / "body"
-    trusted.write_text(scene.workspace.certificate_pem)
-    body.write_bytes(BLOCK * 32)
-    done = subprocess.run(
-        ["curl", "-sS", "--compressed", "--cacert", trusted, "--connect-to", f"{HOST}:443:127.0.0.1:{scene.port}",
-         "-u", f"me:{PLACEHOLDER}", "-T", body, f"https://{HOST}/upload"],
-        capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == hashlib.sha256(BLOCK * 32).hexdigest().encode()
-    assert scene.seen[0][1]["authorization"] == basic(f"me:{SECRET}")
 
 
 # -- the authority

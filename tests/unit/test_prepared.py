@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import tarfile
 import time
 from dataclasses import asdict, replace
@@ -20,7 +19,7 @@ from pyro_mcp.environments import prepared, preparing
 from pyro_mcp.environments.budget import over_budget
 from pyro_mcp.environments.cache import EnvironmentCache, Manifest
 from pyro_mcp.environments.names import meaning
-from pyro_mcp.environments.prepared import Kept, Wanted, entry_mark, may_use, still_deleted
+from pyro_mcp.environments.prepared import Kept, Wanted, entry_mark, still_deleted
 from pyro_mcp.errors import Conflict, InvalidInput
 
 WANTED = Wanted("/home/ann/app", 0, "c1", "base", "setup", {"package-lock.json": "1"}, True)
@@ -149,30 +148,6 @@ def test_no_value_of_a_secret_is_kept_in_any_spelling_that_is_masked(tmp_path: P
     with pytest.raises(Conflict) as refused:
         keep(tmp_path, [SAME, (path, padded, {})], [b"tok/en+secret=value9"])
     assert refused.value.code == "secret_in_environment"
-
-
-def test_one_project_gets_nothing_of_another_and_a_branch_nothing_of_a_stranger(tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        who = ("-c", "user.name=A", "-c", "user.email=a@example.org")
-        return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-    git("init", "-q", "-b", "main")
-    git("commit", "-q", "--allow-empty", "-m", "1")
-    first = git("rev-parse", "HEAD").strip()
-    git("checkout", "-q", "-b", "pull-request")
-    git("commit", "-q", "--allow-empty", "-m", "evil")
-    evil = git("rev-parse", "HEAD").strip()
-    git("checkout", "-q", "main")
-    git("commit", "-q", "--allow-empty", "-m", "2")
-    second = git("rev-parse", "HEAD").strip()
-    at = [replace(WANTED, commit=commit) for commit in (first, evil, second)]
-    allowed = {(made.commit, now.commit) for made in at for now in at if may_use(made, now, tmp_path)}
-    assert allowed == {(first, first), (evil, evil), (second, second), (first, evil), (first, second)}
-    git("replace", "--graft", second, evil)  # what a repository says of its history by a replacement counts for nothing
-    assert not may_use(at[1], at[2], tmp_path)
-    for other in (replace(at[0], project="/home/ann/copy"), replace(at[0], inode=7)):
-        assert not may_use(at[0], other, tmp_path) and other.key != at[0].key
-    assert not may_use(replace(WANTED, commit="--help"), replace(WANTED, commit=second), tmp_path)
 
 
 def test_of_several_the_one_that_fits_or_the_nearest_is_found_and_a_damaged_one_is_not(tmp_path: Path) -> None:

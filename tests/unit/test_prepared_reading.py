@@ -37,12 +37,12 @@ def test_a_machine_that_does_not_come_to_an_end_gives_the_workspace_back(
         )
         workspace = cast(Any, SimpleNamespace(lock=SharedLock(), guest=SimpleNamespace(download=download)))
         async with asyncio.timeout(20):
-            with pytest.raises(EngineError, match="took more than"):
+            with pytest.raises(EngineError, match="came to a halt"):
                 await service.spool(workspace, lambda: "")
             async with workspace.lock.shared():
                 assert list((cache.root / "staging").iterdir()) == []
 
-    monkeypatch.setattr(preparing, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(preparing, "STALL_SECONDS", 0.3)
     asyncio.run(run())
 
 

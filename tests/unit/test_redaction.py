@@ -7,7 +7,6 @@ import html
 import json
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -33,10 +32,6 @@ def ideal(data: bytes, redactor: Redactor) -> bytes:
             if end >= 0:
                 out[at:end] = b"*" * (end - at)
     return bytes(out)
-
-
-def shell_quoted(text: str) -> str:
-    return subprocess.run(["bash", "-c", 'printf %q "$1"', "-", text], capture_output=True, text=True).stdout
 
 
 ENCODERS: list[Callable[[str], str]] = [
@@ -76,13 +71,15 @@ def test_any_value_is_masked_in_any_spelling(value: str) -> None:
         assert masked == f"<{'*' * len(spelled.encode())}>", encoder
 
 
-@pytest.mark.parametrize("value", ["ab/=", "a+b/c", "x&y'z\"", "äöü", "s p c", "0000", "tok/en+secret=value9"])
+SHORT = ["ab/=", "a+b/c", "x&y'z\"", "äöü", "s p c", "0000", "tok/en+secret=value9"]
+
+
+@pytest.mark.parametrize("value", SHORT)
 def test_short_values_are_masked_as_long_ones_are(value: str) -> None:
     redactor = Redactor([value])
-    for encoder in [*ENCODERS, shell_quoted]:
+    for encoder in ENCODERS:
         spelled = encoder(value)
-        if not spelled.startswith("$'"):
-            assert "*" * len(spelled.encode()) in redactor.text(f"<{spelled}>"), spelled
+        assert "*" * len(spelled.encode()) in redactor.text(f"<{spelled}>"), spelled
         assert Substitution({"PH": value}).redact(spelled.encode()) == redactor.data(spelled.encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from pathlib import Path
 
@@ -41,3 +42,18 @@ def test_a_folder_in_the_place_of_a_projects_file_leaves_no_descriptor(tmp_path:
     before = os.listdir("/proc/self/fd")
     assert find(tmp_path) is None
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_directory_is_listed_by_pattern_or_it_is_said_that_it_cannot_be(tmp_path: Path) -> None:
+    for name in ("a.json", ".b.json", "c.lock", "[d].json"):
+        (tmp_path / name).touch()
+    assert [path.name for path in trees.matching(tmp_path, "*.json")] == [".b.json", "[d].json", "a.json"]
+    assert len(trees.matching(tmp_path, "*")) == 4
+    assert trees.matching(tmp_path / "absent", "*") == trees.matching(tmp_path / "a.json", "*") == []
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError):
+            trees.matching(tmp_path, "*")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

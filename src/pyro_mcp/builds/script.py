@@ -17,6 +17,8 @@ export BUILDAH_ISOLATION=chroot TMPDIR=/tmp
 B="buildah --root $S/$D --runroot $S/run --storage-driver $D"
 cd /workspace
 """
+FORGET = f"""rm -rf /workspace/{KEPT}"""
+"""When what was kept could not be brought in whole."""
 PREPARE = (
     """
 T=/tmp/pyro-build/try

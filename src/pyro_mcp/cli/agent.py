@@ -14,7 +14,8 @@ from typing import Any
 from pyro_mcp.cli import attach, meant
 from pyro_mcp.cli.execute import ProgressView, is_terminal, note, print_text, run_command
 from pyro_mcp.cli.host import project_of
-from pyro_mcp.cli.parsing import Parsed, Parser, too_many, usage_error
+from pyro_mcp.cli.options import Parser, too_many, usage_error
+from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
@@ -37,11 +38,9 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent claude-code|codex|opencode`."""
     program = PROGRAMS[prog.split()[-1]]
     found = _parsed(prog, program, words)
-    if found is None:
-        return 0
     on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if found.prompt is None and not on_terminal:
-        raise usage_error("Without a terminal, --prompt must say what is to be done.")
+        raise usage_error("Without a terminal, --prompt is required.")
     if found.prompt is not None and not found.prompt.strip():
         raise usage_error("--prompt is empty.")
     chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
@@ -64,6 +63,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
                 KNOWN["create_workspace"],
                 {
                     "environment": environment,
+                    "user": "root",
                     "seed_path": str(project),
                     "network_policy": found.network,
                     "vcpu_count": found.vcpu_count,
@@ -93,7 +93,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
         if found.detach:
             record = pyro.call(KNOWN["exec_workspace"], {**arguments, "background": True})
             print(json.dumps({"workspace": workspace, "handle": record["handle"]}) if found.json else workspace)
-            note(f"It goes on by itself. See it, and its end: pyro agent attach {workspace}")
+            note(f"It keeps running. To follow it to its end: pyro agent attach {workspace}")
             return 0
         status = run_command(pyro, KNOWN["exec_workspace"], Parsed(arguments=arguments))
         return _ended(pyro, workspace, status, message, keep=found.keep)
@@ -105,57 +105,54 @@ def _parsed(prog: str, program: Program, words: list[str]) -> Any:
         add_help=False,
         usage=f"{prog} [--prompt TEXT] [options] [-- ARGUMENTS]",
         description=f"Run {program.title} inside a workspace that holds a copy of the project, with its permission "
-        "prompts off: the machine is the boundary. With --prompt it does that and ends; without, it has this "
-        "terminal, which Ctrl-] leaves.\n\n"
-        f"The key is taken from {', '.join(key.variable for key in program.keys)}; only its host gets it, "
-        "and the machine holds a placeholder. The machine reaches that host and what --allow-domain names.\n\n"
-        "At its end you see what changed. With --land, or when you say so, it is committed on a branch; your files "
-        "and your work tree are not touched.",
+        "prompts off: the machine is the boundary. With --prompt it does that task and ends; without, it gets this "
+        "terminal; Ctrl-] detaches.\n\n"
+        f"The key is read from {', '.join(key.variable for key in program.keys)}; only its host gets it, "
+        "and the machine holds a placeholder. The machine reaches only that host and what --allow-domain names.\n\n"
+        "When it ends, you see what changed. With --land, or when you confirm, it is committed to a branch; your files "
+        "and your work tree stay as they are.",
     )
-    parser.add_argument("-p", "--prompt", metavar="TEXT", help="What it is to do.")
-    parser.add_argument("--land", metavar="BRANCH", help="Commit what it changed on this branch, if it succeeds.")
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="The task.")
+    parser.add_argument("--land", metavar="BRANCH", help="If it succeeds, commit its changes to this branch.")
     parser.add_argument("--project", metavar="DIR", help="The project (default: the git work tree of this directory).")
     parser.add_argument("--name", help="A name for the workspace.")
     parser.add_argument("-m", "--model", help=f"The model (default: {program.title}'s own choice).")
     parser.add_argument(
         "--api-url",
         metavar="URL",
-        help="An endpoint of your own, also on this computer's loopback. Over http it gets no key.",
+        help="Your own endpoint, also on this computer's loopback. Over plain HTTP it gets no key.",
     )
     parser.add_argument("--key", metavar="VARIABLE", help="The variable that holds the key.")
     parser.add_argument(
-        "--allow-domain", metavar="DOMAIN", action="append", default=[], help="A host it may reach, too. Repeatable."
+        "--allow-domain", metavar="DOMAIN", action="append", default=[], help="Also allow this host. Repeatable."
     )
     parser.add_argument(
         "--network",
         choices=("egress", "ask"),
         default="egress",
-        help="ask: you are asked about other hosts (`pyro allow`). Default: egress to the named hosts only.",
+        help="ask: pyro asks you about other hosts (`pyro allow`). Default: egress, to the named hosts only.",
     )
     parser.add_argument(
         "--environment",
         default="debian:12",
-        help="What the machine is made of, the program added once (default: debian:12).",
+        help="The environment that the program is added to, once (default: debian:12).",
     )
     parser.add_argument("--vcpu-count", type=int, default=VCPU_COUNT, help=f"Default: {VCPU_COUNT}.")
     parser.add_argument("--mem-mib", type=int, default=MEM_MIB, help=f"Default: {MEM_MIB}.")
     parser.add_argument(
-        "--no-instructions", action="store_true", help="Leave your own instructions and skills for it here."
+        "--no-instructions", action="store_true", help="Do not copy your instructions and skills for it."
     )
-    parser.add_argument("--detach", action="store_true", help="With --prompt: return at once; it goes on.")
+    parser.add_argument("--detach", action="store_true", help="With --prompt: return at once; it keeps running.")
     parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
     parser.add_argument("--json", action="store_true", help="With --detach: print one JSON object.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return None
-    found, rest = parser.take(list(words))
+    found, rest = parser.taken(words)
     if rest:
         raise usage_error(
-            f"There is one word too many: {rest[0]!r}.",
-            hint="Say what it is to do with --prompt; what follows `--` is passed on to the program.",
+            f"Unexpected argument: {rest[0]!r}.",
+            hint="Give its task with --prompt; arguments after `--` go to the program.",
         )
     if found.detach and found.prompt is None:
-        raise usage_error("--detach needs --prompt: at a terminal, Ctrl-] leaves it running.")
+        raise usage_error("--detach needs --prompt. At a terminal, Ctrl-] detaches and leaves it running.")
     return found
 
 
@@ -171,7 +168,7 @@ def _check_branch(project: Path, branch: str) -> None:
     if git_root(project) is None:
         raise usage_error(
             f"{visible(str(project))} is in no git repository, so nothing can be landed.",
-            hint="Leave --land out: the workspace stays, and `pyro export` has what changed.",
+            hint="Omit --land: the workspace stays, and `pyro export` writes the changes.",
         )
     repository = Repository(project)
     repository.check_branch(branch)
@@ -185,7 +182,7 @@ def _until_it_ends(pyro: Connection, workspace: str, shell: str) -> int | None:
     """The exit status; None when the person left and it goes on."""
     status = attach.show(pyro, workspace, shell)
     if shell in pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["shells"]:
-        note(f"It goes on by itself. Come back with: pyro agent attach {workspace}")
+        note(f"It keeps running. To reattach: pyro agent attach {workspace}")
         return None
     return status
 
@@ -201,7 +198,7 @@ def _ended(pyro: Connection, workspace: str, status: int, message: str, *, keep:
     nothing = not (changed["files"] or changed["empty_directories"] or changed["left_out_files"])
     branch = labels.get(machine.LAND_LABEL)
     if branch and status != 0:
-        note(f"It ended with status {status}, so nothing was landed.")
+        note(f"It ended with exit status {status}, so nothing was landed.")
     elif branch and changed["files"]:
         return _land(pyro, workspace, branch, message, keep=keep)
     elif nothing and status == 0:
@@ -224,7 +221,7 @@ def _land(pyro: Connection, workspace: str, branch: str, message: str, *, keep: 
             KNOWN["land_workspace"], {"workspace": workspace, "branch": branch, "message": message[:65536]}
         )
     except PyroError:
-        note(f"The workspace stays, with all that was done: pyro diff {workspace}")
+        note(f"The workspace stays, with its changes: pyro diff {workspace}")
         raise
     print_text(render("Landed", landed))
     if not keep:
@@ -266,14 +263,9 @@ def _choose(pyro: Connection, workspace: str, message: str, status: int) -> int:
 
 def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     """`pyro agent list`: the workspaces in which a program works or has worked."""
-    parser = Parser(prog=prog, add_help=False, usage=prog, description="The workspaces of coding agents.")
+    parser = Parser(prog=prog, add_help=False, usage=prog, description="List the workspaces of coding agents.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    if rest or after:
-        raise too_many([*rest, *(after or [])][0], prog)
+    found = parser.none_left(words, after)
     with Connection(face="cli", client="agent") as pyro:
         listed = pyro.call(KNOWN["list_workspaces"], {})["workspaces"]
     rows = [
@@ -294,7 +286,7 @@ def run_list(prog: str, words: list[str], after: list[str] | None) -> int:
     from pyro_mcp.cli.shown import table
 
     if not rows:
-        print("No coding agent works in a workspace. Begin with: pyro agent claude-code")
+        print("No coding agent is in a workspace. To start one: pyro agent claude-code")
         return 0
     cells = [tuple(visible(str(row[key] or "")) for key in rows[0]) for row in rows]
     print(table(cells, tuple(key.upper() for key in rows[0])))
@@ -307,16 +299,13 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
         prog=prog,
         add_help=False,
         usage=f"{prog} [WORKSPACE]",
-        description="Come back to a coding agent: its terminal, or what it says. Ctrl-] leaves a terminal. At its end "
-        "you see what changed, and what --land named is landed.",
+        description="Reattach to a coding agent: its terminal or its output. Ctrl-] detaches. When it ends, you see "
+        "what changed, and it is landed on the branch that --land named.",
     )
     parser.add_argument("--keep", action="store_true", help="Keep the workspace after its work has been landed.")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    if len(rest) > 1 or after:
-        raise too_many([*rest[1:], *(after or [])][0], prog)
+    found, rest = parser.taken(words, after)
+    if len(rest) > 1:
+        raise too_many(rest[1], prog)
     with Connection(face="cli", client="agent") as pyro:
         record = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0] if rest else meant.only_one()})
         workspace = str(record["id"])
@@ -329,7 +318,7 @@ def run_attach(prog: str, words: list[str], after: list[str] | None) -> int:
             return _ended(pyro, workspace, 0, message, keep=True)
         if handle in record["shells"]:
             if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
-                raise usage_error("It has a terminal, and attaching needs one.")
+                raise usage_error("It runs in a terminal, so attaching needs one.")
             status = _until_it_ends(pyro, workspace, handle)
             return 0 if status is None else _ended(pyro, workspace, status, message, keep=found.keep)
         return _ended(pyro, workspace, _read_on(pyro, workspace, handle), message, keep=found.keep)

@@ -13,15 +13,8 @@ import sys
 
 from pyro_mcp.cli import extra
 from pyro_mcp.cli.help import group_page
-from pyro_mcp.cli.parsing import (
-    OUTPUT_FLAGS,
-    Parsed,
-    begin_of_command,
-    option_parser,
-    parse,
-    takes_command,
-    usage_error,
-)
+from pyro_mcp.cli.options import HelpShown, usage_error
+from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, begin_of_command, option_parser, parse, takes_command
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
@@ -137,7 +130,10 @@ def _run(words: list[str]) -> int:
     command, prog = table[path], " ".join(("pyro", *path))
     if isinstance(command, extra.Extra):
         gc.enable()
-        return command.run(prog, leading + rest, after)
+        try:
+            return command.run(prog, leading + rest, after)
+        except HelpShown:
+            return 0
     if _asks_for_help(command, prog, rest):
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
         return 0
@@ -158,6 +154,16 @@ def _carry_out(operation: Operation, prog: str, words: list[str], after: list[st
         from pyro_mcp.cli import meant
 
         return execute(operation, meant.again(operation, prog, words, after, error))
+    except PyroError as error:
+        if error.code != "command_not_found" or operation.name != "run_in_vm" or "environment" in parsed.arguments:
+            raise
+        command = parsed.arguments["command"]
+        word = command[0] if isinstance(command, list) else command.split()[0]
+        error.hint = (
+            f"If {word!r} is an environment, name its version as well: {prog} {word}:latest COMMAND. "
+            "`pyro env list` shows those of pyro."
+        )
+        raise
 
 
 def _asks_for_help(operation: Operation, prog: str, words: list[str]) -> bool:

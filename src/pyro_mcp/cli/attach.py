@@ -18,7 +18,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN
@@ -109,10 +109,7 @@ def run_shell(prog: str, words: Sequence[str], after: Sequence[str] | None = Non
         description="Open a terminal in a workspace. Ctrl-] detaches. Without a name, it opens this directory's only\n"
         "workspace, or creates one from the git work tree that this directory is in.",
     )
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    _, rest = parser.take([word for word in words if word not in ("-it", "-ti", "-t", "-i")])
+    _, rest = parser.taken([word for word in words if word not in ("-it", "-ti", "-t", "-i")])
     if len(rest) > 1 or after:
         raise usage_error(
             "Give the workspace and nothing else.", hint=f"To run a command, use `pyro exec`; see `{prog} --help`."

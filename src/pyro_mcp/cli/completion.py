@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pyro_mcp.cli.parsing import Parser, option_parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
+from pyro_mcp.cli.parsing import option_parser
 from pyro_mcp.cli.words import SHORT, expanded
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.definitions.operation import Operation
@@ -50,10 +51,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser = Parser(
         prog=prog, usage=f"{prog} bash|zsh|fish", description="Print a completion script for your shell to eval."
     )
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    _, rest = parser.take(list(words))
+    _, rest = parser.taken(words)
     shell = rest[0] if rest else os.path.basename(os.environ.get("SHELL", ""))
     if shell not in SCRIPTS or len(rest) > 1:
         raise usage_error(f"No completion is available for {shell!r}.", hint="Use bash, zsh or fish.")

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from pyro_mcp.cli.parsing import Parser, too_many
+from pyro_mcp.cli.options import Parser
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.git import environment
 from pyro_mcp.handles import Workspace
@@ -148,9 +148,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     """Play the demo; 0 when every scene held, 1 when one did not, 128 + N when signal N stopped it."""
     parser = Parser(prog=prog, description="Run the whole workflow on a real project, end to end.")
     parser.add_argument("--keep-patch", metavar="FILE", help="Also save the exported patch here.")
-    options, rest = parser.take(list(words))
-    if rest or after:
-        raise too_many([*rest, *(after or [])][0], prog)
+    options = parser.none_left(words, after)
     keep_patch = Path(options.keep_patch).absolute() if options.keep_patch else None
     stage = Stage()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pyro_mcp.cli import meant
 from pyro_mcp.cli.execute import print_text
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import PyroError
@@ -51,10 +51,8 @@ def cp(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> i
     for habit in ("-r", "-R", "-a", "-L", "-q", "--recursive", "--archive", "--quiet"):
         parser.add_argument(habit, action="store_true", help="(directories are always copied whole)")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    given = _asked(parser, words, after, 2, "Give a source and a destination, for example: pyro cp a.txt try:sub/")
-    if given is None:
-        return 0
-    found, (source, target) = given
+    wanted = "Give a source and a destination, for example: pyro cp a.txt try:sub/"
+    found, (source, target) = _asked(parser, words, after, 2, wanted)
     outside, inside = _place(source), _place(target)
     if (outside is None) == (inside is None):
         raise usage_error(
@@ -144,10 +142,7 @@ def _is_folder(pyro: Connection, workspace: str, path: str) -> bool:
 
 def port(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro port [WS]`: the published ports."""
-    given = _of_one(prog, "List a workspace's ports that are published on this computer.", words, after)
-    if given is None:
-        return 0
-    as_json, workspace = given
+    as_json, workspace = _of_one(prog, "List a workspace's ports that are published on this computer.", words, after)
     with Connection(face="cli", client="port") as pyro:
         record = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})
     ports = record["published_ports"]
@@ -167,11 +162,9 @@ def port(prog: str, words: Sequence[str], after: Sequence[str] | None = None) ->
 
 def top(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro top [WS]`: the processes in a workspace."""
-    given = _of_one(prog, "List the processes running in a workspace.", words, after)
-    if given is None:
-        return 0
-    as_json, workspace = given
-    record = _said(workspace, _PROCESSES)
+    as_json, workspace = _of_one(prog, "List the processes running in a workspace.", words, after)
+    with Connection(face="cli", client="top") as pyro:
+        record = _said(pyro, workspace, _PROCESSES)
     if as_json:
         print(json.dumps({"workspace": record["workspace"], "processes": record["stdout"].splitlines()}))
     else:
@@ -181,12 +174,9 @@ def top(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
 
 def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
     """`pyro stats [WS]`: what a workspace uses."""
-    given = _of_one(prog, "Show how much CPU, memory and disk a workspace is using.", words, after)
-    if given is None:
-        return 0
-    as_json, workspace = given
-    record = _said(workspace, _FIGURES)
+    as_json, workspace = _of_one(prog, "Show how much CPU, memory and disk a workspace is using.", words, after)
     with Connection(face="cli", client="stats") as pyro:
+        record = _said(pyro, workspace, _FIGURES)
         disk = pyro.call(KNOWN["status_workspace"], {"workspace": workspace})["disk_gib"]
     try:
         load, total, free, processes, used = record["stdout"].split()
@@ -214,35 +204,27 @@ def stats(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -
     return 0
 
 
-def _said(workspace: str, script: str) -> dict[str, Any]:
-    with Connection(face="cli", client="pyro") as pyro:
-        arguments = {"workspace": workspace, "command": ["sh", "-c", script], "timeout_seconds": SECONDS}
-        record = pyro.call(KNOWN["exec_workspace"], {**arguments, "max_output_bytes": 200_000})
+def _said(pyro: Connection, workspace: str, script: str) -> dict[str, Any]:
+    arguments = {"workspace": workspace, "command": ["sh", "-c", script], "timeout_seconds": SECONDS}
+    record = pyro.call(KNOWN["exec_workspace"], {**arguments, "max_output_bytes": 200_000})
     if record["status"] != "exited" or not record["stdout"]:
         why = record.get("cause") or record["stderr"].strip() or record["status"]
         raise PyroError(f"The workspace did not answer: {why[:300]}.", code="no_figures")
     return record
 
 
-def _of_one(prog: str, summary: str, words: Sequence[str], after: Sequence[str] | None) -> tuple[bool, str] | None:
+def _of_one(prog: str, summary: str, words: Sequence[str], after: Sequence[str] | None) -> tuple[bool, str]:
     parser = Parser(prog=prog, add_help=False, usage=f"{prog} [WORKSPACE]", description=summary)
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
-    given = _asked(parser, words, after, 1, "Give the workspace and nothing else.")
-    if given is None:
-        return None
-    found, rest = given
+    found, rest = _asked(parser, words, after, 1, "Give the workspace and nothing else.")
     return found.json, rest[0] if rest else meant.only_one()
 
 
 def _asked(
     parser: Parser, words: Sequence[str], after: Sequence[str] | None, most: int, wanted: str
-) -> tuple[Any, list[str]] | None:
-    """Options and words; None after the help was printed."""
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return None
-    found, rest = parser.take(list(words))
-    rest += after or []
+) -> tuple[Any, list[str]]:
+    """Options and words."""
+    found, rest = parser.taken(words, after)
     if len(rest) > most or (most == 2 and len(rest) < most):
         raise usage_error(wanted, hint=f"See `{parser.prog} --help`.")
     return found, rest

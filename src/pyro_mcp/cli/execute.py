@@ -11,7 +11,8 @@ import os
 import sys
 
 from pyro_mcp.cli.feeding import Feeder, is_given
-from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on, usage_error
+from pyro_mcp.cli.options import usage_error
+from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on
 from pyro_mcp.client.answers import Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.definitions.known import KNOWN
@@ -189,7 +190,10 @@ def follow(pyro: Connection, operation: Operation, parsed: Parsed) -> int:
     arguments["wait_seconds"] = FOLLOW_SECONDS
     kind = operation.result_name
     if kind == "Logs" and "handle" not in arguments:
-        raise usage_error("--follow needs --handle, because it follows the output of one command.")
+        raise usage_error(
+            "--follow needs --handle, because it follows the output of one command.",
+            hint="`pyro logs WS` lists the handles; `pyro history WS --follow` tells of all that is done.",
+        )
     while True:
         try:
             record = pyro.call(operation, arguments)

@@ -8,7 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from pyro_mcp.cli.parsing import Pairs, Parser, SecretHost, SecretValue, too_many, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
+from pyro_mcp.cli.parsing import Pairs, SecretHost, SecretValue
 from pyro_mcp.plain import Plain
 
 TYPE_CHECKING = False
@@ -75,16 +76,6 @@ def _module(name: str, function: str = "run") -> Callable[[str, list[str], list[
         return int(getattr(module, function)(prog, words, after))
 
     return run
-
-
-def _options(parser: Parser, words: list[str], after: list[str] | None) -> Any:
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        raise SystemExit(0)
-    found, rest = parser.take(words)
-    if rest or after:
-        raise too_many([*rest, *(after or [])][0], parser.prog)
-    return found
 
 
 def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -192,7 +183,7 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         default=[],
         help="Another host name that clients use for the server. Repeatable.",
     )
-    found = _options(parser, words, after)
+    found = parser.none_left(words, after)
     if found.http is None and (found.token_file or found.new_token or found.allow_host):
         raise usage_error("--token-file, --new-token and --allow-host need --http HOST:PORT.")
     if found.token_file and found.new_token:
@@ -273,7 +264,7 @@ def _say_status(as_json: bool) -> int:
 
 
 def _daemon_start(prog: str, words: list[str], after: list[str] | None) -> int:
-    found = _options(_state_parser(prog, "Start the daemon."), words, after)
+    found = _state_parser(prog, "Start the daemon.").none_left(words, after)
     from pyro_mcp.client.launch import start_daemon
     from pyro_mcp.locations import Locations
 
@@ -282,11 +273,11 @@ def _daemon_start(prog: str, words: list[str], after: list[str] | None) -> int:
 
 
 def _daemon_status(prog: str, words: list[str], after: list[str] | None) -> int:
-    return _say_status(_options(_state_parser(prog, "Show whether the daemon is running."), words, after).json)
+    return _say_status(_state_parser(prog, "Show whether the daemon is running.").none_left(words, after).json)
 
 
 def _daemon_stop(prog: str, words: list[str], after: list[str] | None) -> int:
-    found = _options(_state_parser(prog, "Stop the daemon; machines keep running."), words, after)
+    found = _state_parser(prog, "Stop the daemon; machines keep running.").none_left(words, after)
     from pyro_mcp.client.sync import Transport
     from pyro_mcp.errors import DaemonUnavailable
     from pyro_mcp.locations import Locations
@@ -338,7 +329,7 @@ def _await_end(pid: int | None) -> None:
 
 
 def _daemon_run(prog: str, words: list[str], after: list[str] | None) -> int:
-    _options(Parser(prog=prog, add_help=False, description="Run the daemon in the foreground."), words, after)
+    Parser(prog=prog, add_help=False, description="Run the daemon in the foreground.").none_left(words, after)
     from pyro_mcp.daemon.lifecycle import run
     from pyro_mcp.locations import Locations
 

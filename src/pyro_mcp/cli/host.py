@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_mcp import hosts
-from pyro_mcp.cli.parsing import Parser, too_many, usage_error
+from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.hosts import connect, doctor, guard
 from pyro_mcp.hosts.base import Host, server_argv
 from pyro_mcp.vocabulary import POLICIES
@@ -29,11 +29,7 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
 def _take(parser: Parser, words: list[str], after: list[str] | None, *, host: bool) -> tuple[Any, Host | None]:
     """The options and the host; `host` says that one must be named."""
     parser.usage = f"{parser.prog} {'HOST' if host else '[HOST]'} [options]\n\nHOST: {', '.join(hosts.NAMES)}"
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        raise SystemExit(0)
-    found, rest = parser.take(words)
-    rest += after or []
+    found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise too_many(rest[1], parser.prog)
     if host and not rest:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from pyro_mcp.cli.parsing import COMMAND, Parsed, parse, usage_error
+from pyro_mcp.cli.options import usage_error
+from pyro_mcp.cli.parsing import COMMAND, Parsed, parse
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.client.sync import Transport
@@ -134,14 +135,14 @@ def top() -> str | None:
 def _with(
     meant: list[dict[str, Any]], operation: Operation, prog: str, words: list[str], after: list[str] | None
 ) -> Parsed:
-    chosen = id_of(meant, COMMAND in operation.positional)
+    chosen = id_of(meant, prog, COMMAND in operation.positional)
     if sys.stderr.isatty():
         print(f"(workspace {visible(str(meant[0]['name'] or chosen))})", file=sys.stderr)
     return parse(operation, prog, [chosen, *words], after)
 
 
-def id_of(meant: list[dict[str, Any]], command: bool = False) -> str:
-    """The id of the only one of these workspaces.
+def id_of(meant: list[dict[str, Any]], prog: str = "", command: bool = False) -> str:
+    """The id of the only one of these workspaces; `prog` is the command that needs it.
 
     Raises:
         InvalidInput: there is none, or there are several.
@@ -157,7 +158,9 @@ def id_of(meant: list[dict[str, Any]], command: bool = False) -> str:
     raise usage_error(
         f"Which workspace? This directory has {len(meant)}: "
         f"{', '.join(names[:SHOWN])}{', …' if names[SHOWN:] else ''}.",
-        hint=f"Name one, for example: pyro {'exec' if command else '…'} {names[0]}{' COMMAND' if command else ''}",
+        hint=f"Name one, for example: {prog} {names[0]}{' COMMAND' if command else ''}"
+        if prog
+        else "Name one of them.",
     )
 
 

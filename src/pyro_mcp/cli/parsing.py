@@ -13,7 +13,8 @@ import re
 import sys
 from collections.abc import Callable
 
-from pyro_mcp.cli.words import nearest_option, number, our_option
+from pyro_mcp.cli.options import Parser, too_many, usage_error
+from pyro_mcp.cli.words import number, one_by_one
 from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.definitions.parameter import Parameter
 from pyro_mcp.errors import InvalidInput
@@ -21,26 +22,14 @@ from pyro_mcp.plain import Plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
-vars(argparse)["_"] = str
-"""argparse would look for a translation of a few of its words, with a module that is slow to import."""
 TEXT_OPTIONS = frozenset({("write_workspace_file", "text"), ("apply_workspace_patch", "patch")})
 """Texts that may also come from a file: `--text-file FILE`, `-` for standard input."""
 FOLLOWED = frozenset({"logs_workspace", "history_workspace", "logs_service"})
 """Operations that take `--follow`."""
 COMMAND = "command"
 OUTPUT_FLAGS = ("json", "id_only", "content_only")
-
-
-def usage_error(message: str, hint: str = "", *, missing: str = "") -> InvalidInput:
-    """The words of the command line do not fit; exit status 2. `missing` is the parameter that there is no word for."""
-    return InvalidInput(message, hint=hint, code="bad_usage", details={"missing": missing} if missing else None)
-
-
-def too_many(word: str, prog: str) -> InvalidInput:
-    """A word for which there is no place."""
-    return usage_error(f"Unexpected argument: {word!r}.", hint=f"See `{prog} --help`.")
 
 
 class Parsed(Plain):
@@ -51,81 +40,6 @@ class Parsed(Plain):
     id_only: bool = False
     content_only: bool = False
     follow: bool = False
-
-
-class _Filled(argparse.RawDescriptionHelpFormatter):
-    """Paragraphs fill the width that there is; those with indented lines stay as they are."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        import textwrap
-
-        parts = text.split("\n\n")
-        return "\n\n".join(
-            part if "\n " in f"\n{part}" else textwrap.fill(" ".join(part.split()), max(width, 20)) for part in parts
-        )
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that raises instead of exiting, and knows no abbreviations."""
-
-    def __init__(self, **words: Any) -> None:
-        self._help = bool(words.get("add_help", True))
-        super().__init__(allow_abbrev=False, formatter_class=_Filled, **words)
-
-    def _get_formatter(self) -> argparse.HelpFormatter:
-        """argparse asks for one with each option, and looks at the terminal for it, which is slow to import."""
-        return super()._get_formatter() if self._help else argparse.HelpFormatter(self.prog, width=80)
-
-    def error(self, message: str) -> NoReturn:
-        raise usage_error(message[:1].upper() + message[1:] + ".", hint=f"See `{self.prog} --help`.")
-
-    def take(self, words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-        """Options, and the words that are none.
-
-        Raises:
-            InvalidInput: an option that there is not; the nearest is offered.
-        """
-        found, rest = self.parse_known_args([self._ours(word) for word in words])
-        for word in rest:
-            if word.startswith("-") and word != "-":
-                raise self.no_option(word)
-        return found, rest
-
-    def no_option(self, word: str) -> InvalidInput:
-        """The error for an option that there is not."""
-        near = nearest_option(word.split("=")[0], self._option_string_actions)
-        return usage_error(
-            f"There is no option {word.split('=')[0]}.",
-            hint=f"Did you mean {near}?" if near else f"See `{self.prog} --help`.",
-        )
-
-    def _ours(self, word: str) -> str:
-        """An option by the name of another tool as we call it; every other word as it is."""
-        name, sign, value = word.partition("=")
-        if not word.startswith("-") or name in self._option_string_actions:
-            return word
-        ours = our_option(name, self._option_string_actions)
-        return f"{ours}{sign}{value}" if ours else word
-
-    def begin_of_command(self, words: list[str], before: int, is_first: Callable[[str], bool]) -> int | None:
-        """Where the command to run begins, when no `--` says so: at the word after `before` words that are no options.
-
-        `is_first` tells whether a word can be the first of these; None when no word is left for the command.
-        """
-        seen = at = 0
-        while at < len(words):
-            word = self._ours(words[at])
-            if word.startswith("-") and word != "-":
-                action = self._option_string_actions.get(word.split("=")[0])
-                if action is None:
-                    return None  # said by `take`
-                at += 1 if action.nargs == 0 or "=" in word else 2
-                continue
-            if seen == before or (seen == 0 and not is_first(words[at])):
-                return at
-            seen += 1
-            at += 1
-        return None
 
 
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
@@ -403,6 +317,8 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
             raise usage_error(
                 "Put the command to run after `--`.", hint=f"For example: {prog} {_usage_of(operation)} -- ls -l"
             )
+        if operation.name == "delete_workspace":
+            raise usage_error("One workspace is deleted at a time.", hint=one_by_one(prog, rest))
         raise too_many(rest[len(positionals)], prog)
     for p, word in zip(positionals, rest, strict=False):
         arguments[p.name] = word

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pyro_mcp.cli.execute import write_out
 from pyro_mcp.cli.feeding import Feeder
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.following import follow
@@ -56,11 +56,7 @@ def print_config(prog: str, words: list[str], after: list[str] | None) -> int:
         f"  {prog} WS >> ~/.ssh/config\n  ssh pyro-WS, scp pyro-WS:/workspace/F ., git clone pyro-WS:/workspace\n\n"
         "Editors list the same name among their ssh hosts.",
     )
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    _, rest = parser.take(words)
-    rest += after or []
+    _, rest = parser.taken(words, after)
     if len(rest) != 1:
         raise usage_error("Name one workspace.", hint=f"For example: {prog} WORKSPACE")
     with Connection(face="cli", client="ssh-config") as pyro:
@@ -173,6 +169,7 @@ def proxy(prog: str, words: list[str], after: list[str] | None) -> int:
         "workspace": rest[0],
         "command": ["/bin/sh", "-c", _SERVE, "pyro-ssh"],
         "env": {"PYRO_SSH_HOST_KEY": keys.host.read_text(), "PYRO_SSH_CLIENT": public(keys.client)},
+        "user": "root",
         "stdin_open": True,
         "timeout_seconds": MAX_TIMEOUT_SECONDS,
         "raw": True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
@@ -19,11 +19,8 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         "once, in one browser; Enter prints another. From another machine: ssh -L PORT:127.0.0.1:PORT HOST.",
     )
     parser.add_argument("--port", type=int, default=0, metavar="PORT", help="Serve on this port (default: a free one).")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    if rest or after:
+    found, rest = parser.taken(words, after)
+    if rest:
         raise usage_error(f"`{prog}` takes options only.", hint=f"See `{prog} --help`.")
     if not 0 <= found.port <= 65535:
         raise usage_error("--port: a port is 0 to 65535; 0 takes a free one.")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pyro_mcp.cli.parsing import Parser, usage_error
+from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.render import event_line
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
@@ -37,11 +37,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         "that answers. Ctrl-C ends it; workspaces are not touched.",
     )
     parser.add_argument("--past", type=int, default=10, metavar="N", help="Begin with the last N events (default: 10).")
-    if "--help" in words or "-h" in words:
-        print(parser.format_help(), end="")
-        return 0
-    found, rest = parser.take(list(words))
-    rest += after or []
+    found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise usage_error("Give one workspace, or none for all.", hint=f"See `{prog} --help`.")
     if not 0 <= found.past <= EVENTS:

@@ -40,6 +40,7 @@ SHORT: dict[str, tuple[str, ...]] = {
     "file": ("workspace", "file"),
     "sync": ("workspace", "sync"),
     "reset": ("workspace", "reset"),
+    "rewind": ("workspace", "rewind"),
     "stop": ("workspace", "stop"),
     "ssh-config": ("workspace", "ssh-config"),
     "start": ("workspace", "start"),
@@ -69,8 +70,6 @@ SAME = {
     "log": "logs",
     "events": "history",
     "clone": "fork",
-    "rollback": "reset",
-    "restore": "reset",
     "checkpoint": "snapshot",
     "up": "start",
     "down": "stop",
@@ -84,12 +83,12 @@ MEANT = {
     "attach": "sh",
     "bash": "sh",
     "branch": "fork",
-    "build": "env",
-    "checkout": "reset",
+    "build": "env build",
+    "checkout": "rewind",
     "clone": "fork",
     "commit": "land",
     "config": "host",
-    "connect": "host",
+    "connect": "host connect",
     "container": "workspace",
     "containers": "ls",
     "copy": "cp",
@@ -122,22 +121,22 @@ MEANT = {
     "port-forward": "port",
     "ports": "port",
     "processes": "top",
-    "prune": "env",
+    "prune": "env prune",
     "read": "cat",
     "rebase": "land",
     "remove": "rm",
     "rename": "update",
-    "restart": "reset",
+    "restart": "stop",
     "restore": "reset",
     "resume": "start",
-    "revert": "reset",
+    "revert": "rewind",
     "rg": "search",
-    "rmi": "env",
+    "rmi": "env prune",
     "rollback": "reset",
     "rsync": "cp",
     "save": "snapshot",
     "scp": "cp",
-    "serve": "mcp",
+    "serve": "mcp serve",
     "services": "service",
     "setup": "doctor",
     "shells": "shell",
@@ -152,7 +151,7 @@ MEANT = {
     "terminal": "sh",
     "touch": "edit",
     "tree": "file",
-    "undo": "reset",
+    "undo": "rewind",
     "unpause": "start",
     "up": "new",
     "upload": "push",
@@ -163,7 +162,8 @@ MEANT = {
     "workspaces": "ls",
     "write": "edit",
 }
-"""First words of docker, git, kubectl and of people, and the command that does it here: offered, never run."""
+"""First words of docker, git, kubectl and of people, and the command that does it here: offered, never run. What throws
+work away stands only where the word does."""
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "--seed": ("--seed-path",),
@@ -221,6 +221,24 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """An option by the name that other tools give it, and ours that it may mean: the first that the command has."""
 
+INSTEAD: dict[tuple[str, str], str] = {
+    ("-f", "delete"): "Deleting never asks; leave it out.",
+    ("--force", "delete"): "Deleting never asks; leave it out.",
+    ("-v", "run"): "Nothing of this computer is mounted: `pyro new --seed-path DIR` copies it in.",
+    ("--volume", "run"): "Nothing of this computer is mounted: `pyro new --seed-path DIR` copies it in.",
+    ("-v", "create"): "Nothing of this computer is mounted: --seed-path DIR copies it in.",
+    ("--name", "run"): "Such a machine is gone after its command; `pyro new --name NAME` makes one that stays.",
+    ("-d", "run"): "Such a machine is gone after its command: `pyro new`, then `pyro exec -d WS COMMAND`.",
+    (
+        "-p",
+        "run",
+    ): "Ports are published by services: `pyro new`, then `pyro service start WS NAME --publish PORT -- COMMAND`.",
+    ("--tail", "logs"): "Count bytes from the end: --handle HANDLE --offset -2000.",
+    ("-n", "logs"): "Count bytes from the end: --handle HANDLE --offset -2000.",
+    ("--format", ""): "Every command takes --json.",
+}
+"""An option of other tools that is none here, the last word of the command (any), and what is done instead."""
+
 _AMOUNT = re.compile(r"^(\d+(?:\.\d+)?)\s*([a-zA-Z]+)$")
 _MIB = {"m": 1, "mb": 1, "mib": 1, "g": 1024, "gb": 1024, "gib": 1024, "t": 1024**2, "tb": 1024**2, "tib": 1024**2}
 _GIB = {"m": 1 / 1024, "mb": 1 / 1024, "mib": 1 / 1024, "g": 1, "gb": 1, "gib": 1, "t": 1024, "tb": 1024, "tib": 1024}
@@ -272,7 +290,7 @@ def expanded(words: Sequence[str], known: Iterable[tuple[str, ...]]) -> list[str
 def nearest_command(word: str, below: Iterable[str]) -> str | None:
     """The command that is meant by a word that is none: by meaning first, then by spelling."""
     choices = sorted(below)
-    if "ls" in choices and MEANT.get(word) in choices:
+    if "ls" in choices and MEANT.get(word, "").partition(" ")[0] in choices:
         return MEANT[word]
     if SAME.get(word) in choices:
         return SAME[word]
@@ -290,6 +308,22 @@ def our_option(word: str, known: Iterable[str]) -> str | None:
     """Our name for an option of other tools, where the command has it."""
     names = set(known)
     return next((ours for ours in OPTIONS.get(word, ()) if ours in names), None)
+
+
+def option_hint(word: str, prog: str, known: Iterable[str]) -> str:
+    """What to do instead of an option that there is not: of another tool, or mistyped."""
+    said = INSTEAD.get((word, prog.rpartition(" ")[2])) or INSTEAD.get((word, ""))
+    if said:
+        return said
+    near = nearest_option(word, known)
+    return f"Did you mean {near}?" if near else f"See `{prog} --help`."
+
+
+def one_by_one(prog: str, each: Iterable[str]) -> str:
+    """A line for a shell that does something with each of several words."""
+    import shlex
+
+    return f"In a shell: for w in {' '.join(map(shlex.quote, each))}; do {prog} $w; done"
 
 
 def nearest_option(word: str, known: Iterable[str]) -> str | None:

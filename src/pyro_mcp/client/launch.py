@@ -7,18 +7,17 @@ end their servers. The starter waits for one line on a pipe: `ready`, or what we
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from pyro_mcp import ownership
 from pyro_mcp.client.wire import Outdated, Record, check_health
-from pyro_mcp.errors import DaemonUnavailable, from_record
+from pyro_mcp.errors import DaemonUnavailable, PyroError, from_record
 from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
@@ -29,13 +28,14 @@ Ask = Callable[[str, str], Iterable[Record]]
 
 
 def accepts(locations: Locations) -> bool:
-    """Whether a daemon listens on the socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(locations.socket))
-        except OSError:
-            return False
+    """Whether a daemon listens on the socket, or on that of another runtime directory; then ours leads to it."""
+    if ownership.listens(locations.socket_name):
         return True
+    found = ownership.owner(locations.ownership)
+    if found is None or found[1] == locations.socket_name or not ownership.listens(found[1]):
+        return False
+    locations.prepare()
+    return ownership.led(found[1], locations.socket_name)
 
 
 def start_daemon(locations: Locations) -> None:
@@ -46,8 +46,7 @@ def start_daemon(locations: Locations) -> None:
         PyroError: whatever it said stopped it, such as a missing component.
     """
     with _only_starter(locations) as lock:
-        if not accepts(locations):
-            _spawn(locations, lock)
+        _have_one(locations, lock)
 
 
 def replace_daemon(locations: Locations, ask: Ask) -> None:
@@ -60,8 +59,7 @@ def replace_daemon(locations: Locations, ask: Ask) -> None:
     with _only_starter(locations) as lock:
         if _outdated(ask):
             _have_it_leave(locations, ask)
-        if not accepts(locations):
-            _spawn(locations, lock)
+        _have_one(locations, lock)
 
 
 @contextlib.contextmanager
@@ -70,7 +68,7 @@ def _only_starter(locations: Locations) -> Iterator[int]:
     locations.prepare()
     lock = os.open(locations.runtime / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _taken(lock, START_SECONDS):
+        if not ownership.taken(lock, START_SECONDS):
             raise DaemonUnavailable(
                 f"Another pyro process has been trying to start the daemon for {START_SECONDS:.0f} s.",
                 hint=f"Try again. The log shows what it is doing: {locations.daemon_log}",
@@ -79,19 +77,6 @@ def _only_starter(locations: Locations) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def _taken(lock: int, seconds: float) -> bool:
-    """Whether the lock is ours within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-        time.sleep(0.02)  # flock knows no timeout, and an alarm is the caller's
 
 
 def _outdated(ask: Ask) -> bool:
@@ -112,17 +97,29 @@ def _have_it_leave(locations: Locations, ask: Ask) -> None:
             pass
     except DaemonUnavailable:
         pass  # it left before it could say so
-    held = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for file in (locations.daemon_lock, locations.ownership):
+        held = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not ownership.taken(held, START_SECONDS):
+                raise DaemonUnavailable(
+                    "The daemon of an earlier pyro was asked to hand over but is still running after "
+                    f"{START_SECONDS:.0f} s.",
+                    hint="Stop it with `pyro daemon stop`; machines keep running.",
+                    code="daemon_stays",
+                )
+        finally:
+            os.close(held)
+
+
+def _have_one(locations: Locations, lock: int) -> None:
+    if accepts(locations):
+        return
     try:
-        if not _taken(held, START_SECONDS):
-            raise DaemonUnavailable(
-                "The daemon of an earlier pyro was asked to hand over but is still running after "
-                f"{START_SECONDS:.0f} s.",
-                hint="Stop it with `pyro daemon stop`; machines keep running.",
-                code="daemon_stays",
-            )
-    finally:
-        os.close(held)
+        _spawn(locations, lock)
+    except PyroError as error:
+        # One was started at the same time for another runtime directory, and owns the state.
+        if error.code != "daemon_runs" or not accepts(locations):
+            raise
 
 
 def _spawn(locations: Locations, lock: int) -> None:

@@ -184,15 +184,22 @@ class Transport:
         try:
             return _Connection(path)
         except (FileNotFoundError, ConnectionRefusedError):
-            if self._start is None:
+            if self._start is not None:
+                self._start(self._locations)
+            elif not _listens_elsewhere(self._locations):
                 raise not_running(path) from None
-            self._start(self._locations)
             try:
                 return _Connection(path)
             except OSError as error:
                 raise not_reached(path, error) from None
         except OSError as error:
             raise not_reached(path, error) from None
+
+
+def _listens_elsewhere(locations: Locations) -> bool:
+    from pyro_mcp.client.launch import accepts
+
+    return accepts(locations)
 
 
 def not_running(path: str) -> DaemonUnavailable:

@@ -56,6 +56,7 @@ def prepared(pyro: Connection, program: Program, base: str, show: Show) -> str:
         KNOWN["create_workspace"],
         {
             "environment": base,
+            "user": "root",
             "network_policy": "egress",
             "allow_domains": [REGISTRY_HOST],
             "ttl_seconds": _TTL_SECONDS,

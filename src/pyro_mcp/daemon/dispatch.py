@@ -70,6 +70,8 @@ class Dispatcher:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._areas = tuple(area(context) for area in AREAS)
+        self._being_told: set[tuple[str, str]] = set()
+        """Workspaces, and the notes that a call is telling them now: none that ends meanwhile tells them, too."""
 
     def handler(self, operation: Operation) -> Any:
         for area in self._areas:
@@ -97,15 +99,20 @@ class Dispatcher:
 
     async def _hand_over_notes(self, workspace: Workspace, call: Call) -> None:
         """Tell an agent what the person noted, with the result of this call or its error; once."""
-        told = workspace.row.notes
+        told = [note for note in workspace.row.notes if (workspace.id, note) not in self._being_told]
         if call.face != AGENT or not told:
             return
-        for note in told:
-            await call.note(note)
-        with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
-            await self._context.registry.revise(
-                workspace, lambda row: {"notes": [n for n in row.notes if n not in told]}
-            )
+        mine = {(workspace.id, note) for note in told}
+        self._being_told |= mine
+        try:
+            for note in told:
+                await call.note(note)
+            with contextlib.suppress(NotFound, HostError):  # it was deleted by this call
+                await self._context.registry.revise(
+                    workspace, lambda row: {"notes": [n for n in row.notes if n not in told]}
+                )
+        finally:
+            self._being_told -= mine
 
     async def _carried_out(
         self, workspace: Workspace, operation: Operation, call: Call, handler: Any, arguments: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import functools
 import os
 import secrets
 import shlex
@@ -25,7 +26,7 @@ from pyro_mcp.environments.names import Saved, Wanted
 from pyro_mcp.environments.oci.layer import MAX_BYTES
 from pyro_mcp.environments.oci.layers import LayerStore
 from pyro_mcp.environments.oci.reference import Reference
-from pyro_mcp.errors import Conflict, InvalidInput, NotFound, NotPermitted, PyroError
+from pyro_mcp.errors import Conflict, EngineError, InvalidInput, NotFound, NotPermitted, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.locations import Locations
 from pyro_mcp.machines.components import mmdebstrap
@@ -38,6 +39,8 @@ from pyro_mcp.reserve import keep_room
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.workspace import Workspace
 
+STEP_BYTES = 64 * 1024
+"""What counts as progress of a machine that sends its files."""
 LOOK_BYTES = 16 * 1024 * 1024
 """Of a spooled root, until the room on the disk is looked at again."""
 
@@ -267,7 +270,8 @@ class EnvironmentService:
             async with workspace.lock.shared():
                 await spool(workspace.guest, archive)
             await call.progress("saving it as an environment", 0.5)
-            await asyncio.to_thread(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
+            keep = functools.partial(worker.save, name, base, archive, workspace.id, values, self.cache, cancel)
+            await asyncio.to_thread(keep, workspace.user)
         finally:
             cancel.set()
             archive.unlink(missing_ok=True)
@@ -309,15 +313,15 @@ class EnvironmentService:
         if manifest is None:
             raise NotFound(f"The environment {name} is not installed.", code="environment_not_installed")
         self.cache.forget(name)
-        self.cache.kept(name).unlink(missing_ok=True)
+        kept = self.cache.drop_kept({self.cache.kept(name)})
         if manifest.digest in self.in_use() | set(self.cache.names().values()):
-            return Pruned(removed=[manifest.name], freed_bytes=0)
+            return Pruned(removed=[manifest.name], freed_bytes=kept)
         await self._fleet.drop(manifest.digest)
         await asyncio.to_thread(self.cache.discard, manifest.digest)
         if not self._pulls:
             await asyncio.to_thread(self._prune_layers, False)
         freed = await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
-        return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + freed)
+        return Pruned(removed=[f"{manifest.name} ({manifest.digest})"], freed_bytes=manifest.size_bytes + kept + freed)
 
     async def discard(self, manifest: Manifest) -> None:
         """Remove a build that no workspace uses, with its name."""
@@ -372,10 +376,11 @@ class EnvironmentService:
         for manifest in await asyncio.to_thread(self.cache.builds):
             if manifest.digest not in in_use:
                 await self._fleet.drop(manifest.digest)
+        kept = await asyncio.to_thread(lambda: self.cache.drop_kept(self.cache.kept_of_nothing(everything)))
         removed = await asyncio.to_thread(self.cache.prune, in_use, everything)
         if not self._pulls:  # one that is under way needs layers that no image has yet
             await asyncio.to_thread(self._prune_layers, everything)
-        freed = sum(manifest.size_bytes for manifest in removed)
+        freed = kept + sum(manifest.size_bytes for manifest in removed)
         freed += await self._fleet.prune_templates({m.digest for m in self.cache.builds()})
         return Pruned(removed=[f"{m.name} ({m.digest})" for m in removed], freed_bytes=freed)
 
@@ -396,14 +401,34 @@ async def spool(
     path: str = "/v1/root",
     query: Mapping[str, str] = MappingProxyType({}),
     most: int = MAX_BYTES,
+    stall_seconds: float | None = None,
 ) -> None:
     """What the machine's agent sends, its root or a tree, into a file that is not there yet.
 
     Raises:
         InvalidInput: it is larger than any environment.
         HostError: the disk has no room for it and for what it is unpacked to.
+        EngineError: fewer than `STEP_BYTES` came within `stall_seconds`, and that was not all.
     """
-    size, unlooked = 0, LOOK_BYTES
+    try:
+        async with asyncio.timeout(stall_seconds) as limit:
+            await _spool(guest, archive, path, query, most, limit, stall_seconds)
+    except TimeoutError:
+        raise EngineError(
+            f"Reading it came to a halt: less than {STEP_BYTES} bytes in {stall_seconds:.0f} s."
+        ) from None
+
+
+async def _spool(
+    guest: Guest,
+    archive: Path,
+    path: str,
+    query: Mapping[str, str],
+    most: int,
+    limit: asyncio.Timeout,
+    stall_seconds: float | None,
+) -> None:
+    size, unlooked, step = 0, LOOK_BYTES, 0
     descriptor = os.open(archive, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         async with guest.download(path, query) as stream:
@@ -418,6 +443,10 @@ async def spool(
                     await asyncio.to_thread(keep_room, archive.parent, unlooked)
                     unlooked = 0
                 await asyncio.to_thread(file.write, piece)
+                step += len(piece)
+                if stall_seconds is not None and step >= STEP_BYTES:
+                    step = 0
+                    limit.reschedule(asyncio.get_running_loop().time() + stall_seconds)
         # It is unpacked beside itself.
         await asyncio.to_thread(keep_room, archive.parent, size)
 

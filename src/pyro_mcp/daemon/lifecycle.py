@@ -20,7 +20,7 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from pyro_mcp import enclosure
+from pyro_mcp import enclosure, ownership
 from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
@@ -75,6 +75,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     try:
         locations.prepare()
         Reserve(locations.reserve).give_up_when_low()
+        ownership.own(locations.ownership, locations.socket_name, LEAVE_SECONDS + 5)
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _be_the_only_one(lock)
         for directory in (locations.machines, locations.microvms, locations.outputs):

@@ -17,7 +17,7 @@ from pyro_mcp.daemon.environment_service import EnvironmentService, spool
 from pyro_mcp.environments import prepared, worker
 from pyro_mcp.environments.cache import Manifest
 from pyro_mcp.environments.prepared import Kept, Wanted
-from pyro_mcp.errors import EngineError, PyroError
+from pyro_mcp.errors import PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.registry import Registry
@@ -26,8 +26,8 @@ from pyro_mcp.workspaces.workspace import Workspace
 log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 20.0
 """How long a create waits for one that is being kept at this moment, before it runs the set-up itself."""
-READ_SECONDS = 300.0
-"""How long what was made may be read; all that runs in the workspace, and all that is asked of it, waits meanwhile."""
+STALL_SECONDS = 60.0
+"""How long reading what was made may come to a halt; however long all of it takes, the workspace waits meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,7 @@ class Preparing:
             async with workspace.lock.exclusive():
                 if why := disturbed():
                     raise Disturbed(why)
-                try:
-                    async with asyncio.timeout(READ_SECONDS):
-                        await spool(workspace.guest, archive, "/v1/prepared")
-                except TimeoutError:
-                    raise EngineError(f"Reading it took more than {READ_SECONDS:.0f} seconds.") from None
+                await spool(workspace.guest, archive, "/v1/prepared", stall_seconds=STALL_SECONDS)
         except BaseException:
             archive.unlink(missing_ok=True)
             raise

@@ -19,7 +19,7 @@ STAGES = ("onCreateCommand", "updateContentCommand", "postCreateCommand", "postS
 """In the order in which they run, once when a workspace begins."""
 SILENT = frozenset(
     {
-        *("$schema", "name", "portsAttributes", "otherPortsAttributes", "shutdownAction", "overrideCommand", "init"),
+        *("$schema", "name", "otherPortsAttributes", "shutdownAction", "overrideCommand", "init"),
         *("updateRemoteUserUID", "userEnvProbe", "waitFor", "workspaceFolder"),
     }
 )
@@ -109,6 +109,14 @@ class Devcontainer:
     """Properties that are not followed, each with the reason, at most `MAX_NOTES`."""
     notes: list[str] = field(default_factory=list)
 
+    port_labels: dict[str, str] = field(default_factory=dict)
+    """What `portsAttributes` calls a port."""
+
+    def port(self, number: str) -> str:
+        """A port with its label."""
+        label = self.port_labels.get(number)
+        return f"{number} ({label})" if label else number
+
     def over(self, name: str, why: str = "") -> None:
         shown = shortened(name, 64)
         if len(self.passed_over) < MAX_NOTES:
@@ -124,7 +132,7 @@ def read(text: bytes) -> Devcontainer:
     """What a file says; of one that is not an object, the problem."""
     said = Devcontainer()
     try:
-        value = jsonc.read(text.decode("utf-8")).value
+        value = jsonc.read(text.decode("utf-8-sig")).value
     except UnicodeDecodeError:
         said.problem = "It is not UTF-8"
         return said
@@ -132,7 +140,7 @@ def read(text: bytes) -> Devcontainer:
         said.problem = f"It cannot be read: {error or 'too deeply nested'}"
         return said
     if not isinstance(value, dict):
-        said.problem = "It is not JSON object"
+        said.problem = "It is not a JSON object"
         return said
     for name, part in value.items():
         reader = _READERS.get(name)
@@ -176,8 +184,6 @@ def _user(said: Devcontainer, name: str, value: Any) -> None:
         said.container_user = value
     else:
         said.remote_user = value
-    if value != "root":
-        said.over(name, "commands run as root, to whom the project belongs; features are told of it")
 
 
 def _build(said: Devcontainer, name: str, value: Any) -> None:
@@ -288,6 +294,13 @@ def _ports(said: Devcontainer, name: str, value: Any) -> None:
             said.over(name, f"{shortened(ascii(each), 40)} is not a port")
 
 
+def _port_labels(said: Devcontainer, name: str, value: Any) -> None:
+    for number, attributes in list(value.items())[:MAX_PORTS] if isinstance(value, dict) else ():
+        label = attributes.get("label") if isinstance(attributes, dict) else None
+        if isinstance(label, str) and label and re.fullmatch("[0-9]{1,5}", number):
+            said.port_labels[number] = shortened(label, 40)
+
+
 def _requirements(said: Devcontainer, name: str, value: Any) -> None:
     if not isinstance(value, dict):
         said.over(name, "is not an object")
@@ -350,6 +363,7 @@ _READERS = {
     "remoteEnv": _variables,
     **dict.fromkeys(STAGES, _stage),
     "forwardPorts": _ports,
+    "portsAttributes": _port_labels,
     "hostRequirements": _requirements,
     "customizations": _customizations,
 }

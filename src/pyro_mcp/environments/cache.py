@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp import wholeness
+from pyro_mcp import trees, wholeness
 from pyro_mcp.environments.catalog import CATALOG, Definition
 from pyro_mcp.errors import Conflict, NotFound
 from pyro_mcp.machines.processes import start_time
@@ -100,7 +100,22 @@ class EnvironmentCache:
         return self.root / "kept" / f"{_file_name(project[1] if project else name)}.tar"
 
     def all_kept(self) -> list[Path]:
-        return sorted((self.root / "kept").glob("*"))
+        return trees.matching(self.root / "kept", "*")
+
+    def kept_of_nothing(self, everything: bool) -> set[Path]:
+        """Layers of builds whose names mean nothing any more; all, with `everything`."""
+        return set(self.all_kept()) - (set() if everything else {self.kept(name) for name in self.names()})
+
+    @staticmethod
+    def drop_kept(layers: set[Path]) -> int:
+        """Remove kept layers; the bytes that this frees."""
+        freed = 0
+        for each in layers:
+            with contextlib.suppress(FileNotFoundError):
+                size = each.lstat().st_blocks * 512
+                each.unlink()
+                freed += size
+        return freed
 
     def packages(self, suite: str) -> Path:
         directory = self.root / "packages" / suite
@@ -182,7 +197,7 @@ class EnvironmentCache:
     def names(self) -> dict[str, str]:
         """Every name that means a build, with the build's digest: a name whose build was damaged means none."""
         found = {}
-        for pointer in sorted(self._names.glob("*.json")) if self._names.exists() else ():
+        for pointer in trees.matching(self._names, "*.json"):
             try:
                 record = wholeness.read_record(pointer)
                 name, digest = str(record.get("name") or pointer.name.removesuffix(".json")), str(record["digest"])
@@ -245,9 +260,9 @@ class EnvironmentCache:
     def sweep(self) -> None:
         """Remove what killed processes left behind. What a living one is at, it keeps."""
         staging = self.root / "staging"
-        for doomed in (*self.root.glob(".doomed-*"), *staging.glob(".doomed-*")):
+        for doomed in (*trees.matching(self.root, ".doomed-*"), *trees.matching(staging, ".doomed-*")):
             shutil.rmtree(doomed, ignore_errors=True)  # nobody wants it, whoever began
-        for left in staging.glob("*"):
+        for left in trees.matching(staging, "*"):
             owner = _OWNED.fullmatch(left.name)
             if owner is None or start_time(int(owner[1] or owner[2])) is not None:
                 continue
@@ -283,11 +298,8 @@ class EnvironmentCache:
                         self.forget(name)
                 remove_tree(self.root / manifest.digest)
                 removed.append(manifest)
-        named = {self.kept(name) for name in self.names()}
-        for layers in self.all_kept():
-            if everything or layers not in named:
-                layers.unlink(missing_ok=True)
-        for aside in self.root.glob(".damaged-*"):
+        self.drop_kept(self.kept_of_nothing(everything))
+        for aside in trees.matching(self.root, ".damaged-*"):
             if aside.name.split("-")[1] not in in_use:
                 remove_tree(aside)
         if everything and not in_use:

@@ -40,9 +40,16 @@ _SPELLED = 8
 
 
 def save(
-    name: str, base: Manifest, archive: Path, workspace: str, values: Iterable[bytes], cache: EnvironmentCache
+    name: str,
+    base: Manifest,
+    archive: Path,
+    workspace: str,
+    values: Iterable[bytes],
+    cache: EnvironmentCache,
+    user: str = "",
 ) -> Manifest:
-    """Install the machine's root in `archive` as the environment `name`; `values` are what it must not hold.
+    """Install the machine's root in `archive` as the environment `name`; `values` are what it must not hold, `user` is
+    who commands run as.
 
     Raises:
         Conflict: a secret's value stands in a file that changed; nothing was saved.
@@ -73,7 +80,7 @@ def save(
                 contents=dress.contents(staged / "root"),
                 description=f"saved from a workspace on {base.name}",
                 source=workspace,
-                runtime=base.runtime,
+                runtime={**base.runtime, "user": user},
                 layers=base.layers,
                 notes=base.notes,
             )

@@ -52,6 +52,7 @@ def save(
     values: list[bytes],
     cache: EnvironmentCache,
     cancel: threading.Event,
+    user: str = "",
 ) -> Manifest:
     """`saving.save`, in a process of its own. For a worker thread."""
     order: dict[str, Any] = {
@@ -60,6 +61,7 @@ def save(
         "base": asdict(base),
         "archive": str(archive),
         "workspace": workspace,
+        "user": user,
         # On its standard input, which nobody else can read.
         "values": [base64.b64encode(value).decode() for value in values],
     }
@@ -206,7 +208,7 @@ def main() -> int:
         elif "archive" in order:
             values = [base64.b64decode(value) for value in order["values"]]
             base, archive = Manifest(**order["base"]), Path(order["archive"])
-            manifest = saving.save(order["name"], base, archive, order["workspace"], values, cache)
+            manifest = saving.save(order["name"], base, archive, order["workspace"], values, cache, order["user"])
         elif "into" in order:
             digest = artifact.fetch(parse(order["name"]), order["mirror"], Path(order["into"]))
             manifest = Manifest(order["name"], digest, "artifact", "", 0, {})

@@ -28,6 +28,8 @@ STAGING = ".staging"
 """In the backups' directory: what is being unpacked."""
 KEPT_SECONDS = 30 * 86400
 LEAST_SECONDS = 7 * 86400
+YOUNG = 5
+"""So many stay however old they seem, within `MOST_BYTES`: a clock that is set forward must end none of them."""
 """Younger ones stay, whatever room they take."""
 MOST_BYTES = 2 * 1024**3
 
@@ -63,10 +65,10 @@ class Backups:
             size = _size(place)
             kept.append((place.lstat().st_mtime, size, place))
         used = 0
-        for made, size, place in sorted(kept, reverse=True):
+        for number, (made, size, place) in enumerate(sorted(kept, reverse=True)):
             age = time.time() - made
             used += size
-            if age > KEPT_SECONDS or (used > MOST_BYTES and age > LEAST_SECONDS):
+            if (age > KEPT_SECONDS and number >= YOUNG) or (used > MOST_BYTES and age > LEAST_SECONDS):
                 shutil.rmtree(place, ignore_errors=True)
 
 

@@ -17,6 +17,7 @@ from pyro_mcp.files.made import NOTHING, Made, named, paths_of, probe
 from pyro_mcp.files.sifting import sift, told
 from pyro_mcp.files.staging import staged
 from pyro_mcp.guest.client import WORK_SECONDS, Guest
+from pyro_mcp.guest.delta import Look
 from pyro_mcp.guest.said import Said, damaged, wire_name
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.patches.diff import DiffEntry, DiffResult, FileVersion, render
@@ -340,14 +341,16 @@ def _refuse_withheld(entries: list[DiffEntry]) -> None:
             )
 
 
-async def marked_changes(guest: Guest) -> tuple[list[dict[str, Any]], bool]:
-    """What somebody wrote since the baseline, each with a mark of its present state; and whether that is all.
+async def marked_changes(guest: Guest) -> tuple[list[dict[str, Any]], bool, Look | None]:
+    """What somebody wrote since the baseline, each with a mark of its present state; whether that is all; and which
+    look of the agent's it was, from which it tells what changes further.
 
     Without contents, and without git's own files and what tools make. Each is a record with path, old and new.
     """
-    answer = await guest.call("GET", "/v1/changes?marks=1", seconds=WORK_SECONDS)
-    listing = _listing(answer.record())
-    return listing["changes"], not listing["truncated"]
+    record = (await guest.call("GET", "/v1/changes?marks=1", seconds=WORK_SECONDS)).record()
+    listing = _listing(record)
+    number = record.whole("look") if record.has("look") else 0  # an older agent has none
+    return listing["changes"], not listing["truncated"], Look(guest, number) if number else None
 
 
 def _listing(record: Said) -> dict[str, Any]:

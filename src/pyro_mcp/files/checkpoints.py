@@ -24,6 +24,8 @@ MOST = 200
 MOST_BYTES = 256 * 1024 * 1024
 """Of contents that are kept for a workspace; the oldest checkpoints go first."""
 MOST_SECONDS = 7 * 24 * 3600.0
+YOUNG = 20
+"""So many stay however old they seem: a clock that is set forward must not end what can be undone."""
 """Age of a checkpoint, while there are newer ones."""
 State = dict[str, Any]
 """kind, mode, and sha256 and size of a file (sha256 None: not kept), or link of a symbolic link; kind "absent"."""
@@ -117,17 +119,16 @@ class Checkpoints:
         last = self.list[-1] if self.list else self.first
         made = Checkpoint(last.number + 1, time.time(), what, changed)
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self._directory / "list"
-        with place.open("ab") as file:
+        opened = os.open(self._directory / "list", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(opened, "ab") as file:
             file.write(b"\n" + _line(made))  # apart from one that a kill cut off
-        place.chmod(0o600)
         self.list.append(made)
         _fold(self.now, changed)
         self._prune()
         return made
 
     def _prune(self) -> None:
-        old = [one for one in self.list[:-1] if one.at < time.time() - MOST_SECONDS]
+        old = [one for one in self.list[:-YOUNG] if one.at < time.time() - MOST_SECONDS]
         count = max(len(self.list) - MOST, len(old))
         if count <= 0 and self.bytes <= MOST_BYTES:
             return

@@ -32,7 +32,9 @@ def wanted(
     if edits is None:
         if old_string is None or new_string is None:
             raise InvalidInput(
-                "old_string and new_string are missing.",
+                "old_string and new_string are missing."
+                if old_string is new_string
+                else f'{"old_string" if old_string is None else "new_string"} is missing; an empty text is "".',
                 hint="Give both, or a list in `edits`.",
                 code="invalid_arguments",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 from datetime import UTC, datetime
 
 from pyro_mcp.errors import InvalidInput, NotFound
@@ -123,7 +124,13 @@ async def write_file(
         before = None
     mode = None
     if executable is not None:
-        mode = (before.whole("mode") & 0o7777) if before is not None and before.text("kind") == "file" else 0o644
+        kind = before.text("kind") if before is not None else ""
+        mode = 0o644
+        if before is not None and kind == "file":
+            mode = before.whole("mode") & 0o7777
+        elif kind == "symlink":
+            with contextlib.suppress(NotFound):  # a link to a file that this write makes
+                mode = (await read_bytes(guest, relative, 0, 0))[2] & 0o7777
         mode = mode | 0o111 if executable else mode & ~0o111
     change = {
         "op": "write",
@@ -133,11 +140,11 @@ async def write_file(
         "make_parents": True,
     }
     await guest.call("POST", "/v1/files/apply", json_body={"changes": [change]})
-    after = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
+    written = (await read_bytes(guest, relative, 0, 0))[2]  # of the file that a link names, not of the link
     return FileWritten(
         workspace=workspace_id,
         path=absolute(relative),
         action="created" if before is None else "replaced",
         size=len(content),
-        mode=f"{after.whole('mode') & 0o7777:04o}",
+        mode=f"{written & 0o7777:04o}",
     )

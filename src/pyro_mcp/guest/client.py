@@ -47,7 +47,18 @@ Connect = Callable[[], Awaitable[Streams]]
 MAX_MESSAGE = 4096
 """Characters of an error that an agent reports."""
 _CODE = re.compile("[a-z][a-z0-9_]{0,63}")
-_INVALID = {"outside_workspace", "bad_path", "bad_request", "cwd_missing", "bad_archive", "bad_pattern", "too_large"}
+_INVALID = {
+    "outside_workspace",
+    "bad_path",
+    "bad_request",
+    "cwd_missing",
+    "bad_archive",
+    "bad_pattern",
+    "too_large",
+    "no_such_user",
+    "no_such_group",
+    "cwd_closed",
+}
 _CONFLICT = {"expectation_failed", "exists", "conflict", "not_empty", "is_directory", "not_directory"}
 
 
@@ -385,10 +396,11 @@ class Guest:
                     raise GuestError(f"The agent answered {r.status_code} where a stream was asked for.")
                 return exchange.reader, exchange.writer
 
-    async def start_process(self, request: dict[str, Any]) -> ProcessStream:
-        """Start a process and follow it in one round trip."""
+    async def start_process(self, request: dict[str, Any], *, keeps: bool = False) -> ProcessStream:
+        """Start a process and follow it in one round trip. With `keeps` its end says what files have become."""
         forgotten, self._forgotten = self._forgotten, []
         more = [("Pyro-Forget", ",".join(forgotten))] if forgotten else []
+        more += [("Pyro-Keeps", "1")] if keeps else []
         return self._stream(await self._upgrade("POST", "/v1/processes", json_body=request, more=more))
 
     async def forget_process(self, process_id: str, held_bytes: int) -> None:

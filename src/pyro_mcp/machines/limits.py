@@ -57,6 +57,9 @@ class Limits:
     cpus: list[int] = field(default_factory=lambda: sorted(os.sched_getaffinity(0)))
     _used: Counter[int] = field(default_factory=Counter)
     _pins: dict[str, list[int]] = field(default_factory=dict)
+    first: int = field(default_factory=os.getpid)
+    """Which of equally used CPUs is the first: with one for each daemon, those of several users do not all begin on
+    the same."""
 
     def __post_init__(self) -> None:
         v1 = _v1_memory()
@@ -83,7 +86,9 @@ class Limits:
         With `pinned` it has its CPUs from the start, and the guest counts them; else `pin` holds it to them later.
         """
         if vcpu_count < len(self.cpus):
-            pins = sorted(self.cpus, key=lambda cpu: (self._used[cpu], cpu))[:vcpu_count]
+            start = self.first % len(self.cpus)
+            order = self.cpus[start:] + self.cpus[:start]
+            pins = sorted(sorted(order, key=lambda cpu: self._used[cpu])[:vcpu_count])
             self._used.update(pins)
             self._pins[machine_id] = pins
             if pinned:

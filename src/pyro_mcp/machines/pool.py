@@ -7,10 +7,12 @@ an earlier one, because it could not show them a seed any more (their mounts fol
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from pyro_mcp.errors import PyroError
@@ -24,8 +26,10 @@ SHAPES = 2
 """Shapes that have spares: those that were asked for last. An idle machine costs memory and a little CPU."""
 REFILL_DELAY_SECONDS = 0.3, 3.0
 REFILL_DELAY_RESTORES = 3
-"""A refill starts as long after a machine was taken as so many restores take here, within bounds, so that it does not
-race the first command for the CPU."""
+"""A refill starts as long after the last machine was taken as so many restores take here, within bounds, so that it
+does not race the first commands for the CPU."""
+REFILL_WAIT_SECONDS = 30.0
+"""For so long a refill gives way to those who wait for a machine; then it takes its turn among them."""
 Shape = tuple[str, int, int, int]
 
 
@@ -45,6 +49,10 @@ class WarmPool:
         self._restores = asyncio.Semaphore(max(2, os.cpu_count() or 1))
         self._closed = False
         self._restore_seconds = 0.0
+        self._waiting = 0
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
+        self._taken = 0.0
         self._recent: list[Shape] = []
 
     async def take(self, root: RootTree, vcpu_count: int, mem_mib: int, disk_gib: int = DISK_GIB) -> Machine:
@@ -58,9 +66,22 @@ class WarmPool:
                 self._refill_later(root, shape)
                 return machine
             await machine.destroy()
-        machine = await self._restore(root, vcpu_count, mem_mib, disk_gib)
+        with self._waited_for():
+            machine = await self._restore(root, vcpu_count, mem_mib, disk_gib)
         self._refill_later(root, shape)
         return machine
+
+    @contextlib.contextmanager
+    def _waited_for(self) -> Iterator[None]:
+        """Meanwhile somebody waits for a machine, and no spare is made."""
+        self._waiting += 1
+        self._nobody_waits.clear()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._nobody_waits.set()
 
     async def _asked_for(self, shape: Shape) -> None:
         """Remember the shape; one that was not asked for lately has no spares any more."""
@@ -80,10 +101,12 @@ class WarmPool:
 
     async def revive(self, root: RootTree, vcpu_count: int, mem_mib: int, image: Path, seed: Path | None) -> Machine:
         """A machine in the state of an image, with the seed that it knew."""
-        async with self._restores:
-            return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), image, seed)
+        with self._waited_for():
+            async with self._restores:
+                return await self._engine.restore(MachineSpec(new_machine_id(), root, vcpu_count, mem_mib), image, seed)
 
     def _refill_later(self, root: RootTree, shape: Shape) -> None:
+        self._taken = time.monotonic()
         if shape not in self._refills and not self._closed and self._spares:
             task = asyncio.create_task(self._refill(root, shape), name=f"refill {root.name}")
             self._refills[shape] = task
@@ -91,8 +114,9 @@ class WarmPool:
 
     async def _refill(self, root: RootTree, shape: Shape) -> None:
         ready = self._ready[shape]
-        least, most = REFILL_DELAY_SECONDS
-        await asyncio.sleep(min(most, max(least, REFILL_DELAY_RESTORES * self._restore_seconds)))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REFILL_WAIT_SECONDS):
+                await self._quiet()
         try:
             while len(ready) < self._spares and not self._closed and shape in self._recent:
                 machine = await self._restore(root, *shape[1:])
@@ -104,6 +128,17 @@ class WarmPool:
                 ready.append(machine)
         except (PyroError, OSError) as error:
             log.warning("no spare machine could be restored: %s", error)
+
+    async def _quiet(self) -> None:
+        """Wait until nobody waits for a machine, and the last one was taken a while ago."""
+        least, most = REFILL_DELAY_SECONDS
+        while True:
+            await self._nobody_waits.wait()
+            delay = min(most, max(least, REFILL_DELAY_RESTORES * self._restore_seconds))
+            left = self._taken + delay - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
 
     async def close(self) -> None:
         """End all spares."""

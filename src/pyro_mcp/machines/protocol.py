@@ -23,7 +23,7 @@ class RootTree:
     path: Path
     runtime: dict[str, Any] = field(default_factory=dict, compare=False)
     """How commands are run in it, where that differs: `env` (variables of every command), `shell` (a path, or None
-    where there is none), and what an image says of its `user`, `workdir`, `entrypoint` and `cmd`: only shown."""
+    where there is none), `user` (who runs them), and what an image says of its `workdir`, `entrypoint` and `cmd`."""
 
 
 DISK_GIB = 20

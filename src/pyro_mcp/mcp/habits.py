@@ -30,6 +30,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "workspace": ("workspace_id", "workspace_name", "id", "name"),
     "env": ("environment_variables", "envs", "environ"),
     "output": ("output_path", "destination"),
+    "environment": ("image", "template"),
+    "mem_mib": ("memory_mib", "memory_mb", "mem_mb"),
+    "vcpu_count": ("cpus", "vcpus", "cpu_count"),
+    "to": ("checkpoint", "checkpoint_number"),
+    "alternatives": ("candidates", "variants"),
+    "check": ("test_command", "check_command", "test"),
 }
 """Our name to those of others. An alias counts only where its parameter is offered and it is none itself."""
 LINE_ALIASES: dict[str, tuple[str, ...]] = {
@@ -58,6 +64,25 @@ AS_IT_IS: dict[str, tuple[Any, ...]] = {
     "multiline": (False,),
 }
 """Ignored where they ask for what is done anyway; with another value they are unknown."""
+INSTEAD: dict[str, tuple[str, str]] = {
+    "append": (
+        "text",
+        "The whole file is replaced. To add to it, use workspace_edit, or `cat >> FILE` in workspace_exec.",
+    ),
+    "overwrite": ("text", "An existing file is always replaced; look for it first."),
+    "mode": ("executable", "Give executable=true, or chmod in workspace_exec."),
+    "insert_line": ("old_string", "Replace a line by itself and the new ones: old_string, new_string."),
+    "expected_replacements": ("old_string", "old_string must be unique; replace_all=true takes every place."),
+    "stdin": ("command", "Put the input into the command: a pipe, or a here-document."),
+    "input": ("command", "Put the input into the command: a pipe, or a here-document."),
+    "user": ("command", "Commands run as root; begin it with `sudo -u USER`."),
+    "allow_domains": (
+        "network_policy",
+        "Which hosts it reaches is the user's choice: `pyro workspace update WS --allow-domain HOST`.",
+    ),
+    "restart": ("session", "Another name in session begins a new shell."),
+}
+"""What the call would lose if this were left out, where a tool with that parameter of ours is asked: how it is said."""
 MILLISECONDS_FROM = 1000
 """A bare `timeout` from here on counts milliseconds, as in Claude Code and OpenCode; below, seconds."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h)?(?:ec|ecs|econds?|ins?|inutes?)?$")
@@ -155,6 +180,12 @@ def taken(
     return found, notes
 
 
+def instead(name: str, names: Collection[str]) -> str:
+    """How a tool with these parameters is told what an unknown one was to say; empty where nobody knows."""
+    needed, said = INSTEAD.get(_CAMEL.sub("_", name).lower(), ("", ""))
+    return said if needed in names else ""
+
+
 def _plain(value: Any) -> Any:
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
@@ -162,6 +193,8 @@ def _plain(value: Any) -> Any:
 def _lines_meant(arguments: dict[str, Any]) -> dict[str, Any]:
     """Ranges of lines as offset and limit: a last line, or a pair `view_range` (-1: the end); a list under `path`."""
     meant = {_CAMEL.sub("_", name).lower(): value for name, value in arguments.items()}
+    for name in ("view_range", *LAST_LINES, "offset", *LINE_ALIASES["offset"]):
+        meant |= {name: _written(meant[name])} if isinstance(meant.get(name), str) else {}
     view = meant.get("view_range")
     if isinstance(view, list) and len(view) == 2 and all(type(line) is int for line in view):
         del meant["view_range"]
@@ -202,6 +235,11 @@ def _search_meant(arguments: dict[str, Any]) -> dict[str, Any]:
         else:
             meant[name] = value
     return meant
+
+
+def _written(text: str) -> Any:
+    """A whole number, or a list of them, that was written as text; any other text as it is."""
+    return json.loads(text) if re.fullmatch(r"\s*(-?\d{1,18}|\[\s*-?\d{1,18}\s*,\s*-?\d{1,18}\s*\])\s*", text) else text
 
 
 def _whole(value: Any) -> int | None:

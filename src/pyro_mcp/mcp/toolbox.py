@@ -249,10 +249,13 @@ class Toolbox:
         for name in arguments:
             if name not in understood:
                 name = shortened(name, SHOWN_NAME)
-                near = difflib.get_close_matches(name, names, 1)
+                hint = habits.instead(name, names)
+                if not hint:
+                    near = difflib.get_close_matches(name, names, 1)
+                    hint = f"Did you mean {near[0]!r}?" if near else "Omit it, if the call means the same without it."
                 raise InvalidInput(
                     f"{operation.mcp} has no parameter {name!r}; it has: {', '.join(names) or 'none'}.",
-                    hint=f"Did you mean {near[0]!r}?" if near else "Omit it.",
+                    hint=hint,
                     code="unknown_parameter",
                 )
         own = {p.name: p for p in operation.listed}

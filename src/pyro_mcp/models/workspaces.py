@@ -36,6 +36,8 @@ class Devcontainer(Record):
     """Handle of the command that ran its set-up (onCreateCommand and what follows); its log is under it."""
     setup_status: Literal["running", "done", "failed"] | None = None
     setup_exit_code: int | None = None
+    post_start: str = ""
+    """Handle of the command that ran postStartCommand when the workspace was last started again."""
     prepared: str = ""
     """The name under which what its set-up made is kept; with `restored`, what this workspace began with."""
     restored: bool = False
@@ -72,6 +74,8 @@ class Workspace(Record):
     name: str | None = None
     state: WorkspaceState
     environment: str
+    user: str = "root"
+    """Who commands run as, unless the call says otherwise; the seed's files are theirs."""
     engine: str
     network_policy: str
     vcpu_count: int

@@ -36,6 +36,11 @@ from pyro_mcp.network.ssh_wire import (
 MAX_MESSAGE = 64 * 1024
 MAX_SESSIONS = 8
 IDLE_SECONDS = 900.0
+"""Between two messages."""
+MESSAGE_SECONDS = 60.0
+"""For the rest of a message that has begun, and for the machine to take an answer."""
+MAX_REFUSED = 32
+"""Messages of one connection; then it ends. `ssh` gives up after six."""
 _NAMED = re.compile(r"(?:([A-Za-z_][A-Za-z0-9_.-]{0,31})@)?([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]{1,5}))?")
 
 
@@ -90,10 +95,19 @@ class Keyring(Protocol):
 class SshAgent:
     """Serves one connection of a machine's; `tell` hears of each signature, and of what was refused."""
 
-    def __init__(self, hosts: tuple[SshHost, ...], keyring: Keyring, tell: Callable[[bool, str], None]) -> None:
+    def __init__(
+        self,
+        hosts: tuple[SshHost, ...],
+        keyring: Keyring,
+        tell: Callable[[bool, str], None],
+        *,
+        message_seconds: float = MESSAGE_SECONDS,
+    ) -> None:
         self._hosts = hosts
         self._keyring = keyring
         self._tell = tell
+        self._message_seconds = message_seconds
+        self._refused = 0
         self._known: dict[SshHost, frozenset[bytes]] = {}
         self._sessions: dict[bytes, tuple[bytes, tuple[SshHost, ...], bytes]] = {}
         """By session: the server's key, whom it stands for, and the message that bound it."""
@@ -101,21 +115,30 @@ class SshAgent:
         """It was forwarded, or is used with another server: nothing that comes on this connection is answered."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes = b"") -> None:
-        """Answer requests until the machine ends the connection."""
+        """Answer requests until the machine ends the connection, or too many were refused.
+
+        Raises:
+            TimeoutError: the machine was silent for 900 s, or took 60 s over a message or an answer.
+        """
         held = early
-        while True:
-            while len(held) < 4 or len(held) < 4 + int.from_bytes(held[:4], "big"):
-                if len(held) >= 4 and int.from_bytes(held[:4], "big") > MAX_MESSAGE:
-                    return
+        while self._refused < MAX_REFUSED:
+            if not held:
                 async with asyncio.timeout(IDLE_SECONDS):
-                    data = await reader.read(MAX_MESSAGE)
-                if not data:
+                    held = await reader.read(MAX_MESSAGE)
+                if not held:
                     return
-                held += data
-            end = 4 + int.from_bytes(held[:4], "big")
+            async with asyncio.timeout(self._message_seconds):
+                while len(held) < 4 or len(held) < (end := 4 + int.from_bytes(held[:4], "big")):
+                    if len(held) >= 4 and end > 4 + MAX_MESSAGE:
+                        return
+                    data = await reader.read(MAX_MESSAGE)
+                    if not data:
+                        return
+                    held += data
             message, held = held[4:end], held[end:]
             writer.write(string(await self.answer(message)))
-            await writer.drain()
+            async with asyncio.timeout(self._message_seconds):
+                await writer.drain()
 
     async def answer(self, message: bytes) -> bytes:
         """The answer to one message."""
@@ -138,6 +161,7 @@ class SshAgent:
                 fields.end()
                 return bytes([SIGN_RESPONSE]) + string(await self._signed(key, data, flags))
         except Malformed as problem:
+            self._refused += 1
             self._tell(False, f"the ssh agent refused it: {problem}")
         return bytes([FAILURE])
 

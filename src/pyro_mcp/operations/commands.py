@@ -23,6 +23,7 @@ from pyro_mcp.operations.fields import (
     Stdin,
     StdinOpen,
     UntilText,
+    User,
     VcpuCount,
     WaitSeconds,
     WorkspaceRef,
@@ -65,6 +66,7 @@ class CommandOperations(Operations):
             bool, Field(description="Return a handle at once and let it run: servers, watchers.")
         ] = False,
         until: UntilText = None,
+        user: User = None,
         env: Env = None,
         secret_env: SecretEnv = None,
         stdin: Stdin = None,
@@ -81,7 +83,7 @@ class CommandOperations(Operations):
         max_output_bytes: MaxOutput = RESULT_TEXT_DEFAULT,
         raw: Raw = False,
     ) -> ExecResult:
-        """Run a command as root.
+        """Run a command, as root unless the image, devcontainer.json or `user` says otherwise.
         If it outlives `wait_seconds`, it keeps running: status `running`, and a handle for logs and cancel.
         """
 
@@ -165,6 +167,7 @@ class CommandOperations(Operations):
         command: Command | None = None,
         *,
         handle: Annotated[str | None, Field(description="Keep waiting for this run instead.", max_length=64)] = None,
+        user: User = None,
         env: Env = None,
         stdin: Stdin = None,
         stdin_open: StdinOpen = False,

@@ -43,6 +43,7 @@ Command = Annotated[
     Field(description="Shell command line, run by bash."),
 ]
 Cwd = Annotated[str, Field(description="Working directory.", max_length=4096)]
+User = Annotated[str | None, Field(description="Run as: name, uid or uid:gid.", min_length=1, max_length=256)]
 Env = Annotated[dict[str, str] | None, Field(description="Environment variables.")]
 Stdin = Annotated[str | None, Field(description="Standard input, at most 1 MiB.", max_length=FILE_TEXT_CAP)]
 StdinOpen = Annotated[bool, Field(description="Keep standard input open, to be fed piece by piece.")]

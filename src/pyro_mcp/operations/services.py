@@ -16,6 +16,7 @@ from pyro_mcp.operations.fields import (
     Raw,
     SecretEnv,
     ServiceName,
+    User,
     WorkspaceRef,
 )
 
@@ -45,6 +46,7 @@ class ServiceOperations(Operations):
         command: Command,
         *,
         cwd: Cwd = "/workspace",
+        user: User = None,
         env: Env = None,
         secret_env: SecretEnv = None,
         ready_file: Annotated[str | None, Field(description="Ready when this file exists.", max_length=4096)] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pyro_mcp.definitions.field import Field
 from pyro_mcp.operations._base import Operations, Profile, operation
-from pyro_mcp.operations.fields import Command, Cwd, Env, SecretEnv, WorkspaceRef
+from pyro_mcp.operations.fields import Command, Cwd, Env, SecretEnv, User, WorkspaceRef
 from pyro_mcp.operations.fields import Shell as ShellRef
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class ShellOperations(Operations):
         command: Command | None = None,
         *,
         cwd: Cwd = "/workspace",
+        user: User = None,
         env: Env = None,
         secret_env: SecretEnv = None,
         rows: Rows = 30,

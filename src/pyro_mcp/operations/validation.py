@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from pyro_mcp.errors import InvalidInput
+from pyro_mcp.models import NAME_PATTERN
 from pyro_mcp.operations._base import Operation
 
+NAME_RULE = "a name has letters, digits, dots, _ and -, begins with a letter or digit, and is at most 64 long"
 CONTENT = frozenset({"text", "stdin", "patch", "old_string", "new_string", "edits"})
 """Parameters that are content of files or input of programs: any character may be in them."""
 
@@ -89,4 +91,6 @@ def _say(problem: Any) -> str:
     if len(shown) > 80:
         shown = shown[:80] + "…"
     said = str(problem["msg"])
+    if problem["type"] == "string_pattern_mismatch" and problem["ctx"]["pattern"] == NAME_PATTERN:
+        said = NAME_RULE
     return f"{name} = {shown}: {said[:1].lower()}{said[1:]}"

@@ -45,6 +45,7 @@ class WorkspaceOperations(Operations):
                 "lifetime_seconds",
                 "vcpu_count",
                 "disk_gib",
+                "user",
             ),
             *(
                 "allow_domains",
@@ -81,6 +82,15 @@ class WorkspaceOperations(Operations):
         ] = None,
         name: Name | None = None,
         labels: Labels = None,
+        user: Annotated[
+            str | None,
+            Field(
+                description="Owner of the project, as whom commands run: name, uid or uid:gid. Default: "
+                "devcontainer.json's, else the image's, else root.",
+                min_length=1,
+                max_length=256,
+            ),
+        ] = None,
         network_policy: Network = "off",
         vcpu_count: Annotated[
             int | None, Field(description="1 to 32; default: 1, or what devcontainer.json requires.", ge=1, le=32)

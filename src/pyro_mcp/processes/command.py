@@ -18,6 +18,7 @@ from pyro_mcp import refusals
 from pyro_mcp.errors import Conflict, GuestError, GuestUnreachable, InvalidInput, NotFound, PyroError
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.client import Guest, ProcessStream
+from pyro_mcp.guest.delta import Delta
 from pyro_mcp.guest.said import Said, damaged, parsed
 from pyro_mcp.masking.redaction import Redactor, StreamRedactor
 from pyro_mcp.models import CommandRecord, ExecResult, RefusedConnection
@@ -67,6 +68,8 @@ class Command:
         """Files of the workspace that were changed while it ran, the first 20; not kept."""
         self.changed_files: int | None = None
         """How many; None where nobody could tell in time."""
+        self.delta: Delta | None = None
+        """What these files have become, from one look of the agent's to the next; where that is little."""
         self.ending: Callable[[Command], None] | None = None
         """Called at its end, before anybody who waits for it hears of that."""
         self.heard: Callable[[], None] = lambda: None
@@ -157,7 +160,7 @@ class Command:
                 self._unheard = False
                 self._stream = stream
                 try:
-                    await self._consume(stream)
+                    await self._consume(guest, stream)
                 finally:
                     self._stream = None
                     await stream.close()
@@ -273,7 +276,7 @@ class Command:
                 while self.running and self.row.process_id is None:
                     await self.change.wait()
 
-    async def _consume(self, stream: ProcessStream) -> None:
+    async def _consume(self, guest: Guest, stream: ProcessStream) -> None:
         expected = self._heard
         async for frame in stream.frames():
             if frame.type in (frames.STDOUT, frames.STDERR):
@@ -291,12 +294,12 @@ class Command:
             elif frame.type == frames.STARTED:
                 self._known_as(Said.of(parsed(frame.payload)).handle("id"))
             elif frame.type == frames.EXIT:
-                self._ended_with(Said.of(parsed(frame.payload)).fields)
+                self._ended_with(guest, Said.of(parsed(frame.payload)).fields)
 
-    def _ended_with(self, record: Mapping[str, object]) -> None:
+    def _ended_with(self, guest: Guest, record: Mapping[str, object]) -> None:
         code, signal = record.get("exit_code"), record.get("signal")
         why = record.get("cause")
-        self._take_changes(Said.of(record))
+        self._take_changes(guest, Said.of(record))
         self.output_held = OUTPUT_HELD if record.get("output_held") is True else ""
         if isinstance(why, str) and why:
             self.row = replace(self.row, cause=self._redactor.text(plain(why)))
@@ -307,13 +310,15 @@ class Command:
         else:
             self._end("exited", _exit_code(code, signal))
 
-    def _take_changes(self, record: Said) -> None:
+    def _take_changes(self, guest: Guest, record: Said) -> None:
         if record.has("changed"):
             said = record.record("changed")
             paths = said.fields.get("paths")
             names = [Said.of({"path": path}).name("path") for path in (paths if isinstance(paths, list) else [])]
             self.changed = [self._redactor.text(name[:MAX_NAME]) for name in names[:MAX_CHANGED]]
             self.changed_files = said.whole("count")
+            if said.has("kept"):
+                self.delta = Delta.of(guest, said.record("kept"))
 
     def _end(self, status: str, exit_code: int | None) -> None:
         if status != "suspended":  # then what is held back comes again

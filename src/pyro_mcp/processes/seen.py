@@ -29,7 +29,8 @@ _TOKEN = re.compile(
     rf"|(\r+(?:[^\x00-\x08\x0a-\x1f\x7f-\x9f]{{0,{LONG}}}\r+)*)|(\x08+)"  # states of a bar
     rf"|{_CSI}"
     r"|((?:\x1b[\]PX^_])|[\x90\x98\x9d-\x9f])"  # a string that is for the terminal: OSC, DCS, SOS, PM, APC
-    r"|(\x1b[ -/]{0,8}[0-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f])"  # nothing that shows
+    r"|([\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]+"  # nothing that shows
+    r"|\x1b[ -/]{0,8}[0-~]|\x1b+(?=\x1b)|[\x00-\x08\x0b-\x1f\x7f-\x9f])"
 )
 _CUT = re.compile(r"(?:\x1b(?:\[[0-?]{0,64}[ -/]{0,8}|[ -/]{0,8})|\x9b[0-?]{0,64}[ -/]{0,8})\Z")
 """The beginning of a sequence at the end of a piece: what it is will be seen with the next piece."""

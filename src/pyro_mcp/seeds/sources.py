@@ -50,10 +50,12 @@ def scan_push(path: str, include_ignored: bool) -> Source:
     return scan_source(path, include_ignored, bare=True)
 
 
-def prepare_seed(seeds: SeedStore, source: Source, progress: Progress | None = None) -> PreparedSeed:
-    """Copy the source into the store, unless the very same is there. Blocks."""
+def prepare_seed(
+    seeds: SeedStore, source: Source, progress: Progress | None = None, owner: tuple[int, int] = (0, 0)
+) -> PreparedSeed:
+    """Copy the source into the store as `owner`'s, unless the very same is there. Blocks."""
     assert source.plan is not None
-    seed = seeds.materialise(source.plan, progress)
+    seed = seeds.materialise(source.plan, progress, owner)
     info = models.SeedInfo(
         source=str(source.path),
         kind=source.plan.kind,

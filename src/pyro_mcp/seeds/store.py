@@ -1,16 +1,18 @@
 """Keeps seeds as directories named by what they were made from, so an unchanged source is copied once.
 
-Layout: `ROOT/DIGEST/tree` beside `ROOT/DIGEST/seed.json`; work in progress in `ROOT/.staging-…`, locked by
-whoever makes it. A seed appears by one rename. Nothing is synced to disk: the digest includes the id of
-this boot, so a tree that a power loss may have torn is never taken for whole.
+Layout: `ROOT/DIGEST/tree` beside `ROOT/DIGEST/seed.json` and its index (`seeds.index`); work in progress in
+`ROOT/.staging-…`, locked by whoever makes it. A seed appears by one rename. Nothing is synced to disk: the digest
+includes the id of this boot, so a tree that a power loss may have torn is never taken for whole.
 
-Copying is done here and not by a pipe of two `tar`: it keeps nanoseconds, walks through no link, and says
-which file failed. It costs more CPU than `tar`; where the disk is what limits, the two take about as long.
+Files that an earlier seed of the same source has are linked from there. The others are copied here and not by a pipe
+of two `tar`: it keeps nanoseconds, walks through no link, and says which file failed. It costs more CPU than `tar`;
+where the disk is what limits, the two take about as long.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import hashlib
@@ -31,6 +33,7 @@ from typing import Any
 from pyro_mcp import trees, wholeness
 from pyro_mcp.errors import Conflict, InvalidInput
 from pyro_mcp.paths import show
+from pyro_mcp.seeds import index
 from pyro_mcp.seeds.archives import Progress, extract
 from pyro_mcp.seeds.repository import build
 from pyro_mcp.seeds.scan import Entry, SeedPlan, restat, scan
@@ -76,11 +79,11 @@ class SeedStore:
         self._salt = f"pyro seed 1 {boot} "
         self._users = 0
         self._turn = threading.Lock()
-        names = (path.name for path in root.glob(f"*{_DAMAGED}*"))
+        names = (path.name for path in trees.matching(root, f"*{_DAMAGED}*"))
         self._damaged = {name.partition(_DAMAGED)[0] for name in names}
 
-    def materialise(self, plan: SeedPlan, progress: Progress | None = None) -> Seed:
-        """The plan's content as a tree of the store, copied unless it is there already.
+    def materialise(self, plan: SeedPlan, progress: Progress | None = None, owner: tuple[int, int] = (0, 0)) -> Seed:
+        """The plan's content as a tree of the store that belongs to `owner`, copied unless it is there already.
 
         When the source changes while it is copied, it is listed and copied anew, three times at most.
 
@@ -90,7 +93,7 @@ class SeedStore:
         """
         for _ in range(_ATTEMPTS):
             started = time.time_ns()
-            digest = self._digest(plan)
+            digest = self._digest(plan, owner)
             found = self._sound(digest)
             if found:
                 return found
@@ -100,7 +103,10 @@ class SeedStore:
                 digest = hashlib.sha256((digest + secrets.token_hex(16)).encode()).hexdigest()
             with self._staging() as staging:
                 files, size = self._fill(plan, staging / "tree", progress)
+                if owner != (0, 0):
+                    _give(staging / "tree", owner)
                 if restat(plan):
+                    self._note(plan, staging, started)
                     return self._publish(staging, digest, plan, files, size)
             again = functools.partial(scan, plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
             plan = (plan.lister or again)()
@@ -188,7 +194,7 @@ class SeedStore:
     def sweep(self) -> int:
         """Remove what killed processes left behind; how many. Work of living processes is left alone."""
         count = 0
-        for path in self.root.glob(".staging-*"):
+        for path in trees.matching(self.root, ".staging-*"):
             with contextlib.suppress(FileNotFoundError):
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
@@ -201,8 +207,9 @@ class SeedStore:
                     os.close(lock)
         return count
 
-    def _digest(self, plan: SeedPlan) -> str:
-        return hashlib.sha256((self._salt + plan.fingerprint()).encode()).hexdigest()
+    def _digest(self, plan: SeedPlan, owner: tuple[int, int]) -> str:
+        whose = "" if owner == (0, 0) else f"owner {owner[0]}:{owner[1]} "
+        return hashlib.sha256((self._salt + whose + plan.fingerprint()).encode()).hexdigest()
 
     def _recorded(self, digest: str) -> tuple[Seed, Any]:
         """What is noted of a seed, and the mark of its tree. Raises what comes of a record that is none."""
@@ -239,7 +246,7 @@ class SeedStore:
             configs = _git_configs(_files(tree, tree))
             files, size = found.files, found.bytes
         else:
-            _Copy(plan, tree, progress).run()
+            _Copy(plan, tree, progress, index.Index.of_source(self.root, plan.source, plan.kind)).run()
             paths = {entry.path for entry in plan.entries}
             if plan.repository is not None:
                 build(plan.repository, tree)
@@ -251,6 +258,14 @@ class SeedStore:
             if ".git" in path.split("/") or (tree / path).with_name("HEAD").is_file():
                 without_credentials(tree / path)
         return files, size
+
+    @staticmethod
+    def _note(plan: SeedPlan, home: Path, listed_ns: int) -> None:
+        """For the next seed of this source, which copies all where there is no note."""
+        if plan.kind != "archive":  # whose files have no times of their own on this disk
+            unlike = frozenset(entry.path for entry in plan.entries if not _as_source(plan, entry.path))
+            with contextlib.suppress(OSError):
+                index.write(home, plan.entries, listed_ns, unlike)
 
     def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
         record: dict[str, Any] = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
@@ -271,8 +286,8 @@ class SeedStore:
 class _Copy:
     """Copies a plan's entries into an empty directory, one directory's entries after the other."""
 
-    def __init__(self, plan: SeedPlan, tree: Path, progress: Progress | None) -> None:
-        self.plan, self.progress = plan, progress
+    def __init__(self, plan: SeedPlan, tree: Path, progress: Progress | None, earlier: index.Index) -> None:
+        self.plan, self.progress, self.earlier = plan, progress, earlier
         self.source, self.tree = str(plan.source), str(tree)
         self.parent: str | None = None
         self.src = self.dst = -1
@@ -333,6 +348,8 @@ class _Copy:
         self.parent = None
 
     def file(self, entry: Entry, name: str) -> None:
+        if _as_source(self.plan, entry.path) and self.earlier.link(entry, name, self.dst):
+            return
         # O_NONBLOCK: a FIFO put in the file's place must not hang us.
         try:
             src = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.src)
@@ -352,9 +369,32 @@ class _Copy:
             os.close(src)
 
 
+def _give(tree: Path, owner: tuple[int, int]) -> None:
+    """Make all of a tree somebody's; an id that this user's namespace does not have leaves it root's."""
+    if os.geteuid() != 0:
+        return  # as in a test: the daemon is root, of its own namespace at least
+    try:
+        os.lchown(tree, *owner)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return
+    for entry in trees.walk(tree):
+        mode = entry.stat(follow_symlinks=False).st_mode
+        os.lchown(entry.path, *owner)
+        if mode & 0o6000 and stat.S_ISREG(mode):
+            os.chmod(entry.path, stat.S_IMODE(mode))  # the change of owner took it away
+
+
 def _files(top: Path, tree: Path) -> Iterator[str]:
     """What is below `top`, as it is called from the seed's own top."""
     return (os.path.relpath(entry.path, tree) for entry in trees.walk(top) if entry.name in _GIT_CONFIGS)
+
+
+def _as_source(plan: SeedPlan, path: str) -> bool:
+    """Whether a file of the seed stays as it was copied: what is written to afterwards is shared with no other seed."""
+    parts = path.split("/")
+    return parts[-1] not in _GIT_CONFIGS and not (plan.repository is not None and ".git" in parts)
 
 
 def _git_configs(paths: Iterable[str]) -> list[str]:

@@ -91,7 +91,7 @@ class Application:
             await _page(send, 405, "Pages are read by GET.", [(b"allow", b"GET")])
         elif path.startswith("/static/"):
             await self._file(send, path.removeprefix("/static/"))
-        elif path.split("/")[1] in VIEWS:
+        elif path.startswith("/") and path.split("/")[1] in VIEWS:
             await self._file(send, "index.html")
         else:
             await _page(send, 404, "There is nothing here.")

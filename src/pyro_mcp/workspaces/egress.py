@@ -56,6 +56,8 @@ WAITING = 4
 MAX_HOST = 253
 AGAIN_SECONDS = 60.0
 MAX_HEARD = 256
+MAX_REFUSALS = 10
+"""Refused messages of the ssh agent that are told of within `AGAIN_SECONDS`."""
 PAUSE_SECONDS = 0.05
 """After an agent did not answer: it is frozen for a snapshot, or about to go."""
 Note = Callable[[str, str, dict[str, Any]], None]
@@ -106,7 +108,7 @@ class Egress:
     async def run(self, workspace: Workspace, machine: Machine, note: Note) -> None:
         """Serve the machine's connections until cancelled or the machine is gone."""
         known, interception = workspace.secrets, await asyncio.to_thread(_interception, workspace.secrets)
-        heard, group = _Heard(), asyncio.TaskGroup()
+        heard, refusals, group = _Heard(), Refusals(), asyncio.TaskGroup()
 
         def on_event(event: EgressEvent) -> None:
             outcome = "ok" if event.verdict == "allowed" else "error"
@@ -158,7 +160,10 @@ class Egress:
             )
 
         def signed(well: bool, told: str) -> None:
-            note("ok" if well else "error", workspace.redactor.text(told), {})
+            if well:
+                note("ok", workspace.redactor.text(told), {})
+            elif (text := refusals.told(told)) is not None:
+                note("error", workspace.redactor.text(text), {})
 
         async def inside(host: str, port: int) -> Streams | None:
             if port == PORT:
@@ -250,6 +255,27 @@ class _Heard:
         if len(self._at) > MAX_HEARD:
             self._at.popitem(last=False)
         return True
+
+
+class Refusals:
+    """What the ssh agent refused, a few in a while: a guest can have any number refused, each in words of its own."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = -math.inf
+        self._told = self._kept = 0
+
+    def told(self, text: str) -> str | None:
+        """What the history says of one; None is nothing, and a later one says how many those were."""
+        now = self._clock()
+        if now - self._since >= AGAIN_SECONDS:
+            self._since, self._told = now, 0
+        if self._told >= MAX_REFUSALS:
+            self._kept += 1
+            return None
+        self._told += 1
+        kept, self._kept = self._kept, 0
+        return f"{text} ({kept} more were refused before it)" if kept else text
 
 
 _WHY: dict[str, Literal["off", "not_allowed", "private"]] = {

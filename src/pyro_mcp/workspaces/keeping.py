@@ -1,6 +1,7 @@
 """Never lose work: each workspace's files are kept as they are after each command or edit that changes something.
 
-A look asks the agent what was written since the baseline, by marks that cost no reading, and reads what is new. It
+The end of a command that changed little tells what the files have become. Else a look asks the agent what was written
+since the baseline, by marks that cost no reading, and reads what is new. It
 happens behind the caller's back; only who is about to change something waits for the look at what went before. What is
 kept survives a reset, a lost machine and a daemon that is killed; it goes with its workspace. A fork begins anew.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.files.changes import FILE_CAP, carry_out, marked_changes, read_states
 from pyro_mcp.files.checkpoints import Checkpoint, Checkpoints, State
 from pyro_mcp.guest.client import Guest
+from pyro_mcp.guest.delta import Became, Delta, Look
 from pyro_mcp.masking.redaction import Redactor
 from pyro_mcp.models.base import iso_of
 from pyro_mcp.patches.plan import Change, FileState
@@ -28,6 +30,8 @@ KEEPS = os.environ.get("PYRO_CHECKPOINTS") != "off"
 log = logging.getLogger(__name__)
 SETTLE_SECONDS = 10.0
 """How long one who changes something waits for the look at what went before."""
+MOST_DELTAS = 100
+"""Ends of commands whose contents wait to be written down; they are small."""
 READ_AT_ONCE = 500
 MOST_FILES = 20_000
 """Of a workspace with more changed files than that, nothing is kept."""
@@ -60,7 +64,10 @@ class Keeper:
         self._kept: Checkpoints | None = None
         self._marks: dict[str, str] = {}
         self._looks: asyncio.Task[None] | None = None
-        self._waiting: list[str] = []
+        self._waiting: list[tuple[str, Delta | None]] = []
+        self._doing: list[tuple[str, Delta | None]] = []
+        self._seen: Look | None = None
+        """The agent's look that what is kept comes from; a delta from there on needs no other."""
 
     @property
     def changed_files(self) -> int | None:
@@ -78,11 +85,11 @@ class Keeper:
 
     # -- looking
 
-    def happened(self, what: str) -> None:
-        """Something may have changed files: look, in the background."""
+    def happened(self, what: str, delta: Delta | None = None) -> None:
+        """Something may have changed files: look, in the background, unless it is known what they have become."""
         if not KEEPS:
             return
-        self._waiting.append(what)
+        self._waiting.append((what, delta if len(self._waiting) < MOST_DELTAS else None))
         if self._looks is None or self._looks.done():
             self._looks = asyncio.create_task(self._look_all(), name=f"checkpoint {self._workspace.id}")
 
@@ -91,21 +98,56 @@ class Keeper:
         if self._looks is not None and not self._looks.done():
             await asyncio.wait({self._looks}, timeout=SETTLE_SECONDS)
 
+    async def in_hand(self) -> None:
+        """Wait until nothing that happened has to be looked at any more, within a limit: what a command's end told is
+        known already, and is written down behind whoever changes something next."""
+        seen = self._seen
+        for _, delta in (*self._doing, *self._waiting):
+            if delta is None or delta.since != seen:
+                await self.settled()
+                return
+            seen = delta.now
+
     async def _look_all(self) -> None:
         while self._waiting:
-            waiting, self._waiting = self._waiting, []
+            self._doing, self._waiting = self._waiting, []
             try:
                 async with self._lock:
-                    await self._look("; ".join(dict.fromkeys(waiting)))
+                    while self._doing and self._follows(self._doing[0][1]):
+                        await self._took(*self._doing[0])
+                        self._doing.pop(0)
+                    if self._doing:
+                        await self._look("; ".join(dict.fromkeys(what for what, _ in self._doing)))
                 self._workspace.heard()
             except (PyroError, OSError) as error:
                 # The machine is gone or does not answer, or this computer's disk is full: the work goes on without.
+                self._seen = None
                 log.info("workspace %s: no checkpoint: %s", self._workspace.id, error)
+            finally:
+                self._doing = []
+
+    def _follows(self, delta: Delta | None) -> bool:
+        return delta is not None and delta.since == self._seen
+
+    async def _took(self, what: str, delta: Delta | None) -> None:
+        """Keep what the end of a command told."""
+        assert delta is not None
+        kept, redactor = await self._checkpoints(), self._workspace.redactor
+        told = {
+            path: now
+            for path, now in delta.files.items()
+            if redactor.text(path) == path and redactor.text(now.link) == now.link
+        }
+        said = redactor.text(what)[:WHAT_CHARACTERS]
+        marks = await asyncio.to_thread(_keep_told, kept, told, redactor, said)
+        self._marks = {path: mark for path, mark in {**self._marks, **marks}.items() if mark}
+        self._seen = delta.now
 
     async def _look(self, what: str) -> Checkpoint | None:
         kept = await self._checkpoints()
         guest, redactor = self._workspace.guest, self._workspace.redactor
-        changes, whole = await marked_changes(guest)
+        self._seen = None
+        changes, whole, look = await marked_changes(guest)
         if not whole or len(changes) > MOST_FILES:
             return None
         found: dict[str, State] = {}
@@ -149,10 +191,12 @@ class Keeper:
         changed: dict[str, State | None] = {
             path: found.get(path) for path in {*kept.now, *found} if kept.now.get(path) != found.get(path)
         }
-        if not changed:
-            return None
-        said = redactor.text(what)[:WHAT_CHARACTERS] + (OVERTAKEN if overtaken else "")
-        return await asyncio.to_thread(kept.add, said, changed)
+        made = None
+        if changed:
+            said = redactor.text(what)[:WHAT_CHARACTERS] + (OVERTAKEN if overtaken else "")
+            made = await asyncio.to_thread(kept.add, said, changed)
+        self._seen = None if overtaken else look
+        return made
 
     # -- for those who ask
 
@@ -206,7 +250,7 @@ class Keeper:
         async with self._lock:
             kept = await self._checkpoints()
             target = kept.at(number) or {}
-            self._marks = {}
+            self._marks, self._seen = {}, None
             return await self._put_back(kept, target, {})
 
     async def _put_back(
@@ -290,6 +334,30 @@ def _keep(kept: Checkpoints, states: dict[str, FileState], redactor: Redactor) -
         else:
             found[path] = {"kind": "absent"} if state.kind == "absent" else {"kind": state.kind, "mode": state.mode}
     return found
+
+
+def _keep_told(kept: Checkpoints, told: Mapping[str, Became], redactor: Redactor, what: str) -> dict[str, str]:
+    """Keeps what a command's end told, as `_look` would have found it; gives the marks, empty where one is no more."""
+    marks: dict[str, str] = {}
+    changed: dict[str, State | None] = {}
+    for path, now in told.items():
+        state: State | None = None
+        marks[path] = now.mark
+        if now.kind == "file":
+            state = _keep(kept, {path: FileState("file", now.content, now.mode)}, redactor)[path]
+            if state["sha256"] is None:
+                marks[path] = ""
+        elif now.kind == "symlink":
+            state = {"kind": "symlink", "link": now.link}
+        elif now.kind == "absent":
+            state, marks[path] = {"kind": "absent"}, ""
+        else:
+            marks[path] = ""
+        if kept.now.get(path) != state:
+            changed[path] = state
+    if changed:
+        kept.add(what, changed)
+    return marks
 
 
 def _unkept(mode: int, size: int) -> State:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pyro_mcp.errors import InvalidInput, Unsupported
 from pyro_mcp.processes.command import Command
+from pyro_mcp.vocabulary import ROOT_USER
 from pyro_mcp.workspaces.occupancy import BASH, Occupancy
 from pyro_mcp.workspaces.workspace import Workspace
 
@@ -44,12 +45,19 @@ def argv_of(command: str | list[str], runtime: Mapping[str, Any]) -> list[str]:
     return command
 
 
+def runs_as(workspace: Workspace, user: str | None) -> dict[str, str]:
+    """Who a process runs as, for the agent: the call's user, else the workspace's. Nothing is root."""
+    said = user or workspace.user
+    return {} if said in ROOT_USER else {"user": said}
+
+
 async def launch(
     occupancy: Occupancy,
     workspace: Workspace,
     argv: list[str],
     *,
     cwd: str,
+    user: str | None = None,
     shown: list[str] | None = None,
     env: dict[str, str] | None = None,
     secret_env: dict[str, str] | None = None,
@@ -77,13 +85,14 @@ async def launch(
             "stdin": "pipe" if stdin is not None or stdin_open or stdin_held else "none",
             "timeout_ms": 0 if timeout_seconds is None else max(1, int(timeout_seconds * 1000)),
             "label": command.row.handle,
+            **runs_as(workspace, user),
         }
         if size is not None:
             request |= {"tty": {"rows": size[0], "cols": size[1]}}
         try:
             # The row is written beside the start, not before it: a follower finds a process by its label.
             saved = asyncio.ensure_future(occupancy.registry.save_command(command))
-            stream = await guest.start_process(request)
+            stream = await guest.start_process(request, keeps=kind == "exec" and workspace.keeps)
             await saved
         except BaseException:
             occupancy.registry.drop_command(workspace, command)

@@ -21,14 +21,14 @@ from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
-from pyro_mcp.vocabulary import online
+from pyro_mcp.vocabulary import ROOT_USER, online
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
 from pyro_mcp.workspaces.plan import Plan
 from pyro_mcp.workspaces.registry import Registry
 from pyro_mcp.workspaces.secrets import Vault
-from pyro_mcp.workspaces.workspace import Workspace
+from pyro_mcp.workspaces.workspace import RUN_AS, Workspace
 
 STOP_SECONDS = 10.0
 """For the forks of a try to be gone."""
@@ -73,7 +73,7 @@ class WorkspaceManager:
             machine_id=None,
             environment=plan.environment,
             environment_digest=root.digest,
-            runtime=_with_variables(root.runtime, plan.env),
+            runtime=_as_planned(root.runtime, plan),
             engine=plan.engine,
             network_policy=plan.network_policy,
             vcpu_count=plan.vcpu_count,
@@ -334,8 +334,9 @@ async def _stopped(trying: asyncio.Task[None] | None) -> None:
         await asyncio.wait({trying}, timeout=STOP_SECONDS)
 
 
-def _with_variables(runtime: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
-    return {**runtime, "env": {**runtime.get("env", {}), **env}} if env else runtime
+def _as_planned(runtime: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    found = {**runtime, "env": {**runtime.get("env", {}), **plan.env}} if plan.env else dict(runtime)
+    return found if plan.user in ROOT_USER else {**found, RUN_AS: plan.user}
 
 
 def _of_fork(parent: Workspace, handles: dict[str, str]) -> dict[str, Any] | None:

@@ -31,5 +31,7 @@ class Plan:
     secrets: Secrets = NONE
     project: str | None = None
     devcontainer: dict[str, Any] | None = None
+    user: str = ""
+    """Who commands run as; empty is root."""
     env: dict[str, str] = field(default_factory=dict)
     """Variables of every command, beside those of the image."""

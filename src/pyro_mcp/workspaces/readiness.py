@@ -13,7 +13,7 @@ from pyro_mcp.errors import Conflict, InvalidInput, PyroError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.http1 import READ_SIZE, next_event
 from pyro_mcp.paths import workspace_path
-from pyro_mcp.workspaces.launching import argv_of
+from pyro_mcp.workspaces.launching import argv_of, runs_as
 from pyro_mcp.workspaces.workspace import Workspace
 
 PROBE_SECONDS = 5.0
@@ -28,17 +28,22 @@ class Readiness:
     tcp: int | None = None
     http: str | None = None
     command: str | None = None
+    user: str | None = None
+    """As whom the service and that command run; None is the workspace's user."""
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Readiness:
         return cls(**record)
 
     def __str__(self) -> str:
-        return " ".join(f"{kind} {value}" for kind, value in asdict(self).items() if value is not None)
+        return " ".join(f"{kind} {value}" for kind, value in self._kinds() if value is not None)
+
+    def _kinds(self) -> list[tuple[str, Any]]:
+        return [each for each in asdict(self).items() if each[0] != "user"]
 
     def checked(self) -> Readiness:
         """Raises InvalidInput when more than one is asked for, or one cannot be looked at."""
-        said = [kind for kind, value in asdict(self).items() if value is not None]
+        said = [kind for kind, value in self._kinds() if value is not None]
         if len(said) > 1:
             raise InvalidInput(
                 f"A service takes one readiness check, not {' and '.join(said)}.",
@@ -111,7 +116,8 @@ async def ready_now(workspace: Workspace, readiness: Readiness) -> bool:
             if readiness.http is not None:
                 return await _http_answers(workspace, *_address(readiness.http))
             if readiness.command is not None:
-                return await _succeeds(guest, argv_of(readiness.command, workspace.row.runtime))
+                who = runs_as(workspace, readiness.user)
+                return await _succeeds(guest, argv_of(readiness.command, workspace.row.runtime), who)
     except (PyroError, TimeoutError, OSError, EOFError):
         return False
     return True
@@ -122,8 +128,8 @@ def _outside(path: str) -> bool:
     return path.startswith("/") and not f"{path}/".startswith("/workspace/")
 
 
-async def _succeeds(guest: Guest, argv: list[str]) -> bool:
-    _, ended = await guest.run_process({"argv": argv, "timeout_ms": int(PROBE_SECONDS * 1000)})
+async def _succeeds(guest: Guest, argv: list[str], who: dict[str, str] | None = None) -> bool:
+    _, ended = await guest.run_process({"argv": argv, "timeout_ms": int(PROBE_SECONDS * 1000), **(who or {})})
     return bool(ended.get("exit_code") == 0)
 
 

@@ -76,7 +76,7 @@ class Registry:
                 )
             raise NotFound(
                 f"There is no workspace {reference!r}. Existing workspaces: {known}.",
-                hint="List them all with `pyro workspace list`.",
+                hint="List them all with `pyro workspace list` or workspace_list.",
                 code="unknown_workspace",
             )
         return found

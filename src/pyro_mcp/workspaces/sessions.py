@@ -3,7 +3,7 @@
 Each command is a bash of its own, which takes up what the last one left behind and leaves the same for the next: so a
 command that fails, is ended or runs for ever never breaks the session, its exit status and its two streams are its
 own, and whatever goes wrong with the state costs no more than the state. It stands in the machine: reset, snapshot
-and fork have it as it was.
+and fork have it as it was. Each user has sessions of their own, and takes up none that another made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MAX_STATE = 4_000_000
 """Characters of what is kept; more is not."""
 
 _BEGIN = r"""
-__pyro_state=/run/pyro-sessions/@NAME@
+__pyro_home=/run/pyro-sessions/@$EUID
+__pyro_state=$__pyro_home/@NAME@
 __pyro_save() {
   POSIXLY_CORRECT=1  # from here on unset, eval and trap are the shell's own, whatever functions the command made
   set +euxCf
@@ -26,12 +27,14 @@ __pyro_save() {
   IFS=$' \t\n'
   local __pyro_kept
   __pyro_kept=$(declare -p; declare -f; umask -p; printf '__pyro_cwd=%q\n' "$PWD")
+  umask 022  # for /run/pyro-sessions; what is in there is for its user alone
   [ "${#__pyro_kept}" -lt @MOST@ ] || return 0
-  /bin/mkdir -p -m 700 /run/pyro-sessions &&
+  /bin/mkdir -p -m 700 "$__pyro_home" && [ -O "$__pyro_home" ] && [ ! -L "$__pyro_home" ] &&
     printf '%s\n#whole' "$__pyro_kept" >| "$__pyro_state.$$" && /bin/mv -f "$__pyro_state.$$" "$__pyro_state"
 } 2>/dev/null
 __pyro_left=
-[ -f "$__pyro_state" ] && mapfile -d '' -t __pyro_left < "$__pyro_state" 2>/dev/null
+[ -O "$__pyro_home" ] && [ ! -L "$__pyro_home" ] && [ -f "$__pyro_state" ] &&
+  mapfile -d '' -t __pyro_left < "$__pyro_state" 2>/dev/null
 if [[ $__pyro_left == *'#whole' ]]; then
   eval "$__pyro_left" 2>/dev/null
   cd -- "$__pyro_cwd" 2>/dev/null || {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,22 +55,32 @@ async def push(
     )
 
 
+_TAR = """
+import os, sys, tarfile
+def plain(info):
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    return info
+os.chdir(sys.argv[1])
+with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8",
+                  errors="surrogateescape", bufsize=262144) as out:
+    out.add(sys.argv[2], filter=plain)
+"""
+"""What stands in for `tar` on a computer without one; it takes about twice the time."""
+
+
+def _tar(directory: Path, member: str) -> list[str]:
+    tar = shutil.which("tar", path=os.environ.get("PATH", "") + ":/usr/bin:/bin")
+    if tar is None:
+        return [sys.executable, "-I", "-c", _TAR, str(directory), member]
+    options = ("--format=pax", "--numeric-owner", "--owner=0", "--group=0")
+    return [tar, *options, "-C", str(directory), "-cf", "-", "--", member]
+
+
 @contextlib.asynccontextmanager
 async def tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[bytes]]:
     process = await asyncio.create_subprocess_exec(
-        *(
-            "tar",
-            "--format=pax",
-            "--numeric-owner",
-            "--owner=0",
-            "--group=0",
-            "-C",
-            str(directory),
-            "-cf",
-            "-",
-            "--",
-            member,
-        ),
+        *_tar(directory, member),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -23,9 +23,12 @@ from pyro_mcp.processes.screen import Screen
 from pyro_mcp.store import ServiceRow, SnapshotRow, WorkspaceRow, now
 from pyro_mcp.visible import as_typed
 from pyro_mcp.vocabulary import online
-from pyro_mcp.workspaces.keeping import Keeper
+from pyro_mcp.workspaces.keeping import KEEPS, Keeper
 from pyro_mcp.workspaces.locks import SharedLock
 from pyro_mcp.workspaces.secrets import NONE, Secrets
+
+RUN_AS = "run_as"
+"""Where the row's `runtime` keeps who commands run as; the image's own word, `user`, is kept beside it."""
 
 
 class Commands(dict[str, Command]):
@@ -90,6 +93,11 @@ class Workspace:
         return self.row.one_shot and self.row.forked_from is not None
 
     @property
+    def user(self) -> str:
+        """Who commands run as unless the call says otherwise, and whom the seed belongs to; empty is root."""
+        return str(self.row.runtime.get(RUN_AS, ""))
+
+    @property
     def hostname(self) -> str:
         """Its machine's own name for itself."""
         return re.sub("[^a-z0-9-]", "-", (self.row.name or self.id).lower())[:63].strip("-")
@@ -133,12 +141,18 @@ class Workspace:
         """Have what went before kept; what is typed into a shell has no end that would tell of it."""
         if self.row.state == "running" and self._running("shell"):
             self.keeper.happened("shell")
-        await self.keeper.settled()
+        await self.keeper.in_hand()
 
     def command_changed(self, command: Command) -> None:
         """A command ended: keep the files, unless it is known to have changed none."""
+        delta, command.delta = command.delta, None
         if command.changed_files != 0 and self.row.state == "running" and not self.row.one_shot:
-            self.keeper.happened(as_typed(command.row.command))
+            self.keeper.happened(as_typed(command.row.command), delta)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its files are kept as they are after each change."""
+        return KEEPS and not self.row.one_shot
 
     def command(self, handle: str) -> Command:
         try:
@@ -256,6 +270,7 @@ class Workspace:
             setup=handle,
             setup_status=status,
             setup_exit_code=exit_code,
+            post_start=str(kept.get("started", "")),
             passed_over=kept.get("passed_over", []),
             notes=[*kept.get("notes", []), *filter(None, [kept.get("unkept")])],
             hint=hint,
@@ -271,6 +286,7 @@ class Workspace:
             name=row.name,
             state=row.state,
             environment=row.environment,
+            user=self.user or "root",
             engine=row.engine,
             network_policy=row.network_policy,
             vcpu_count=row.vcpu_count,

@@ -26,7 +26,7 @@ from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.cli.demo import STOPPING, Stopped
 from pyro_mcp.cli.local_model.fence import ENVIRONMENT, PROFILE, Fenced, delete_all
 from pyro_mcp.cli.local_model.model import DEFAULT_HOST, Model, Wish, endpoint, printable, replayed, wishes
-from pyro_mcp.cli.parsing import Parser, too_many, usage_error
+from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.client.answers import Event, Progress
 from pyro_mcp.errors import InvalidInput, PyroError
 from pyro_mcp.mcp.access import Access

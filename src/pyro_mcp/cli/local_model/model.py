@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
-from pyro_mcp.cli.parsing import usage_error
+from pyro_mcp.cli.options import usage_error
 from pyro_mcp.errors import ComponentMissing, InvalidInput, PyroError
 from pyro_mcp.visible import shortened
 

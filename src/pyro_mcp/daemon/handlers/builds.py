@@ -142,7 +142,13 @@ async def _build(call: Call, context: Context, order: Order, read: dockerfile.Do
         kept = environments.cache.kept(order.name)
         if not order.again and kept.is_file():
             await call.progress("bringing in the layers of the last build")
-            await _bring_back(workspace, kept)
+            try:
+                await _bring_back(workspace, kept)
+            except (PyroError, OSError) as error:  # of a machine that is gone the next step says it
+                why = error.message.rstrip(".") if isinstance(error, PyroError) else str(error)
+                await call.progress(f"the layers of the last build cannot be used ({why}): building afresh")
+                await _run(context, workspace, script.FORGET, [])
+                kept.unlink(missing_ok=True)
         wanted = dict(bases.values())
         prepared = await _run(context, workspace, script.PREPARE, list(wanted))
         there = set(_text(prepared).split("\n"))

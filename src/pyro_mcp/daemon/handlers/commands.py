@@ -8,7 +8,8 @@ import base64
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
+from pyro_mcp.daemon.handlers.following import piece, wait_and_pass_on
+from pyro_mcp.environments.accounts import owner
 from pyro_mcp.errors import InvalidInput, NotFound
 from pyro_mcp.operations.fields import BACKGROUND_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS
 from pyro_mcp.processes.command import BEGIN_SECONDS, Command
@@ -43,6 +44,7 @@ class CommandHandlers:
         session: str | None,
         background: bool,
         until: str | None,
+        user: str | None,
         env: dict[str, str] | None,
         secret_env: dict[str, str] | None,
         stdin: str | None,
@@ -75,6 +77,7 @@ class CommandHandlers:
                     argv,
                     shown=shown,
                     cwd=cwd if cwd is not None and session is None else "/workspace",
+                    user=user,
                     env=env,
                     secret_env=secret_env,
                     stdin=stdin,
@@ -141,15 +144,7 @@ class CommandHandlers:
             begin = max(0, output.kept_bytes + begin)
         waits = Until.of(until) if until is not None else None
         await _wait(call, workspace, command, wait_seconds, waits, begin)
-        matches = None
-        if grep is not None:
-            text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
-        elif not raw:
-            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
-        else:
-            data = await asyncio.to_thread(output.read, begin, max_output_bytes)
-            end = begin + len(data)
-            text = data.decode("utf-8", "replace")
+        text, matches, end = await piece(command, begin, max_output_bytes, grep, raw=raw)
         return models.Logs(
             workspace=workspace.id,
             handle=handle,
@@ -183,6 +178,7 @@ class CommandHandlers:
         environment: str,
         command: str | list[str] | None,
         handle: str | None,
+        user: str | None,
         env: dict[str, str] | None,
         stdin: str | None,
         stdin_open: bool,
@@ -206,6 +202,8 @@ class CommandHandlers:
             argv_of(command, {})  # an empty one is refused before anything is fetched
             root = await self._context.environments.require(call, environment)
             argv = argv_of(command, root.runtime)
+            user = user or str(root.runtime.get("user", ""))
+            await asyncio.to_thread(owner, root.path, user)  # one that is not there is said before a machine is made
             plan = Plan(
                 environment=root.name,
                 engine=await self._context.engines.choose(call, "auto"),
@@ -217,6 +215,7 @@ class CommandHandlers:
                 ttl_seconds=ONE_SHOT_TTL_SECONDS,
                 one_shot=True,
                 project=call.scope,
+                user=user,
             )
             workspace = await manager.create(plan, root, _no_seed)
             try:

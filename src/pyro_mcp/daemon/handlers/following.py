@@ -44,6 +44,19 @@ async def _send_output(call: Call, command: Command, offset: int) -> int:
     return offset
 
 
+async def piece(
+    command: Command, begin: int, bound: int, grep: str | None, *, raw: bool
+) -> tuple[str, int | None, int]:
+    """Output from an offset on, at most `bound` bytes of it: text, the lines that match in all, where to go on."""
+    if grep is not None:
+        return await asyncio.to_thread(matching_lines, command, grep, begin, bound)
+    if not raw:
+        text, end = await asyncio.to_thread(command.output.seen_piece, begin, bound)
+        return text, None, end
+    data = await asyncio.to_thread(command.output.read, begin, bound)
+    return data.decode("utf-8", "replace"), None, begin + len(data)
+
+
 def matching_lines(command: Command, grep: str, begin: int, bound: int) -> tuple[str, int, int]:
     """Matching lines from an offset on within a bound: text, how many there are in all, where to go on."""
     pattern = Pattern(grep)

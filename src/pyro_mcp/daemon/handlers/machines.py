@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.setups import resume
+from pyro_mcp.daemon.handlers.setups import resume, started
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.files import listing, reading
 from pyro_mcp.workspaces import exporting
@@ -82,8 +83,11 @@ class MachineHandlers:
         return workspace.record()
 
     async def start_workspace(self, call: Call, *, workspace: Workspace) -> models.Workspace:
+        begun, was = time.monotonic(), workspace.row.state
         await _to_the_end(self._machines.start(workspace))
         resume(self._context, workspace)
+        if was == "stopped":
+            await started(call, self._context, workspace, begun)
         return workspace.record()
 
     async def list_workspace_disk(

@@ -19,6 +19,7 @@ from pyro_mcp.daemon.handlers import project_images
 from pyro_mcp.devcontainers.find import Found, find
 from pyro_mcp.devcontainers.read import Devcontainer, Stage, read, ready, shortened
 from pyro_mcp.devcontainers.script import script
+from pyro_mcp.environments.accounts import owner
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import EngineError, InvalidInput, NotFound, NotPermitted, Unsupported
 from pyro_mcp.machines.protocol import RootTree
@@ -59,6 +60,8 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """Its set-up, of which the record has the script."""
+    user: str = ""
+    """Who commands run as; empty is root."""
     keyed_by: list[str] | None = None
     """What its set-up depends on, by globs; see `devcontainers.keys`."""
 
@@ -72,7 +75,26 @@ class Project:
             disk_gib=disk,
             devcontainer=self.record,
             env=self.env,
+            user=self.user,
         )
+
+
+def as_user(project: Project, asked: str | None) -> tuple[Project, tuple[int, int]]:
+    """The project with who its commands run as, and the ids of whom it belongs to. Blocks shortly.
+
+    What the call says comes before the project's file, and that before the image.
+
+    Raises:
+        InvalidInput: the environment has no such user, and it is not the project's file that said so.
+    """
+    if asked is None and project.user and project.record is not None:
+        try:
+            return project, owner(project.root.path, project.user)
+        except InvalidInput as error:
+            over = [*project.record["passed_over"], f"remoteUser: {error.message.rstrip('.')}; commands run as root"]
+            return replace(project, user="", record={**project.record, "passed_over": over}), (0, 0)
+    said = asked or project.user or str(project.root.runtime.get("user", ""))
+    return replace(project, user=said), owner(project.root.path, said)
 
 
 async def of_seed(
@@ -130,16 +152,19 @@ async def of_seed(
                 record["script"] = script(done.stages, shell_of(root.runtime))
                 record["stages"] = [stage.name for stage in done.stages]
                 stages = done.stages
+                started = [stage for stage in stages if stage.name == "postStartCommand"]
+                if started:
+                    record["post_start"] = script(started, shell_of(root.runtime))
             except Unsupported:
                 said.over(", ".join(stage.name for stage in done.stages), "the image has no shell")
         if said.ports:
             said.notes.append(
-                f"It lists ports to forward ({', '.join(said.ports[:20])}): publish one with a service, where the "
-                "network "
-                "policy is egress+published-ports."
+                f"Not published: forwardPorts {', '.join(map(said.port, said.ports[:20]))}. Where the user allows it, "
+                "with network_policy egress+published-ports, a service publishes its port (`publish`)."
             )
     record |= {"passed_over": said.passed_over, "notes": [note for note in said.notes if note]}
-    return Project(root, shape, record, env, stages, said.setup_keys)
+    user = "" if said.problem else said.remote_user or said.container_user
+    return Project(root, shape, record, env, stages, user, said.setup_keys)
 
 
 def _find(source: Source | None, tree: Path | None) -> Found | None:

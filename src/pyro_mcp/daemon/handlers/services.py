@@ -7,7 +7,7 @@ import asyncio
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.daemon.handlers.following import matching_lines, wait_and_pass_on
+from pyro_mcp.daemon.handlers.following import piece, wait_and_pass_on
 from pyro_mcp.processes.command import Command
 from pyro_mcp.workspaces.launching import argv_of, launch
 from pyro_mcp.workspaces.readiness import Readiness
@@ -28,6 +28,7 @@ class ServiceHandlers:
         name: str,
         command: str | list[str],
         cwd: str,
+        user: str | None,
         env: dict[str, str] | None,
         secret_env: dict[str, str] | None,
         ready_file: str | None,
@@ -42,10 +43,10 @@ class ServiceHandlers:
 
         async def start() -> Command:
             return await launch(
-                self._occupancy, workspace, argv, cwd=cwd, env=env, secret_env=secret_env, kind="service"
+                self._occupancy, workspace, argv, cwd=cwd, user=user, env=env, secret_env=secret_env, kind="service"
             )
 
-        readiness = Readiness(ready_file, ready_tcp, ready_http, ready_command)
+        readiness = Readiness(ready_file, ready_tcp, ready_http, ready_command, user)
         await asyncio.shield(
             asyncio.ensure_future(
                 self._services.start(workspace, name, readiness, ready_timeout_seconds, publish or [], start)
@@ -95,15 +96,7 @@ class ServiceHandlers:
                     pass
         else:
             await wait_and_pass_on(call, command, wait_seconds if call.emit is not None else 0, begin)
-        matches = None
-        if grep is not None:
-            text, matches, end = await asyncio.to_thread(matching_lines, command, grep, begin, max_output_bytes)
-        elif not raw:
-            text, end = await asyncio.to_thread(output.seen_piece, begin, max_output_bytes)
-        else:
-            data = await asyncio.to_thread(output.read, begin, max_output_bytes)
-            end = begin + len(data)
-            text = data.decode("utf-8", "replace")
+        text, matches, end = await piece(command, begin, max_output_bytes, grep, raw=raw)
         left = output.kept_bytes - end
         return models.ServiceLogs(
             workspace=workspace.id,

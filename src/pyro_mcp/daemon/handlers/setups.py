@@ -91,12 +91,13 @@ def _wanted(project: Project, seed: PreparedSeed, plan: Plan, first: list[Stage]
         inode = os.stat(place).st_ino
     elif info.prefix:
         place = f"{place}//{info.prefix}"
+    made_of = [platform.machine(), [asdict(stage) for stage in first], project.env, project.keyed_by, project.user]
     return Wanted(
         project=place,
         inode=inode,
         commit=(info.commit or "") if info.kind == "git" else "",
         base=project.root.digest,
-        setup=setup_hash([platform.machine(), [asdict(stage) for stage in first], project.env, project.keyed_by]),
+        setup=setup_hash(made_of),
         locks=content_keys(seed.tree, project.keyed_by),
         online=online(plan.network_policy),
     )
@@ -160,6 +161,29 @@ async def set_up(
     await wait_and_pass_on(call, command, most)
     if keeping is not None and (left := until - time.monotonic()) > 0:
         await asyncio.wait({keeping}, timeout=left)
+
+
+async def started(call: Call, context: Context, workspace: Workspace, begun: float) -> None:
+    """Run the project's postStartCommand again, in a workspace that was stopped and is started; as `set_up` waits.
+
+    Never fails: its log says what came of it.
+    """
+    record = workspace.row.devcontainer or {}
+    setting_up = workspace.commands.get(str(record.get("setup")))
+    if not record.get("post_start") or (setting_up is not None and setting_up.running):  # that one comes to it
+        return
+    argv = [shell_of(workspace.row.runtime), "-c", record["post_start"]]
+    shown = ["devcontainer.json", "postStartCommand"]
+    running = launch(context.occupancy, workspace, argv, shown=shown, cwd="/workspace", timeout_seconds=SETUP_SECONDS)
+    try:
+        command = await asyncio.shield(asyncio.ensure_future(running))
+        await _noted(context, workspace, started=command.row.handle)
+    except (PyroError, OSError) as error:
+        log.warning("postStartCommand of workspace %s could not be started: %s", workspace.id, error)
+        return
+    await call.progress(f"postStartCommand is running as command {command.row.handle}")
+    most = SETUP_SECONDS + 60 if call.face != "mcp" else max(0.0, CALL_SECONDS - (time.monotonic() - begun))
+    await wait_and_pass_on(call, command, most)
 
 
 async def _begin(context: Context, workspace: Workspace, record: dict[str, Any], shown: list[str]) -> Command:

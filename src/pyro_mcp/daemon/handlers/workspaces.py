@@ -56,6 +56,7 @@ class WorkspaceHandlers:
         seed_path: str | None,
         name: str | None,
         labels: dict[str, str] | None,
+        user: str | None,
         network_policy: NetworkPolicy,
         vcpu_count: int | None,
         mem_mib: int | None,
@@ -121,23 +122,26 @@ class WorkspaceHandlers:
             source = await asyncio.to_thread(sources.scan_source, seed_path, include_ignored)
         shape = projects.Shape(vcpu_count, mem_mib, DISK_GIB_DEFAULT if engine == "firecracker" else disk_gib)
 
-        copied: PreparedSeed | None = None
+        copied: dict[tuple[int, int], PreparedSeed] = {}
+        whose = (0, 0)
 
         async def seed() -> PreparedSeed | None:
-            nonlocal copied
-            if source is None or copied is not None:
-                return copied
+            if source is None or whose in copied:
+                return copied.get(whose)
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
-            copied = await asyncio.to_thread(sources.prepare_seed, context.seeds, source, seed_progress(call))
-            return copied
+            prepare = functools.partial(sources.prepare_seed, context.seeds, source, seed_progress(call), whose)
+            copied[whose] = await asyncio.to_thread(prepare)
+            return copied[whose]
 
         with context.seeds.used():
             if environment is not None or no_devcontainer:
                 made = projects.Project(await context.environments.require(call, environment or DEFAULT), shape)
+                made, whose = await asyncio.to_thread(projects.as_user, made, user)
             else:
                 packed = source is not None and source.plan is not None and source.plan.kind == "archive"
                 unpacked = await seed() if packed else None
                 made = await projects.of_seed(call, context, source, unpacked.tree if unpacked else None, shape, plan)
+                made, whose = await asyncio.to_thread(projects.as_user, made, user)
                 if made.stages and (filled := await seed()) is not None:
                     made = await setups.prepared(call, context, made, filled, plan, rebuild=rebuild)
             workspace = await context.manager.create(made.completed(plan), made.root, seed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from pyro_mcp.environments import rooted
 from pyro_mcp.environments.oci.layer import LayerNotes
 from pyro_mcp.environments.oci.manifest import ImageConfig
+from pyro_mcp.vocabulary import ROOT_USER
 
 DRESS_VERSION = 3
 """Raised whenever this module makes another tree of the same image."""
@@ -84,8 +85,8 @@ def notes(root: Path, config: ImageConfig, layers: list[LayerNotes]) -> list[str
         found.append("It has no git.")
     if not any(rooted.resolve(root, path) for path in ("etc/ssl/certs/ca-certificates.crt", "etc/ssl/cert.pem")):
         found.append("It has no CA certificates; with egress, a machine gets this computer's.")
-    if config.user not in ("", "root", "0", "0:0", "root:root"):
-        found.append(f"It is meant for the user {config.user}; commands run as root.")
+    if config.user not in ROOT_USER:
+        found.append(f"Commands run as the user {config.user}, whom it names, unless the call says otherwise.")
     if skipped:
         found.append(f"{skipped} devices, FIFOs and sockets were left out.")
     if strangers:

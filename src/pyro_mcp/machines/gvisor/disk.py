@@ -50,6 +50,13 @@ class Disk:
         held = sum(os.stat(path).st_blocks * 512 for path in self._systrap)
         return whole(max(self._memory, held // PROCESS_HELD * PROCESS_BYTES + PROCESS_ROOM))
 
+    def held_bytes(self) -> int:
+        """What its files take on this computer's disk; 0 when it is gone."""
+        try:
+            return sum(self._sizes()[0])
+        except OSError:
+            return 0
+
     def lift(self) -> None:
         """Hold nothing until the next `settle`."""
         with contextlib.suppress(OSError):

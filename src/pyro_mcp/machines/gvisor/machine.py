@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
 
-from pyro_mcp import enclosure, wholeness
+from pyro_mcp import enclosure, trees, wholeness
 from pyro_mcp.errors import EngineError
 from pyro_mcp.guest.client import Guest
 from pyro_mcp.guest.duplex import Streams
@@ -19,6 +20,7 @@ from pyro_mcp.machines.gvisor.disk import Disk
 from pyro_mcp.machines.gvisor.record import AGENT_NAME, DIALS, MachineRecord
 from pyro_mcp.machines.gvisor.rest import Rest
 from pyro_mcp.machines.gvisor.runsc import PANIC, Runsc
+from pyro_mcp.reserve import keep_room
 
 AGENT_SECONDS = 20.0
 """How long an agent may take to answer after a restore or a thaw; 50 ms is usual on an idle core."""
@@ -76,6 +78,7 @@ class GvisorMachine:
                 await self._snapshot(destination)
 
     async def _snapshot(self, destination: Path) -> None:
+        await asyncio.to_thread(self._keep_room, destination.parent)
         partial = destination.with_name(destination.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -99,6 +102,12 @@ class GvisorMachine:
             self._disk.settle(again=True)
             self._channel.listen()
         os.replace(partial, destination)
+
+    def _keep_room(self, directory: Path) -> None:
+        # A checkpoint that fails for want of room leaves the guest stopped for good: it is not begun.
+        with contextlib.suppress(FileNotFoundError):  # the machine is gone; what follows says so
+            directory.mkdir(parents=True, exist_ok=True)
+            keep_room(directory, self.memory_bytes() + self._disk.held_bytes())
 
     async def _freeze(self) -> None:
         """Have the agent close all its connections, which a checkpoint would choke on, and wait until it has.
@@ -172,7 +181,7 @@ def sealed_files(image: Path) -> list[str]:
 
 def pids_from_state(runsc_root: Path, machine_id: str) -> tuple[int, int]:
     """Sandbox and gofer pid, as runsc keeps them in its state file."""
-    for path in runsc_root.glob(f"{machine_id}_sandbox:*.state"):
+    for path in trees.matching(runsc_root, f"{machine_id}_sandbox:*.state"):
         state = json.loads(path.read_text())
         return int(state["sandbox"]["pid"]), int(state["goferPid"])
     raise EngineError(f"runsc kept no state of machine {machine_id}.")

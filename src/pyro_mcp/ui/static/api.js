@@ -17,7 +17,7 @@ export async function call(operation, args = {}) {
       method: "POST", headers: { ...KEY(), "content-type": "application/json" }, body: JSON.stringify(args),
     });
   } catch {
-    throw new Failed({ message: "The page's server does not answer: is `pyro ui` still running?", code: "gone" });
+    throw new Failed({ message: "The page's server is not answering. Is `pyro ui` still running?", code: "gone" });
   }
   const said = await answer.json().catch(() => ({ error: { message: `The server answered ${answer.status}.`, code: "odd" } }));
   if (said.error) throw new Failed(said.error);

@@ -15,13 +15,13 @@ const ANSWERS = [
 export function asked(main) {
   const cards = h("div.questions");
   const kept = h("div");
-  fill(main, h("h1", "Asked"), h("p.quiet", "A workspace whose network asks reaches a host only when you allow it. A connection waits a minute for the answer."), cards, h("h2", "Decided for projects"), kept);
+  fill(main, h("h1", "Asked"), h("p.quiet", "A workspace with the network policy ask reaches a host only if you allow it. A connection waits one minute for your answer."), cards, h("h2", "Decided for projects"), kept);
   let shown = "";
   const draw = () => {
     const ids = state.questions.map((q) => q.id).join(" ");
     if (ids === shown && cards.childElementCount) return;
     shown = ids;
-    fill(cards, state.questions.length ? state.questions.map(card) : h("p", "Nothing is asked."));
+    fill(cards, state.questions.length ? state.questions.map(card) : h("p", "There are no questions."));
   };
   draw();
   decided(kept);
@@ -52,8 +52,8 @@ async function decided(place) {
     try { await call("change_decision", { project, host, answer: "forget" }); } catch (error) { say(error.message, "problem"); }
     decided(place);
   };
-  fill(place, h("p.quiet", `Kept in ${said.kept_in}, which may be edited.`),
-    said.decisions.length === 0 && h("p", "Nothing was decided for a project yet."),
+  fill(place, h("p.quiet", `Kept in ${said.kept_in}, which you can edit.`),
+    said.decisions.length === 0 && h("p", "No decisions for projects yet."),
     h("ul.plain", said.decisions.map((d) => h("li", h("strong", d.host), ` ${d.answer === "allow" ? "always allowed" : "never"} for ${d.project || "no project"} `,
       button("Forget", () => forget(d.project, d.host), { "aria-label": `Forget ${d.host} for ${d.project}` })))));
 }

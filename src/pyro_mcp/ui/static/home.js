@@ -10,7 +10,7 @@ export function home(main) {
   const cards = new Map();
   const place = h("div.projects");
   const count = h("p.quiet", { role: "status" });
-  const search = h("input", { type: "search", id: "search", placeholder: "name, command, folder", value: filter.text, oninput: () => { filter.text = search.value; draw(); } });
+  const search = h("input", { type: "search", id: "search", placeholder: "name, command, directory", value: filter.text, oninput: () => { filter.text = search.value; draw(); } });
   const states = h("select", { id: "state", value: filter.state, onchange: () => { filter.state = states.value; draw(); } },
     ["all", "busy", "running", "stopped", "lost"].map((each) => h("option", { value: each }, each)));
   states.value = filter.state;
@@ -31,7 +31,7 @@ export function home(main) {
       by.get(project).push(each);
     }
     const all = state.workspaces.size;
-    fill(count, state.problem ? "" : all === 0 ? "There are no workspaces. An agent makes one with workspace_create, you with `pyro new` or here."
+    fill(count, state.problem ? "" : all === 0 ? "There are no workspaces. An agent creates one with workspace_create; you create one with `pyro new` or here."
       : shown.length === all ? `${all} ${all === 1 ? "workspace" : "workspaces"}` : `${shown.length} of ${all} workspaces`);
     fill(place, [...by].sort(([a], [b]) => (a < b ? -1 : 1)).map(([project, list]) =>
       h("section.project", h("h2", project || "Without a project"), tree(list, cards))));
@@ -145,31 +145,31 @@ async function carried(operation, w, said, more = {}) {
 }
 
 async function fork(w) {
-  const given = await ask(`Fork ${named(w)}`, "Siblings from this very moment, running processes included.", [{ name: "count", label: "How many", value: "1", type: "number" }], "Fork");
+  const given = await ask(`Fork ${named(w)}`, "Copies of the machine as it is now, running processes included.", [{ name: "count", label: "How many", value: "1", type: "number" }], "Fork");
   if (given) await carried("fork_workspace", w, "was forked", { count: Number(given.count) });
 }
 
 async function reset(w) {
   let choices = ["baseline"];
   try { choices = ["baseline", ...(await call("list_snapshots", { workspace: w.id })).snapshots.map((s) => s.name).filter((n) => n !== "baseline")]; } catch { /* a lost one has its baseline all the same */ }
-  const given = await ask(`Reset ${named(w)}`, "The whole machine goes back: files, memory, processes. The files of now can be had back with rewind, as far as they were kept.", [{ name: "snapshot", label: "To", choices }], "Reset", true);
+  const given = await ask(`Reset ${named(w)}`, "The whole machine goes back: files, memory and processes. Rewind brings back the present files, as far as they were kept.", [{ name: "snapshot", label: "To", choices }], "Reset", true);
   if (given) await carried("reset_workspace", w, "was reset", given.snapshot === "baseline" ? {} : { snapshot: given.snapshot });
 }
 
 async function remove(w) {
-  const given = await ask(`Delete ${named(w)}`, "The workspace and everything in it go; this cannot be undone. Land or export what is to stay.", [], "Delete", true);
+  const given = await ask(`Delete ${named(w)}`, "This deletes the workspace and everything in it, and cannot be undone. Land or export what you want to keep.", [], "Delete", true);
   if (given && await carried("delete_workspace", w, "was deleted") && location.pathname.startsWith("/w/")) history.back();
 }
 
 async function create() {
-  const given = await ask("New workspace", "A machine of its own, filled from a folder of this machine.", [
+  const given = await ask("New workspace", "A new machine, filled from a directory on this computer.", [
     { name: "name", label: "Name", hint: "may be left out" },
     { name: "environment", label: "Environment", hint: "the project's own, else debian:12" },
     { name: "seed_path", label: "Folder", hint: "an absolute path; empty for an empty one" },
     { name: "network_policy", label: "Network", choices: ["off", "ask", "egress", "egress+published-ports"] },
   ], "Create");
   if (!given) return;
-  say("The workspace is being made …");
+  say("Creating the workspace …");
   try {
     const made = await call("create_workspace", Object.fromEntries(Object.entries(given).filter(([, value]) => value)));
     say(`${named(made)} is there.`);

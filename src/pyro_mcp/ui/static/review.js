@@ -11,7 +11,7 @@ const options = { side: innerWidth > 1100, whitespace: true };
 const CHANGING = new Set(["exec_workspace", "edit_workspace_file", "write_workspace_file", "apply_workspace_patch", "push_workspace_sync", "reset_workspace", "rewind_workspace"]);
 
 export function review(main, id) {
-  const place = h("div", h("p.quiet", "The changes are read …"));
+  const place = h("div", h("p.quiet", "Reading the changes …"));
   const newer = h("p.quiet", { role: "status" });
   const toggle = (name, label) => h("label.toggle", h("input", { type: "checkbox", checked: options[name], onchange: (e) => { options[name] = e.target.checked; draw(); } }), label);
   const known = () => state.workspaces.get(id)?.workspace;
@@ -40,7 +40,7 @@ export function review(main, id) {
     fill(place,
       h("p", `${diff.files.length} ${diff.files.length === 1 ? "file" : "files"} changed, `, h("span.plus", `+${diff.insertions}`), " ", h("span.minus", `−${diff.deletions}`),
         diff.left_out_files ? `; ${diff.left_out_files} files are left out: ignored, or made by tools` : ""),
-      diff.truncated && h("p.problem", `The patch has ${size(diff.patch_bytes)}; its first ${size(MOST)} are shown. Export brings all of it.`),
+      diff.truncated && h("p.problem", `The patch is ${size(diff.patch_bytes)}; its first ${size(MOST)} are shown. Export writes all of it.`),
       diff.empty_directories.length > 0 && h("p.quiet", `New and empty: ${diff.empty_directories.slice(0, 20).join(", ")}`),
       parts.map(([file, part]) => {
         // The header has git's ids of both contents: what is made to look like another is not viewed.
@@ -56,7 +56,7 @@ export function review(main, id) {
     const name = file.old_path ? `${file.old_path} → ${file.path}` : file.path;
     const body = h("div");
     const fillBody = (all) => {
-      if (file.binary) fill(body, h("p.quiet", "A binary file; Export brings it."));
+      if (file.binary) fill(body, h("p.quiet", "A binary file; Export writes it."));
       else if (!part) fill(body, h("p.quiet", diff.truncated ? "Its part of the patch is not shown." : "Only its name or mode changed."));
       else fill(body, shown(part, { ...options, all, name, more: () => fillBody(true), comment: (line) => comment(file, line) }),
         !part.hunks.length && h("pre.quiet", part.header.slice(1).join("\n")));
@@ -74,7 +74,7 @@ export function review(main, id) {
 
   async function comment(file, line) {
     const where = line ? `${file.path}, line ${line.now ?? line.old}` : file.path;
-    const given = await ask(`Note on ${where}`, "The agent gets it as your words with the result of its next tool call.", [{ name: "text", label: "Note", long: true }], "Send");
+    const given = await ask(`Note on ${where}`, "The agent gets it, as your words, with the result of its next tool call.", [{ name: "text", label: "Note", long: true }], "Send");
     if (!given?.text.trim()) return;
     try {
       await call("note_workspace", { workspace: id, text: given.text, path: file.path, ...(line ? { line: line.now ?? line.old } : {}) });
@@ -85,7 +85,7 @@ export function review(main, id) {
   async function discard(file, part) {
     const patch = part && !diff.truncated ? reversed(part) : null;
     if (!patch) { say(`${file.path} cannot be put back from here: it is binary, renamed, or its patch is not whole. Reset or rewind can.`, "problem"); return; }
-    const given = await ask(`Discard ${file.path}`, "The file goes back to how it was when the workspace began. A rewind undoes that.", [], "Discard", true);
+    const given = await ask(`Discard ${file.path}`, "The file goes back to how it was when the workspace was created. A rewind undoes this.", [], "Discard", true);
     if (!given) return;
     try { await call("apply_workspace_patch", { workspace: id, patch }); say(`${file.path} is as it began.`); } catch (error) { say(`${error.message} ${error.hint}`, "problem"); }
     read();
@@ -100,7 +100,7 @@ export function review(main, id) {
     if (!given) return;
     try {
       const landed = await call("land_workspace", { workspace: id, branch: given.branch, message: given.message });
-      fill(newer, h("span.good", `Landed as ${landed.commit.slice(0, 12)} on ${landed.branch} of ${landed.repository}: ${landed.files} files. `), "To take it back: ", h("code", landed.undo));
+      fill(newer, h("span.good", `Landed as ${landed.commit.slice(0, 12)} on ${landed.branch} of ${landed.repository}: ${landed.files} files. `), "To undo it: ", h("code", landed.undo));
     } catch (error) {
       fill(newer, h("span.problem", error.message, " ", error.hint));
     }
@@ -108,7 +108,7 @@ export function review(main, id) {
   }
 
   async function take() {
-    const given = await ask("Export a patch", "Written on this machine, for git apply.", [{ name: "output", label: "File", hint: "an absolute path" }], "Export");
+    const given = await ask("Export a patch", "Written on this computer, for git apply.", [{ name: "output", label: "File", hint: "an absolute path" }], "Export");
     if (!given?.output) return;
     try {
       const made = await call("export_workspace", { workspace: id, output: given.output, patch: true });
@@ -120,7 +120,7 @@ export function review(main, id) {
   return listen((change) => {
     if (!change.problem && !head.contains(document.activeElement)) fill(head, tabs(id, "review"));
     const done = !change.all && (change.events ?? []).some((e) => e.workspace === id && e.outcome !== "running" && CHANGING.has(e.operation));
-    if (done) fill(newer, "Something was done in the workspace since. ", button("Look again", read));
+    if (done) fill(newer, "The workspace has changed since. ", button("Look again", read));
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { stream } from "/static/api.js";
 
-export const state = { workspaces: new Map(), latest: new Map(), questions: [], problem: "The page connects …", figures: new Map() };
+export const state = { workspaces: new Map(), latest: new Map(), questions: [], problem: "Connecting …", figures: new Map() };
 const listeners = new Set();
 const AGAIN = 1000;
 let stop = null;
@@ -66,8 +66,8 @@ export function begin() {
   stop = stream("/api/feed", heard, (status) => {
     stop = null;
     state.problem = status === 401
-      ? "This page's link is no longer good: in the terminal where `pyro ui` runs, press Enter for another."
-      : "The page's server does not answer: is `pyro ui` still running?";
+      ? "This page's link has expired. In the terminal where `pyro ui` runs, press Enter for another."
+      : "The page's server is not answering. Is `pyro ui` still running?";
     tell({ all: false, changed: new Set(), problem: true });
     if (status !== 401) setTimeout(begin, AGAIN);
   });

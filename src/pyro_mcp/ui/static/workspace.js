@@ -24,7 +24,7 @@ export function workspace(main, id, which) {
     const each = state.workspaces.get(id);
     fill(head, tabs(id, which));
     const w = each?.workspace;
-    fill(facts, !each ? (state.problem ? "" : "There is no such workspace, or no more.")
+    fill(facts, !each ? (state.problem ? "" : "This workspace does not exist, or was deleted.")
       : [h("p", [w.environment, w.engine, `network ${network(w)}`, each.memory_bytes !== null && `${size(each.memory_bytes)} of ${size(w.mem_mib * 1048576)} in use`,
           w.secrets.length && `secrets ${w.secrets.map((s) => s.name).join(", ")}`].filter(Boolean).join(" · ")), w.cause && h("p.problem", w.cause), acts(each)]);
   };
@@ -139,12 +139,12 @@ function files(body, id) {
     try {
       const said = await call("list_workspace_files", { workspace: id, path, limit: 2000 });
       const entries = [...said.entries].sort((a, b) => (a.kind === "dir" ? 0 : 1) - (b.kind === "dir" ? 0 : 1) || (a.path < b.path ? -1 : 1));
-      fill(list, entries.length === 0 && h("li.quiet", "An empty folder."), entries.map((e) => {
+      fill(list, entries.length === 0 && h("li.quiet", "An empty directory."), entries.map((e) => {
         const full = e.path.startsWith("/") ? e.path : `${path}/${e.path}`;
         const name = full.split("/").pop();
         return h("li", e.kind === "dir" ? button(`${name}/`, () => open(full)) : button(name, () => read(full)),
           h("span.quiet", e.kind === "symlink" ? ` → ${e.link}` : e.kind === "file" ? ` ${size(e.size)}` : e.kind === "other" ? " no file" : ""));
-      }), said.truncated && h("li.quiet", "There are more."));
+      }), said.truncated && h("li.quiet", "There are more entries."));
     } catch (error) { fill(list, h("li.problem", error.message)); }
   }
 
@@ -152,7 +152,7 @@ function files(body, id) {
     try {
       const file = await call("read_workspace_file", { workspace: id, path, max_bytes: READ });
       fill(content, h("h2", path), h("p.quiet", `${size(file.size)}${file.truncated ? `, the first ${size(READ)}` : ""} · ${file.mode}`),
-        file.kind === "image" ? h("p", "A picture; export shows it.") : h("pre.text", { tabindex: 0 }, safe(file.content, READ)));
+        file.kind === "image" ? h("p", "An image; export it to see it.") : h("pre.text", { tabindex: 0 }, safe(file.content, READ)));
     } catch (error) { fill(content, h("h2", path), h("p.problem", error.message)); }
   }
 
@@ -169,7 +169,7 @@ function services(body, id) {
   search.addEventListener("change", async () => {
     found.hidden = !search.value; screen.hidden = Boolean(search.value);
     if (!search.value || !chosen) return;
-    try { fill(found, (await call("logs_service", { workspace: id, name: chosen.name, grep: search.value, tail: 10000 })).output || "Nothing matches."); } catch (error) { fill(found, error.message); }
+    try { fill(found, (await call("logs_service", { workspace: id, name: chosen.name, grep: search.value, tail: 10000 })).output || "No matches."); } catch (error) { fill(found, error.message); }
   });
   let drawn = "";
   const draw = () => {
@@ -183,7 +183,7 @@ function services(body, id) {
     if (!chosen && now.length) choose(now[0]);
   };
   const halt = async (s) => {
-    if (!await ask(`Stop ${s.name}`, "The service and all its processes end.", [], "Stop", true)) return;
+    if (!await ask(`Stop ${s.name}`, "This ends the service and all its processes.", [], "Stop", true)) return;
     try { await call("stop_service", { workspace: id, name: s.name }); } catch (error) { say(error.message, "problem"); }
   };
   const choose = (s) => {

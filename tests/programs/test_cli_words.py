@@ -15,7 +15,7 @@ from pyro_mcp.cli import completion
 from pyro_mcp.cli.app import _match, commands, run
 from pyro_mcp.cli.help import START, WIDTH, group_page, start_page
 from pyro_mcp.cli.parsing import parse
-from pyro_mcp.cli.words import SHORT, expanded, nearest_command, number
+from pyro_mcp.cli.words import SAME, SHORT, expanded, nearest_command, number
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.operations import Operation
 
@@ -102,12 +102,12 @@ def test_a_wrong_word_is_answered_by_its_meaning(typed: str, below: set[str], me
 
 
 HABITS = """
-attach=sh bash=sh branch=fork checkout=reset clone=fork commit=land connect=host containers=ls copy=cp describe=inspect
+attach=sh bash=sh branch=fork checkout=rewind clone=fork commit=land containers=ls copy=cp describe=inspect
 destroy=rm enter=sh events=history fetch=pull get=ls image=env init=new kill=stop launch=new less=cat log=logs
 merge=land network=update open=sh pause=stop ports=port processes=top read=cat rebase=land remove=rm rename=update
-restore=reset resume=start revert=reset rg=search rmi=env rollback=reset rsync=cp save=snapshot scp=cp serve=mcp
+restart=stop restore=reset resume=start revert=rewind rg=search rollback=reset rsync=cp save=snapshot scp=cp
 services=service
-setup=doctor show=inspect snapshots=snapshot ssh=sh stash=snapshot suspend=stop tail=logs terminal=sh undo=reset
+setup=doctor show=inspect snapshots=snapshot ssh=sh stash=snapshot suspend=stop tail=logs terminal=sh undo=rewind
 unpause=start upload=push vim=edit wait=logs write=edit statu=status lgos=logs exce=exec hlep=help workspce=workspace
 """
 
@@ -117,6 +117,44 @@ def test_words_of_docker_git_and_kubectl_are_answered_by_meaning(pair: str, caps
     typed, meant = pair.split("=")
     assert run([typed, "x"]) == 2
     assert f"Did you mean `pyro {meant}`?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("build", "env build"),
+        ("rmi", "env prune"),
+        ("prune", "env prune"),
+        ("connect", "host connect"),
+        ("serve", "mcp serve"),
+    ],
+)
+def test_a_word_may_mean_a_command_of_two(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([typed, "x"]) == 2
+    assert f"Did you mean `pyro {meant}`?" in capsys.readouterr().err
+
+
+def test_no_word_of_another_tool_throws_work_away_unasked() -> None:
+    assert {"reset", "delete"}.isdisjoint(SAME[word] for word in SAME.keys() - {"rm", "remove", "del"})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rm", "-f", "w"], "Deleting never asks"),
+        (["run", "-v", "/a:/b", "debian:12", "ls"], "pyro new --seed-path"),
+        (["run", "--name", "x", "ls"], "pyro new --name"),
+        (["run", "-d", "ls"], "pyro exec -d"),
+        (["run", "-p", "80:80", "ls"], "--publish"),
+        (["logs", "w", "--tail", "3"], "--offset"),
+        (["ls", "--format", "json"], "--json"),
+        (["rm", "a", "b c"], "for w in a 'b c'; do pyro workspace delete $w; done"),
+    ],
+)
+def test_an_option_of_another_tool_is_answered_by_what_is_done_here(words: list[str], said: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        command(words)
+    assert said in error.value.hint
 
 
 @pytest.mark.parametrize("typed", ["mv", "login", "volume", "apply", "xyzzy", "k"])

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp.errors import Conflict, EngineError, InvalidInput, PyroError
-from pyro_mcp.exports import copies, project
+from pyro_mcp.exports import backups, copies, project
 from pyro_mcp.exports import place as placing
 from pyro_mcp.exports.backups import STAGE, Backups
 from pyro_mcp.exports.repositories import TooDeep, disarm, leave_out
@@ -313,6 +314,21 @@ def test_what_a_killed_export_left_is_swept(world: World) -> None:
     (world.here / f"{STAGE}own").mkdir()
     Backups(world.backups.directory).sweep()
     assert not stage.exists() and (world.here / f"{STAGE}own").exists()
+    assert not list(world.backups.directory.iterdir())
+
+
+def test_a_clock_that_is_set_ends_no_backup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    for number in range(backups.YOUNG + 2):
+        files = world.backups.directory / str(number) / "files"
+        files.mkdir(parents=True)
+        (files / "kept").write_text("theirs")
+        os.utime(files.parent, (now, now - number))
+    monkeypatch.setattr(time, "time", lambda: now + 40 * 365 * 86400)
+    world.backups.sweep()
+    assert sorted(place.name for place in world.backups.directory.iterdir()) == list("01234")
+    monkeypatch.setattr(backups, "MOST_BYTES", 0)
+    world.backups.sweep()  # their room does not grow with it
     assert not list(world.backups.directory.iterdir())
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mcp_types import jsonrpc_message_adapter
 
 from pyro_mcp.mcp.gate import MAX_BYTES, MAX_DEPTH, Refusal, judged
-from tests.unit.test_mcp_schema_serve import META, Host
+from tests.programs.test_mcp_schema_serve import META, Host
 
 PING = b'{"jsonrpc":"2.0","id":%s,"method":"ping"}'
 DEEP = b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{"a":%s}}'

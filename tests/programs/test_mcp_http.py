@@ -23,7 +23,8 @@ from mcp.client.streamable_http import streamable_http_client
 from pyro_mcp.errors import InvalidInput
 from pyro_mcp.mcp.http import address_of
 from pyro_mcp.mcp.prompts import PROMPTS
-from tests.unit.test_mcp_gate import ODD, OPENED
+from tests.programs.test_mcp_gate import ODD, OPENED
+from tests.support import Installation
 
 SECONDS = 120.0
 """For what happens at once on a quiet machine: a bound against hanging, not a measure."""
@@ -36,17 +37,20 @@ META = {
 
 
 class HttpServer:
-    """A server on loopback; no daemon is needed for what is asked of it."""
+    """A server on loopback. No daemon is needed for what is asked of it, but it has one begin to fetch what a first
+    workspace needs: that one has the user's cache, and ends with the server.
+    """
 
     def __init__(self, home: Path, *options: str, environment: dict[str, str] | None = None) -> None:
         project = home / "project"
         project.mkdir()
+        self.installation = Installation()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pyro_mcp", "mcp", "serve", "--http", "127.0.0.1:0", *options],
             stderr=subprocess.PIPE,
             text=True,
             cwd=project,
-            env={**os.environ, "HOME": str(home), "PYRO_HOME": str(home / "pyro"), **(environment or {})},
+            env={**os.environ, **self.installation.environment, "HOME": str(home), **(environment or {})},
         )
         assert self.process.stderr is not None
         assert select.select([self.process.stderr], [], [], SECONDS)[0], "it did not say where it is"
@@ -77,6 +81,7 @@ class HttpServer:
         if self.process.poll() is None:
             self.process.send_signal(number)
         self.process.communicate(timeout=10)
+        self.installation.close()
         return self.process.returncode
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_mcp.network.ssh_agent import SshAgent, SshHost
+from pyro_mcp.network.ssh_agent import MAX_REFUSED, SshAgent, SshHost
 from pyro_mcp.network.ssh_keys import UserKeys
 from pyro_mcp.network.ssh_wire import (
     EXTENSION,
@@ -35,6 +36,7 @@ from pyro_mcp.network.ssh_wire import (
     sign,
     string,
 )
+from pyro_mcp.workspaces.egress import AGAIN_SECONDS, MAX_REFUSALS, Refusals
 
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-agent"), reason="this computer has no ssh (openssh-client)")
 HERE = SshHost("git.example", 22, "git")
@@ -153,6 +155,57 @@ def test_no_bytes_break_it(keys: dict[str, object], data: bytes, kind: int) -> N
             assert answers(agent, message) == [FAILURE]
 
 
+async def served(agent: SshAgent, sent: bytes, *, take: bool) -> int:
+    """Bytes that come back until the agent ends the connection; with `take` only when it has."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    mine, out = await asyncio.open_connection(sock=ours, limit=4096)
+    serving = asyncio.create_task(agent.serve(reader, writer))
+    out.write(sent)
+    taken = 0
+    try:
+        while take and (data := await mine.read(4096)):
+            taken += len(data)
+            if taken >= 5 * MAX_REFUSED:
+                break
+        await serving
+    finally:
+        writer.close()
+        out.close()
+    return taken
+
+
+def test_a_connection_ends_after_many_refusals(keys: dict[str, object]) -> None:
+    told = list[str]()
+    agent = SshAgent((HERE,), Ring(keys["ed25519"], b""), lambda _, text: told.append(text))
+    junk = string(request(b"key", b"data")) * (2 * MAX_REFUSED)
+    assert asyncio.run(served(agent, junk, take=True)) == len(string(b"x")) * MAX_REFUSED
+    assert len(told) == MAX_REFUSED
+
+
+@pytest.mark.parametrize("sent", [b"\0", string(b"x" * 100)[:50], string(bytes([REQUEST_IDENTITIES])) * 200])
+def test_who_neither_ends_a_message_nor_takes_an_answer_is_waited_for_a_while(
+    keys: dict[str, object], sent: bytes
+) -> None:
+    ring = Ring(keys["ed25519"], b"")
+    ring.public = b"k" * 65536  # long answers
+    agent = SshAgent((HERE,), ring, lambda *_: None, message_seconds=0.05)
+    with pytest.raises(TimeoutError):
+        asyncio.run(served(agent, sent, take=False))
+
+
+def test_the_history_tells_of_few_refusals_and_counts_the_others() -> None:
+    now = 0.0
+    refusals = Refusals(lambda: now)
+    told = [refusals.told(f"no {number}") for number in range(1000)]
+    assert told == [f"no {number}" for number in range(MAX_REFUSALS)] + [None] * (1000 - MAX_REFUSALS)
+    now = AGAIN_SECONDS
+    assert refusals.told("no") == f"no ({1000 - MAX_REFUSALS} more were refused before it)"
+    assert refusals.told("no") == "no"
+
+
 def test_the_users_own_agent_and_known_hosts_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, object]
 ) -> None:
@@ -161,20 +214,20 @@ def test_the_users_own_agent_and_known_hosts_count(
     lines = [f"{mark}git.example ssh-ed25519 {base64.b64encode(key).decode()}" for mark, key in listed]
     (tmp_path / "known").write_text("\n".join(lines) + "\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", tmp_path / "known"], check=True, capture_output=True)
-    socket = tmp_path / "agent"
+    listening = tmp_path / "agent"
     (tmp_path / "config").write_text(
-        f"UserKnownHostsFile {tmp_path / 'known'}\nGlobalKnownHostsFile none\nIdentityAgent {socket}\n"
+        f"UserKnownHostsFile {tmp_path / 'known'}\nGlobalKnownHostsFile none\nIdentityAgent {listening}\n"
         f"IdentityFile {tmp_path / 'locked'}\nIdentityFile {tmp_path / 'gone'}\n"
     )
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "word", "-f", tmp_path / "locked"], check=True)
     subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", tmp_path / "held"], check=True)
     monkeypatch.setenv("PYRO_SSH_CONFIG", str(tmp_path / "config"))
-    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(["ssh-agent", "-D", "-a", listening], stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None
             running.stdout.readline()  # it listens
             add = ["ssh-add", "-q", str(tmp_path / "held")]
-            subprocess.run(add, check=True, env={"SSH_AUTH_SOCK": str(socket), "PATH": "/usr/bin"})
+            subprocess.run(add, check=True, env={"SSH_AUTH_SOCK": str(listening), "PATH": "/usr/bin"})
 
             async def play() -> None:
                 mine = UserKeys()

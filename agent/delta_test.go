@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"math/rand"
+	"os"
+	"path"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// listedNow is what a whole look says, by path; directories that are looked past are not in it.
+func listedNow(t *testing.T, a *agent) map[string]string {
+	t.Helper()
+	lower, err := a.layer("lower")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lower.Close()
+	upper, err := os.OpenRoot(a.upperTree())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer upper.Close()
+	d := &differ{upper: upper, lower: lower, upperPath: a.upperTree(), limit: maxChangesListed, marks: true}
+	if err := d.directory(".", true, false); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, c := range d.changes {
+		switch {
+		case c.New == nil:
+			found[string(c.Path)] = "absent"
+		case c.New.Kind == "file":
+			content, _ := upper.ReadFile(string(c.Path))
+			found[string(c.Path)] = fmt.Sprintf("file %o %s", c.New.Mode, content)
+		default:
+			found[string(c.Path)] = fmt.Sprintf("%s %s", c.New.Kind, c.New.Link)
+		}
+	}
+	return found
+}
+
+func TestDeltasComeToWhatAWholeLookSays(t *testing.T) {
+	told, times := 0, 0
+	for seed := range int64(20) {
+		a, _ := testAgent(t)
+		random := rand.New(rand.NewSource(seed))
+		lower, upper := *a.lower.Load(), a.upperTree()
+		for _, name := range []string{"a", "d/b", "d/e/c", "f/g"} {
+			os.MkdirAll(filepath.Dir(filepath.Join(lower, name)), 0o755)
+			os.WriteFile(filepath.Join(lower, name), []byte("below "+name), 0o644)
+		}
+		white := func(name string) {
+			if _, err := os.Lstat(filepath.Join(lower, name)); err == nil {
+				if err := syscall.Mknod(filepath.Join(upper, name), syscall.S_IFCHR, 0); err != nil {
+					t.Skipf("a whiteout needs mknod, which this user may not: %v", err)
+				}
+			}
+		}
+		names := []string{"a", "d/b", "d/e/c", "d/e", "d", "f/g", "f", "new/x", "new", "d/z", "node_modules/k", "d/__pycache__/p", "d/pipe"}
+		change := func() {
+			name := names[random.Intn(len(names))]
+			there := filepath.Join(upper, name)
+			for up := path.Dir(name); up != "."; up = path.Dir(up) {
+				if info, err := os.Lstat(filepath.Join(upper, up)); err == nil && !info.IsDir() {
+					os.RemoveAll(filepath.Join(upper, up)) // a whiteout, or a file
+					os.MkdirAll(filepath.Join(upper, up), 0o755)
+					syscall.Setxattr(filepath.Join(upper, up), "trusted.overlay.opaque", []byte("y"), 0)
+				}
+			}
+			os.RemoveAll(there)
+			os.MkdirAll(filepath.Dir(there), 0o755)
+			switch random.Intn(9) {
+			case 0, 1:
+				os.WriteFile(there, []byte(fmt.Sprint("now ", random.Intn(3))), 0o644)
+			case 2:
+				os.WriteFile(there, []byte("below "+name), 0o644) // as it was
+			case 3:
+				os.WriteFile(there, nil, 0o600)
+			case 4:
+				os.Symlink("nowhere", there)
+			case 5:
+				os.MkdirAll(there, 0o700)
+			case 6:
+				syscall.Mkfifo(there, 0o644)
+			default:
+				white(name)
+			}
+		}
+		a.lookedWhole()
+		kept := listedNow(t, a)
+		for range 40 {
+			for range random.Intn(3) {
+				change()
+			}
+			started := time.Now()
+			said := a.changedSince(started, true)
+			want := listedNow(t, a)
+			times++
+			if said == nil || said.Kept == nil {
+				a.lookedWhole()
+				kept = want
+				continue
+			}
+			told++
+			if said.Kept.Look != said.Kept.Since+1 {
+				t.Fatal(said.Kept)
+			}
+			for _, file := range said.Kept.Files {
+				switch file.Kind {
+				case "same":
+					delete(kept, string(file.Path))
+				case "absent":
+					kept[string(file.Path)] = "absent"
+				case "file":
+					kept[string(file.Path)] = fmt.Sprintf("file %o %s", file.Mode, *file.Content)
+				default:
+					kept[string(file.Path)] = fmt.Sprintf("%s %s", file.Kind, file.Link)
+				}
+			}
+			if fmt.Sprint(kept) != fmt.Sprint(want) {
+				t.Fatalf("seed %d: kept %v\nis   %v\nsaid %+v", seed, kept, want, said.Kept.Files)
+			}
+		}
+	}
+	if told < times/4 {
+		t.Errorf("%d of %d changes were told", told, times)
+	}
+}
+
+func TestADeltaIsSmallAndGoesWithTheNextOne(t *testing.T) {
+	a, _ := testAgent(t)
+	put := func(name string, size int) {
+		if err := os.WriteFile(filepath.Join(a.upperTree(), name), make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if put("early", 1); a.changedSince(time.Now(), true).Kept != nil {
+		t.Fatal("nobody has looked yet")
+	}
+	a.lookedWhole()
+	if put("large", deltaBytes+1); a.changedSince(time.Now(), true).Kept != nil {
+		t.Fatal("it is too large")
+	}
+	a.lookedWhole()
+	for i := range deltaFiles + 1 {
+		put(fmt.Sprint("many", i), 1)
+	}
+	if a.changedSince(time.Now(), true).Kept != nil {
+		t.Fatal("they are too many")
+	}
+	a.lookedWhole()
+	first, second := &process{}, &process{}
+	table := newProcessTable()
+	for i, p := range []*process{first, second} {
+		put("one", i+10)
+		p.exit = &exitRecord{Changed: a.changedSince(time.Now(), true)}
+		table.carried(p, p.exit)
+	}
+	if first.exit.Changed.Kept != nil || second.exit.Changed.Kept == nil || first.exit.Changed.Count != 1 {
+		t.Fatal(first.exit.Changed, second.exit.Changed)
+	}
+}
