@@ -40,9 +40,18 @@ def answering(
     try:
         yield ports[0]
     finally:
+        asyncio.run_coroutine_threadsafe(_ended(), loop).result(20)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _ended() -> None:
+    """Whoever is still served is let go."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 @contextlib.contextmanager
@@ -71,10 +80,14 @@ def sshd(root: Path, *options: str) -> Iterator[int]:
             stdin.close()
 
         forward = asyncio.ensure_future(up())
-        while data := await stdout.read(9999):
-            writer.write(data)
-        forward.cancel()
-        await process.wait()
+        try:
+            while data := await stdout.read(9999):
+                writer.write(data)
+        finally:
+            forward.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
 
     with answering(one) as port:
         yield port

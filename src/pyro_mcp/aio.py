@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pyro_mcp import deriving
+from pyro_mcp.client import place
 from pyro_mcp.client.aio import AsyncTransport
 from pyro_mcp.client.answers import Event, Noted, Output, Result, Started, understand
 from pyro_mcp.client.calls import headers, made_absolute
@@ -37,6 +38,7 @@ class AsyncPyro(AsyncPyroMethods):
         self,
         *,
         on_event: Callable[[Event], None] | None = None,
+        on: str | None = None,
         locations: Locations | None = None,
         transport: AsyncTransport | None = None,
         face: Face = "sdk",
@@ -47,7 +49,7 @@ class AsyncPyro(AsyncPyroMethods):
         self._on_event = on_event
         self._face: Face = face
         self._client = client
-        self._transport = transport or AsyncTransport(locations or Locations.of_this_user())
+        self._transport = transport or AsyncTransport(locations or place.locations(on))
 
     async def close(self) -> None:
         """Close the connections; the daemon and the workspaces live on."""

@@ -31,8 +31,10 @@ class Locations:
     `pathlib` is imported when the first path is asked for: the command line needs none but the socket's name.
     """
 
-    def __init__(self, runtime: str | Path, state: str | Path, cache: str | Path) -> None:
+    def __init__(self, runtime: str | Path, state: str | Path, cache: str | Path, *, on: str = "") -> None:
         self._roots = (os.fspath(runtime), os.fspath(state), os.fspath(cache))
+        self.on = on
+        """The address of the computer whose daemon is meant; empty: this one (`client.place`)."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Locations) and self._roots == other._roots
@@ -59,6 +61,11 @@ class Locations:
     def socket_name(self) -> str:
         """The socket's path as text."""
         return os.path.join(self._roots[0], "daemon.sock")
+
+    @property
+    def state_name(self) -> str:
+        """The state directory as text."""
+        return self._roots[1]
 
     @property
     def socket(self) -> Path:
@@ -123,6 +130,11 @@ class Locations:
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"
+
+    @property
+    def arrived(self) -> Path:
+        """What other computers of this user send over ssh, and fetch (`seeds.arrivals`)."""
+        return self.state / "arrived"
 
     @property
     def secrets(self) -> Path:

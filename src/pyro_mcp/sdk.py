@@ -36,7 +36,9 @@ class Pyro(Connection, PyroMethods):
 
     Args:
         on_event: called with `Progress`, `Started` and `Output` while operations run, in the calling thread.
-        locations: where the daemon's socket is; by default where the environment says.
+        on: another computer, `ssh://USER@HOST` or a context's name; by default what PYRO_ON or the chosen context
+            says, else this one.
+        locations: where the daemon's socket is; by default as `on` says.
         transport: carries the calls; by default a new `Transport` to `locations`.
     """
 

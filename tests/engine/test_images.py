@@ -71,7 +71,7 @@ def test_an_image_without_bash_is_a_workspace_like_any_other(pyro: Pyro, served:
 
 def test_what_an_image_says_of_its_program(pyro: Pyro, served: str) -> None:
     ran = pyro.run_in_vm(f"{served}/tool:1", "tool; echo $ODD; id -u; pwd; ls /bin/vi")
-    assert ran.stdout == "tool hammer\na=b c\n0\n/workspace\n"
+    assert ran.stdout == "tool hammer\na=b c\n65534\n/workspace\n"
     assert ran.exit_code != 0, "the upper layer took vi away"
     assert pyro.run_in_vm(f"{served}/tool:1", "tool", env={"TOOL": "saw"}).stdout == "tool saw\n"
     said = pyro.inspect_environment(f"{served}/tool:1")
@@ -105,7 +105,7 @@ def test_what_is_not_there_is_said_and_leaves_nothing(pyro: Pyro, served: str, i
 def test_a_pull_lives_through_a_killed_daemon_and_a_removed_image_is_gone(fresh: Installation, served: str) -> None:
     with Pyro() as pyro:
         first = pyro.pull_environment(f"{served}/tool:1")
-        ws = pyro.create_workspace(f"{served}/tool:1").id
+        ws = pyro.create_workspace(f"{served}/tool:1", user="root").id
     fresh.kill_daemon()
     with Pyro() as pyro:
         assert pyro.exec_workspace(ws, "tool").stdout == "tool hammer\n"
@@ -115,7 +115,9 @@ def test_a_pull_lives_through_a_killed_daemon_and_a_removed_image_is_gone(fresh:
 
 
 def test_a_workspace_is_saved_as_an_environment_without_what_is_its_own(pyro: Pyro, served: str) -> None:
-    ws = pyro.create_workspace(f"{served}/tool:1", network_policy="egress", secrets={"KEY": "a-secret-value-1234"}).id
+    ws = pyro.create_workspace(
+        f"{served}/tool:1", user="root", network_policy="egress", secrets={"KEY": "a-secret-value-1234"}
+    ).id
     did = pyro.exec_workspace(
         ws,
         "mkdir -p /opt/kit/empty && echo made > /opt/kit/made && ln -s made /opt/kit/link"

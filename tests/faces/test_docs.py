@@ -33,6 +33,15 @@ def test_the_first_run_goes_as_it_is_written(pyro: Pyro, project: Path, tmp_path
     assert pyro.list_workspaces().workspaces == []
 
 
+def test_the_words_to_a_landed_change_are_counted() -> None:
+    """From a clone to a branch: the blocks of the page, as a shell splits them, and the numbers beside them."""
+    text = (ROOT / "docs" / "first-run.md").read_text()
+    blocks = re.findall(r"(?m)^    git clone(?:.*\n    )*.*", text)
+    said = [int(number) for number in re.findall(r"(?:These are|make it) (\d+)", text)]
+    counted = [len([w for w in shlex.split(block, comments=True) if w != "&&"]) for block in blocks]
+    assert counted == said == [12, 26]
+
+
 @pytest.mark.parametrize(
     "page",
     [

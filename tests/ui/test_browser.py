@@ -5,6 +5,7 @@ PYRO_SCREENSHOTS=DIR keeps a picture of each view at 1,280 and at 360 pixels; `d
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from pyro_mcp.sdk import Pyro
 from pyro_mcp.visible import acts
 from tests.support import Installation, slowness
 from tests.ui.browser import chromium
+from tests.ui.looks import looked_at
 from tests.ui.page import Served, served
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def context(browser: Browser, page_of: Served) -> Iterator[BrowserContext]:
     opened.set_default_timeout(SECONDS * 1000 * slowness())
     complaints: list[str] = []
     opened.on("weberror", lambda error: complaints.append(str(error.error)))
-    opened.on("request", lambda r: complaints.append(r.url) if not r.url.startswith(page_of.origin) else None)
+    own = (page_of.origin, "data:image/png", "about:blank")
+    opened.on("request", lambda r: complaints.append(r.url) if not r.url.startswith(own) else None)
     opened.on("console", lambda m: complaints.append(m.text) if "Security Policy" in m.text else None)
     first = opened.new_page()
     first.goto(page_of.link)
@@ -66,13 +69,8 @@ def _tab(context: BrowserContext, page_of: Served, path: str = "/") -> Page:
 
 
 def _picture(page: Page, name: str) -> None:
-    """Nothing is wider than the window, at either width; kept where PYRO_SCREENSHOTS says."""
-    for width, height in ((360, 740), (1280, 800)):
-        page.set_viewport_size({"width": width, "height": height})
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, f"{name} is {wide} pixels wider than {width}"
-        if PICTURES:
-            page.screenshot(path=str(Path(PICTURES) / f"{name}-{width}.png"))
+    """Looked at in all ways, and kept where PYRO_SCREENSHOTS says."""
+    looked_at(page, name, keep=PICTURES)
 
 
 def _with_a_fix(pyro: Pyro, project: Path) -> str:
@@ -210,8 +208,109 @@ def test_what_a_guest_chose_is_text(pyro: Pyro, context: BrowserContext, page_of
         assert "\\u{202e}" in text
         assert page.locator("img, main script, b").count() == 0
         assert "owned" not in page.title() and page.title() != "1"
-        _picture(page, f"hostile{path.replace('/', '-')}") if not PICTURES else None
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
         page.close()
+
+
+def test_a_terminal_of_ones_own(pyro: Pyro, context: BrowserContext, page_of: Served) -> None:
+    made = pyro.create_workspace("debian:12", name="typed").id
+    page = _tab(context, page_of, f"/w/{made}/terminal")
+    page.get_by_role("button", name="New terminal").click()
+    lines = page.locator(".terminal")
+    lines.get_by_text(re.compile("[#$]")).first.wait_for()
+    keys = page.get_by_role("textbox", name=re.compile("Terminal"))
+    keys.focus()
+    page.keyboard.type("printf '\\033[1;31mred\\033[0m <b>%s</b>\\n' $((40+2)); stty size")
+    page.keyboard.press("Enter")
+    lines.get_by_text("red <b>42</b>").wait_for()
+    assert lines.locator(".bold.fg1").first.text_content() == "red"
+    assert page.locator("main b, main script").count() == 0
+    rows, cols = map(int, re.findall(r"(?m)^(\d+) (\d+)$", lines.inner_text())[-1])
+    assert rows > 10 and cols > 40
+    # Characters that no key has, and several lines at once, which bash takes as pasted.
+    page.keyboard.insert_text("echo h\u00e4\u65e5\u672c")
+    page.keyboard.press("Enter")
+    lines.get_by_text("h\u00e4\u65e5\u672c", exact=True).wait_for()
+    paste = """(text) => { const data = new DataTransfer(); data.setData('text', text);
+        document.getElementById('keys').dispatchEvent(new ClipboardEvent('paste', {clipboardData: data})); }"""
+    page.evaluate(paste, "echo one-$((1+1))\necho two-$((1+2))\x1b[201~")
+    page.keyboard.press("Enter")
+    lines.get_by_text("two-3", exact=True).wait_for()
+    page.keyboard.type("(echo $((50+3)); exec sleep 300)")
+    page.keyboard.press("Enter")
+    lines.get_by_text("53", exact=True).wait_for()
+    page.keyboard.press("Control+c")
+    page.keyboard.type("echo st=$?.")
+    page.keyboard.press("Enter")
+    lines.get_by_text("st=130.", exact=True).wait_for()
+    # What left the screen above can be scrolled to; a smaller window is a smaller terminal, for the program as well.
+    page.keyboard.type("seq 1 300; printf '\\033]0;owned\\007\u202e'")
+    page.keyboard.press("Enter")
+    lines.get_by_text("299", exact=True).wait_for()
+    assert lines.get_by_text("120", exact=True).count() == 1 and "\u202e" not in page.evaluate(
+        "document.body.innerText"
+    )
+    _picture(page, "terminal")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_viewport_size({"width": 360, "height": 740})
+    keys.focus()
+    page.keyboard.type("clear")
+    page.keyboard.press("Enter")
+    for _ in range(50):
+        page.keyboard.type("stty size")
+        page.keyboard.press("Enter")
+        lines.get_by_text(re.compile(r"^\d+ \d+$")).last.wait_for()
+        now = int(re.findall(r"(?m)^(\d+) (\d+)$", lines.inner_text())[-1][1])
+        if now < cols:
+            break
+        page.wait_for_timeout(100)
+    assert 10 <= now < cols
+    # Another tab has the same terminal; leaving it leaves the shell. The way out by keys is said.
+    page.keyboard.press("Control+]")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+    assert "leaves it" in page.locator("#leaves").inner_text()
+    other = _tab(context, page_of, f"/w/{made}/terminal")
+    other.locator(".terminal").get_by_text(re.compile(r"^\d+ \d+$")).first.wait_for()
+    other.get_by_role("button", name="Close the terminal").click()
+    other.get_by_text(re.compile("It ended|It was|It cancelled")).wait_for()
+    assert pyro.status_workspace(made).shells == []
+
+
+def test_forks_side_by_side_and_one_is_kept(
+    pyro: Pyro, project: Path, context: BrowserContext, page_of: Served
+) -> None:
+    made = _with_a_fix(pyro, project)
+    forks = pyro.fork_workspace(made, count=2).workspaces
+    pyro.edit_workspace_file(forks[1].id, "src/calc.py", "b + a", "a - b")
+    pyro.write_workspace_file(forks[1].id, "x<img src=x onerror=document.title=1>", f"{HOSTILE}\n")
+    page = _tab(context, page_of)
+    page.get_by_role("link", name="Compare fix-add with its forks").click()
+    columns = page.get_by_role("article")
+    columns.nth(2).wait_for()
+    page.get_by_label("Check, run in each").fill("python3 -B test_calc.py")
+    page.get_by_role("button", name="Run in each").click()
+    for name, outcome in ((forks[0].name, "passed"), (forks[1].name, "status 1")):
+        page.get_by_role("article", name=str(name), exact=True).locator(".badge", has_text=outcome).wait_for()
+    bad = page.get_by_role("article", name=str(forks[1].name), exact=True)
+    bad.get_by_text("AssertionError").wait_for()
+    page.get_by_role("button", name=f"{forks[1].name} against the origin").click()
+    page.get_by_text("From fix-add to").first.wait_for()
+    difference = page.locator("details.file", has_text="src/calc.py")
+    difference.get_by_text("a - b").wait_for()
+    assert page.locator("main img, main script").count() == 0 and page.title() != "1"
+    page.locator("details.file", has_text="onerror").first.wait_for()
+    assert "\u202e" not in page.evaluate("document.body.innerText")
+    _picture(page, "compare")
+    page.get_by_role("button", name=f"Keep this one: {forks[0].name}").click()
+    page.get_by_role("dialog").get_by_text("cannot be undone").wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+    page.get_by_text("fix-add is the one that was kept").wait_for()
+    (kept,) = pyro.list_workspaces().workspaces
+    assert (kept.id, kept.name) == (forks[0].id, "fix-add")
+    files = _tab(context, page_of, f"/w/{kept.id}/files")
+    files.get_by_role("button", name="test_calc.py").click()
+    assert files.locator(".syntax-keyword").first.text_content() == "import"
+    _picture(files, "files")
 
 
 def test_the_daemon_may_be_killed_underneath(fresh: Installation, browser: Browser) -> None:
@@ -244,6 +343,61 @@ def test_questions_are_answered_live(pyro: Pyro, context: BrowserContext, page_o
     assert pyro.logs_workspace(made, handle, wait_seconds=30).status == "exited"
     page.get_by_role("button", name=re.compile("Forget page.example.com")).click()
     page.get_by_text("Nothing was decided").wait_for()
+
+
+def _busy(number: int, **more: Any) -> dict[str, Any]:
+    """A workspace as the feed tells of it."""
+    facts: dict[str, Any] = {"id": f"ws-{number:08x}", "name": f"name-{number}", "state": "running", "cause": None}
+    facts |= {
+        "environment": "debian:12",
+        "engine": "gvisor",
+        "network_policy": "off",
+        "allow_domains": [],
+        "secrets": [],
+    }
+    facts |= {
+        "mem_mib": 1024,
+        "disk_gib": 20,
+        "forked_from": None,
+        "expires_at": None,
+        "expires_because": "",
+        "seed": None,
+    }
+    facts |= {"created_at": "2026-11-27T10:00:00.000Z", "last_activity_at": f"2026-11-27T10:00:{number % 60:02}.000Z"}
+    around = {"project": f"/p/{number % 20}", "trial": False, "running": [], "services": [], "changed_files": 1}
+    return {"workspace": {**facts, **more}, **around, "memory_bytes": 1 << 20, "cpu_seconds": 1.0}
+
+
+def _event(number: int) -> dict[str, Any]:
+    event = {"sequence": number, "at": "2026-11-27T10:00:00.000Z", "face": "mcp", "operation": "exec_workspace"}
+    event |= {"outcome": "ok", "duration_seconds": 0.1, "summary": "make", "error": None, "details": None}
+    return {**event, "workspace": f"ws-{number % 500:08x}", "workspace_name": None}
+
+
+def test_five_hundred_workspaces_cost_what_they_must(context: BrowserContext, page_of: Served) -> None:
+    """In counts, which are the same on any machine: requests and elements."""
+    whole = {"kind": "whole", "workspaces": [_busy(n) for n in range(500)], "events": [_event(n) for n in range(300)]}
+    body = f"data: {json.dumps({**whole, 'questions': [], 'problem': None})}\n\n"
+    page = context.new_page()
+    asked: list[str] = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.url)
+        first = len(asked) == 1
+        route.fulfill(status=200 if first else 401, content_type="text/event-stream", body=body if first else "")
+
+    page.route("**/api/feed", answer)
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url))
+    page.goto(page_of.origin)
+    page.locator("article").nth(499).wait_for(state="attached")
+    page.locator("main:not(:has(article[aria-busy]))").wait_for(state="attached")
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    assert elements < 500 * 60, elements
+    files = [url for url in loaded if "/static/" in url]
+    assert len(files) == len(set(files)) < 20, files
+    page.unroute_all(behavior="ignoreErrors")
+    page.close()
 
 
 def test_colours_have_contrast_in_both_schemes() -> None:

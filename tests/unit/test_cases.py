@@ -62,38 +62,38 @@ HELD: dict[str, dict[str, tuple[str, ...]]] = {
         "engine/test_crowds.py": ("test_many_quiet_processes_run_on_until_they_are_cancelled_whole",)
     },
     "D1 which place": {
-        "unit/test_patch_stale.py": (
+        "unit/test_patch_places.py": (
             "test_context_that_names_another_function_is_never_fuzz",
             "test_several_places_are_named_not_chosen",
             "test_offset_and_fuzz_are_reported",
         ),
-        "unit/test_patch_places.py": (
+        "unit/test_patch_stale.py": (
             "test_twins_of_which_none_is_named_for_sure",
             "test_fuzz_never_moves_a_change_into_another_block",
         ),
     },
     "D2 the forms": {
-        "unit/test_patch_stale.py": (
+        "unit/test_patch_places.py": (
             "test_codex_updates_adds_deletes_and_moves",
             "test_codex_anchors_narrow_one_after_the_other",
         ),
-        "unit/test_patch_places.py": ("test_every_form_that_models_write",),
+        "unit/test_patch_stale.py": ("test_every_form_that_models_write",),
     },
     "D3 line ends": {
-        "unit/test_patch_stale.py": (
+        "unit/test_patch_places.py": (
             "test_an_lf_patch_keeps_a_crlf_files_line_ends",
             "test_a_byte_order_mark_is_kept",
         )
     },
     "D4 white space, patches side by side": {
-        "unit/test_patch_stale.py": ("test_white_space_that_differs_is_made_visible",),
+        "unit/test_patch_places.py": ("test_white_space_that_differs_is_made_visible",),
         "engine/test_files.py": ("test_patches_side_by_side_to_one_file_all_apply",),
     },
 }
 
 
 @cache
-def tests_of(file: str) -> set[str]:
+def names_in(file: str) -> set[str]:
     found = ast.parse((TESTS / file).read_text()).body
     return {node.name for node in found if isinstance(node, ast.FunctionDef)}
 
@@ -101,7 +101,7 @@ def tests_of(file: str) -> set[str]:
 @pytest.mark.parametrize("case", HELD)
 def test_each_case_is_held_by_tests_that_are_there(case: str) -> None:
     for file, names in HELD[case].items():
-        assert set(names) <= tests_of(file), (case, file)
+        assert set(names) <= names_in(file), (case, file)
 
 
 def test_no_case_is_left_out() -> None:

@@ -7,9 +7,8 @@ from contextlib import aclosing
 from typing import Any
 
 from pyro_mcp.client.answers import Output
-from pyro_mcp.ui.app import Application
-from pyro_mcp.ui.door import Door
 from pyro_mcp.ui.feed import BEHIND
+from pyro_mcp.ui.following import output
 
 PRINTED = [f"line {number}\n".encode() for number in range(20 * BEHIND)]
 
@@ -33,10 +32,9 @@ class _Printing:
 
 def test_a_page_that_reads_slowly_gets_everything_and_little_waits_for_it() -> None:
     pyro: Any = _Printing()
-    feed: Any = None
 
     async def story() -> list[dict[str, Any]]:
-        async with aclosing(Application(Door(1), pyro, feed)._output({"offset": "0"})) as messages:
+        async with aclosing(output(pyro, {"offset": "0"})) as messages:
             return [message async for message in messages]
 
     *printed, end = asyncio.run(story())

@@ -16,6 +16,7 @@ from pyro_mcp.cli.help import group_page
 from pyro_mcp.cli.options import HelpShown, usage_error
 from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, begin_of_command, option_parser, parse, takes_command
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
+from pyro_mcp.client.place import LOCAL, VARIABLE
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.version import VERSION
@@ -110,6 +111,7 @@ def _run(words: list[str]) -> int:
     if "--" in words:
         cut = words.index("--")
         before, after = words[:cut], words[cut + 1 :]
+    before = _with_place(before)
     leading: list[str] = []
     while before and before[0].removeprefix("--").replace("-", "_") in OUTPUT_FLAGS and before[0].startswith("--"):
         leading.append(before[0])
@@ -138,6 +140,17 @@ def _run(words: list[str]) -> int:
         print(option_parser(command, prog, with_positionals=True).format_help(), end="")
         return 0
     return _carry_out(command, prog, leading + rest, after)
+
+
+def _with_place(words: list[str]) -> list[str]:
+    """The words without a leading `--on PLACE`, which holds for all that this process does."""
+    if not words or words[0].partition("=")[0] != "--on":
+        return words
+    _, sign, named = words[0].partition("=")
+    if not sign and len(words) < 2:
+        raise usage_error("--on needs a computer.", hint="For example: pyro --on ssh://me@box workspace list")
+    os.environ[VARIABLE] = (named if sign else words[1]) or LOCAL
+    return words[1:] if sign else words[2:]
 
 
 def _carry_out(operation: Operation, prog: str, words: list[str], after: list[str] | None) -> int:

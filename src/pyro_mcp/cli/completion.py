@@ -128,12 +128,12 @@ def _workspaces() -> list[str]:
 
 def _asked(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """An operation's answer from a daemon that runs; nothing where none does."""
+    from pyro_mcp.client import place
     from pyro_mcp.client.connection import Connection
     from pyro_mcp.client.launch import accepts
     from pyro_mcp.errors import PyroError
-    from pyro_mcp.locations import Locations
 
-    if not accepts(Locations.of_this_user()):
+    if not accepts(place.locations()):
         return {}
     try:
         with Connection(face="cli", client="completion") as pyro:

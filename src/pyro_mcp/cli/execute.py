@@ -89,7 +89,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
                 if operation.name != "doctor":
                     raise
                 # Where the daemon itself cannot start, doctor is needed most.
-                record = _doctor_without_daemon(error)
+                record = doctor_without_daemon(error)
     print_result(operation, record, parsed)
     return 1 if record.get("ok") is False or record.get("state") in FAILED or _none_passed(record) else 0
 
@@ -100,7 +100,7 @@ def _none_passed(record: dict[str, Any]) -> bool:
     return bool(tried) and record.get("status") == "done" and all(one["status"] != "passed" for one in tried or ())
 
 
-def _doctor_without_daemon(error: PyroError) -> dict[str, Any]:
+def doctor_without_daemon(error: PyroError) -> dict[str, Any]:
     """What can be found out from here, with the reason why the daemon does not run."""
     from pyro_mcp.locations import Locations
     from pyro_mcp.machines.choice import find_components

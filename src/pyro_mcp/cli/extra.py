@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.parsing import Pairs, SecretHost, SecretValue
+from pyro_mcp.client.place import VARIABLE, locations
 from pyro_mcp.plain import Plain
 
 TYPE_CHECKING = False
@@ -40,6 +41,8 @@ def extras() -> list[Extra]:
     ]
     # Each of these modules offers `run(prog, words, after) -> int`, and is imported only when it runs.
     found += [
+        Extra(("up",), "Get a project ready: engine, chat hosts, workspace.", _module("up")),
+        Extra(("down",), "Undo what `pyro up` did for a project.", _module("down")),
         Extra(("demo",), "Run the whole workflow on a real project.", _module("demo")),
         Extra(("demo", "ollama"), "Have a local model fix a bug with pyro's tools.", _module("local_model.demo")),
         Extra(("host", "connect"), "Add pyro to a chat host's configuration.", _module("host")),
@@ -52,6 +55,11 @@ def extras() -> list[Extra]:
         ),
         Extra(("agent", "list"), "List the coding agents that work in workspaces.", _module("agent", "run_list")),
         Extra(("agent", "attach"), "Come back to a coding agent.", _module("agent", "run_attach")),
+        Extra(("context", "add"), "Add another computer, reached over ssh.", _module("context", "add")),
+        Extra(("context", "use"), "Use another computer for every command.", _module("context", "use")),
+        Extra(("context", "list"), "List the computers that workspaces may be on.", _module("context", "show")),
+        Extra(("context", "rm"), "Forget another computer.", _module("context", "remove")),
+        Extra(("__box",), "Used over ssh by the pyro of another computer.", _box),
         Extra(("ui",), "Show all workspaces on a page in the browser.", _module("ui")),
         Extra(("watch",), "Print what is done in all workspaces, as it happens.", _module("watch")),
         Extra(("sh",), "Open a terminal in a workspace, creating one if needed.", _module("attach", "run_shell")),
@@ -76,6 +84,12 @@ def _module(name: str, function: str = "run") -> Callable[[str, list[str], list[
         return int(getattr(module, function)(prog, words, after))
 
     return run
+
+
+def _box(prog: str, words: list[str], after: list[str] | None) -> int:
+    from pyro_mcp.remote.box import main
+
+    return main([*words, *(after or [])])
 
 
 def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -168,6 +182,11 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         help="The only host that receives the secret, in request headers; workspaces get a placeholder. Repeatable.",
     )
     parser.add_argument(
+        "--on",
+        metavar="PLACE",
+        help="Have the workspaces on another computer: ssh://USER@HOST, or the name of a context.",
+    )
+    parser.add_argument(
         "--http",
         metavar="HOST:PORT",
         help="Serve streamable HTTP instead. A port alone means 127.0.0.1; port 0 picks a free port.",
@@ -191,6 +210,9 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
     for path in found.allow_path:
         if not os.path.exists(os.path.expanduser(path)):
             raise usage_error(f"--allow-path {path}: no such file or directory.")
+    if found.on is not None:
+        os.environ[VARIABLE] = found.on
+        locations()  # a bad one is said before the host speaks
     from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve
 

@@ -19,6 +19,8 @@ START: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Begin",
         (
+            ("up", "get a project ready: engine, chat host, workspace"),
+            ("down", "undo that; asks about work that is not landed"),
             ("doctor --fix", "check this computer and fetch what is missing"),
             ("host connect HOST", "add pyro to claude-code, codex or opencode"),
             ("demo", "run the whole workflow on a real project"),

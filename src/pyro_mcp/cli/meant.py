@@ -11,13 +11,13 @@ import sys
 
 from pyro_mcp.cli.options import usage_error
 from pyro_mcp.cli.parsing import COMMAND, Parsed, parse
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.errors import InvalidInput, NotFound
-from pyro_mcp.locations import Locations
 from pyro_mcp.visible import visible
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def parsed(operation: Operation, prog: str, words: list[str], after: list[str] |
         except InvalidInput:
             raise error from None
         missing = "missing" in error.details
-        if not missing and not accepts(Locations.of_this_user()):
+        if not missing and not accepts(place.locations()):
             raise error from None
         known, meant = look()
         if (first is not None and first in known) or (not missing and len(meant) != 1):
@@ -98,7 +98,7 @@ def look() -> tuple[set[str], list[dict[str, Any]]]:
     known = {str(word) for found in every for word in (found["id"], found["name"]) if word}
     if not every:
         return known, []
-    transport = Transport(Locations.of_this_user())
+    transport = Transport(place.locations())
     try:
         for folder in folders():
             scoped = Connection(face="cli", client="pyro", transport=transport, project=folder)

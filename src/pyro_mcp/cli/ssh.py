@@ -21,6 +21,7 @@ from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.following import follow
+from pyro_mcp.client.place import VARIABLE, locations
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import NotFound, PyroError
 from pyro_mcp.locations import Locations
@@ -73,8 +74,11 @@ def block(workspace: str, name: str, keys: Keys) -> str:
     """What stands in ssh's configuration (ssh_config(5)) for one workspace."""
     home = os.environ.get("PYRO_HOME")
     command = [sys.executable, "-m", "pyro_mcp", PROXY, workspace]
-    if home:
-        command = ["env", f"PYRO_HOME={os.path.abspath(home)}", *command]
+    on = locations().on
+    variables = [f"PYRO_HOME={os.path.abspath(home)}"] if home else []
+    variables += [f"{VARIABLE}={on}"] if on else []
+    if variables:
+        command = ["env", *variables, *command]
     said = shlex.join(command).replace("%", "%%")
     return (
         f"Host pyro-{name}\n"

@@ -10,11 +10,11 @@ from typing import Any
 
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.render import event_line
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import DaemonUnavailable
-from pyro_mcp.locations import Locations
 from pyro_mcp.visible import as_typed, shortened, visible
 
 WAIT_SECONDS = 45
@@ -31,12 +31,15 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     parser = Parser(
         prog=prog,
         add_help=False,
-        usage=f"{prog} [WORKSPACE]",
+        usage=f"{prog} [WORKSPACE] [--tui]",
         description="Print what is done in all workspaces, or in one, as it happens: a line for each operation that\n"
         "begins or ends, for the last line that a command printed, and for what a workspace asks, with the command\n"
-        "that answers. Ctrl-C ends it; workspaces are not touched.",
+        "that answers. Ctrl-C ends it; workspaces are not touched. With --tui, on a terminal, the same as a screen.",
     )
     parser.add_argument("--past", type=int, default=10, metavar="N", help="Begin with the last N events (default: 10).")
+    parser.add_argument(
+        "--tui", action="store_true", help="Show a small screen instead: workspaces, live output, questions by one key."
+    )
     found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise usage_error("Give one workspace, or none for all.", hint=f"See `{prog} --help`.")
@@ -48,6 +51,10 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
             only = pyro.call(KNOWN["status_workspace"], {"workspace": rest[0]})["id"]
         else:
             pyro.call(KNOWN["list_questions"], {})  # starts the daemon, or says why there is none
+    if found.tui:
+        from pyro_mcp.cli import watch_screen
+
+        return watch_screen.run(only)
     watching = Watching(only)
     try:
         _follow(watching, found.past)
@@ -59,7 +66,7 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
 def _follow(watching: Watching, past: int) -> None:
     """One that does not run is waited for, and not started: only what a person does starts it."""
     cursor, quiet = None, False
-    with Connection(face="cli", client="watch", transport=Transport(Locations.of_this_user(), start=None)) as pyro:
+    with Connection(face="cli", client="watch", transport=Transport(place.locations(), start=None)) as pyro:
         while not watching.over:
             arguments = {"after": cursor, "wait_seconds": WAIT_SECONDS, "limit": EVENTS} if cursor else {"limit": past}
             try:

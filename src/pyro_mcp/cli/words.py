@@ -153,7 +153,6 @@ MEANT = {
     "tree": "file",
     "undo": "rewind",
     "unpause": "start",
-    "up": "new",
     "upload": "push",
     "vi": "edit",
     "vim": "edit",

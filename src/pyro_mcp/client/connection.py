@@ -5,12 +5,12 @@ The command line is this and no more, so that it starts quickly; `Pyro` adds the
 
 from __future__ import annotations
 
+from pyro_mcp.client import place
 from pyro_mcp.client.answers import Noted, Result, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.trace import begun
 from pyro_mcp.client.wire import operation_path, went_away
-from pyro_mcp.locations import Locations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pyro_mcp.client.answers import Event
     from pyro_mcp.definitions.operation import Operation
+    from pyro_mcp.locations import Locations
     from pyro_mcp.vocabulary import Face
 
 
@@ -28,7 +29,9 @@ class Connection:
 
     Args:
         on_event: called with `Progress`, `Started` and `Output` while operations run, in the calling thread.
-        locations: where the daemon's socket is; by default where the environment says.
+        on: another computer, `ssh://USER@HOST` or a context's name; by default what PYRO_ON or the chosen context
+            says, else this one.
+        locations: where the daemon's socket is; by default as `on` says.
         transport: carries the calls; by default a new `Transport` to `locations`.
         project: only workspaces of this project are known, as to an MCP server; by default all.
     """
@@ -37,6 +40,7 @@ class Connection:
         self,
         *,
         on_event: Callable[[Event], None] | None = None,
+        on: str | None = None,
         locations: Locations | None = None,
         transport: Transport | None = None,
         face: Face = "sdk",
@@ -47,7 +51,7 @@ class Connection:
         self._face: Face = face
         self._client = client
         self._project = project
-        self._transport = transport or Transport(locations or Locations.of_this_user())
+        self._transport = transport or Transport(locations or place.locations(on))
 
     def close(self) -> None:
         """Close the connections; the daemon and the workspaces live on."""

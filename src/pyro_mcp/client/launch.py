@@ -22,6 +22,8 @@ from pyro_mcp.locations import Locations
 
 START_SECONDS = 30.0
 """How long a daemon may take to listen: adoption of many machines on a slow disk included."""
+REMOTE_SECONDS = 90.0
+"""How long a relay may take: to log in over ssh, and to start the daemon over there."""
 
 Ask = Callable[[str, str], Iterable[Record]]
 """Sends a request, by method and path, to the daemon that runs, whatever its version; starts none."""
@@ -131,7 +133,7 @@ def _spawn(locations: Locations, lock: int) -> None:
         log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)  # the daemon itself says what is wrong with the place
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pyro_mcp.daemon", "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
+            [sys.executable, "-m", *_program(locations), "--ready-fd", str(ready_w), "--launch-fd", str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -143,7 +145,8 @@ def _spawn(locations: Locations, lock: int) -> None:
         os.close(log)
         os.close(ready_w)
     try:
-        said = _read_line(ready_r, START_SECONDS)
+        patience = REMOTE_SECONDS if locations.on else START_SECONDS
+        said = _read_line(ready_r, patience)
     finally:
         os.close(ready_r)
     if said == b"ready":
@@ -154,9 +157,14 @@ def _spawn(locations: Locations, lock: int) -> None:
     if said.startswith(b"{"):
         raise from_record(json.loads(said))
     raise DaemonUnavailable(
-        f"The pyro daemon did not start within {START_SECONDS:.0f} s, or exited at once.",
+        f"The pyro {'relay' if locations.on else 'daemon'} did not start within {patience:.0f} s, or exited at once.",
         hint=f"Its log says why: {locations.daemon_log}",
     )
+
+
+def _program(locations: Locations) -> list[str]:
+    """Where the daemon is on another computer, what stands in for it here."""
+    return ["pyro_mcp.remote", "--on", locations.on] if locations.on else ["pyro_mcp.daemon"]
 
 
 def _read_line(fd: int, seconds: float) -> bytes:

@@ -20,6 +20,7 @@ from pyro_mcp.daemon.call import Call
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
 from pyro_mcp.host_errors import blamed_rightly, of_this_machine
 from pyro_mcp.operations import REGISTRY, Operation
+from pyro_mcp.operations.relayed import RELAYED
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.spans import collect
 from pyro_mcp.version import PROTOCOL, SERVES, VERSION
@@ -88,7 +89,7 @@ class App:
         )
         begun, spans = time.perf_counter(), collect() if TRACE in headers else None
         try:
-            operation = REGISTRY.get(name)
+            operation = REGISTRY.get(name) or RELAYED.get(name)
             if operation is None:
                 raise NotFound(f"This daemon has no operation {name!r}.", code="unknown_operation")
             arguments = validated(operation, await _body(receive))

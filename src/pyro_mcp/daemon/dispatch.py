@@ -14,6 +14,7 @@ from pyro_mcp.daemon.handlers.commands import CommandHandlers
 from pyro_mcp.daemon.handlers.files import FileHandlers
 from pyro_mcp.daemon.handlers.machines import MachineHandlers
 from pyro_mcp.daemon.handlers.network import NetworkHandlers
+from pyro_mcp.daemon.handlers.relayed import RelayedHandlers
 from pyro_mcp.daemon.handlers.services import ServiceHandlers
 from pyro_mcp.daemon.handlers.shells import ShellHandlers
 from pyro_mcp.daemon.handlers.system import SystemHandlers
@@ -27,6 +28,7 @@ from pyro_mcp.workspaces.workspace import Workspace
 LOOKING = frozenset(
     {
         *("status_workspace", "history_workspace", "logs_workspace", "list_snapshots"),
+        *("tell_changes", "record_landing"),  # the latter leaves the event itself
         *("list_services", "status_service", "logs_service", "read_shell", "feed_workspace_exec"),
     }
 )
@@ -63,6 +65,7 @@ AREAS: tuple[type[Any], ...] = (
     ServiceHandlers,
     NetworkHandlers,
     ActivityHandlers,
+    RelayedHandlers,
 )
 
 

@@ -185,6 +185,17 @@ class Host(ABC):
         """Carry out the plan. Gives the backup's path."""
         return edit.apply()
 
+    def remove(self, scope: Scope, project: Path) -> Path | None:
+        """Take pyro's entry out, and leave all else. Gives the backup's path.
+
+        Raises:
+            Conflict: that cannot be done without touching anything else.
+        """
+        path = self.file(scope, project)
+        text, document = self.load(path)
+        document.remove(self.place(scope, project))
+        return files.Edit(path, text, document.text).apply()
+
     def server_environment(self, entry: Entry) -> dict[str, str]:
         """The environment in which the host starts the server."""
         return {**os.environ, **entry.environment}

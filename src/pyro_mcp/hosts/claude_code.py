@@ -74,13 +74,7 @@ class ClaudeCode(Host):
     def apply(self, edit: files.Edit, argv: Sequence[str], scope: Scope, project: Path) -> Path | None:
         if not edit.changes:
             return None
-        program = self.executable()
-        if program is None:
-            raise ComponentMissing(
-                "Claude Code is not installed: `claude`, which must write its configuration, is not on the PATH.",
-                hint=f"Install it (npm: {self.package}), or paste what `pyro host print-config {self.name}` prints.",
-                code="host_missing",
-            )
+        program = self._needed()
         saved = files.backup(edit.path)
         before = self.found(scope, project)
         if before is not None:
@@ -93,6 +87,23 @@ class ClaudeCode(Host):
                 self._add(program, dict(before.settings), scope, project)
             raise
         return saved
+
+    def remove(self, scope: Scope, project: Path) -> Path | None:
+        program = self._needed()
+        saved = files.backup(self.file(scope, project))
+        self.run([program, "mcp", "remove", SERVER, "--scope", scope], directory=project)
+        return saved
+
+    def _needed(self) -> str:
+        program = self.executable()
+        if program is None:
+            raise ComponentMissing(
+                "Claude Code is not installed: `claude`, which must write its configuration, is not on the PATH.",
+                hint=f"Install it (npm: {self.package}), or edit {self.file('user', Path.cwd())} yourself: "
+                f"`pyro host print-config {self.name}` prints pyro's entry.",
+                code="host_missing",
+            )
+        return program
 
     def _add(self, program: str, entry: Mapping[str, Any], scope: Scope, project: Path) -> None:
         self.run([program, "mcp", "add-json", "--scope", scope, SERVER, json.dumps(entry)], directory=project)

@@ -53,7 +53,7 @@ class Edit:
             out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
         return "".join(out)
 
-    def apply(self) -> Path | None:
+    def apply(self, *, with_backup: bool = True) -> Path | None:
         """Replace the file. Gives the backup's path, None when there was nothing to back up.
 
         Raises:
@@ -70,7 +70,7 @@ class Edit:
                 code="configuration_changed",
             )
         mode = 0o600 if self.before is None else real.stat().st_mode & 0o7777
-        saved = backup(real)
+        saved = backup(real) if with_backup else None
         _replace(real, self.after, mode)
         return saved
 

@@ -56,10 +56,10 @@ def serve(*, profile: Profile, access: Access) -> int:
 
 def _nothing_runs() -> bool:
     """Whether there is no daemon that could know of workspaces. Imports what few hosts make it need."""
+    from pyro_mcp.client import place
     from pyro_mcp.client.launch import accepts
-    from pyro_mcp.locations import Locations
 
-    return not accepts(Locations.of_this_user())
+    return not accepts(place.locations())
 
 
 def _claim_standard_streams() -> tuple[int, int]:

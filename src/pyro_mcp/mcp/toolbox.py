@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.client import place
 from pyro_mcp.client.answers import Event, Output, Progress, Started
 from pyro_mcp.client.launch import accepts
 from pyro_mcp.errors import InternalError, InvalidInput, PyroError
-from pyro_mcp.locations import Locations
 from pyro_mcp.mcp import habits
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.mcp.schema import NOTE, offered, operations_of, output_schema, tool, without_empty
@@ -96,7 +96,10 @@ def _pictures(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _something_there() -> bool:
     """Whether any environment and any engine's program are here, as far as a look at names tells."""
-    cache = Locations.of_this_user().cache
+    where = place.locations()
+    if where.on:
+        return True  # on another computer its own daemon knows
+    cache = where.cache
     try:
         programs = [*cache.glob("components/runsc-*"), *cache.glob("components/firecracker-*")]
         named = os.environ.get("PYRO_RUNSC") or shutil.which("runsc")
@@ -146,7 +149,7 @@ class Toolbox:
 
     async def workspaces(self) -> list[dict[str, Any]]:
         """The workspaces of a daemon that runs, last used first; none is started for that."""
-        if not accepts(Locations.of_this_user()):
+        if not accepts(place.locations()):
             return []
         listed = await self._pyro.call(REGISTRY["list_workspaces"], {})
         return list(listed["workspaces"][:LISTED_WORKSPACES])

@@ -38,6 +38,8 @@ class BusyWorkspace(Record):
     workspace: Workspace
     project: str = ""
     """The directory that it belongs to."""
+    trial: bool = False
+    """A fork in which `workspace try` tries an alternative; it goes by itself."""
     running: list[RunningCommand] = Field(default_factory=list)
     services: list[ServiceGlance] = Field(default_factory=list)
     changed_files: int | None = None

@@ -23,9 +23,12 @@ class Terminal:
 
     def __init__(self, rows: int = 30, cols: int = 120) -> None:
         self.rows, self.cols = _side(rows), _side(cols)
-        self._screen = TextScreen(self.cols, self.rows)
+        self._screen = self._made()
         self._parser = Parser(self._screen)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def _made(self) -> TextScreen:
+        return TextScreen(self.cols, self.rows)
 
     def feed(self, data: bytes) -> None:
         """Takes any bytes, cut anywhere; never raises."""

@@ -76,6 +76,9 @@ class TextScreen(Screen):
 
     # Text
 
+    def select_style(self, parameters: str) -> None:
+        """Colours change no text."""
+
     def draw(self, data: str) -> None:
         if self._graphics[self.charset]:
             data = data.translate(_GRAPHICS)

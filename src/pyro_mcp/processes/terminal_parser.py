@@ -94,6 +94,7 @@ class Parser:
     def __init__(self, screen: TextScreen) -> None:
         self._draw = screen.draw
         self._designate = screen.define_charset
+        self._style = screen.select_style
         self._controls = _bound(screen, _CONTROLS)
         self._escapes = _bound(screen, _ESCAPES)
         self._sequences = _bound(screen, _SEQUENCES)
@@ -163,7 +164,10 @@ class Parser:
         return position + 1
 
     def _sequence(self, held: str, final: str) -> None:
-        if final == "m" or not (parts := _PARAMETERS.fullmatch(held)):
+        if final == "m":
+            self._style(held)
+            return
+        if not (parts := _PARAMETERS.fullmatch(held)):
             return
         key = parts[1] + parts[3] + final
         action = self._sequences.get(key)

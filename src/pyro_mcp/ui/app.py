@@ -7,7 +7,6 @@ Nothing is rendered here. All that a guest chose goes out as JSON, and the page 
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import json
 import logging
@@ -18,21 +17,19 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from pyro_mcp.aio import AsyncPyro
-from pyro_mcp.client.answers import Event, Output
 from pyro_mcp.errors import InternalError, InvalidInput, PyroError
-from pyro_mcp.operations import REGISTRY
 from pyro_mcp.operations.validation import validated
 from pyro_mcp.serving import Receive, Scope, Send, body_of
 from pyro_mcp.ui.allowed import asked_for
 from pyro_mcp.ui.door import Door
-from pyro_mcp.ui.feed import BEHIND, Feed
+from pyro_mcp.ui.feed import Feed
+from pyro_mcp.ui.following import output, screens
 
 log = logging.getLogger(__name__)
 MAX_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 60.0
 BEAT_SECONDS = 15.0
 """Of silence on a stream, until the page hears that it is still there."""
-WAIT_SECONDS = 45.0
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -48,7 +45,7 @@ HEADERS = (
     (b"cache-control", b"no-store"),
 )
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-VIEWS = ("", "ask", "new", "w")
+VIEWS = ("", "ask", "compare", "new", "w")
 """First words of the page's own addresses, which all lead to the one page."""
 AGAIN = "In the terminal where `pyro ui` runs, press Enter for another link."
 
@@ -121,7 +118,10 @@ class Application:
             async with aclosing(self._feed.listen()) as messages:
                 await _stream(messages, receive, send)
         elif (method, path) == ("GET", "output"):
-            async with aclosing(self._output(query)) as messages:
+            async with aclosing(output(self._pyro, query)) as messages:
+                await _stream(messages, receive, send)
+        elif (method, path) == ("GET", "terminal"):
+            async with aclosing(screens(self._pyro, query)) as messages:
                 await _stream(messages, receive, send)
         elif method == "POST" and path.startswith("do/"):
             await self._do(path.removeprefix("do/"), scope, receive, send)
@@ -149,46 +149,6 @@ class Application:
             log.exception("%s failed", name)
             defect = InternalError(f"{name} failed because of a bug in pyro ({type(error).__name__}).")
             await _json(send, 500, {"error": defect.to_record()})
-
-    async def _output(self, query: dict[str, str]) -> AsyncGenerator[dict[str, Any], None]:
-        """What a command prints, from an offset on, until it ends."""
-        offset = query.get("offset", "0")
-        said = {"workspace": query.get("workspace", ""), "handle": query.get("handle", "")}
-        at = int(offset) if offset.isascii() and offset.isdecimal() and len(offset) < 16 else 0
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        while True:
-            queue: asyncio.Queue[Event | None] = asyncio.Queue()
-
-            def heard(event: Event, queue: asyncio.Queue[Event | None] = queue) -> None:
-                if queue.qsize() >= BEHIND:
-                    raise asyncio.QueueFull  # it is printed faster than the page reads
-                queue.put_nowait(event)
-
-            arguments = {**said, "offset": at, "wait_seconds": WAIT_SECONDS, "max_output_bytes": 200}
-            work = asyncio.ensure_future(self._pyro.call(REGISTRY["logs_workspace"], arguments, on_event=heard))
-            work.add_done_callback(lambda _, queue=queue: queue.put_nowait(None))  # type: ignore[misc]
-            try:
-                while (event := await queue.get()) is not None:
-                    if isinstance(event, Output):
-                        at += len(event.data)
-                        yield {"kind": "output", "text": decoder.decode(event.data), "offset": at}
-            finally:
-                if not work.done():
-                    work.cancel()
-            try:
-                record = await work
-            except asyncio.QueueFull:
-                continue  # from where the page is
-            except PyroError as error:
-                yield {"kind": "failed", "message": error.message}
-                return
-            if record["status"] != "running":
-                yield {"kind": "ended", "text": decoder.decode(b"", True), **_outcome(record)}
-                return
-
-
-def _outcome(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("status", "exit_code", "cause", "total_bytes")}
 
 
 def _parsed(body: bytes) -> Any:

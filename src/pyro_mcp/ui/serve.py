@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 
 from pyro_mcp.aio import AsyncPyro
+from pyro_mcp.client import place
 from pyro_mcp.client.aio import AsyncTransport
-from pyro_mcp.locations import Locations
 from pyro_mcp.serving import Server, listening
 from pyro_mcp.ui.app import Application
 from pyro_mcp.ui.door import Door
@@ -31,7 +31,7 @@ def serve(port: int, announce: Callable[[str], None]) -> int:
 async def _serve(listener: socket.socket, announce: Callable[[str], None]) -> None:
     port = listener.getsockname()[1]
     door = Door(port)
-    locations = Locations.of_this_user()
+    locations = place.locations()
     pyro = AsyncPyro(face="ui", client="page", locations=locations)
     watching = AsyncPyro(face="ui", client="page", transport=AsyncTransport(locations, start=None))
     feed = Feed(watching)

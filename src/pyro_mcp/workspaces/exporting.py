@@ -34,7 +34,7 @@ from pyro_mcp.paths import show, workspace_path
 from pyro_mcp.seeds import archives
 
 PIPE_CHUNK = 1024 * 1024
-_WHOLE = "workspace"
+WHOLE = "workspace"
 """What a whole workspace is called in a directory that it is put into."""
 NAMED = 100
 """Names that a result lists."""
@@ -126,8 +126,8 @@ async def export_path(
     """Write a file or tree of the workspace to this computer; see `operations.workspaces.export_workspace`."""
     relative = str(workspace_path(path))
     name = None if relative == "." else Path(relative).name
-    await asyncio.to_thread(_check_whole, relative, to)
-    await asyncio.to_thread(_check_place, name or _WHOLE, to)
+    await asyncio.to_thread(check_whole, relative, to)
+    await asyncio.to_thread(check_place, name or WHOLE, to)
     info = (await guest.call("GET", "/v1/files/stat", query={"path": relative})).record()
     is_directory = info.text("kind") == "dir"
     omitted = changes.Omitted()
@@ -162,17 +162,17 @@ async def export_path(
             await asyncio.to_thread(_redact, staged, redactor)
         files, size = await asyncio.to_thread(_count, staged)
         target = os.readlink(staged) if staged.is_symlink() else None
-        outcome = await asyncio.to_thread(_put, staged, name or _WHOLE, to)
+        outcome = await asyncio.to_thread(put, staged, name or WHOLE, to)
     return models.Exported(
         workspace=workspace_id,
         path=absolute(relative),
-        output=_told([str(outcome.path)])[0],
+        output=told_names([str(outcome.path)])[0],
         kind="directory" if is_directory else "file",
         files=files,
         bytes=size,
-        left_out=_told([*left.repositories, *left.parts, *(g.path for g in omitted.left_out), *unpacked.specials]),
+        left_out=told_names([*left.repositories, *left.parts, *(g.path for g in omitted.left_out), *unpacked.specials]),
         left_out_files=sum(group.files for group in omitted.left_out) + len(unpacked.specials),
-        replaced=_told(outcome.replaced),
+        replaced=told_names(outcome.replaced),
         backup=str(outcome.backup) if outcome.backup else None,
         hint=" ".join(
             filter(
@@ -190,7 +190,7 @@ async def export_path(
     )
 
 
-def _told(names: Sequence[str]) -> list[str]:
+def told_names(names: Sequence[str]) -> list[str]:
     """Names for a record, which holds no bytes that are not UTF-8."""
     return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names[:NAMED]]
 
@@ -278,12 +278,12 @@ def _hint(left: LeftOut, outcome: placing.Outcome) -> str:
     return " ".join(hints)
 
 
-def _check_whole(relative: str, to: Destination) -> None:
+def check_whole(relative: str, to: Destination) -> None:
     """The whole workspace is never laid over the project that it came from."""
     if relative != ".":
         return
     # In a directory, it comes to stand under a name of its own; a project may have that name.
-    for place in (to.output, to.output / _WHOLE):
+    for place in (to.output, to.output / WHOLE):
         here = os.path.realpath(place)
         if os.path.isdir(here) and (
             here == os.path.realpath(to.seed_source or "/nonexistent") or os.path.lexists(os.path.join(here, ".git"))
@@ -295,13 +295,13 @@ def _check_whole(relative: str, to: Destination) -> None:
             )
 
 
-def _check_place(name: str, to: Destination) -> None:
+def check_place(name: str, to: Destination) -> None:
     """Before the guest is asked for anything: that there is a place to write to."""
     with placing.opened(*placing.resolve(to.output, name)):
         pass
 
 
-def _put(staged: Path, name: str, to: Destination) -> placing.Outcome:
+def put(staged: Path, name: str, to: Destination) -> placing.Outcome:
     output = to.output
     # The same name again is the same place again, as rsync has it; any other directory is a place to put it into.
     again = output.name == name and staged.is_dir() and not staged.is_symlink()
@@ -332,15 +332,15 @@ async def export_patch(
         staged = staging / "patch"
         await asyncio.to_thread(staged.write_bytes, redactor.data(result.patch))
         staged.chmod(0o644)
-        outcome = await asyncio.to_thread(_put, staged, f"{workspace_id}.patch", to)
+        outcome = await asyncio.to_thread(put, staged, f"{workspace_id}.patch", to)
     return models.Exported(
         workspace=workspace_id,
         path=absolute("."),
-        output=_told([str(outcome.path)])[0],
+        output=told_names([str(outcome.path)])[0],
         kind="patch",
         files=len(result.files),
         bytes=len(result.patch),
-        replaced=_told(outcome.replaced),
+        replaced=told_names(outcome.replaced),
         backup=str(outcome.backup) if outcome.backup else None,
         empty_directories=[absolute(directory) for directory in result.empty_directories],
         left_out=[group.path for group in found.left_out[: changes.SHOWN_GROUPS]],

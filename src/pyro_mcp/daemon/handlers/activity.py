@@ -86,6 +86,7 @@ class ActivityHandlers:
         return models.BusyWorkspace(
             workspace=workspace.record(),
             project=workspace.row.project or "",
+            trial=workspace.is_trial,
             running=[_running(command) for command in workspace.running_commands()],
             services=[
                 models.ServiceGlance(

@@ -28,7 +28,7 @@ from pyro_mcp.network.rules import split
 from pyro_mcp.operations.fields import DISK_GIB_DEFAULT
 from pyro_mcp.patches.diff import DiffEntry, FileVersion
 from pyro_mcp.paths import show
-from pyro_mcp.seeds import sources
+from pyro_mcp.seeds import arrivals, sources
 from pyro_mcp.seeds.archives import Progress
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.vocabulary import NetworkPolicy, online
@@ -77,6 +77,7 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context, begun = self._context, time.monotonic()
+        origin = await asyncio.to_thread(arrivals.origin_of, context.locations.arrived, seed_path)
         if (allow_domains or allow_host_ports or allow_addresses or ssh_hosts) and not online(network_policy):
             raise InvalidInput(
                 f"{'Domains' if allow_domains else 'Ports, addresses or servers'} are allowed, but the network is off.",
@@ -115,7 +116,7 @@ class WorkspaceHandlers:
             allow_addresses=grants["allow_addresses"],
             ssh_hosts=grants["ssh_hosts"],
             secrets=kept,
-            project=call.scope if call.scope is not None else _project_of(seed_path),
+            project=call.scope if call.scope is not None else _project_of(seed_path, origin),
         )
         source = None
         if seed_path is not None:
@@ -130,7 +131,8 @@ class WorkspaceHandlers:
                 return copied.get(whose)
             await call.progress(f"seeding {source.files} files" if source.files else "unpacking the seed")
             prepare = functools.partial(sources.prepare_seed, context.seeds, source, seed_progress(call), whose)
-            copied[whose] = await asyncio.to_thread(prepare)
+            found = await asyncio.to_thread(prepare)
+            copied[whose] = found if origin is None else arrivals.as_from(origin, found)
             return copied[whose]
 
         with context.seeds.used():
@@ -317,41 +319,21 @@ class WorkspaceHandlers:
     ) -> models.Landed:
         row = workspace.row
         seed = row.seed or {}
-        if repo is None and seed.get("kind") != "git":
-            raise InvalidInput(
-                f"Workspace {workspace.id} was not seeded from a git work tree, so there is no repository to land in.",
-                hint="Name one with --repo, or export the changes as a patch (workspace export --patch).",
-                code="no_repository",
-            )
-        made = await self._context.made(workspace)
-        async with workspace.lock.shared():
-            found = await changes.changed_entries(
-                workspace.guest, row.seed, whole=True, include_ignored=include_ignored, made=made
-            )
-        entries = found.entries
-        if not entries and found.left_out:
-            raise InvalidInput(
-                f"The workspace has no changes for git to commit. {told(found.left_out)}", code="nothing_to_land"
-            )
-        await asyncio.to_thread(_refuse_secrets, workspace, entries)
+        found = await to_land(self._context, workspace, named=repo is not None, include_ignored=include_ignored)
         place = Path(repo or seed["source"])
         landed = await asyncio.to_thread(
             functools.partial(
                 land,
                 place,
                 str(seed.get("prefix", "")) if repo is None else "",
-                entries,
+                found.entries,
                 base_commit=seed.get("commit"),
                 branch=branch,
                 message=message or f"Changes from pyro workspace {row.name or workspace.id}",
                 previous=row.landed.get(branch, "").split(),
             )
         )
-        if landed.plain:
-            # The older ones, too: an undo puts the branch back to one of them.
-            commits = [*workspace.row.landed.get(branch, "").split(), landed.commit][-LANDINGS_KEPT:]
-            workspace.row = replace(workspace.row, landed={**workspace.row.landed, branch: " ".join(commits)})
-        await self._context.registry.save(workspace)
+        await remember_landing(self._context, workspace, branch, landed.commit if landed.plain else "")
         return models.Landed(
             workspace=workspace.id,
             repository=str(place),
@@ -360,8 +342,46 @@ class WorkspaceHandlers:
         )
 
 
-def _project_of(seed_path: str | None) -> str | None:
-    """The project that a person means who seeds a workspace from a folder."""
+async def to_land(context: Context, workspace: Workspace, *, named: bool, include_ignored: bool) -> changes.Changes:
+    """What a landing commits; `named`: a repository was named for it.
+
+    Raises:
+        InvalidInput: there is no repository, or nothing to commit.
+        Conflict: the value of a secret would be committed.
+    """
+    seed = workspace.row.seed
+    if not named and (seed or {}).get("kind") != "git":
+        raise InvalidInput(
+            f"Workspace {workspace.id} was not seeded from a git work tree, so there is no repository to land in.",
+            hint="Name one with --repo, or export the changes as a patch (workspace export --patch).",
+            code="no_repository",
+        )
+    made = await context.made(workspace)
+    async with workspace.lock.shared():
+        found = await changes.changed_entries(
+            workspace.guest, seed, whole=True, include_ignored=include_ignored, made=made
+        )
+    if not found.entries and found.left_out:
+        raise InvalidInput(
+            f"The workspace has no changes for git to commit. {told(found.left_out)}", code="nothing_to_land"
+        )
+    await asyncio.to_thread(_refuse_secrets, workspace, found.entries)
+    return found
+
+
+async def remember_landing(context: Context, workspace: Workspace, branch: str, commit: str) -> None:
+    """Note where a branch stands after a plain landing; no commit: it was none."""
+    if commit:
+        # The older ones, too: an undo puts the branch back to one of them.
+        commits = [*workspace.row.landed.get(branch, "").split(), commit][-LANDINGS_KEPT:]
+        workspace.row = replace(workspace.row, landed={**workspace.row.landed, branch: " ".join(commits)})
+    await context.registry.save(workspace)
+
+
+def _project_of(seed_path: str | None, origin: Mapping[str, Any] | None) -> str | None:
+    """The project that a person means who seeds a workspace from a folder, here or on another computer."""
+    if origin is not None:
+        return origin.get("project")
     return os.path.realpath(seed_path) if seed_path is not None and os.path.isdir(seed_path) else None
 
 

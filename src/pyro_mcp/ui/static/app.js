@@ -1,6 +1,7 @@
 // Addresses and views. A link within the page changes the view; the browser's own keys and buttons go on to work.
 
 import { asked } from "/static/ask.js";
+import { compare } from "/static/compare.js";
 import { fill, since, until } from "/static/dom.js";
 import { home } from "/static/home.js";
 import { review } from "/static/review.js";
@@ -18,6 +19,7 @@ function show() {
   leave();
   let view = "home", end;
   if (parts[0] === "ask") { view = "ask"; end = asked(main); }
+  else if (parts[0] === "compare" && parts[1]) end = compare(main, parts[1]);
   else if (parts[0] === "w" && parts[1]) end = parts[2] === "review" ? review(main, parts[1]) : workspace(main, parts[1], parts[2] ?? "timeline");
   else end = home(main);
   leave = end ?? (() => {});

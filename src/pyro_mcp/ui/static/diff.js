@@ -32,6 +32,11 @@ export function parsed(patch) {
   return files;
 }
 
+// The patch of one file, as it came.
+export function forward(file) {
+  return `${[...file.header, ...file.hunks.flatMap((hunk) => [hunk.head, ...hunk.lines.map((line) => line.kind + line.text)])].join("\n")}\n`;
+}
+
 // The patch of one file the other way round; null where there is nothing in text to turn round.
 export function reversed(file) {
   if (!file.hunks.length || file.header.some((line) => /^(GIT binary|Binary files|rename|copy|old mode)/.test(line))) return null;
@@ -53,6 +58,64 @@ export function reversed(file) {
     for (const line of hunk.lines) out.push(`${{ "+": "-", "-": "+" }[line.kind] ?? line.kind}${line.text}`);
   }
   return `${out.join("\n")}\n`;
+}
+
+const MOST_STEPS = 500;
+
+// Two texts as a file with hunks, as `parsed` gives them; by Myers, and whole where they have too little in common.
+export function difference(one, other) {
+  const a = one.split("\n"), b = other.split("\n");
+  let begin = 0, end = 0;
+  const most = Math.min(a.length, b.length);
+  while (begin < most && a[begin] === b[begin]) begin += 1;
+  while (end < most - begin && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1;
+  const middle = edits(a.slice(begin, a.length - end), b.slice(begin, b.length - end));
+  const all = [...a.slice(0, begin).map((text) => [" ", text]), ...middle, ...a.slice(a.length - end).map((text) => [" ", text])];
+  const hunks = [];
+  let old = 1, now = 1, hunk = null, quiet = 0;
+  all.forEach(([kind, text], n) => {
+    const near = kind !== " " || all.slice(Math.max(0, n - 3), n + 4).some(([k]) => k !== " ");
+    if (near && !hunk) { hunk = { from: [old, 0], to: [now, 0], context: "", lines: [] }; hunks.push(hunk); }
+    if (near) {
+      hunk.lines.push({ kind, text, old: kind === "+" ? null : old, now: kind === "-" ? null : now });
+      if (kind !== "+") hunk.from[1] += 1;
+      if (kind !== "-") hunk.to[1] += 1;
+    } else { hunk = null; quiet += 1; }
+    if (kind !== "+") old += 1;
+    if (kind !== "-") now += 1;
+  });
+  for (const each of hunks) each.head = `@@ -${each.from.join(",")} +${each.to.join(",")} @@`;
+  return { header: [], hunks, same: quiet };
+}
+
+function edits(a, b) {
+  const whole = [...a.map((text) => ["-", text]), ...b.map((text) => ["+", text])];
+  const max = a.length + b.length, trace = [];
+  const v = new Map([[1, 0]]);
+  for (let d = 0; d <= max; d += 1) {
+    if (d > MOST_STEPS) return whole;
+    trace.push(new Map(v));
+    for (let k = -d; k <= d; k += 2) {
+      let x = k === -d || (k !== d && (v.get(k - 1) ?? -1) < (v.get(k + 1) ?? -1)) ? v.get(k + 1) ?? 0 : (v.get(k - 1) ?? 0) + 1;
+      while (x < a.length && x - k < b.length && a[x] === b[x - k]) x += 1;
+      v.set(k, x);
+      if (x >= a.length && x - k >= b.length) return back(trace, a, b);
+    }
+  }
+  return whole;
+}
+
+function back(trace, a, b) {
+  const out = [];
+  let x = a.length, y = b.length;
+  for (let d = trace.length - 1; d >= 0; d -= 1) {
+    const v = trace[d], k = x - y;
+    const from = k === -d || (k !== d && (v.get(k - 1) ?? -1) < (v.get(k + 1) ?? -1)) ? k + 1 : k - 1;
+    const px = d ? v.get(from) ?? 0 : 0, py = d ? px - from : 0;
+    while (x > px && y > py) { out.push([" ", a[x - 1]]); x -= 1; y -= 1; }
+    if (d) { out.push(x === px ? ["+", b[y - 1]] : ["-", a[x - 1]]); x = px; y = py; }
+  }
+  return out.reverse();
 }
 
 const squeezed = (text) => text.replace(/\s+/g, "");
@@ -97,7 +160,7 @@ export function shown(file, { name, side, whitespace, comment, all = false, more
   const body = h("tbody");
   const number = (line, which) => {
     const n = line?.[which] ?? "";
-    if (n === "" || which === "old") return h("td.number", n);
+    if (n === "" || which === "old" || !comment) return h("td.number", n);
     return h("td.number", h("button", { type: "button", "aria-label": `Comment on line ${n}`, onclick: () => comment(line) }, n));
   };
   const row = (kind, ...cells) => body.append(h(`tr.${kind}`, cells));

@@ -30,7 +30,7 @@ export function h(what, ...rest) {
   return made;
 }
 
-function put(parent, children) {
+export function put(parent, ...children) {
   for (const child of children.flat(9)) {
     if (child === null || child === undefined || child === false || child === "") continue;
     parent.append(child instanceof Node ? child : document.createTextNode(safe(child)));
@@ -80,11 +80,12 @@ export const named = (w) => w.name || w.id;
 
 let clearing = 0;
 
-export function say(text, kind = "note") {
+// `undo` is a label and what it does.
+export function say(text, kind = "note", undo = null) {
   const place = document.getElementById("said");
-  fill(place, h(`p.${kind}`, text, button("Close", () => fill(place))));
+  fill(place, h(`p.${kind}`, text, undo && button(undo[0], () => { fill(place); undo[1](); }), button("Close", () => fill(place))));
   clearTimeout(clearing);
-  if (kind === "note") clearing = setTimeout(() => fill(place), 8000);
+  if (kind === "note") clearing = setTimeout(() => fill(place), undo ? 30000 : 8000);
 }
 
 // A dialog with fields; gives their values, or null. A field: {name, label, value, choices, long}.

@@ -1,10 +1,11 @@
 // All workspaces, by project, forks below what they were forked from.
 
 import { call } from "/static/api.js";
-import { ask, button, fill, h, named, safe, say, since, size, typed, until } from "/static/dom.js";
+import { ask, button, fill, h, named, put, safe, say, since, size, typed, until } from "/static/dom.js";
 import { listen, state } from "/static/state.js";
 
-const filter = { text: "", state: "all" };
+const AT_ONCE = 30;
+const filter = { text: "", state: "all", trials: false };
 
 export function home(main) {
   const cards = new Map();
@@ -14,15 +15,29 @@ export function home(main) {
   const states = h("select", { id: "state", value: filter.state, onchange: () => { filter.state = states.value; draw(); } },
     ["all", "busy", "running", "stopped", "lost"].map((each) => h("option", { value: each }, each)));
   states.value = filter.state;
+  const trials = h("label.toggle", h("input", { type: "checkbox", checked: filter.trials, onchange: (e) => { filter.trials = e.target.checked; draw(); } }), "Trials");
   fill(main,
     h("div.bar", h("h1", "Workspaces"),
       h("div.field", h("label", { for: "search" }, "Find"), search),
       h("div.field", h("label", { for: "state" }, "State"), states),
+      trials,
       button("New workspace", create, { class: "main" })),
     count, place);
 
+  // A card is made once, and again only when what it shows has changed; drawing the list moves those that are there.
+  const made = new Map();
+  let turn = 0;
+  const stale = (id) => { const one = made.get(id), each = state.workspaces.get(id); return !one || one.each !== each || one.shows !== shows(each); };
+  const cardOf = (each) => {
+    const id = each.workspace.id;
+    if (stale(id)) made.set(id, { each, shows: shows(each), element: card(each) });
+    return made.get(id).element;
+  };
+
   function draw() {
+    const focused = place.contains(document.activeElement) ? [document.activeElement.closest("li")?.dataset.id, document.activeElement.dataset.act] : null;
     cards.clear();
+    for (const id of made.keys()) if (!state.workspaces.has(id)) made.delete(id);
     const shown = [...state.workspaces.values()].filter(fits);
     const by = new Map();
     for (const each of shown) {
@@ -30,39 +45,64 @@ export function home(main) {
       if (!by.has(project)) by.set(project, []);
       by.get(project).push(each);
     }
-    const all = state.workspaces.size;
+    const all = [...state.workspaces.values()].filter((each) => !each.trial || filter.trials).length;
     fill(count, state.problem ? "" : all === 0 ? "There are no workspaces. An agent creates one with workspace_create; you create one with `pyro new` or here."
       : shown.length === all ? `${all} ${all === 1 ? "workspace" : "workspaces"}` : `${shown.length} of ${all} workspaces`);
+    const waiting = [];
     fill(place, [...by].sort(([a], [b]) => (a < b ? -1 : 1)).map(([project, list]) =>
-      h("section.project", h("h2", project || "Without a project"), tree(list, cards))));
+      h("section.project", h("h2", project || "Without a project"), tree(list, cards, (each, item) => {
+        // The first are there at once; those below the window follow between two frames.
+        if (made.has(each.workspace.id) || cards.size < AT_ONCE) return cardOf(each);
+        waiting.push([each.workspace.id, item]);
+        return h("article.card", { "aria-label": named(each.workspace), "aria-busy": "true" }, named(each.workspace));
+      }))));
+    turn += 1;
+    complete(waiting, turn);
+    if (focused?.[1]) cards.get(focused[0])?.querySelector(`:scope > article [data-act="${focused[1]}"]`)?.focus();
+  }
+
+  function complete(waiting, mine) {
+    if (!waiting.length || mine !== turn) return;
+    for (const [id, item] of waiting.splice(0, AT_ONCE)) {
+      if (state.workspaces.has(id) && item().firstElementChild) item().firstElementChild.replaceWith(cardOf(state.workspaces.get(id)));
+    }
+    setTimeout(complete, 0, waiting, mine);
   }
 
   draw();
-  return listen((change) => {
+  const end = listen((change) => {
     if (change.problem) { draw(); return; }
-    // Only cards that are there are made anew in their place; when one comes or goes, all are.
+    // Only cards that are there are made anew in their place; when one comes or goes, the list is drawn.
     if (change.all || [...change.changed].some((id) => cards.has(id) !== (state.workspaces.has(id) && fits(state.workspaces.get(id))))) { draw(); return; }
     for (const id of change.changed) {
       const item = cards.get(id);
-      if (!item) continue;
-      const focused = item.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-      const open = item.firstElementChild.querySelector("details")?.open;
-      item.firstElementChild.replaceWith(card(state.workspaces.get(id)));
-      if (open) item.firstElementChild.querySelector("details").open = true;
+      if (!item || !stale(id)) continue;
+      const before = item.firstElementChild;
+      const focused = before.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+      before.replaceWith(cardOf(state.workspaces.get(id)));
       if (focused) item.firstElementChild.querySelector(`[data-act="${focused}"]`)?.focus();
     }
   });
+  return () => { end(); turn += 1; };
+}
+
+// What of the figures and of what others tell stands on a card: the rest of it is new when the workspace's record is.
+function shows(each) {
+  const id = each.workspace.id, percent = state.figures.get(id)?.percent, last = state.latest.get(id);
+  return [each.memory_bytes === null ? "" : size(each.memory_bytes), percent === null || percent === undefined ? "" : Math.round(percent), each.changed_files,
+    last?.face, last?.operation, state.questions.filter((q) => q.workspace === id).length, related(id)].join(" ");
 }
 
 function fits(each) {
   const w = each.workspace;
+  if (each.trial && !filter.trials) return false;
   if (filter.state === "busy" ? !each.running.length : filter.state !== "all" && w.state !== filter.state) return false;
   if (!filter.text) return true;
   const words = [w.id, w.name, each.project, w.environment, ...each.running.map((r) => typed(r.command))];
   return words.some((word) => (word ?? "").toLowerCase().includes(filter.text.toLowerCase()));
 }
 
-function tree(list, cards) {
+function tree(list, cards, cardOf) {
   const here = new Set(list.map((each) => each.workspace.id));
   const below = new Map();
   for (const each of list) {
@@ -75,8 +115,9 @@ function tree(list, cards) {
     if (!children) return null;
     children.sort((a, b) => (a.workspace.last_activity_at < b.workspace.last_activity_at ? 1 : -1));
     return h("ul.cards", children.map((each) => {
-      const item = h("li", card(each), branch(each.workspace.id));
+      const item = h("li", { "data-id": each.workspace.id }, cardOf(each, () => item));
       cards.set(each.workspace.id, item);
+      put(item, branch(each.workspace.id));
       return item;
     }));
   };
@@ -92,6 +133,7 @@ function card(each) {
     h("div.title",
       h("a.name", { href: `/w/${id}`, "data-act": "open" }, named(w)),
       h(`span.badge.${w.state}`, w.state),
+      each.trial && h("span.badge", { title: "Made by workspace try; it goes by itself." }, "trial"),
       each.running.length > 0 && h("span.badge.busy", "busy"),
       asked > 0 && h("a.badge.asks", { href: "/ask" }, `asks ${asked}`)),
     each.running.slice(-3).map((r) => h("p.now",
@@ -121,11 +163,17 @@ export function network(w) {
   return w.allow_domains.length ? `${w.network_policy}: ${w.allow_domains.slice(0, 4).join(", ")}${w.allow_domains.length > 4 ? " …" : ""}` : w.network_policy;
 }
 
+function related(id) {
+  const own = state.workspaces.get(id)?.workspace;
+  return own && (state.workspaces.has(own.forked_from) || state.origins.has(id));
+}
+
 export function acts(each) {
   const w = each.workspace, id = w.id;
   const act = (name, label, work, extra = {}) => button(label, () => work(w), { "data-act": name, "aria-label": `${label} ${named(w)}`, ...extra });
   return h("div.acts",
     h("a.button", { href: `/w/${id}/review`, "data-act": "review", "aria-label": `Review ${named(w)}` }, "Review"),
+    related(id) && h("a.button", { href: `/compare/${id}`, "data-act": "compare", "aria-label": `Compare ${named(w)} with its forks` }, "Compare"),
     w.state === "running" && act("fork", "Fork", fork),
     w.state !== "creating" && act("reset", "Reset", reset),
     w.state === "running" && act("stop", "Stop", (x) => carried("stop_workspace", x, "was stopped")),
@@ -153,7 +201,11 @@ async function reset(w) {
   let choices = ["baseline"];
   try { choices = ["baseline", ...(await call("list_snapshots", { workspace: w.id })).snapshots.map((s) => s.name).filter((n) => n !== "baseline")]; } catch { /* a lost one has its baseline all the same */ }
   const given = await ask(`Reset ${named(w)}`, "The whole machine goes back: files, memory and processes. Rewind brings back the present files, as far as they were kept.", [{ name: "snapshot", label: "To", choices }], "Reset", true);
-  if (given) await carried("reset_workspace", w, "was reset", given.snapshot === "baseline" ? {} : { snapshot: given.snapshot });
+  if (!given) return;
+  let last = null;
+  try { last = (await call("rewind_workspace", { workspace: w.id })).checkpoints[0]?.number ?? null; } catch { /* a lost one has none to show */ }
+  if (!await carried("reset_workspace", w, "was reset", given.snapshot === "baseline" ? {} : { snapshot: given.snapshot }) || last === null) return;
+  say(`${named(w)} was reset.`, "note", ["Put the files back", () => carried("rewind_workspace", w, "has its files back", { to: last })]);
 }
 
 async function remove(w) {

@@ -2,7 +2,7 @@
 
 import { call } from "/static/api.js";
 import { ask, button, fill, h, named, say, size } from "/static/dom.js";
-import { parsed, reversed, shown } from "/static/diff.js";
+import { forward, parsed, reversed, shown } from "/static/diff.js";
 import { listen, state } from "/static/state.js";
 import { tabs } from "/static/workspace.js";
 
@@ -87,7 +87,12 @@ export function review(main, id) {
     if (!patch) { say(`${file.path} cannot be put back from here: it is binary, renamed, or its patch is not whole. Reset or rewind can.`, "problem"); return; }
     const given = await ask(`Discard ${file.path}`, "The file goes back to how it was when the workspace was created. A rewind undoes this.", [], "Discard", true);
     if (!given) return;
-    try { await call("apply_workspace_patch", { workspace: id, patch }); say(`${file.path} is as it began.`); } catch (error) { say(`${error.message} ${error.hint}`, "problem"); }
+    try {
+      await call("apply_workspace_patch", { workspace: id, patch });
+      say(`${file.path} is as it began.`, "note", ["Undo", async () => {
+        try { await call("apply_workspace_patch", { workspace: id, patch: forward(part) }); read(); } catch (error) { say(`${error.message} ${error.hint}`, "problem"); }
+      }]);
+    } catch (error) { say(`${error.message} ${error.hint}`, "problem"); }
     read();
   }
 

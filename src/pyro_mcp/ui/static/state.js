@@ -2,7 +2,7 @@
 
 import { stream } from "/static/api.js";
 
-export const state = { workspaces: new Map(), latest: new Map(), questions: [], problem: "Connecting …", figures: new Map() };
+export const state = { workspaces: new Map(), latest: new Map(), questions: [], problem: "Connecting …", figures: new Map(), origins: new Set() };
 const listeners = new Set();
 const AGAIN = 1000;
 let stop = null;
@@ -30,6 +30,11 @@ function measured(id, each) {
   state.figures.set(id, { at: now, cpu: each.cpu_seconds, percent });
 }
 
+// Those that have forks: looked up for each card.
+function counted() {
+  state.origins = new Set([...state.workspaces.values()].map((each) => each.workspace.forked_from).filter(Boolean));
+}
+
 function heard(message) {
   const changed = new Set();
   if (message.kind === "problem") {
@@ -54,8 +59,11 @@ function heard(message) {
       changed.add(each.workspace.id);
     }
     for (const gone of message.gone ?? []) { state.workspaces.delete(gone); state.latest.delete(gone); changed.add(gone); }
+    counted();
     took(message.events);
     for (const event of message.events) changed.add(event.workspace);
+    const ids = (questions) => questions.map((q) => q.id).join();
+    if (ids(state.questions) !== ids(message.questions)) for (const q of [...state.questions, ...message.questions]) changed.add(q.workspace);
     state.questions = message.questions;
   }
   tell({ all: message.kind === "whole", changed, events: message.events ?? [] });

@@ -4,6 +4,8 @@ import { call, stream } from "/static/api.js";
 import { ask, button, clock, fill, h, named, safe, say, since, size, span, typed } from "/static/dom.js";
 import { acts, network, port } from "/static/home.js";
 import { listen, state } from "/static/state.js";
+import { terminal } from "/static/shell.js";
+import { coloured } from "/static/syntax.js";
 import { Screen } from "/static/terminal.js";
 
 const OUTPUT = 262144;
@@ -14,7 +16,7 @@ export function tabs(id, which) {
   const w = state.workspaces.get(id)?.workspace;
   const tab = (name, label, path) => h("a", { href: `/w/${id}${path}`, "aria-current": name === which ? "page" : null }, label);
   return h("div.head", h("h1", w ? named(w) : id), w && h(`span.badge.${w.state}`, w.state),
-    h("nav.tabs", { "aria-label": "Of this workspace" }, tab("timeline", "Timeline", ""), tab("review", "Review", "/review"), tab("files", "Files", "/files"), tab("services", "Services", "/services")));
+    h("nav.tabs", { "aria-label": "Of this workspace" }, tab("timeline", "Timeline", ""), tab("review", "Review", "/review"), tab("files", "Files", "/files"), tab("services", "Services", "/services"), tab("terminal", "Terminal", "/terminal")));
 }
 
 export function workspace(main, id, which) {
@@ -29,7 +31,7 @@ export function workspace(main, id, which) {
           w.secrets.length && `secrets ${w.secrets.map((s) => s.name).join(", ")}`].filter(Boolean).join(" · ")), w.cause && h("p.problem", w.cause), acts(each)]);
   };
   drawHead();
-  const view = { timeline, files, services }[which] ?? timeline;
+  const view = { timeline, files, services, terminal }[which] ?? timeline;
   const heard = view(body, id) ?? (() => {});
   const end = listen((change) => {
     if (change.problem) return;
@@ -152,7 +154,7 @@ function files(body, id) {
     try {
       const file = await call("read_workspace_file", { workspace: id, path, max_bytes: READ });
       fill(content, h("h2", path), h("p.quiet", `${size(file.size)}${file.truncated ? `, the first ${size(READ)}` : ""} · ${file.mode}`),
-        file.kind === "image" ? h("p", "An image; export it to see it.") : h("pre.text", { tabindex: 0 }, safe(file.content, READ)));
+        file.kind === "image" ? h("p", "An image; export it to see it.") : h("pre.text", { tabindex: 0, role: "region", "aria-label": path }, coloured(file.content, path)));
     } catch (error) { fill(content, h("h2", path), h("p.problem", error.message)); }
   }
 

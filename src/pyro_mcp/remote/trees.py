@@ -1,0 +1,180 @@
+"""Trees of this computer over there, and what an export makes there over here. Blocks, but for `Rooms`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pyro_mcp import wholeness
+from pyro_mcp.errors import DaemonUnavailable, EngineError
+from pyro_mcp.remote.ssh import Ssh
+from pyro_mcp.seeds import archives, arrivals
+from pyro_mcp.seeds.sources import Source
+from pyro_mcp.seeds.store import SeedStore
+
+MACHINE_ID = Path("/etc/machine-id")
+ATTEMPTS = 3
+"""To bring a tree there: what came before a connection broke is there already."""
+GIVE_SECONDS = 3600
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is to be there: a directory of this computer that nobody changes, and what it is known by."""
+
+    name: str
+    """What its mirror is named after: a place of this computer."""
+    digest: str
+    top: Path
+    origin: dict[str, Any]
+
+
+def here() -> str:
+    """This computer, as others are told apart from it."""
+    try:
+        return MACHINE_ID.read_text().strip() or platform.node()
+    except OSError:
+        return platform.node()
+
+
+class Sender:
+    """Sends trees, each to its mirror; one call a mirror at a time."""
+
+    def __init__(self, ssh: Ssh, seeds: SeedStore, lists: Path) -> None:
+        self._ssh, self._seeds, self._lists = ssh, seeds, lists
+        self._computer = here()
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    def turn(self, name: str) -> asyncio.Lock:
+        """Held while something reads the mirror of that name."""
+        return self._turns.setdefault(name, asyncio.Lock())
+
+    def copied(self, source: Source, origin: dict[str, Any], progress: Any = None) -> Tree:
+        """A private copy of what is to be sent, so that it stands still. `origin` is for its receiver."""
+        assert source.plan is not None
+        seed = self._seeds.materialise(source.plan, progress)
+        return Tree(str(source.path), seed.digest, seed.tree, origin)
+
+    def send(self, tree: Tree, tell: Tell) -> str:
+        """The path of the tree over there.
+
+        Raises:
+            DaemonUnavailable: the connection broke again and again.
+            PyroError: it could not be taken.
+        """
+        key = hashlib.sha256(f"{self._computer}\0{os.getuid()}\0{tree.name}".encode("utf-8", "surrogateescape"))
+        for _ in range(ATTEMPTS):
+            process = self._ssh.start("take")
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                return arrivals.send(
+                    cast(BinaryIO, process.stdout),
+                    cast(BinaryIO, process.stdin),
+                    key.hexdigest()[:32],
+                    tree.digest,
+                    tree.origin,
+                    tree.top,
+                    lambda: self._items(tree),
+                    tell,
+                )
+            except (EOFError, BrokenPipeError):
+                continue  # what came is kept there
+            except ValueError as error:
+                raise EngineError(f"{self._ssh.address} answers what was not asked: {error}.", code="remote") from None
+            finally:
+                _end(process)
+        raise DaemonUnavailable(
+            f"The connection to {self._ssh.address} broke {ATTEMPTS} times while files were sent.",
+            hint="Try again: what was sent is kept there.",
+            code="remote_unreachable",
+        )
+
+    def _items(self, tree: Tree) -> list[arrivals.Item]:
+        """The list of a tree with its hashes, which is kept: nobody changes the tree."""
+        kept = self._lists / f"{tree.digest}.json"
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return [arrivals.Item.of(line) for line in json.loads(wholeness.read_text(kept))]
+        items = arrivals.items_of(tree.top)
+        with contextlib.suppress(OSError):
+            self._lists.mkdir(mode=0o700, exist_ok=True)
+            for old in self._lists.iterdir():
+                if not (self._seeds.root / old.stem).exists():
+                    old.unlink()
+            wholeness.write_new(kept, json.dumps([item.line() for item in items]).encode())
+        return items
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    process.wait()
+
+
+class Rooms:
+    """Directories over there that an export writes into, and what they hold brought here."""
+
+    def __init__(self, ssh: Ssh, staging: Path) -> None:
+        self._ssh, self._staging = ssh, staging
+
+    @contextlib.asynccontextmanager
+    async def room(self) -> AsyncIterator[str]:
+        """An empty directory over there; it goes."""
+        said = json.loads(await self._ssh.run("room"))
+        path = str(said.get("path", ""))
+        if "/out-" not in path:
+            raise EngineError(f"{self._ssh.address} made no directory to export into.", code="remote")
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(DaemonUnavailable):
+                await asyncio.shield(self._ssh.run("drop", os.path.basename(path)))
+
+    @contextlib.asynccontextmanager
+    async def brought(self, room: str) -> AsyncIterator[Path]:
+        """What stands in a room, unpacked in a private directory here, by the rules for what a workspace sends."""
+        self._staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix="brought-", dir=self._staging) as place:
+            tree = Path(place, "tree")
+            tree.mkdir()
+            await _in_thread(lambda stop: self._bring(room, Path(place, "stream.tar"), stop))
+            await asyncio.to_thread(archives.extract, Path(place, "stream.tar"), tree, of_workspace=True)
+            yield tree
+
+    def _bring(self, room: str, archive: Path, stop: threading.Event) -> None:
+        process = self._ssh.start("give", os.path.basename(room))
+        assert process.stdout is not None
+        try:
+            with archive.open("wb") as file:
+                while not stop.is_set() and (data := process.stdout.read(1 << 20)):
+                    file.write(data)
+            if process.wait(timeout=10) != 0 and not stop.is_set():
+                raise DaemonUnavailable(
+                    f"The connection to {self._ssh.address} broke while the export was fetched; nothing was written.",
+                    hint="Export again.",
+                    code="remote_unreachable",
+                )
+        finally:
+            _end(process)
+
+
+async def _in_thread(work: Callable[[threading.Event], None]) -> None:
+    stop = threading.Event()
+    try:
+        await asyncio.to_thread(work, stop)
+    finally:
+        stop.set()
