@@ -8,6 +8,9 @@ import (
 	"net"
 )
 
+// framesAhead is how many frames of the host's are read at once.
+const framesAhead = 4
+
 // join connects a stream of frames with a connection in the guest, both ways. The end of a direction is a frame
 // of its own, because vsock through Firecracker passes no half-close on; a failure ends both directions, and the host
 // sees its connection end without that frame.
@@ -33,7 +36,7 @@ func join(host net.Conn, fromHost io.Reader, guest net.Conn) {
 
 // unframe copies the payloads of data frames until the frame that says the end.
 func unframe(to io.Writer, from io.Reader) error {
-	reader := bufio.NewReaderSize(from, frameHeader+maxFramePayload)
+	reader := bufio.NewReaderSize(from, framesAhead*(frameHeader+maxFramePayload))
 	for {
 		var head [frameHeader]byte
 		if _, err := io.ReadFull(reader, head[:]); err != nil {
@@ -46,9 +49,15 @@ func unframe(to io.Writer, from io.Reader) error {
 		case kind != frameData || length > maxFramePayload:
 			return fmt.Errorf("a frame of type %d and %d bytes", kind, length)
 		}
-		if _, err := io.CopyN(to, reader, int64(length)); err != nil {
+		// Straight from the reader's buffer, and whole: each write is a turn of the guest's kernel.
+		payload, err := reader.Peek(int(length))
+		if err != nil {
 			return err
 		}
+		if _, err := to.Write(payload); err != nil {
+			return err
+		}
+		reader.Discard(len(payload))
 	}
 }
 

@@ -66,12 +66,14 @@ func (q *egressQueue) takeLed(listener net.Listener, names *fakeNames) {
 			reset(conn)
 			continue
 		}
-		q.put(&ledConn{Conn: conn, ask: askFor("CONNECT", net.JoinHostPort(name, strconv.Itoa(port)))})
+		q.put(&ledConn{Conn: conn, ask: askFor("CONNECT", net.JoinHostPort(name, strconv.Itoa(port)), "Pyro-Led: 1\r\n")})
 	}
 }
 
-func askFor(method, target string) []byte {
-	return []byte(method + " " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n")
+// askFor is a request to the proxy. `Pyro-Led` tells it of a program that knows no proxy, nor the variables that name
+// the machine's own authority: its TLS is let be.
+func askFor(method, target, headers string) []byte {
+	return []byte(method + " " + target + " HTTP/1.1\r\nHost: " + target + "\r\n" + headers + "\r\n")
 }
 
 // tell has the host know of a name that leads nowhere, before the program that asked does: so it stands in the answer
@@ -85,7 +87,7 @@ func (q *egressQueue) tell(name string) {
 	defer mine.Close()
 	mine.SetDeadline(time.Now().Add(patience))
 	q.put(theirs)
-	if _, err := mine.Write(askFor("RESOLVE", name)); err == nil {
+	if _, err := mine.Write(askFor("RESOLVE", name, "")); err == nil {
 		mine.Read(make([]byte, 1)) // the answer's first byte: it has been heard
 	}
 }

@@ -27,7 +27,7 @@ func led(t *testing.T) (*ledConn, net.Conn) {
 	}
 	program.SetDeadline(time.Now().Add(10 * time.Second))
 	t.Cleanup(func() { program.Close(); ours.Close() })
-	return &ledConn{Conn: ours, ask: askFor("CONNECT", "example.test:443")}, program
+	return &ledConn{Conn: ours, ask: askFor("CONNECT", "example.test:443", "Pyro-Led: 1\r\n")}, program
 }
 
 func TestTheProxyIsAskedInTheProgramsPlaceHoweverItsBytesAreCut(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTheProxyIsAskedInTheProgramsPlaceHoweverItsBytesAreCut(t *testing.T) {
 			}
 			asked += string(part[:n])
 		}
-		if asked != "CONNECT example.test:443 HTTP/1.1\r\nHost: example.test:443\r\n\r\n" {
+		if asked != "CONNECT example.test:443 HTTP/1.1\r\nHost: example.test:443\r\nPyro-Led: 1\r\n\r\n" {
 			t.Fatalf("%q", asked)
 		}
 		answer := []byte("HTTP/1.1 200 Connection established\r\nX: y\r\n\r\nhello")

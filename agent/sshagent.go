@@ -29,7 +29,7 @@ func (q *egressQueue) serveKeys(path string, wanted bool) {
 		return
 	}
 	q.keys = listener
-	go q.take(listener, func(conn net.Conn) { q.put(&ledConn{Conn: conn, ask: askFor("SSH-AGENT", "keys")}) })
+	go q.take(listener, func(conn net.Conn) { q.put(&ledConn{Conn: conn, ask: askFor("SSH-AGENT", "keys", "")}) })
 }
 
 func exists(path string) bool {

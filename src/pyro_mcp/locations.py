@@ -117,6 +117,16 @@ class Locations:
         return self.cache / "environments"
 
     @property
+    def registries(self) -> Path:
+        """Answers of public package registries, which the daemon fetched for workspaces."""
+        return self.cache / "registries"
+
+    @property
+    def registries_settings(self) -> Path:
+        """What the user set about them: it outlives the cache."""
+        return self.state / "registries.json"
+
+    @property
     def seeds(self) -> Path:
         """With the state, not the caches: only the daemon that owns the workspaces knows which seeds they use."""
         return self.state / "seeds"

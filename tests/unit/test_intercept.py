@@ -23,7 +23,8 @@ import pytest
 
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.authority import MAX_CONTEXTS, Authority
-from pyro_mcp.network.intercept import accept_tls, serve_intercepted
+from pyro_mcp.network.guest_tls import accept_tls
+from pyro_mcp.network.intercept import serve_intercepted
 
 HOST = "api.example.test"
 PLACEHOLDER = "pyro-secret-API_KEY-3f9a7c"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyro_mcp.network.egress import EgressEvent, EgressProxy
+from pyro_mcp.network.connection import EgressEvent
+from pyro_mcp.network.egress import EgressProxy
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, check_address
 from pyro_mcp.network.resolve import strict_check
 

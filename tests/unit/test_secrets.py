@@ -16,7 +16,8 @@ from pyro_mcp.errors import InvalidInput, NotFound, NotPermitted
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.mcp.access import Access
 from pyro_mcp.network.authority import Authority
-from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
+from pyro_mcp.network.connection import EgressEvent, Interception
+from pyro_mcp.network.egress import EgressProxy
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.operations import REGISTRY
 from pyro_mcp.workspaces.secrets import NONE, Secrets, Vault, collect

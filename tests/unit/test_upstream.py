@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from pyro_mcp.network.egress import EgressEvent, EgressProxy
+from pyro_mcp.network.connection import EgressEvent
+from pyro_mcp.network.egress import EgressProxy
 from pyro_mcp.network.policy import EgressPolicy
 from pyro_mcp.network.relay import join
 from pyro_mcp.network.resolve import Unreachable

@@ -457,6 +457,8 @@ _RENDERERS: dict[str, Callable[[Fields], str]] = {
     "PatchApplied": _applied,
     "QuestionAnswered": asked.answered,
     "QuestionList": asked.questions,
+    "CacheInfo": asked.cache_info,
+    "CacheList": asked.cache_list,
     "Pruned": _pruned,
     "Forked": _forked,
     "Landed": _landed,

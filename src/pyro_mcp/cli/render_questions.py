@@ -1,8 +1,8 @@
-"""What workspaces ask the user and what the user has decided, as text for people."""
+"""What workspaces ask the user, what the user has decided, and what is kept of registries, as text for people."""
 
 from __future__ import annotations
 
-from pyro_mcp.cli.figures import ago
+from pyro_mcp.cli.figures import ago, size
 from pyro_mcp.cli.shown import table
 
 TYPE_CHECKING = False
@@ -32,3 +32,26 @@ def decisions(record: Fields) -> str:
 def answered(record: Fields) -> str:
     lines = [f"{record['answer']}: {q['host']} for {q['workspace_name'] or q['workspace']}" for q in record["answered"]]
     return "\n".join([*lines, *([f"kept in {record['kept_in']}"] if record["kept_in"] else [])])
+
+
+def cache_info(record: Fields) -> str:
+    rows = [
+        ("cache", "on" if record["enabled"] else "off"),
+        ("directory", record["directory"]),
+        ("answers", str(record["answers"])),
+        ("size", f"{size(record['size_bytes'])} of at most {size(record['max_bytes'])}"),
+        ("connections", f"{record['connections']} opened since the daemon began"),
+        ("registries", ", ".join(record["hosts"])),
+    ]
+    return table(rows)
+
+
+def cache_list(record: Fields) -> str:
+    if not record["answers"]:
+        return "Nothing is kept of package registries."
+    rows = [
+        (each["host"] + each["path"], size(each["size_bytes"]), ago(each["fetched_at"]), ago(each["used_at"]))
+        for each in record["answers"]
+    ]
+    more = [f"and {record['more']} more: --limit"] if record["more"] else []
+    return "\n".join([table(rows, ("ANSWER", "SIZE", "FETCHED", "USED")), *more])

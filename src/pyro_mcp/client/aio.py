@@ -14,6 +14,7 @@ from pyro_mcp.client.sync import (
     POOL_SIZE,
     REPLACEMENTS,
     SILENCE_SECONDS,
+    check_owner,
     not_reached,
     not_running,
     replace_outdated,
@@ -98,7 +99,14 @@ class AsyncTransport:
 
     async def _open(self) -> _Connection:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return _Connection(*await asyncio.open_unix_connection(str(self._locations.socket), limit=_CHUNK))
+            path = str(self._locations.socket)
+            reader, writer = await asyncio.open_unix_connection(path, limit=_CHUNK)
+        try:
+            check_owner(writer.get_extra_info("socket"), path)
+        except BaseException:
+            writer.close()
+            raise
+        return _Connection(reader, writer)
 
     async def _connect(self) -> _Connection:
         for _ in range(REPLACEMENTS):

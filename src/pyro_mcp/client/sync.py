@@ -6,12 +6,14 @@ the connection could not be made, or a kept one was closed before any byte of it
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import sys
 from _thread import allocate_lock
 
 from pyro_mcp.client.wire import Outdated, Record, Wire, cannot_replace, check_health, silent, went_away
-from pyro_mcp.errors import DaemonUnavailable
+from pyro_mcp.errors import DaemonUnavailable, NotPermitted
 from pyro_mcp.locations import SOCKET_PATH_LIMIT, Locations, said_by
 
 TYPE_CHECKING = False
@@ -41,6 +43,22 @@ def replace_outdated(locations: Locations) -> None:
     replace_daemon(locations, Transport(locations, start=None, any_version=True).request)
 
 
+def check_owner(connected: socket.socket, path: str) -> None:
+    """See that who listens is this user: the runtime directory may be in /tmp, where others could have been first.
+
+    Raises:
+        NotPermitted: it is somebody else.
+    """
+    told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)  # pid, uid, gid (unix(7))
+    uid = int.from_bytes(told[4:8], sys.byteorder)
+    if uid != os.geteuid():
+        raise NotPermitted(
+            f"{path} belongs to another user (uid {uid}); nothing was sent there.",
+            hint="Set PYRO_HOME or XDG_RUNTIME_DIR to a directory you own.",
+            code="runtime_directory_not_ours",
+        )
+
+
 class _Connection:
     def __init__(self, path: str) -> None:
         self.wire = Wire()
@@ -48,6 +66,7 @@ class _Connection:
         self.socket.settimeout(CONNECT_SECONDS)
         try:
             self.socket.connect(path)
+            check_owner(self.socket, path)
         except BaseException:
             self.socket.close()
             raise

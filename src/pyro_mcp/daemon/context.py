@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyro_mcp.daemon.preparing import Preparing
     from pyro_mcp.exports.backups import Backups
     from pyro_mcp.locations import Locations
+    from pyro_mcp.network.cache.registry_cache import RegistryCache
     from pyro_mcp.network.decisions import Decisions
     from pyro_mcp.network.questions import Questions
     from pyro_mcp.seeds.store import SeedStore
@@ -58,6 +59,7 @@ class Context:
     engines: EngineService
     questions: Questions
     decisions: Decisions
+    cache: RegistryCache
 
     async def made(self, workspace: Workspace) -> Made:
         """What the workspace began with that its project's set-up had made."""

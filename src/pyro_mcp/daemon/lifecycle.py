@@ -39,6 +39,7 @@ from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.gvisor.engine import GvisorEngine
 from pyro_mcp.machines.limits import Limits
 from pyro_mcp.machines.watchdog import MemoryWatchdog
+from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.decisions import Decisions
 from pyro_mcp.network.questions import Questions
 from pyro_mcp.reserve import Reserve
@@ -187,18 +188,19 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     backups = Backups(locations.backups)
     services = Services(registry)
     questions, decisions = Questions(), Decisions(locations.decisions)
+    cache = RegistryCache(locations.registries, locations.registries_settings)
     questions.heard = registry.news.stir
     vault, images = Vault(locations.secrets), Images(locations.images)
     occupancy = Occupancy(
         registry,
         fleet,
         services,
-        Egress(questions, decisions),
+        Egress(questions, decisions, cache),
         images,
         seed_tree=lambda digest: _seed_tree(seeds, digest),
         find_root=environments.root,
     )
-    manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, reserve)
+    manager = WorkspaceManager(registry, occupancy, fleet, vault, images, seeds, reserve, cache)
     machines = WholeMachine(manager, occupancy)
     context = Context(
         locations=locations,
@@ -217,11 +219,13 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         engines=engines,
         questions=questions,
         decisions=decisions,
+        cache=cache,
     )
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     registry.spawn(builds.sweep(context))
     for workspace in registry.all():
         resume(context, workspace)
+    await asyncio.to_thread(cache.store.begin)
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
@@ -256,6 +260,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         async with asyncio.timeout(LEAVE_SECONDS / 3):
             await asyncio.gather(serving, watching, expiring, idling, checking, return_exceptions=True)
             await context.preparing.close()
+            await cache.close()
             await services.close()
             await manager.close()
     except TimeoutError:

@@ -135,9 +135,10 @@ class _Duplex(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._said_end:
             raise RuntimeError("Cannot write after the end was said.")
-        content = bytes(data)
-        for start in range(0, len(content), frames.MAX_PAYLOAD):
-            self._below.write(frames.encode(frames.DATA, content[start : start + frames.MAX_PAYLOAD]))
+        content, largest = bytes(data), frames.MAX_PAYLOAD
+        pieces = (content[start : start + largest] for start in range(0, len(content), largest))
+        if content:  # in one write, which wakes the other side once
+            self._below.write(b"".join(frames.encode(frames.DATA, piece) for piece in pieces))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
         self.write(b"".join(list_of_data))

@@ -30,7 +30,16 @@ from pyro_mcp.models.machines import (
     Tried,
     TriedAlternative,
 )
-from pyro_mcp.models.network import Decision, DecisionList, Question, QuestionAnswered, QuestionList
+from pyro_mcp.models.network import (
+    CachedAnswer,
+    CacheInfo,
+    CacheList,
+    Decision,
+    DecisionList,
+    Question,
+    QuestionAnswered,
+    QuestionList,
+)
 from pyro_mcp.models.services import Service, ServiceList, ServiceLogs
 from pyro_mcp.models.shells import Shell, ShellOutput
 from pyro_mcp.models.system import (
@@ -73,6 +82,9 @@ __all__ = [
     "Activity",
     "ActivityEvent",
     "BusyWorkspace",
+    "CacheInfo",
+    "CacheList",
+    "CachedAnswer",
     "ChangedFile",
     "Checkpoint",
     "CommandRecord",

@@ -49,3 +49,33 @@ class QuestionAnswered(Record):
     answer: AskedAnswer
     kept_in: str = ""
     """The file that an answer for a project is kept in, which may be edited."""
+
+
+class CacheInfo(Record):
+    """What is kept of package registries' answers."""
+
+    enabled: bool
+    directory: str
+    answers: int
+    size_bytes: int
+    max_bytes: int
+    hosts: list[str]
+    """The registries whose answers are kept."""
+    connections: int
+    """Connections to them that the daemon opened for the cache since it began."""
+
+
+class CachedAnswer(Record):
+    host: str
+    path: str
+    size_bytes: int
+    lasting: bool
+    """Whether it can never change; what can is asked for again after 5 minutes."""
+    fetched_at: datetime
+    used_at: datetime
+
+
+class CacheList(Record):
+    answers: list[CachedAnswer] = Field(default_factory=list)
+    more: int = 0
+    """How many more there are."""

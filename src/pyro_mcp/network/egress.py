@@ -11,8 +11,7 @@ import contextlib
 import ipaddress
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import h11
@@ -20,10 +19,12 @@ import h11
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.substitution import Substitution
-from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.cached import CachedWay, Served
+from pyro_mcp.network.connection import Ask, EgressEvent, Inside, Interception, refusal_text
 from pyro_mcp.network.forwarding import HOP_BY_HOP, answer, send_body, send_response
 from pyro_mcp.network.grants import Grants
-from pyro_mcp.network.intercept import accept_tls, serve_intercepted
+from pyro_mcp.network.guest_tls import accept_tls
+from pyro_mcp.network.intercept import serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, guests_own, normalised
 from pyro_mcp.network.relay import CHUNK, join
 from pyro_mcp.network.resolve import (
@@ -37,6 +38,7 @@ from pyro_mcp.network.resolve import (
     system_resolver,
 )
 from pyro_mcp.network.rules import Rule, forbidden
+from pyro_mcp.network.socks import asked_by_socks, socks_reply
 from pyro_mcp.network.ssh_agent import SshAgent
 from pyro_mcp.network.upstream import UpstreamProxy
 
@@ -44,40 +46,6 @@ FIRST_BYTES_SECONDS = 30.0
 MAX_HEADER = 64 * 1024
 TLS_HANDSHAKE = b"\x16"
 """The first byte of a client that begins with TLS (RFC 8446, 5.1)."""
-
-
-@dataclass(frozen=True)
-class EgressEvent:
-    """One connection out, at its end."""
-
-    protocol: str
-    host: str
-    port: int
-    verdict: str
-    """allowed, refused or failed."""
-    reason: str = ""
-    bytes_up: int = 0
-    bytes_down: int = 0
-    seconds: float = 0.0
-    rule: str = ""
-    """Of a refusal: `policy.Refused.rule`."""
-
-
-@dataclass(frozen=True)
-class Interception:
-    """Hosts whose TLS is taken apart, so that secrets can be put into requests: see `network.intercept`."""
-
-    authority: Authority
-    substitutions: Mapping[str, Substitution]
-    """By host."""
-
-
-Ask = Callable[[str, int], Awaitable[None]]
-"""Has the user asked about a host and a port; raises `policy.Refused` where the answer is no."""
-
-
-Inside = Callable[[str, int], Awaitable[Streams | None]]
-"""Connects to an address of the guest's own loopback; None where nothing listens there."""
 
 
 class EgressProxy:
@@ -100,6 +68,7 @@ class EgressProxy:
         inside: Inside | None = None,
         ssh_agent: SshAgent | None = None,
         upstream_tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        cached: CachedWay | None = None,
     ) -> None:
         self._policy = policy
         self._on_event = on_event
@@ -112,6 +81,7 @@ class EgressProxy:
         self._inside = inside
         self._ssh_agent = ssh_agent
         self._upstream_tls = upstream_tls
+        self._cached = cached
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end. The caller closes `writer`."""
@@ -174,13 +144,15 @@ class EgressProxy:
     def _event(self, protocol: str, host: str, port: int, verdict: str, reason: str, rule: str = "") -> None:
         self._on_event(EgressEvent(protocol, host, port, verdict, reason, rule=rule))
 
-    def _allowed(self, protocol: str, host: str, port: int, counts: dict[str, int], begun: float) -> None:
+    def _allowed(
+        self, protocol: str, host: str, port: int, counts: dict[str, int], begun: float, how: str = ""
+    ) -> None:
         with contextlib.suppress(Refused):
             if guests_own(normalised(host)) is not None:
                 return  # it did not leave
         seconds = round(time.monotonic() - begun, 3)
         up, down = counts["bytes_up"], counts["bytes_down"]
-        self._on_event(EgressEvent(protocol, host, port, "allowed", "", up, down, seconds))
+        self._on_event(EgressEvent(protocol, host, port, "allowed", how, up, down, seconds))
 
     # -- HTTP
 
@@ -237,6 +209,9 @@ class EgressProxy:
             await answer(guest, writer, 400, "pyro: CONNECT takes HOST:PORT\n")
             return
         port = int(port_text)
+        if self._looked_at(host, port, request):
+            await self._registry_tunnel(host, port, guest, (reader, writer))
+            return
         upstream = await self._open_or_answer("connect", host, port, guest, writer)
         if upstream is None:
             return
@@ -246,6 +221,67 @@ class EgressProxy:
             return
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await self._carry("connect", host, port, early, (reader, writer), upstream, bound)
+
+    # -- the registries' cache
+
+    def _looked_at(self, host: str, port: int, request: h11.Request | None = None) -> bool:
+        """Whether what is asked of a host may be answered by the cache; `request` is the one for a tunnel."""
+        if self._cached is None or self._substitution(host) is not None:
+            return False
+        with contextlib.suppress(Refused):
+            if self._policy.rules(host) is None:
+                return request is None or self._cached.takes(normalised(host), port, request.headers)
+        return False
+
+    async def _registry_tunnel(self, host: str, port: int, guest: h11.Connection, streams: Streams) -> None:
+        assert self._cached is not None
+
+        async def permitted() -> Streams:
+            await self._permitted(host, port)
+            return streams
+
+        if await self._open_or_answer("cache", host, port, guest, streams[1], permitted) is None:
+            return
+        early, _ = guest.trailing_data
+        streams[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        async with asyncio.timeout(FIRST_BYTES_SECONDS):
+            early = early or await streams[0].read(CHUNK)
+        if early[:1] != TLS_HANDSHAKE:
+            await self._carry("connect", host, port, early, streams, await self._open(host, port), None)
+            return
+
+        async def opened() -> Streams:
+            upstream = await self._open(host, port)
+            try:
+                await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
+            except BaseException:
+                upstream[1].close()
+                raise
+            return upstream
+
+        begun, served = time.monotonic(), Served()
+        try:
+            await self._cached.tunnel(normalised(host), streams, early, opened, served)
+        except ssl.SSLError as error:
+            self._event(
+                "cache", host, port, "failed", f"the program does not trust this workspace's authority: {error}"
+            )
+        finally:
+            self._allowed("cache", host, port, served.counts, begun, str(served))
+
+    async def _from_cache(self, request: h11.Request, host: str, guest: h11.Connection, streams: Streams) -> bool:
+        """Answer a plain request of a registry that is asked that way, too; False where it has to be passed on."""
+        if self._cached is None or not self._looked_at(host, 80):
+            return False
+        begun, served = time.monotonic(), Served()
+        try:
+            name = await self._permitted(host, 80)
+            return await self._cached.plain(name, request, guest, streams, served)
+        except Refused:
+            return False  # said where it is passed on
+        finally:
+            if str(served):
+                self._allowed("cache", host, 80, served.counts, begun, str(served))
 
     def _substitution(self, host: str) -> Substitution | None:
         if self._interception is None:
@@ -376,6 +412,8 @@ class EgressProxy:
         if problem is not None:
             await answer(guest, writer, 403, problem, "pyro refused it")
             return False
+        if port == 80 and await self._from_cache(request, host, guest, (reader, writer)):
+            return guest.our_state is h11.DONE and guest.their_state is h11.DONE
         upstream = await self._open_or_answer("http", host, port, guest, writer, open_plain)
         if upstream is None:
             return guest.our_state is h11.DONE and guest.their_state is h11.DONE
@@ -412,36 +450,21 @@ class EgressProxy:
     # -- SOCKS5 (RFC 1928), without authentication, CONNECT only
 
     async def _socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readexactly((await reader.readexactly(1))[0])
-            writer.write(b"\x05\x00")
-            version, command, _, kind = await reader.readexactly(4)
-            if kind == 1:
-                host = str(ipaddress.IPv4Address(await reader.readexactly(4)))
-            elif kind == 4:
-                host = str(ipaddress.IPv6Address(await reader.readexactly(16)))
-            elif kind == 3:
-                host = (await reader.readexactly((await reader.readexactly(1))[0])).decode("latin-1")
-            else:
-                writer.write(_socks_reply(8))
-                return
-            port = int.from_bytes(await reader.readexactly(2), "big")
-        except (asyncio.IncompleteReadError, ValueError):
+        asked = await asked_by_socks(reader, writer)
+        if asked is None:
             return
-        if (version, command) != (5, 1):
-            writer.write(_socks_reply(7))
-            return
+        host, port = asked
         try:
             upstream = await self._open(host, port)
         except Refused as refusal:
             self._event("socks5", host, port, "refused", str(refusal), refusal.rule)
-            writer.write(_socks_reply(2))
+            writer.write(socks_reply(2))
             return
         except Unreachable as failure:
             self._event("socks5", host, port, "failed", str(failure))
-            writer.write(_socks_reply(4))
+            writer.write(socks_reply(4))
             return
-        writer.write(_socks_reply(0))
+        writer.write(socks_reply(0))
         # No secret goes out this way: its host would not have been asked to prove itself yet.
         await self._carry("socks5", host, port, b"", (reader, writer), upstream, None)
 
@@ -472,18 +495,3 @@ def _counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
         counts[key] += size
 
     return count
-
-
-def refusal_text(host: str, reason: str, how: str = "") -> str:
-    """What a guest reads when a connection is refused."""
-    allow = (
-        f"The user of this computer can allow it: {how}\n"
-        if how
-        else "The user of this computer decides which hosts a workspace may reach; loopback, private and metadata\n"
-        "addresses are never reachable.\n"
-    )
-    return f"pyro refused the connection to {host}: {reason}.\nThe workspace cannot allow it itself. {allow}"
-
-
-def _socks_reply(code: int) -> bytes:
-    return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])

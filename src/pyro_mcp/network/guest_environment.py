@@ -71,6 +71,8 @@ def files(port: int, authority: str = "") -> dict[str, str]:
     if authority:
         trusted["/etc/ssl/pyro-workspace.crt"] = authority
     return trusted | {
+        # What sudo would clean away is how programs find the proxy and the authorities (sudoers(5), env_keep).
+        "/etc/sudoers.d/pyro-network": f'Defaults env_keep += "{" ".join(environment(port))}"\n',
         "/etc/apt/apt.conf.d/80pyro-proxy": f'Acquire::http::Proxy "{proxy}";\nAcquire::https::Proxy "{proxy}";\n',
     }
 

@@ -12,19 +12,17 @@ import asyncio
 import contextlib
 import ipaddress
 import re
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import h11
 
-from pyro_mcp.guest.duplex import Streams, deliver, unread
+from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.http1 import next_event
 from pyro_mcp.masking.redaction import StreamRedactor
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.network.inflate import Broken, Inflater, known
 
-HANDSHAKE_SECONDS = 30.0
 IDLE_SECONDS = 900.0
 GRACE_SECONDS = 2.0
 """How long a guest may still send a body whose answer is already complete."""
@@ -40,65 +38,6 @@ LENGTHS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 """Response headers that stay as they are, whatever a value looks like: without them there is no message."""
 UNSENT = frozenset({b"accept-encoding", b"sec-websocket-extensions", b"te", b"http2-settings", b"proxy-connection"})
 """Request headers not passed on: compressed answers and HTTP/2 could not be masked."""
-
-
-# -- TLS on a pair that exists
-
-
-class _Upgraded(asyncio.StreamReaderProtocol):
-    """The stream protocol above TLS. Keeps the pair below alive, and tells it of the end it no longer hears of."""
-
-    def __init__(self, reader: asyncio.StreamReader, below: Streams, protocol: asyncio.BaseProtocol) -> None:
-        super().__init__(reader)
-        self._below = below
-        self._protocol_below = protocol
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._protocol_below.connection_lost(None)  # the reason is told once, above
-
-
-async def accept_tls(guest: Streams, context: ssl.SSLContext, early: bytes = b"") -> Streams:
-    """Become the TLS server on a pair of streams; `early` is what the caller already read of the handshake.
-
-    Raises:
-        OSError: the handshake failed (ssl.SSLError is one), took too long, or the guest left; the pair is useless.
-    """
-    below = guest[1].transport
-    early += await unread(guest)
-    loop = asyncio.get_running_loop()
-    plain = asyncio.StreamReader(limit=CHUNK, loop=loop)
-    former = below.get_protocol()
-    protocol = _Upgraded(plain, guest, former)
-    handshake = asyncio.ensure_future(
-        loop.start_tls(
-            below,
-            protocol,
-            context,
-            server_side=True,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            ssl_shutdown_timeout=CLOSE_SECONDS,
-        )
-    )
-    try:
-        if early:
-            # start_tls sets its protocol in its first step and connects it in the next; reading resumes after that,
-            # so these bytes come before any from the socket.
-            await asyncio.sleep(0)
-            loop.call_soon(lambda: deliver(below.get_protocol(), early))
-        transport = await handshake
-        if transport is None:
-            raise ConnectionResetError("the guest left during the TLS handshake")
-    except BaseException:
-        handshake.cancel()
-        below.close()
-        former.connection_lost(None)  # it was unhooked: without this, whoever waits for its close waits for ever
-        raise
-    protocol.connection_made(transport)
-    return plain, asyncio.StreamWriter(transport, protocol, plain, loop)
-
-
-# -- HTTP
 
 
 async def serve_intercepted(
@@ -128,6 +67,29 @@ async def serve_intercepted(
     await asyncio.gather(_closed(guest[1]), _closed(upstream[1]))
 
 
+async def serve_one(
+    guest: Streams,
+    upstream: Streams,
+    host: str,
+    substitution: Substitution,
+    counts: dict[str, int],
+    early: bytes,
+    *,
+    reused: bool,
+) -> bytes | None:
+    """One request of `guest`, which begins with `early`, there and back; closes neither side.
+
+    Returns what has come of the guest's next request; None where there is none, or one side broke.
+    `reused` says that the upstream connection served before.
+    """
+    session = _Session(guest, upstream, host, substitution, counts, lambda _: None, reused=reused)
+    session.begin_with(early)
+    try:
+        return session.unread() if await session.exchange() else None
+    except (OSError, h11.ProtocolError):
+        return None
+
+
 class _Unreadable(Exception):
     """An answer in which no value could be seen."""
 
@@ -147,6 +109,8 @@ class _Session:
         substitution: Substitution,
         counts: dict[str, int],
         forbidden: Callable[[h11.Request], str | None],
+        *,
+        reused: bool = False,
     ) -> None:
         self._forbidden = forbidden
         self._reader, self._writer = guest
@@ -158,12 +122,16 @@ class _Session:
         self._server = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER)
         self._body_sent = asyncio.Event()
         self._up_broken = False
-        self._reused = False
+        self._reused = reused
 
     def begin_with(self, early: bytes) -> None:
         """Take what was read of the guest already."""
         if early:
             self._guest.receive_data(early)
+
+    def unread(self) -> bytes:
+        """What the guest sent of its next request."""
+        return self._guest.trailing_data[0]
 
     async def exchange(self) -> bool:
         """One request there and back; whether there can be another."""

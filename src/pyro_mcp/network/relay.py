@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pyro_mcp.guest.duplex import Streams
 
 CHUNK = 64 * 1024
+PIECE = 256 * 1024
+"""What one copy takes at most: as much as asyncio receives at once (`asyncio.selector_events`, max_size)."""
 IDLE_SECONDS = 900.0
 """A direction in which nothing moves for so long is given up, when the caller does not say otherwise."""
 
@@ -22,7 +24,7 @@ async def copy(
     """Copy to the end, passing the end on. The writer's drain is what slows a sender to a slow reader's pace."""
     while True:
         async with asyncio.timeout(idle_seconds):
-            data = await reader.read(CHUNK)
+            data = await reader.read(PIECE)
         if not data:
             break
         count(len(data))

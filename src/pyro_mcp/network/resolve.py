@@ -12,6 +12,8 @@ from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.network.policy import IPAddress, Refused, check_address
 
 CONNECT_SECONDS = 10.0
+READ_AHEAD = 256 * 1024
+"""Bytes of a host that wait for a slow guest before it is read no further; twice as many at most."""
 Resolver = Callable[[str, int], Awaitable[list[IPAddress]]]
 AddressCheck = Callable[[IPAddress], None]
 
@@ -81,7 +83,7 @@ async def connect(host: str, port: int, addresses: list[IPAddress]) -> Streams:
     for address in addresses:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return await asyncio.open_connection(str(address), port)
+                return await asyncio.open_connection(str(address), port, limit=READ_AHEAD)
         except TimeoutError:
             problem = f"{host} ({address}) did not answer within {CONNECT_SECONDS:.0f} s"
         except OSError as error:

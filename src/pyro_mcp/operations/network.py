@@ -9,7 +9,7 @@ from pyro_mcp.operations._base import Operations, operation
 from pyro_mcp.vocabulary import AskedAnswer
 
 if TYPE_CHECKING:
-    from pyro_mcp.models import DecisionList, QuestionAnswered, QuestionList
+    from pyro_mcp.models import CacheInfo, CacheList, DecisionList, Pruned, QuestionAnswered, QuestionList
 
 
 class NetworkOperations(Operations):
@@ -65,3 +65,45 @@ class NetworkOperations(Operations):
         ],
     ) -> DecisionList:
         """Decide about a host for a whole project, or take it back. It holds for connections from now on."""
+
+    @operation(cli="cache info", read_only=True, idempotent=True)
+    def inspect_cache(self) -> CacheInfo:
+        """Show what is kept of package registries' answers: where, how much, for which hosts, and whether it is on."""
+
+    @operation(cli="cache list", read_only=True, idempotent=True)
+    def list_cache(
+        self,
+        *,
+        limit: Annotated[int, Field(description="At most so many answers, 1 to 10000.", ge=1, le=10_000)] = 100,
+    ) -> CacheList:
+        """List the answers of package registries that are kept, those used last first."""
+
+    @operation(cli="cache prune", destructive=True, idempotent=True)
+    def prune_cache(
+        self,
+        *,
+        keep_gib: Annotated[
+            float,
+            Field(description="GiB, 0 to 65536, of what was used last to keep; 0 removes everything.", ge=0, le=65536),
+        ] = 0,
+    ) -> Pruned:
+        """Remove kept answers of package registries, those used longest ago first. Workspaces fetch them again."""
+
+    @operation(cli="cache set", idempotent=True, raises={"HostError": "It could not be saved on this computer."})
+    def configure_cache(
+        self,
+        *,
+        enabled: Annotated[bool | None, Field(description="Whether registries are cached at all.")] = None,
+        max_gib: Annotated[
+            float | None,
+            Field(
+                description="GiB that the cache may take, 0.1 to 65536; 0: a tenth of the disk, at most 10.",
+                ge=0,
+                le=65536,
+            ),
+        ] = None,
+    ) -> CacheInfo:
+        """Turn the cache of package registries on or off, or change how large it may grow. It holds for all workspaces.
+
+        Workspaces that were created while it was off use it only after their network policy was changed.
+        """

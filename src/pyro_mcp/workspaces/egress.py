@@ -24,8 +24,11 @@ from pyro_mcp.machines.protocol import Machine
 from pyro_mcp.masking.substitution import Substitution
 from pyro_mcp.models import RefusedConnection
 from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.cache.registry_cache import RegistryCache
+from pyro_mcp.network.cached import CachedWay
+from pyro_mcp.network.connection import EgressEvent, Interception
 from pyro_mcp.network.decisions import Decided, Decisions
-from pyro_mcp.network.egress import EgressEvent, EgressProxy, Interception
+from pyro_mcp.network.egress import EgressProxy
 from pyro_mcp.network.grants import HOST, Grants
 from pyro_mcp.network.guest_environment import (
     OFFLINE,
@@ -63,9 +66,10 @@ Note = Callable[[str, str, dict[str, Any]], None]
 class Egress:
     """Serves every workspace whose policy lets it out."""
 
-    def __init__(self, questions: Questions, decisions: Decisions) -> None:
+    def __init__(self, questions: Questions, decisions: Decisions, cache: RegistryCache) -> None:
         self._questions = questions
         self._decisions = decisions
+        self._cache = cache
 
     def environment(self, workspace: Workspace) -> dict[str, str]:
         """Variables of every process in its machine."""
@@ -111,6 +115,7 @@ class Egress:
             summary = f"{event.verdict}: {event.protocol} {event.host}:{event.port}"
             if event.verdict == "allowed":
                 summary += f", {event.bytes_up} bytes up, {event.bytes_down} down"
+                summary += f" ({event.reason})" if event.reason else ""
             else:
                 summary += f" ({event.reason})"
             if event.verdict != "allowed":
@@ -151,6 +156,7 @@ class Egress:
                 grants=_grants(workspace),
                 inside=inside,
                 ssh_agent=SshAgent(hosts, UserKeys(), signed) if (hosts := _ssh_hosts(workspace)) else None,
+                cached=CachedWay(self._cache, workspace.id, interception.authority) if interception else None,
             )
 
         def signed(well: bool, told: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from pyro_mcp.errors import HostError, PyroError
 from pyro_mcp.machines.fleet import Fleet
 from pyro_mcp.machines.protocol import Machine, RootTree
+from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.rules import split
 from pyro_mcp.processes.command import Command
 from pyro_mcp.processes.output import OutputLog
@@ -20,7 +21,7 @@ from pyro_mcp.reserve import Reserve
 from pyro_mcp.seeds.prepared import PreparedSeed
 from pyro_mcp.seeds.store import SeedStore
 from pyro_mcp.store import DepartedRow, WorkspaceRow, now
-from pyro_mcp.vocabulary import ROOT_USER
+from pyro_mcp.vocabulary import ROOT_USER, online
 from pyro_mcp.workspaces.egress import new_authority
 from pyro_mcp.workspaces.moments import Images, Moment
 from pyro_mcp.workspaces.occupancy import Occupancy
@@ -45,6 +46,7 @@ class WorkspaceManager:
         images: Images,
         seeds: SeedStore,
         reserve: Reserve,
+        cache: RegistryCache,
     ) -> None:
         self._registry = registry
         self._occupancy = occupancy
@@ -53,6 +55,7 @@ class WorkspaceManager:
         self._images = images
         self._seeds = seeds
         self._reserve = reserve
+        self._cache = cache
 
     async def create(self, plan: Plan, root: RootTree, seed: Callable[[], Awaitable[PreparedSeed | None]]) -> Workspace:
         """A new workspace; `seed` prepares what fills it, while the machine is being made.
@@ -146,8 +149,10 @@ class WorkspaceManager:
         self._registry.times_changed.set()
 
     async def _authorise(self, workspace: Workspace, changed: WorkspaceRow) -> None:
-        """Hosts with rules are looked into, which takes an authority that the machine trusts."""
-        if workspace.secrets.authority or not any(split(each)[1] for each in changed.allow_domains):
+        """Hosts with rules, and cached registries, are looked into: that takes an authority that the machine trusts."""
+        ruled = any(split(each)[1] for each in changed.allow_domains)
+        cached = online(changed.network_policy) and self._cache.enabled
+        if workspace.secrets.authority or not (ruled or cached):
             return
         secrets = replace(workspace.secrets, authority=await asyncio.to_thread(new_authority, "rules"))
         await asyncio.to_thread(self._vault.write, workspace.id, secrets)

@@ -11,12 +11,17 @@ from typing import Literal
 from pyro_mcp import models
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.context import Context
-from pyro_mcp.errors import InvalidInput, NotFound
+from pyro_mcp.errors import HostError, InvalidInput, NotFound
+from pyro_mcp.network.cache.registries import REGISTRIES
+from pyro_mcp.network.cache.store import Settings
 from pyro_mcp.network.policy import Refused, normalised
 from pyro_mcp.network.questions import Question
 from pyro_mcp.paths import show
 from pyro_mcp.vocabulary import AskedAnswer
 from pyro_mcp.workspaces.registry import Registry
+
+GIB = 1 << 30
+SMALLEST_GIB = 0.1
 
 
 class NetworkHandlers:
@@ -73,6 +78,56 @@ class NetworkHandlers:
                 code="no_decision",
             )
         return await self.list_decisions(call)
+
+    async def inspect_cache(self, call: Call) -> models.CacheInfo:
+        cache = self._context.cache
+        found, size = await asyncio.to_thread(lambda: (len(cache.store.all()), cache.store.size()))
+        return models.CacheInfo(
+            enabled=cache.enabled,
+            directory=str(cache.store.root),
+            answers=found,
+            size_bytes=size,
+            max_bytes=await asyncio.to_thread(cache.store.limit),
+            hosts=sorted(REGISTRIES),
+            connections=cache.connections.opened,
+        )
+
+    async def list_cache(self, call: Call, *, limit: int) -> models.CacheList:
+        found = await asyncio.to_thread(self._context.cache.store.all)
+        answers = [
+            models.CachedAnswer(
+                host=each.answer.host,
+                path=each.answer.path,
+                size_bytes=each.answer.size,
+                lasting=each.answer.lasting,
+                fetched_at=datetime.fromtimestamp(each.answer.fetched_at, UTC),
+                used_at=datetime.fromtimestamp(each.used_at, UTC),
+            )
+            for each in found[:limit]
+        ]
+        return models.CacheList(answers=answers, more=max(len(found) - limit, 0))
+
+    async def prune_cache(self, call: Call, *, keep_gib: float) -> models.Pruned:
+        store = self._context.cache.store
+        gone, freed = await asyncio.to_thread(store.shrink, int(keep_gib * GIB))
+        return models.Pruned(removed=[f"{gone} answers of package registries"] if gone else [], freed_bytes=freed)
+
+    async def configure_cache(self, call: Call, *, enabled: bool | None, max_gib: float | None) -> models.CacheInfo:
+        store = self._context.cache.store
+        if max_gib is not None and 0 < max_gib < SMALLEST_GIB:
+            raise InvalidInput(
+                f"A cache of {max_gib} GiB would hold next to nothing.",
+                hint=f"Use {SMALLEST_GIB} or more, or turn it off with `pyro cache set --no-enabled`.",
+                code="cache_size",
+            )
+        now = store.settings()
+        limit = now.limit_bytes if max_gib is None else (int(max_gib * GIB) or None)
+        try:
+            await asyncio.to_thread(store.set, Settings(now.enabled if enabled is None else enabled, limit))
+        except OSError as error:
+            raise HostError(f"This cannot be saved: {error.strerror}.", code="cache_unwritable") from None
+        await asyncio.to_thread(store.shrink, await asyncio.to_thread(store.limit))
+        return await self.inspect_cache(call)
 
     async def _answer(self, call: Call, question: Question, answer: AskedAnswer) -> None:
         registry, host = self._context.registry, question.host

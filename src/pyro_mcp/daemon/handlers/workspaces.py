@@ -85,7 +85,8 @@ class WorkspaceHandlers:
                 code="network_off",
             )
         domains = checked_domains(allow_domains or [])
-        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains)
+        cached = online(network_policy) and context.cache.enabled
+        kept = await asyncio.to_thread(_secrets, secrets, secret_files, secret_hosts, domains, cached)
         if kept.authority and not online(network_policy):
             raise InvalidInput(
                 "A secret is bound to a host, but the network is off.",
@@ -385,10 +386,17 @@ def _project_of(seed_path: str | None, origin: Mapping[str, Any] | None) -> str 
 
 
 def _secrets(
-    literal: dict[str, str] | None, files: dict[str, str] | None, hosts: dict[str, str] | None, domains: list[str]
+    literal: dict[str, str] | None,
+    files: dict[str, str] | None,
+    hosts: dict[str, str] | None,
+    domains: list[str],
+    cached: bool,
 ) -> Secrets:
+    """What a workspace was given, with an authority where its TLS to some host is taken apart."""
     found = collect(literal, files, hosts)
-    inspected = any(secret.host is not None for secret in found.values()) or any(split(each)[1] for each in domains)
+    inspected = (
+        cached or any(secret.host is not None for secret in found.values()) or any(split(each)[1] for each in domains)
+    )
     return Secrets(found, new_authority("secrets") if inspected else b"")
 
 

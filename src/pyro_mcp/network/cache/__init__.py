@@ -1,0 +1,1 @@
+"""Answers of public package registries, fetched by the daemon itself and kept for all workspaces."""
