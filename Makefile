@@ -5,7 +5,7 @@ SHELL := /bin/bash
 UV := scripts/uv
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help setup demo test test-one test-pythons coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-clients smoke-use-cases lint format bench bench-compare bench-loop lab lab-all docs reference clean
+.PHONY: help setup demo test test-one test-pythons coverage check package test-python test-agent test-isolation test-faults fuzz soak clean-system test-conformance test-hosts test-integrations test-clients smoke-use-cases lint format bench bench-compare bench-loop lab lab-all docs reference clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -75,6 +75,9 @@ $(SMOKES:%=smoke-%): smoke-%: setup
 
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
+
+test-integrations: setup ## Inspect, deepagents and others with pyro as their sandbox, each from PyPI in an environment of its own; ONLY="inspect".
+	@$(RUN) python -m tests.integrations $(ONLY)
 
 test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.
 	@$(RUN) python -m pytest -rs --timeout=3600 tests/engine/more_clients.py

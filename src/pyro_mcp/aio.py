@@ -132,6 +132,8 @@ class AsyncExecStream:
         self._result: ExecResult | None = None
         self._pieces = self._follow()
         self.handle: str | None = None
+        self.started = asyncio.Event()
+        """Set as soon as `handle` is known."""
 
     def __aiter__(self) -> AsyncIterator[Output]:
         return self._pieces
@@ -161,6 +163,7 @@ class AsyncExecStream:
                     following.saw(event)
                     if isinstance(event, Started):
                         self.handle = event.handle
+                        self.started.set()
                     elif isinstance(event, Output):
                         yield event
             finally:
