@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def says(output: ModelOutput) -> ModelOutput:
 
 
 def call(line: str) -> ModelOutput:
-    return says(ModelOutput.for_tool_call("mockllm/model", "bash", {"cmd": line}))
+    return says(ModelOutput.for_tool_call("mockllm/model", "bash", {"command": line}))
 
 
 def text(words: str) -> ModelOutput:
@@ -64,7 +65,7 @@ def _blob(data: bytes) -> str:
 def evaluated(task: Task, tmp_path: Path) -> Any:
     """The log of the eval; samples one after the other, so that the model's script is theirs in turn."""
     mend = "sed -i 's/a - b/a + b/' calc.py && sha256sum blob; cat /prepared 2>&1; echo only-here >/mark; ls /mark"
-    script = [call(mend), text("Done."), call("ls /mark"), text("Nothing to do.")]
+    script = [call(mend), text("Done."), call("cat /prepared; ls /mark"), text("Nothing to do.")]
     (log,) = eval(
         task,
         model=get_model("mockllm/model", custom_outputs=script),
@@ -76,25 +77,34 @@ def evaluated(task: Task, tmp_path: Path) -> Any:
     return log
 
 
-def said_by_tools(log: Any) -> list[str]:
-    return [message.text for sample in log.samples for message in sample.messages if message.role == "tool"]
+def said_by_tools(log: Any) -> dict[str, str]:
+    """What the tool said in each sample."""
+    said = {}
+    for sample in log.samples:
+        (message,) = (message for message in sample.messages if message.role == "tool")
+        assert message.error is None
+        said[sample.id] = message.text
+    return said
 
 
 def test_an_eval_of_two_samples_in_machines_of_their_own(tmp_path: Path) -> None:
     log = evaluated(of_two_samples(sandbox="pyro"), tmp_path)
     assert {sample.id: sample.scores["calc_is_right"].value for sample in log.samples} == {"mended": "C", "left": "I"}
-    first, second = said_by_tools(log)
+    said = said_by_tools(log)
+    first, second = said["mended"], said["left"]
     assert "/mark" in first and "cannot access" in second
     assert hashlib.sha256(b"\x00\xff\xfe").hexdigest() in first
 
 
 def test_the_setup_runs_once_and_the_samples_are_forks_of_it(tmp_path: Path) -> None:
-    setup = "cat /proc/sys/kernel/random/uuid >/prepared; echo prepared"
+    setup = "head -c16 /dev/urandom | od -An -tx1 | tr -d ' \\n' >/prepared"
     config = PyroSandboxConfig(setup=setup)
     log = evaluated(of_two_samples(sandbox=SandboxEnvironmentSpec("pyro", config)), tmp_path)
     assert {sample.id: sample.scores["calc_is_right"].value for sample in log.samples} == {"mended": "C", "left": "I"}
-    first, second = said_by_tools(log)
-    assert "No such file" not in first
+    said = said_by_tools(log)
+    first, second = said["mended"], said["left"]
+    (prepared,) = re.findall(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", first)
+    assert prepared in second
     assert "cannot access" in second  # the mark that the first one's machine has
 
 

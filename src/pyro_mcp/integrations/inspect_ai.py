@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.handles import AsyncWorkspace
-from pyro_mcp.integrations.machine import Gone, Machine, TooMuch, delete
+from pyro_mcp.integrations.machine import Gone, Machine, TooMuch, delete, opened
 
 LABELS = {"integration": "inspect"}
 SETUP_SECONDS = 3600.0
@@ -90,8 +90,8 @@ class PyroSandboxEnvironment(SandboxEnvironment):
         if wanted in _prepared:
             _prepared[wanted].users += 1
             return
-        async with AsyncPyro(client="inspect") as pyro:
-            workspace = await wanted.create(pyro, task_name)
+        pyro, workspace = await opened("inspect", lambda pyro: wanted.create(pyro, task_name))
+        async with pyro:
             try:
                 ran = await Machine(pyro, workspace.id).run(wanted.setup, timeout_seconds=SETUP_SECONDS)
                 if ran.exit_code:
@@ -108,16 +108,14 @@ class PyroSandboxEnvironment(SandboxEnvironment):
         """One machine, `default`."""
         wanted = _config(config)
         _need_asyncio()
-        pyro = AsyncPyro(client="inspect")
-        try:
-            prepared = _prepared.get(wanted)
-            if prepared is None:
-                workspace = await wanted.create(pyro, task_name)
-            else:
-                (workspace,) = await pyro.fork_workspace(prepared.workspace)
-        except BaseException:
-            await pyro.close()
-            raise
+
+        async def make(pyro: AsyncPyro) -> AsyncWorkspace:
+            if (prepared := _prepared.get(wanted)) is None:
+                return await wanted.create(pyro, task_name)
+            (fork,) = await pyro.fork_workspace(prepared.workspace)
+            return fork
+
+        pyro, workspace = await opened("inspect", make)
         return {"default": cls(Machine(pyro, workspace.id))}
 
     @classmethod

@@ -12,7 +12,7 @@ import errno
 import os
 import posixpath
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,7 @@ from pyro_mcp.errors import (
     NotFound,
     PyroError,
 )
+from pyro_mcp.handles import AsyncWorkspace
 
 WORKSPACE = "/workspace"
 NO_LIMIT_SECONDS = 86_400.0
@@ -107,7 +108,7 @@ class Machine:
         timeout_seconds: float | None = None,
         limit_bytes: int | None = None,
         end_at_limit: bool = True,
-        on_output: Callable[[str, bytes], None] | None = None,
+        on_output: Callable[[str, bytes], Awaitable[None]] | None = None,
     ) -> Ran:
         """Run a command until it has ended; a program that cannot be started has status 126 or 127, as in a shell.
 
@@ -190,7 +191,7 @@ class Machine:
         ended = False
         try:
             async for output in stream:
-                kept.take(output.stream, output.data)
+                await kept.take(output.stream, output.data)
                 if kept.truncated and end_at_limit and ending is None:
                     ending = asyncio.ensure_future(_cancelled(stream))  # its last output is taken meanwhile
             result = await stream.result()
@@ -225,14 +226,14 @@ class Machine:
 class _Kept:
     """What a command says, each of its outputs up to the limit."""
 
-    def __init__(self, limit: int | None, on_output: Callable[[str, bytes], None] | None) -> None:
+    def __init__(self, limit: int | None, on_output: Callable[[str, bytes], Awaitable[None]] | None) -> None:
         self._limit = limit
         self._on_output = on_output
         self._pieces = {"stdout": bytearray(), "stderr": bytearray()}
         self._both = bytearray()
         self.truncated = False
 
-    def take(self, stream: str, data: bytes) -> None:
+    async def take(self, stream: str, data: bytes) -> None:
         pieces = self._pieces[stream]
         if self._limit is not None and len(pieces) + len(data) > self._limit:
             self.truncated = True
@@ -240,7 +241,7 @@ class _Kept:
         pieces += data
         self._both += data
         if data and self._on_output is not None:
-            self._on_output(stream, data)
+            await self._on_output(stream, data)
 
     def of(self, exit_code: int, *, timed_out: bool) -> Ran:
         stdout, stderr = map(bytes, self._pieces.values())
@@ -293,6 +294,29 @@ def _reachable() -> Iterator[None]:
 async def _cancelled(stream: AsyncExecStream) -> None:
     with suppress(PyroError):
         await stream.cancel()
+
+
+async def opened(
+    client: str, make: Callable[[AsyncPyro], Awaitable[AsyncWorkspace]], on: str | None = None
+) -> tuple[AsyncPyro, AsyncWorkspace]:
+    """A connection, and the workspace that `make` creates; who is cancelled meanwhile leaves neither behind."""
+    pyro = AsyncPyro(client=client, on=on)
+    work = asyncio.ensure_future(make(pyro))
+    try:
+        return pyro, await asyncio.shield(work)
+    except BaseException:
+        await asyncio.shield(asyncio.ensure_future(_undone(pyro, work)))
+        raise
+
+
+async def _undone(pyro: AsyncPyro, work: asyncio.Future[AsyncWorkspace]) -> None:
+    # What has been asked for is waited for: the daemon makes it in any case.
+    try:
+        await asyncio.wait([work])
+        if not work.cancelled() and work.exception() is None:
+            await delete(pyro, work.result().id)
+    finally:
+        await pyro.close()
 
 
 async def delete(pyro: AsyncPyro, workspace: str) -> None:
