@@ -92,7 +92,8 @@ def own(file: Path, path: str, seconds: float) -> int:
 
 def _asked_to_leave(process: int) -> bool:
     try:
-        if b"pyro_mcp.daemon" in Path(f"/proc/{process}/cmdline").read_bytes():
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        if b"pyro_mcp.daemon" in words or b"pyro_mcp.remote" in words:
             os.kill(process, signal.SIGTERM)
     except OSError:
         return False
