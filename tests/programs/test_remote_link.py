@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from pyro_mcp import ownership
+from pyro_mcp.cli.app import run
 from pyro_mcp.client.place import Address
 from pyro_mcp.errors import Conflict, DaemonUnavailable, EngineError, InvalidInput
 from pyro_mcp.exports.backups import Backups
@@ -379,3 +380,39 @@ def test_one_relay_owns_a_state_whatever_its_runtime_directory(tmp_path: Path, m
     finally:
         for descriptor in (held, ready, told):
             os.close(descriptor)
+
+
+# -- what is about this computer alone
+
+
+@pytest.mark.parametrize("words", [["up"], ["down", "--force"], ["up", "--yes"]])
+def test_what_is_about_this_computer_touches_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYRO_ON", "")
+    monkeypatch.chdir(tmp_path)
+    assert run(["--on", "ssh://nowhere.invalid", *words]) == 2
+    assert "pyro --on local" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
+def test_doctor_does_not_speak_of_this_computer_where_another_one_is_meant(
+    scripted: Callable[[str], Ssh], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted("echo no route to host >&2; exit 255")
+    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYRO_ON", "")
+    assert run(["--on", "ssh://box", "doctor"]) != 0
+    said = capsys.readouterr()
+    assert "no route to host" in said.err and not said.out
+
+
+def test_an_endpoint_on_loopback_is_not_looked_for_on_another_computer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYRO_ON", "")
+    words = ["agent", "opencode", "--prompt", "x", "--api-url", "http://127.0.0.1:11434/v1"]
+    assert run(["--on", "ssh://nowhere.invalid", *words]) == 2
+    assert "loopback" in capsys.readouterr().err
