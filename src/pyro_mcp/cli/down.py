@@ -90,8 +90,8 @@ def _refuse_to_lose(pyro: Connection, there: list[dict[str, Any]], *, may_ask: b
     raise Conflict(
         f"There is work that no branch is known to have; nothing was deleted. {'; '.join(lines)}.",
         hint=f"Keep it with `pyro land {first} --branch NAME`, or look at it with `pyro diff {first}`. "
-        "`pyro down --force` deletes it. A branch that has it with other line ends, or changed since, is not recognized: "
-        "if you landed it, use --force.",
+        "`pyro down --force` deletes it. A branch that has it with other line ends, or changed since, is not "
+        "recognized: if you landed it, use --force.",
         code="not_landed",
         details={"workspaces": [each["id"] for each, _ in held]},
     )
