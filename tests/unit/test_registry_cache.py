@@ -353,6 +353,7 @@ def test_only_what_is_read_is_kept(method: bytes) -> None:
         ("index.crates.io", "/3/l/log", False),
         ("static.crates.io", "/crates/serde/1.0.0/download", True),
         ("proxy.golang.org", "/github.com/!burnt!sushi/toml/@v/v1.0.0.zip", True),
+        ("proxy.golang.org", "/golang.org/x/net/@v/v2.0.0-!r!c1+incompatible.mod", True),
         ("proxy.golang.org", "/golang.org/x/net/@v/list", False),
         ("deb.debian.org", "/debian/dists/bookworm/InRelease", False),
         ("deb.debian.org", "/debian/pool/main/g/g++/g++_12.2-1_amd64.deb", True),
@@ -379,6 +380,11 @@ def test_what_registries_serve(host: str, path: str, lasting: bool) -> None:
 )
 def test_garbage_is_not_kept(path: str) -> None:
     assert wanted("pypi.org", b"GET", path.encode(), []) is None
+
+
+@pytest.mark.parametrize("version", ["v2", "v2.1", "v2-dev", "vendored", "v1.2.x"])
+def test_a_branch_of_a_go_module_is_not_taken_for_a_version(version: str) -> None:
+    assert wanted("proxy.golang.org", b"GET", f"/example.org/m/@v/{version}.info".encode(), []) is None
 
 
 @given(st.sampled_from(sorted(REGISTRIES)), st.binary(max_size=600), st.lists(st.tuples(st.binary(), st.binary())))
