@@ -164,7 +164,7 @@ func (a *agent) describe(made *delta, names, doubtful []string) bool {
 		if !good {
 			return false
 		}
-		left -= int64(len(name)) + int64(len(file.Link))
+		left -= int64(file.Path.written() + file.Link.written())
 		if file.Content != nil {
 			left -= int64(len(*file.Content))
 		}

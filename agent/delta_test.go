@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -162,5 +164,26 @@ func TestADeltaIsSmallAndGoesWithTheNextOne(t *testing.T) {
 	}
 	if first.exit.Changed.Kept != nil || second.exit.Changed.Kept == nil || first.exit.Changed.Count != 1 {
 		t.Fatal(first.exit.Changed, second.exit.Changed)
+	}
+}
+
+func TestAnEndFitsIntoOneFrameWhateverTheNamesAre(t *testing.T) {
+	a, _ := testAgent(t)
+	a.lookedWhole()
+	deep := a.upperTree()
+	for range 3 {
+		deep = filepath.Join(deep, strings.Repeat("<", 250))
+	}
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range deltaFiles {
+		if err := os.WriteFile(filepath.Join(deep, fmt.Sprint(i)), make([]byte, 300), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, err := json.Marshal(&exitRecord{Changed: a.changedSince(time.Now(), true)})
+	if err != nil || len(end) > maxFramePayload {
+		t.Fatal(len(end), err)
 	}
 }
