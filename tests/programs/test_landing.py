@@ -293,7 +293,7 @@ def test_without_a_look_at_the_other_work_trees_nothing_is_moved(repo: Path, mon
         return listed(place)
 
     monkeypatch.setattr(os, "listdir", full)
-    with pytest.raises(EngineError, match="worktrees cannot be read: Too many open files"):
+    with pytest.raises(EngineError, match="worktrees` cannot be read: Too many open files"):
         put(repo, EDIT)
     assert refs(repo) == before
 
