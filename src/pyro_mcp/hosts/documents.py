@@ -230,10 +230,10 @@ class TomlDocument(Document):
     def _remove(self, path: Path_) -> str:
         if (text := self._without_table(path)) is not None:
             wanted = copy.deepcopy(self.data)
-            inner = wanted
+            table: Any = wanted
             for each in path[:-1]:
-                inner = inner[each]
-            del inner[path[-1]]
+                table = table[each]
+            del table[path[-1]]
             with contextlib.suppress(tomllib.TOMLDecodeError):
                 if tomllib.loads(text) in (wanted, _without_empty(wanted, path[:-1])):
                     return text
