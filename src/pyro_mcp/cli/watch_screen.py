@@ -13,11 +13,11 @@ from typing import Any
 
 from pyro_mcp.cli.board import ANSWERS, BOLD, REVERSED, Board
 from pyro_mcp.cli.options import usage_error
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import DaemonUnavailable, PyroError, Unsupported
-from pyro_mcp.locations import Locations
 
 WAIT_SECONDS = 45
 AGAIN_SECONDS = 1.0
@@ -219,7 +219,7 @@ class _Screen:
 
 
 def _connection(*, start: bool) -> Connection:
-    locations = Locations.of_this_user()
+    locations = place.locations()
     return Connection(
         face="cli", client="watch", transport=Transport(locations) if start else Transport(locations, start=None)
     )
