@@ -256,7 +256,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	}
 	bare, plain := plainCommand{}, false
 	if request.TTY == nil && script == "" && as == nil {
-		bare, plain = plainly(argv, request.Cwd, merged)
+		bare, plain = plainly(append([]string{program}, argv[1:]...), request.Cwd, merged) // `bash` may be another
 	}
 	if plain {
 		sparing := *attributes
