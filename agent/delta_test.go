@@ -108,7 +108,7 @@ func TestDeltasComeToWhatAWholeLookSays(t *testing.T) {
 				continue
 			}
 			told++
-			if said.Kept.Look != said.Kept.Since+1 {
+			if said.Kept.Look != said.Kept.Since+uint64(min(1, len(said.Kept.Files))) {
 				t.Fatal(said.Kept)
 			}
 			for _, file := range said.Kept.Files {
@@ -164,6 +164,20 @@ func TestADeltaIsSmallAndGoesWithTheNextOne(t *testing.T) {
 	}
 	if first.exit.Changed.Kept != nil || second.exit.Changed.Kept == nil || first.exit.Changed.Count != 1 {
 		t.Fatal(first.exit.Changed, second.exit.Changed)
+	}
+}
+
+func TestWhatChangedNothingIsNoNewLook(t *testing.T) {
+	a, _ := testAgent(t)
+	look := a.lookedWhole()
+	for range 3 {
+		if said := a.changedSince(time.Now(), true); said.Count != 0 || said.Kept == nil || said.Kept.Look != look {
+			t.Fatalf("%+v", said)
+		}
+	}
+	os.WriteFile(filepath.Join(a.upperTree(), "one"), []byte("1"), 0o644)
+	if said := a.changedSince(time.Now(), true); said.Kept == nil || said.Kept.Since != look || said.Kept.Look != look+1 {
+		t.Fatalf("%+v", said)
 	}
 }
 

@@ -187,6 +187,19 @@ def test_a_bad_entry_is_refused_and_writes_nothing_outside(tmp_path: Path, line:
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
 
 
+def test_an_entry_behind_a_link_of_the_same_list_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    begin = {"mirror": KEY, "digest": "d", "origin": {}, "mode": 0o755, "mtime_ns": 1}
+    link = ["a", "link", 0, 1, 0, "", str(outside)]
+    below = ["a/x", "dir", 0o755, 1, 0, "", ""]
+    for lines in ([link, below], [link, ["a", "dir", 0o755, 1, 0, "", ""], below], [below]):
+        said = b"".join(json.dumps(each).encode() + b"\n" for each in (begin, *lines, None))
+        with pytest.raises(ValueError):
+            arrivals.receive(tmp_path / "root", io.BytesIO(said), io.BytesIO())
+        assert not list(outside.iterdir())
+
+
 @pytest.mark.parametrize("key", ["", "../../x", "A" * 32, "a" * 100, None, 7])
 def test_a_mirror_has_a_plain_name(tmp_path: Path, key: Any) -> None:
     with pytest.raises(ValueError):

@@ -34,6 +34,7 @@ from pyro_mcp.network.resolve import (
     checked_addresses,
     connect,
     own_addresses,
+    proved,
     strict_check,
     system_resolver,
 )
@@ -262,13 +263,7 @@ class EgressProxy:
             return
 
         async def opened() -> Streams:
-            upstream = await self._open(host, port)
-            try:
-                await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
-            except BaseException:
-                upstream[1].close()
-                raise
-            return upstream
+            return await proved(await self._open(host, port), normalised(host), self._upstream_tls)
 
         begun, served, trusted = time.monotonic(), Served(), True
         try:
@@ -307,9 +302,8 @@ class EgressProxy:
     ) -> bool:
         """Begin TLS with a host that gets a secret; where it does not prove who it is, the guest hears that."""
         try:
-            await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
-        except (OSError, ssl.SSLError) as error:
-            upstream[1].close()
+            await proved(upstream, normalised(host), self._upstream_tls)
+        except OSError as error:
             self._event("connect", host, port, "failed", f"TLS: {error}")
             await answer(guest, writer, 502, f"pyro: {host} failed to prove its identity: {error}\n")
             return False
@@ -347,7 +341,7 @@ class EgressProxy:
                 inside = await accept_tls(guest, self._interception.authority.server_context(name), early)
                 early = b""
                 if bound is None:
-                    await upstream[1].start_tls(self._upstream_tls(), server_hostname=name)
+                    await proved(upstream, name, self._upstream_tls)
             await serve_intercepted(
                 inside,
                 upstream,

@@ -204,9 +204,15 @@ def receive(root: Path, reader: BinaryIO, writer: BinaryIO) -> None:
         if not mirror.is_at(str(begin.get("digest"))):
             _write(writer, {"send": True})
             writer.flush()
-            items = []
+            items: list[Item] = []
+            kinds = {"": "dir"}
             while (line := _read(reader)) is not None:
-                items.append(Item.of(line))
+                item = Item.of(line)
+                # Else it could stand behind a link that the same list makes.
+                if item.path in kinds or kinds.get(item.path.rpartition("/")[0]) != "dir":
+                    raise ValueError(f"{item.path!a} comes twice, or stands in no directory")
+                kinds[item.path] = item.kind
+                items.append(item)
                 if len(items) > MAX_ENTRIES:
                     raise ValueError("the tree has too many entries")
             try:
