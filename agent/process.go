@@ -252,11 +252,11 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if p.watcher != nil {
 		// It stays who it is until the watcher is there, who must be able to signal what the user makes others of.
 		argv = append([]string{"terminal", inTerminal, as.words(), request.Cwd, program}, argv...)
-		program, as, attributes.Dir = "/proc/self/exe", nil, "/"
+		program, as = "/proc/self/exe", nil
 	}
 	bare, plain := plainCommand{}, false
 	if request.TTY == nil && script == "" && as == nil {
-		bare, plain = plainly(argv, request.Cwd, merged)
+		bare, plain = plainly(append([]string{program}, argv[1:]...), request.Cwd, merged) // `bash` may be another
 	}
 	if plain {
 		sparing := *attributes
