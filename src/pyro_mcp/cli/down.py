@@ -109,7 +109,9 @@ def _holds(pyro: Connection, workspace: dict[str, Any]) -> str:
             running = workspace["running_commands"]
             if running and not started:
                 return f"{plural(len(running), 'command')} still running"
-            if not diff["files"] or _landed(pyro, workspace):
+            # What git ignores counts as made; a repository of its own does not, and no branch can have it.
+            own = [each["path"] for each in diff["left_out"] if each["why"] == "repository"]
+            if not own and (not diff["files"] or _landed(pyro, workspace)):
                 return ""
         finally:
             if started:
@@ -119,8 +121,13 @@ def _holds(pyro: Connection, workspace: dict[str, Any]) -> str:
     except PyroError as error:
         return f"its changes cannot be read ({error.message.rstrip('.')})"
     paths = [each["path"] for each in diff["files"]]
-    shown = ", ".join(paths[:SHOWN_FILES]) + (", …" if paths[SHOWN_FILES:] else "")
-    return f"{plural(len(paths), 'changed file')} ({shown})"
+    told = [f"{plural(len(paths), 'changed file')} ({_shown(paths)})"] if paths else []
+    told += [f"repositories of their own ({_shown(own)})"] if own else []
+    return ", ".join(told)
+
+
+def _shown(paths: list[str]) -> str:
+    return ", ".join(paths[:SHOWN_FILES]) + (", …" if paths[SHOWN_FILES:] else "")
 
 
 def _landed(pyro: Connection, workspace: dict[str, Any]) -> bool:
