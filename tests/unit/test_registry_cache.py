@@ -52,8 +52,11 @@ class Registry:
     more: bytes = b""
     """Further header lines."""
     until_close: bool = False
+    writer: asyncio.StreamWriter | None = None
+    """Of the last connection."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -282,6 +285,22 @@ def test_what_cannot_be_the_file_or_be_given_out_again_is_not_kept(tmp_path: Pat
             npm = "registry.npmjs.org"
             assert (await w.get(npm, get(npm, TARBALL)))[0][0] == 502, "it is passed on, which leads nowhere here"
             assert not w.cache.store.all()
+
+    asyncio.run(go())
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            w.registry.answers[TARBALL] = b"the tarball"
+            npm = "registry.npmjs.org"
+            assert await w.get(npm, get(npm, "/is-odd")) == [(404, b"nothing")]
+            assert w.registry.writer is not None and w.cache.connections.opened == 1
+            w.registry.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            await w.registry.writer.drain()
+            assert await w.get(npm, get(npm, TARBALL)) == [(200, b"the tarball")]
+            assert w.cache.connections.opened == 2
+            assert await w.get(npm, get(npm, "/is-odd")) == [(404, b"nothing")] and w.cache.connections.opened == 2
 
     asyncio.run(go())
 

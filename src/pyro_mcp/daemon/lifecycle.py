@@ -223,11 +223,11 @@ async def _serve(
         decisions=decisions,
         cache=cache,
     )
+    await asyncio.to_thread(cache.store.begin)  # before any workspace fetches
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     registry.spawn(builds.sweep(context))
     for workspace in registry.all():
         resume(context, workspace)
-    await asyncio.to_thread(cache.store.begin)
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())

@@ -80,7 +80,7 @@ class Connections:
         idle = self._idle.get(host, [])
         while idle:
             streams, since = idle.pop()
-            if time.monotonic() - since < KEEP_ALIVE_SECONDS and not streams[0].at_eof():
+            if time.monotonic() - since < KEEP_ALIVE_SECONDS and await _silent(streams):
                 return streams, True
             streams[1].close()
         if self._context is None:
@@ -231,7 +231,7 @@ class Fetch:
         good = False
         try:
             await self._take_in(response, http, streams)
-            good = http.our_state is h11.DONE and http.their_state is h11.DONE
+            good = http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]
         finally:
             if good:
                 self._connections.give_back(host, streams)
@@ -339,6 +339,17 @@ class Fetch:
     def _confirm(self, answer: Answer) -> None:
         with contextlib.suppress(OSError):
             self._store.confirm(answer)
+
+
+async def _silent(streams: Streams) -> bool:
+    """Whether an idle connection holds nothing: what came unasked would be taken for the next answer, and kept."""
+    with contextlib.suppress(OSError):
+        try:
+            async with asyncio.timeout(0):
+                await streams[0].read(1)
+        except TimeoutError:
+            return True
+    return False
 
 
 def _plausible(wanted: Wanted, said: dict[str, str]) -> bool:
