@@ -57,9 +57,12 @@ func (a *agent) deltaTo(now map[string]mark) *delta {
 	if !plain {
 		return nil
 	}
-	made := &delta{Since: w.look, Files: []deltaFile{}}
+	made := &delta{Since: w.look, Look: w.look, Files: []deltaFile{}}
 	if len(names)+len(doubtful) > 0 && !a.describe(made, names, doubtful) {
 		return nil
+	}
+	if len(made.Files) == 0 {
+		return made // the same look: whoever drops the word that nothing changed can take the next delta all the same
 	}
 	w.kept = now
 	w.look++
@@ -164,7 +167,7 @@ func (a *agent) describe(made *delta, names, doubtful []string) bool {
 		if !good {
 			return false
 		}
-		left -= int64(len(name)) + int64(len(file.Link))
+		left -= int64(file.Path.written() + file.Link.written())
 		if file.Content != nil {
 			left -= int64(len(*file.Content))
 		}

@@ -494,6 +494,8 @@ func become(o *order) {
 		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(group), uintptr(unsafe.Pointer(&self)), 1)
 	}
 	if o.another != 0 {
+		// Until its exec it would have the agent's files open, for all who run as that user to see in its /proc.
+		syscall.RawSyscall(sysCloseRange, uintptr(o.count), 1<<31, 0)
 		if errno := rawUserAt(o.uid, o.gid, o.groups, o.groupCount); errno != 0 {
 			o.failed, o.where = int32(errno), 6
 			leave()

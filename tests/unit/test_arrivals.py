@@ -148,9 +148,11 @@ def test_only_what_changed_is_sent_and_a_large_file_goes_on_where_it_was(tmp_pat
     assert _sent(root, top, "1", 2_000_000)[0] is None
     path, sent = _sent(root, top, "1")
     assert path is not None and sent < 1_100_000 and _seen(Path(path)) == _seen(top)
+    changed = Path(path, "large").stat().st_ctime_ns
     (top / "small").write_text("more")
     path, sent = _sent(root, top, "2")
     assert path is not None and sent < 2000 and _seen(Path(path)) == _seen(top)
+    assert Path(path, "large").stat().st_ctime_ns == changed  # so that the next seed of it shares the file
     # What somebody changed over there is noticed, also under the same size and time.
     there = Path(path, "small")
     info = there.stat()
@@ -245,6 +247,19 @@ def test_why_a_tree_is_not_taken_is_said_though_the_sender_is_still_sending(tmp_
         arrivals.send(io.BytesIO(json.dumps(refusal).encode() + b"\n"), Gone(), KEY, "d", {}, tmp_path, list)
     with pytest.raises(EOFError):
         arrivals.send(io.BytesIO(), Gone(), KEY, "d", {}, tmp_path, list)
+
+
+def test_an_entry_behind_a_link_of_the_same_list_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    begin = {"mirror": KEY, "digest": "d", "origin": {}, "mode": 0o755, "mtime_ns": 1}
+    link = ["a", "link", 0, 1, 0, "", str(outside)]
+    below = ["a/x", "dir", 0o755, 1, 0, "", ""]
+    for lines in ([link, below], [link, ["a", "dir", 0o755, 1, 0, "", ""], below], [below]):
+        said = b"".join(json.dumps(each).encode() + b"\n" for each in (begin, *lines, None))
+        with pytest.raises(ValueError):
+            arrivals.receive(tmp_path / "root", io.BytesIO(said), io.BytesIO())
+        assert not list(outside.iterdir())
 
 
 @pytest.mark.parametrize("key", ["", "../../x", "A" * 32, "a" * 100, None, 7])

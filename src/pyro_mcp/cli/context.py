@@ -11,7 +11,7 @@ from pathlib import Path
 from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.client import place
 from pyro_mcp.errors import NotFound, PyroError
-from pyro_mcp.locations import Locations
+from pyro_mcp.locations import ON, Locations
 from pyro_mcp.visible import visible_lines
 
 TYPE_CHECKING = False
@@ -135,7 +135,7 @@ def _stop(name: str) -> None:
 
 
 def _show(as_json: bool, current: str, known: dict[str, str]) -> int:
-    meant = os.environ.get(place.VARIABLE) or current
+    meant = os.environ.get(ON) or current
     listed = {place.LOCAL: "this computer", **known}
     if as_json:
         print(json.dumps({"current": meant, "contexts": known}))
@@ -144,5 +144,5 @@ def _show(as_json: bool, current: str, known: dict[str, str]) -> int:
     for name, address in listed.items():
         print(f"{'*' if name == meant else ' '} {name:{width}}  {address}")
     if meant not in listed:
-        print(f"* {meant} (from {place.VARIABLE})")
+        print(f"* {meant} (from {ON})")
     return 0

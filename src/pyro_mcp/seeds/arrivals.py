@@ -237,9 +237,15 @@ def receive(root: Path, reader: BinaryIO, writer: BinaryIO) -> None:
         if not mirror.is_at(str(begin.get("digest"))):
             _write(writer, {"send": True})
             writer.flush()
-            items = []
+            items: list[Item] = []
+            kinds = {"": "dir"}
             while (line := _read(reader)) is not None:
-                items.append(Item.of(line))
+                item = Item.of(line)
+                # Else it could stand behind a link that the same list makes.
+                if item.path in kinds or kinds.get(item.path.rpartition("/")[0]) != "dir":
+                    raise ValueError(f"{item.path!a} comes twice, or stands in no directory")
+                kinds[item.path] = item.kind
+                items.append(item)
                 if len(items) > MAX_ENTRIES:
                     raise ValueError("the tree has too many entries")
             try:
@@ -330,9 +336,14 @@ class _Mirror:
         """Whether the file stands there as it was received; its mode and time are brought up to date."""
         place, known = self.tree / item.path, self._known.get(item.path)
         try:
-            if known is None or known[0] != item.sha256 or wholeness.signature(place) != known[1]:
+            now = wholeness.signature(place)
+            if known is None or known[0] != item.sha256 or now != known[1]:
                 return False
-            self._settle(place, item)
+            if (stat.S_IMODE(now[0]), now[3]) != (
+                item.mode,
+                item.mtime_ns,
+            ):  # else its change time stays: `seeds.index`
+                self._settle(place, item)
         except OSError:
             return False
         return True
