@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -263,7 +264,7 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
 		err = t.fork(p, &bare, bare.program, bare.argv, &sparing, nil)
 	}
-	if !plain || err != nil {
+	if !plain || errors.As(err, new(syscall.Errno)) { // any other error may be of one that has begun, too late
 		err = t.fork(p, nil, program, argv, attributes, as)
 	}
 	files.closeChild()

@@ -148,9 +148,11 @@ def test_only_what_changed_is_sent_and_a_large_file_goes_on_where_it_was(tmp_pat
     assert _sent(root, top, "1", 2_000_000)[0] is None
     path, sent = _sent(root, top, "1")
     assert path is not None and sent < 1_100_000 and _seen(Path(path)) == _seen(top)
+    changed = Path(path, "large").stat().st_ctime_ns
     (top / "small").write_text("more")
     path, sent = _sent(root, top, "2")
     assert path is not None and sent < 2000 and _seen(Path(path)) == _seen(top)
+    assert Path(path, "large").stat().st_ctime_ns == changed  # so that the next seed of it shares the file
     # What somebody changed over there is noticed, also under the same size and time.
     there = Path(path, "small")
     info = there.stat()

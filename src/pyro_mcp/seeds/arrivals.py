@@ -301,9 +301,14 @@ class _Mirror:
         """Whether the file stands there as it was received; its mode and time are brought up to date."""
         place, known = self.tree / item.path, self._known.get(item.path)
         try:
-            if known is None or known[0] != item.sha256 or wholeness.signature(place) != known[1]:
+            now = wholeness.signature(place)
+            if known is None or known[0] != item.sha256 or now != known[1]:
                 return False
-            self._settle(place, item)
+            if (stat.S_IMODE(now[0]), now[3]) != (
+                item.mode,
+                item.mtime_ns,
+            ):  # else its change time stays: `seeds.index`
+                self._settle(place, item)
         except OSError:
             return False
         return True
