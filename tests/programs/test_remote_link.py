@@ -385,18 +385,6 @@ def test_one_relay_owns_a_state_whatever_its_runtime_directory(tmp_path: Path, m
 # -- what is about this computer alone
 
 
-@pytest.mark.parametrize("words", [["up"], ["down", "--force"], ["up", "--yes"]])
-def test_what_is_about_this_computer_touches_no_other_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYRO_ON", "")
-    monkeypatch.chdir(tmp_path)
-    assert run(["--on", "ssh://nowhere.invalid", *words]) == 2
-    assert "pyro --on local" in capsys.readouterr().err
-    assert not (tmp_path / "home").exists()
-
-
 def test_doctor_does_not_speak_of_this_computer_where_another_one_is_meant(
     scripted: Callable[[str], Ssh], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,6 @@ from pyro_mcp.cli.figures import plural, size
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.steps import Remembered, Steps, agreed, at_terminal, name_of, project_of
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.client.place import check_here
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.environments.catalog import DEFAULT
 from pyro_mcp.errors import Conflict, NotFound, PyroError
@@ -49,7 +48,6 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
     found, rest = parser.taken(words, after)
     if len(rest) > 1:
         raise usage_error("Give one project directory, or none for this one.", hint=f"See `{prog} --help`.")
-    check_here("`pyro down`")
     project = project_of(rest[0] if rest else None)
     steps = Steps(project, found.json)
     with Remembered(project).held() as remembered, Connection(face="cli", client="down", project=str(project)) as pyro:

@@ -16,11 +16,6 @@ from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.steps import Remembered, Steps, agreed, at_terminal, name_of, project_of
 from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
-<<<<<<< HEAD
-from pyro_mcp.client.place import check_here
-from pyro_mcp.client.sync import Transport
-=======
->>>>>>> main
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import ComponentMissing, Conflict, DaemonUnavailable, HostError, NotPermitted, PyroError
 from pyro_mcp.hosts import connect
@@ -49,7 +44,6 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         raise usage_error("Give one project directory, or none for this one.", hint=f"See `{prog} --help`.")
     if found.yes and found.no_connect:
         raise usage_error("Use either --yes or --no-connect, not both.")
-    check_here("`pyro up`")
     project = project_of(rest[0] if rest else None)
     steps = Steps(project, found.json)
     with Remembered(project).held() as remembered, Connection(face="cli", client="up", project=str(project)) as pyro:
