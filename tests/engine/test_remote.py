@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -201,7 +202,10 @@ def test_a_killed_relay_leaves_no_connection_and_the_next_one_takes_its_place(fa
     far.list_workspaces()
     [killed] = with_word_in_command_line(b"pyro_mcp.remote\0--on\0" + box.address.encode())
     [before] = _connections()
+    descriptor = os.pidfd_open(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 60)[0]
+    os.close(descriptor)
     wait_until(lambda: before not in _connections())
     far.list_workspaces()
     assert len(_connections()) == 1
