@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pyro_mcp.cli import watch_screen
+from pyro_mcp.cli.app import run
 from pyro_mcp.cli.steps import Remembered
 
 
@@ -37,3 +39,12 @@ def test_what_up_remembers_is_of_the_computer_that_is_meant(elsewhere: str, tmp_
             assert here.facts == {} and here.folder == connections
     with Remembered(tmp_path).held() as there:
         assert there.facts == {}
+
+
+def test_the_place_may_stand_before_or_after_the_form_of_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--on", "local", "--json"], ["--json", "--on=local"]):
+        monkeypatch.setenv("PYRO_ON", "ssh://me@box")
+        assert run([*words, "--version"]) == 0
+        assert "version" in json.loads(capsys.readouterr().out) and os.environ["PYRO_ON"] == "local"

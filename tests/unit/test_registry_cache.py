@@ -365,6 +365,52 @@ def test_the_user_is_asked_once_for_a_connection(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("says", [True, False])
+def test_a_program_that_does_not_trust_the_authority_reaches_the_host_itself_soon(
+    tmp_path: Path, version: ssl.TLSVersion, says: bool
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+
+            async def fails() -> None:
+                context = ssl.create_default_context()
+                context.maximum_version = version
+                coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(coming, going, server_hostname="pypi.org")
+                async with await asyncio.start_server(one, "127.0.0.1", 0) as server:
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    writer.write(b"CONNECT pypi.org:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await reader.readuntil(b"\r\n\r\n")
+                    with pytest.raises(ssl.SSLCertVerificationError):
+                        while True:
+                            try:
+                                tls.do_handshake()
+                            except ssl.SSLWantReadError:
+                                writer.write(going.read())
+                                coming.write(await reader.read(65536))
+                    if says:
+                        writer.write(going.read())
+                    writer.close()
+                    async with asyncio.timeout(30):
+                        await ended.wait()
+
+            async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                with contextlib.suppress(OSError):
+                    await w._proxy("ws-1").serve(reader, writer)
+                writer.close()
+                ended.set()
+
+            for _ in range(1 if says else 2):
+                assert w.cache.serves("ws-1", "pypi.org")
+                ended = asyncio.Event()
+                await fails()
+            assert not w.cache.serves("ws-1", "pypi.org") and w.cache.serves("ws-2", "pypi.org")
+            assert {e.verdict for e in w.events} == {"failed"} and len(w.events) == (1 if says else 2)
+
+    asyncio.run(go())
+
+
 def test_what_a_guest_says_reaches_neither_the_registry_nor_what_is_kept(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as w:

@@ -115,7 +115,7 @@ def _run(words: list[str]) -> int:
     leading: list[str] = []
     while before and before[0].removeprefix("--").replace("-", "_") in OUTPUT_FLAGS and before[0].startswith("--"):
         leading.append(before[0])
-        before = before[1:]
+        before = _with_place(before[1:])
     if before[:1] == ["--version"]:
         print(json.dumps({"version": VERSION}) if leading == ["--json"] else f"pyro {VERSION}")
         return 0

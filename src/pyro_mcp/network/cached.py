@@ -74,15 +74,16 @@ class CachedWay:
         """Serve the requests of a guest's TLS connection to `name`, to its end. `early` is how it begins.
 
         Raises:
-            ssl.SSLError: the guest does not take this computer's word for the host.
+            OSError: the guest does not take this computer's word for the host (ssl.SSLError is one), or left.
         """
         context = self.authority.server_context(name)
         try:
             inside = await accept_tls(guest, context, early)
-        except ssl.SSLError as error:
-            if "ALERT" in (error.reason or ""):
-                self.cache.distrust(self.workspace, name)
+        except OSError as error:
+            said = isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+            self.cache.distrust(self.workspace, name, said=said)
             raise
+        self.cache.trust(self.workspace, name)
         session = _Session(self, name, inside, open_upstream, served)
         try:
             await session.run()

@@ -268,9 +268,10 @@ class EgressProxy:
         begun, served, trusted = time.monotonic(), Served(), True
         try:
             await self._cached.tunnel(normalised(host), streams, early, opened, served)
-        except ssl.SSLError as error:
+        except OSError as error:
             trusted = False
-            self._event("cache", host, port, "failed", f"it does not trust this workspace's authority: {error}")
+            why = f"the program does not trust this workspace's authority, or left: {error}"
+            self._event("cache", host, port, "failed", why)
         finally:
             if trusted:
                 self._allowed("cache", host, port, served.counts, begun, str(served))

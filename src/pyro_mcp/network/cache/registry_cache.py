@@ -62,6 +62,8 @@ class RegistryCache:
         self._busy: Counter[str] = Counter()
         self.distrusted: dict[tuple[str, str], None] = {}
         """Workspaces and hosts where a program did not take this computer's certificate for the host's."""
+        self._left: dict[tuple[str, str], None] = {}
+        """Those where the last one left in the middle of the handshake."""
 
     @property
     def enabled(self) -> bool:
@@ -71,11 +73,19 @@ class RegistryCache:
         """Whether a workspace's requests to a host are looked at."""
         return host in REGISTRIES and self.enabled and (workspace, host) not in self.distrusted
 
-    def distrust(self, workspace: str, host: str) -> None:
-        """A program of the workspace wants to see the host's own certificate: from now on it does."""
-        self.distrusted[(workspace, host)] = None
-        while len(self.distrusted) > MAX_PASSED:
-            self.distrusted.pop(next(iter(self.distrusted)))
+    def distrust(self, workspace: str, host: str, *, said: bool) -> None:
+        """A program of the workspace did not end the TLS handshake: if it said that it wants to see the host's own
+        certificate, from now on it does. Some leave without a word (asyncio's): so does the second in a row.
+        """
+        key = workspace, host
+        found = self.distrusted if said or key in self._left else self._left
+        found[key] = None
+        while len(found) > MAX_PASSED:
+            found.pop(next(iter(found)))
+
+    def trust(self, workspace: str, host: str) -> None:
+        """A program of the workspace took this computer's certificate for the host's."""
+        self._left.pop((workspace, host), None)
 
     @contextlib.asynccontextmanager
     async def answer(self, workspace: str, wanted: Wanted) -> AsyncIterator[Given | None]:
