@@ -372,7 +372,7 @@ def test_one_relay_owns_a_state_whatever_its_runtime_directory(tmp_path: Path, m
     monkeypatch.setattr(relay, "PATIENCE_SECONDS", 0.3)
     locations = Locations(tmp_path / "run", tmp_path / "state", tmp_path / "cache", on="ssh://box")
     locations.prepare()
-    held = ownership.own(locations.ownership, str(tmp_path / "other" / "daemon.sock"), 1)
+    held = ownership.own(locations.ownership, 1)
     ready, told = os.pipe()
     try:
         assert relay.run(locations, told) == Conflict("").exit_status

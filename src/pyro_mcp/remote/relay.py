@@ -196,11 +196,11 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     try:
         locations.prepare()
         # One that leaves has both for some seconds.
-        ownership.own(locations.ownership, locations.socket_name, PATIENCE_SECONDS)
+        owned = ownership.own(locations.ownership, PATIENCE_SECONDS)
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not ownership.taken(lock, PATIENCE_SECONDS):
             raise Conflict(f"Another relay uses {locations.runtime}.", code="daemon_runs")
-        asyncio.run(_serve(locations, ready_fd, launch_fd))
+        asyncio.run(_serve(locations, owned, ready_fd, launch_fd))
     except PyroError as error:
         if ready_fd is not None:
             with contextlib.suppress(OSError):
@@ -210,7 +210,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     return 0
 
 
-async def _serve(locations: Locations, ready_fd: int | None, launch_fd: int | None) -> None:
+async def _serve(locations: Locations, owned: int, ready_fd: int | None, launch_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=1 << 20, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -223,6 +223,7 @@ async def _serve(locations: Locations, ready_fd: int | None, launch_fd: int | No
         app = App(relay, stop.set, locations.state)
         server = Server.of(app, timeout_keep_alive=3600, h11_max_incomplete_event_size=65536)
         serving = asyncio.create_task(server.serve(sockets=[Door(locations.socket, stop.set)]))
+        ownership.say(owned, locations.socket_name)
         idling = asyncio.create_task(_idle(app, relay, stop))
         if ready_fd is not None:
             with contextlib.suppress(OSError):
