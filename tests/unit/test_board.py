@@ -122,7 +122,7 @@ def test_a_key_answers_only_the_question_that_a_person_has_read(monkeypatch: pyt
     )
     now, answered = [100.0], []
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr(threading.Thread, "start", lambda self: answered.append(self._args))  # type: ignore[attr-defined]
+    monkeypatch.setattr(threading.Thread, "start", lambda self: answered.append(self._args))
     seen = _Screen(curses, window, None)
 
     def asks(*questions: dict[str, Any]) -> None:
