@@ -96,7 +96,8 @@ def say(lock: int, path: str) -> None:
 
 def _asked_to_leave(process: int) -> bool:
     try:
-        if b"pyro_mcp.daemon" in Path(f"/proc/{process}/cmdline").read_bytes():
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        if b"pyro_mcp.daemon" in words or b"pyro_mcp.remote" in words:
             os.kill(process, signal.SIGTERM)
     except OSError:
         return False

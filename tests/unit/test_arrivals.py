@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp import wholeness
-from pyro_mcp.errors import EngineError
+from pyro_mcp.errors import Conflict, EngineError
 from pyro_mcp.seeds import arrivals
 
 KEY = "a" * 32
@@ -189,6 +189,66 @@ def test_a_bad_entry_is_refused_and_writes_nothing_outside(tmp_path: Path, line:
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
 
 
+def test_a_tree_of_many_files_is_asked_for(tmp_path: Path) -> None:
+    root, top = tmp_path / "root", tmp_path / "tree"
+    top.mkdir()
+    for number in range(9000):
+        (top / f"{number}").touch()
+    path, _ = _sent(root, top, "1")
+    assert path is not None and len(os.listdir(path)) == 9000
+
+
+def test_what_is_kept_of_a_source_may_be_long(tmp_path: Path) -> None:
+    begin = {
+        "mirror": KEY,
+        "digest": "d",
+        "origin": {"seed": {"skipped": ["x" * 4000] * 100}},
+        "mode": 0,
+        "mtime_ns": 1,
+    }
+    said = b"".join(json.dumps(each).encode() + b"\n" for each in (begin, None))
+    answer = io.BytesIO()
+    arrivals.receive(tmp_path / "root", io.BytesIO(said), answer)
+    assert json.loads(answer.getvalue().splitlines()[-1]) == {"path": str(tmp_path / "root" / KEY / "tree")}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{}, [9, 0], None],
+        [{}, [-1, 0], None],
+        [{}, [0, 0], [0, 0], None],
+        [{}, [0, 99], None],
+        [{}, [0, -1], None],
+        [{}, [0, "0"], None],
+        [{}, 7],
+        [{}, None, {}],
+        [{"path": 7}],
+        ["path"],
+    ],
+)
+def test_who_asks_for_what_was_not_offered_gets_nothing(tmp_path: Path, answers: list[Any]) -> None:
+    (tmp_path / "f").write_text("12")
+    said = b"".join(json.dumps(each).encode() + b"\n" for each in answers)
+    with pytest.raises(ValueError):
+        arrivals.send(io.BytesIO(said), io.BytesIO(), KEY, "d", {}, tmp_path, lambda: arrivals.items_of(tmp_path))
+
+
+def test_why_a_tree_is_not_taken_is_said_though_the_sender_is_still_sending(tmp_path: Path) -> None:
+    class Gone(io.BytesIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    said = json.dumps({"error": "The tree could not be written there: No space left on device."}).encode() + b"\n"
+    with pytest.raises(EngineError, match="No space left"):
+        arrivals.send(io.BytesIO(said), Gone(), KEY, "d", {}, tmp_path, list)
+    refusal = {"error": Conflict("It is in use.", code="in_use").to_record()}
+    with pytest.raises(Conflict, match="in use"):
+        arrivals.send(io.BytesIO(json.dumps(refusal).encode() + b"\n"), Gone(), KEY, "d", {}, tmp_path, list)
+    with pytest.raises(EOFError):
+        arrivals.send(io.BytesIO(), Gone(), KEY, "d", {}, tmp_path, list)
+
+
 def test_an_entry_behind_a_link_of_the_same_list_is_refused(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -240,6 +300,8 @@ def test_a_mirror_that_nobody_uses_goes_and_what_is_no_mirror_stays(tmp_path: Pa
     (top / "f").write_text("1")
     assert _sent(root, top, "1")[0] is not None
     (root / "out-abcdefgh").mkdir()
+    (root / "out-forgotten").mkdir()
+    os.utime(root / "out-forgotten", (0, 0))
     record = root / KEY / "record.json"
     os.utime(record, (0, 0))
     arrivals.sweep(root, keep="b" * 32)

@@ -93,6 +93,18 @@ def locations(on: str | None = None) -> Locations:
     return _of(here, parsed(named))
 
 
+def check_here(what: str) -> None:
+    """See that the daemon of this computer is meant, for what concerns this computer alone.
+
+    Raises:
+        InvalidInput: PYRO_ON, `--on` or the chosen context says another one.
+    """
+    if on := locations().on:
+        raise InvalidInput(
+            f"{what} is about this computer, and {on} was chosen.", hint="Try: pyro --on local …", code="elsewhere"
+        )
+
+
 def _of(here: Locations, address: Address) -> Locations:
     """Directories of this computer for one that is elsewhere; the caches are shared."""
     import hashlib

@@ -41,7 +41,8 @@ def main(words: list[str]) -> int:
             case ["room"]:
                 locations.prepare()
                 locations.arrived.mkdir(mode=0o700, exist_ok=True)
-                _say({"path": tempfile.mkdtemp(prefix="out-", dir=locations.arrived)})
+                arrivals.sweep(locations.arrived)
+                _say({"path": tempfile.mkdtemp(prefix=arrivals.ROOM, dir=locations.arrived)})
             case ["give", name]:
                 return subprocess.run(
                     ["tar", "--format=pax", "--sparse", "-C", str(_room(locations, name)), "-cf", "-", "."]
