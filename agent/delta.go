@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"syscall"
@@ -64,7 +65,7 @@ func (a *agent) deltaTo(now map[string]mark) *delta {
 	if len(made.Files) == 0 {
 		return made // the same look: whoever drops the word that nothing changed can take the next delta all the same
 	}
-	w.kept = now
+	w.kept = maps.Clone(now) // the other one is written to: see `noticed`
 	w.look++
 	made.Look = w.look
 	return made

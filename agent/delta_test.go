@@ -201,3 +201,17 @@ func TestAnEndFitsIntoOneFrameWhateverTheNamesAre(t *testing.T) {
 		t.Fatal(len(end), err)
 	}
 }
+
+func TestWhatTheAgentChangedIsInTheNextDelta(t *testing.T) {
+	a, _ := testAgent(t)
+	a.lookedWhole()
+	for i, name := range []string{"one", "two", "three"} {
+		os.WriteFile(filepath.Join(a.upperTree(), name), []byte("1"), 0o644)
+		if name == "two" {
+			a.noticed(name) // no command is said to have done it
+		}
+		if said := a.changedSince(time.Now(), true); said.Kept == nil || len(said.Kept.Files) != 1 || string(said.Kept.Files[0].Path) != name {
+			t.Fatalf("%d: %+v", i, said.Kept)
+		}
+	}
+}
