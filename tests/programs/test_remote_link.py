@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ import pytest
 from pyro_mcp import ownership
 from pyro_mcp.cli.app import run
 from pyro_mcp.client.place import Address
-from pyro_mcp.errors import Conflict, DaemonUnavailable, EngineError, InvalidInput
+from pyro_mcp.errors import Conflict, DaemonUnavailable, EngineError, InvalidInput, NotPermitted
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.locations import Locations
 from pyro_mcp.remote import relay
@@ -28,7 +29,7 @@ from pyro_mcp.remote.carried import Carried
 from pyro_mcp.remote.link import answered, checked
 from pyro_mcp.remote.ports import Ports, published
 from pyro_mcp.remote.sent import Sent
-from pyro_mcp.remote.ssh import MAX_SAID, Ssh
+from pyro_mcp.remote.ssh import MAX_SAID, Ssh, private_directory
 from pyro_mcp.remote.trees import Rooms, Sender, Tree, Turn
 from pyro_mcp.seeds import sources
 from pyro_mcp.seeds.store import SeedStore
@@ -122,6 +123,13 @@ def test_a_greeting_of_the_shell_is_passed_over_and_nonsense_is_said_to_be_it() 
     for said in (b"", b"Welcome\n", b"[" * 100_000, b"7\n", b"null"):
         with pytest.raises(DaemonUnavailable, match="not this pyro"):
             checked(ssh, answered(said))
+
+
+def test_a_directory_too_long_for_ssh_s_socket_says_so(tmp_path: Path) -> None:
+    longest = tmp_path / ("x" * (107 - len(str(tmp_path)) - len("/") - len("/ctl.") - 16))
+    assert private_directory(longest).is_dir()
+    with pytest.raises(NotPermitted, match="too long"):
+        private_directory(longest.with_name(longest.name + "x"))
 
 
 # -- ports
@@ -386,12 +394,13 @@ def test_one_relay_owns_a_state_whatever_its_runtime_directory(tmp_path: Path, m
 
 
 def test_doctor_does_not_speak_of_this_computer_where_another_one_is_meant(
-    scripted: Callable[[str], Ssh], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scripted: Callable[[str], Ssh], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted("echo no route to host >&2; exit 255")
-    monkeypatch.setenv("PYRO_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYRO_ON", "")
-    assert run(["--on", "ssh://box", "doctor"]) != 0
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:  # short: sockets stand in it
+        monkeypatch.setenv("PYRO_HOME", home)
+        assert run(["--on", "ssh://box", "doctor"]) != 0
     said = capsys.readouterr()
     assert "no route to host" in said.err and not said.out
 

@@ -25,6 +25,8 @@ ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 """Before the connection is made again after it broke; doubled each time."""
 LONGEST_PAUSE_SECONDS = 60.0
+TRIES = 60
+"""To make it again though nobody calls; the next call tries anew."""
 
 
 class Unsent(Exception):
@@ -134,7 +136,9 @@ class Link:
         self._stale = True
         log.info("the connection to %s broke", self.ssh.address)
         pause = FIRST_PAUSE_SECONDS
-        while self._wanted():
+        for _ in range(TRIES):
+            if not self._wanted():
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             try:

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.client.place import Address
-from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, PyroError
+from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, NotPermitted, PyroError
+from pyro_mcp.locations import SOCKET_PATH_LIMIT
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20
@@ -30,6 +31,9 @@ NO_PROGRAM = 127
 """The status of a shell that found no such program (POSIX, 2.8.2)."""
 MAX_SAID = 1024 * 1024
 """Bytes that pyro over there may answer to a question."""
+CONTROL = "ctl"
+_SUFFIX = 16
+"""Characters, after a dot, of the name under which ssh makes its socket first (muxserver_listen)."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 _BOX = 'p=$(command -v pyro || echo "$HOME/.local/bin/pyro"); exec "$p" __box "$@"'
@@ -40,7 +44,7 @@ class Ssh:
 
     def __init__(self, address: Address, directory: Path) -> None:
         self.address = address
-        self._control = directory / "ctl"
+        self._control = directory / CONTROL
         self._master: asyncio.subprocess.Process | None = None
         self._draining: asyncio.Task[None] | None = None
 
@@ -259,7 +263,17 @@ async def _bounded(process: asyncio.subprocess.Process, stream: asyncio.StreamRe
 
 
 def private_directory(place: Path) -> Path:
-    """Made, for this user alone."""
+    """Made, for this user alone.
+
+    Raises:
+        NotPermitted: its path is too long for the sockets in it.
+    """
+    if len(os.fsencode(place / CONTROL)) + len(".") + _SUFFIX > SOCKET_PATH_LIMIT:
+        raise NotPermitted(
+            f"{place} is too long a path for ssh's socket: the kernel allows {SOCKET_PATH_LIMIT} bytes.",
+            hint="Set PYRO_HOME or XDG_RUNTIME_DIR to a shorter path.",
+            code="socket_path_too_long",
+        )
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(place, 0o700)
     return place
