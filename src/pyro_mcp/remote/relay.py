@@ -133,6 +133,7 @@ class Relay:
         fields = headers(call.face, call.client, True, call.wants_output, call.scope)  # type: ignore[arg-type]
         again = operation is None or operation.read_only
         path = operation_path(name)
+        error: PyroError | None = None
         async with contextlib.aclosing(self.link.request(path, arguments, fields, again=again)) as lines:  # type: ignore[type-var]
             async for line in lines:
                 event = line.get("event")
@@ -143,28 +144,34 @@ class Relay:
                     elif call.emit is not None:
                         await call.emit(event)
                 if "error" in line:
-                    raise from_record(line["error"])
-                yield line
+                    error = from_record(line["error"])
+                else:
+                    yield line
+        if error is not None:
+            raise error
 
     async def _asked(self, name: str, call: Call, arguments: dict[str, Any]) -> dict[str, Any]:
         started: dict[str, Any] = {}
-        seen = {"stdout": 0, "stderr": 0}
+        result: dict[str, Any] | None = None
         try:
             async with contextlib.aclosing(self._lines(name, call, arguments)) as lines:  # type: ignore[type-var]
                 async for line in lines:
-                    if "result" in line:
-                        return dict(line["result"])
+                    # To the end of the answer: then the connection is kept for the next call.
                     event = line.get("event") or {}
-                    if event.get("type") == "started":
+                    if isinstance(line.get("result"), dict):
+                        result = line["result"]
+                    elif event.get("type") == "started":
                         started = event
-                    elif event.get("type") == "output":
-                        seen[event.get("stream", "stdout")] += 1
         except DaemonUnavailable as error:
+            if result is not None:
+                return result
             if error.code != "daemon_went_away" or name not in COMMANDS or "handle" not in started:
                 raise self._broke(error) from None
             await self.link.ready()
             return self._still_runs(name, started, arguments)
-        raise self._broke(DaemonUnavailable("", code="daemon_went_away"))
+        if result is None:
+            raise self._broke(DaemonUnavailable("", code="daemon_went_away"))
+        return result
 
     def _still_runs(self, name: str, started: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer of a command that goes on, as if the wait for it had been over."""
