@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"syscall"
@@ -57,11 +58,14 @@ func (a *agent) deltaTo(now map[string]mark) *delta {
 	if !plain {
 		return nil
 	}
-	made := &delta{Since: w.look, Files: []deltaFile{}}
+	made := &delta{Since: w.look, Look: w.look, Files: []deltaFile{}}
 	if len(names)+len(doubtful) > 0 && !a.describe(made, names, doubtful) {
 		return nil
 	}
-	w.kept = now
+	if len(made.Files) == 0 {
+		return made // the same look: whoever drops the word that nothing changed can take the next delta all the same
+	}
+	w.kept = maps.Clone(now) // the other one is written to: see `noticed`
 	w.look++
 	made.Look = w.look
 	return made
@@ -164,7 +168,7 @@ func (a *agent) describe(made *delta, names, doubtful []string) bool {
 		if !good {
 			return false
 		}
-		left -= int64(len(name)) + int64(len(file.Link))
+		left -= int64(file.Path.written() + file.Link.written())
 		if file.Content != nil {
 			left -= int64(len(*file.Content))
 		}

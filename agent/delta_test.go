@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand"
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -106,7 +108,7 @@ func TestDeltasComeToWhatAWholeLookSays(t *testing.T) {
 				continue
 			}
 			told++
-			if said.Kept.Look != said.Kept.Since+1 {
+			if said.Kept.Look != said.Kept.Since+uint64(min(1, len(said.Kept.Files))) {
 				t.Fatal(said.Kept)
 			}
 			for _, file := range said.Kept.Files {
@@ -162,5 +164,54 @@ func TestADeltaIsSmallAndGoesWithTheNextOne(t *testing.T) {
 	}
 	if first.exit.Changed.Kept != nil || second.exit.Changed.Kept == nil || first.exit.Changed.Count != 1 {
 		t.Fatal(first.exit.Changed, second.exit.Changed)
+	}
+}
+
+func TestWhatChangedNothingIsNoNewLook(t *testing.T) {
+	a, _ := testAgent(t)
+	look := a.lookedWhole()
+	for range 3 {
+		if said := a.changedSince(time.Now(), true); said.Count != 0 || said.Kept == nil || said.Kept.Look != look {
+			t.Fatalf("%+v", said)
+		}
+	}
+	os.WriteFile(filepath.Join(a.upperTree(), "one"), []byte("1"), 0o644)
+	if said := a.changedSince(time.Now(), true); said.Kept == nil || said.Kept.Since != look || said.Kept.Look != look+1 {
+		t.Fatalf("%+v", said)
+	}
+}
+
+func TestAnEndFitsIntoOneFrameWhateverTheNamesAre(t *testing.T) {
+	a, _ := testAgent(t)
+	a.lookedWhole()
+	deep := a.upperTree()
+	for range 3 {
+		deep = filepath.Join(deep, strings.Repeat("<", 250))
+	}
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range deltaFiles {
+		if err := os.WriteFile(filepath.Join(deep, fmt.Sprint(i)), make([]byte, 300), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end, err := json.Marshal(&exitRecord{Changed: a.changedSince(time.Now(), true)})
+	if err != nil || len(end) > maxFramePayload {
+		t.Fatal(len(end), err)
+	}
+}
+
+func TestWhatTheAgentChangedIsInTheNextDelta(t *testing.T) {
+	a, _ := testAgent(t)
+	a.lookedWhole()
+	for i, name := range []string{"one", "two", "three"} {
+		os.WriteFile(filepath.Join(a.upperTree(), name), []byte("1"), 0o644)
+		if name == "two" {
+			a.noticed(name) // no command is said to have done it
+		}
+		if said := a.changedSince(time.Now(), true); said.Kept == nil || len(said.Kept.Files) != 1 || string(said.Kept.Files[0].Path) != name {
+			t.Fatalf("%d: %+v", i, said.Kept)
+		}
 	}
 }

@@ -20,6 +20,12 @@ func (n wireName) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireBytes{[]byte(n)})
 }
 
+// written is how many bytes the name takes: JSON has six for some.
+func (n wireName) written() int {
+	text, _ := json.Marshal(n)
+	return len(text)
+}
+
 func (n *wireName) UnmarshalJSON(data []byte) error {
 	var text string
 	if json.Unmarshal(data, &text) == nil {

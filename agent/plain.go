@@ -62,7 +62,7 @@ const longestPrint = 4096
 // plainly gives the program of `bash -c TEXT` where that is certain.
 func plainly(argv []string, cwd string, environment map[string]string) (plainCommand, bool) {
 	var none plainCommand
-	if len(argv) != 3 || argv[1] != "-c" || (argv[0] != "/bin/bash" && argv[0] != "/usr/bin/bash" && argv[0] != "bash") {
+	if len(argv) != 3 || argv[1] != "-c" || (argv[0] != "/bin/bash" && argv[0] != "/usr/bin/bash") {
 		return none, false
 	}
 	for _, r := range []byte(argv[2]) {

@@ -179,4 +179,9 @@ func TestAPlainCommandThatCannotBeStartedIsTriedByBash(t *testing.T) {
 	if own, _ := filepath.EvalSymlinks(c.base); !strings.Contains(string(got.out), "PWD="+own+"\n") {
 		t.Errorf("PWD is not the directory's own name: %q", got.out)
 	}
+	os.WriteFile(filepath.Join(c.base, "bash"), []byte("#!/bin/sh\necho another\n"), 0o755)
+	got = c.run(map[string]any{"argv": []string{"bash", "-c", "true"}, "env": map[string]string{"PATH": c.base + ":/usr/bin:/bin"}})
+	if string(got.out) != "another\n" {
+		t.Errorf("a bash of the user's own: %q", got.out)
+	}
 }

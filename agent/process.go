@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -252,18 +253,18 @@ func (t *processTable) start(request *startRequest) (*process, error) {
 	if p.watcher != nil {
 		// It stays who it is until the watcher is there, who must be able to signal what the user makes others of.
 		argv = append([]string{"terminal", inTerminal, as.words(), request.Cwd, program}, argv...)
-		program, as, attributes.Dir = "/proc/self/exe", nil, "/"
+		program, as = "/proc/self/exe", nil
 	}
 	bare, plain := plainCommand{}, false
 	if request.TTY == nil && script == "" && as == nil {
-		bare, plain = plainly(argv, request.Cwd, merged)
+		bare, plain = plainly(append([]string{program}, argv[1:]...), request.Cwd, merged) // `bash` may be another
 	}
 	if plain {
 		sparing := *attributes
 		sparing.Env = append(append([]string(nil), environment...), bare.environment...)
 		err = t.fork(p, &bare, bare.program, bare.argv, &sparing, nil)
 	}
-	if !plain || err != nil {
+	if !plain || errors.As(err, new(syscall.Errno)) { // any other error may be of one that has begun, too late
 		err = t.fork(p, nil, program, argv, attributes, as)
 	}
 	files.closeChild()

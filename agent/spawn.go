@@ -37,7 +37,7 @@ func executable(path string, as *user) error {
 	switch {
 	case err != nil:
 		return err
-	case info.IsDir(), info.Mode()&0o111 == 0, as != nil && !as.mayExecute(info):
+	case info.IsDir(), info.Mode()&0o111 == 0, as != nil && !(as.mayExecute(info) && as.mayReach(path)):
 		return os.ErrPermission
 	}
 	return nil

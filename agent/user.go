@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -238,6 +239,19 @@ func (u *user) mayExecute(info fs.FileInfo) bool {
 		return info.Mode()&0o010 != 0
 	}
 	return info.Mode()&0o001 != 0
+}
+
+// mayReach says whether the bits let this user through the directories above a file.
+func (u *user) mayReach(name string) bool {
+	for up := path.Dir(name); u.uid != 0; up = path.Dir(up) {
+		if info, err := os.Stat(up); err != nil || !u.mayExecute(info) {
+			return false
+		}
+		if up == path.Dir(up) {
+			break
+		}
+	}
+	return true
 }
 
 // owns gives the child's ends of pipes and terminals to the user, who could otherwise not open /dev/stdout again.

@@ -85,3 +85,22 @@ func TestVariablesSayWho(t *testing.T) {
 		t.Errorf("%v", merged) // the two were merged before, by the caller
 	}
 }
+
+func TestAProgramBehindAClosedDirectoryIsPassedOver(t *testing.T) {
+	base := t.TempDir()
+	stranger := &user{uid: 54321, gid: 54321}
+	if !stranger.mayReach(filepath.Join(base, "x")) {
+		t.Skip("nobody else may come here")
+	}
+	for _, name := range []string{"closed", "open"} {
+		os.Mkdir(filepath.Join(base, name), 0o755)
+		os.WriteFile(filepath.Join(base, name, "tool"), nil, 0o755)
+	}
+	os.Chmod(filepath.Join(base, "closed"), 0o700)
+	for want, as := range map[string]*user{"open": stranger, "closed": nil} {
+		got, err := lookPath("tool", "/", base+"/closed:"+base+"/open", as)
+		if err != nil || got != filepath.Join(base, want, "tool") {
+			t.Error(want, got, err)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func (a *agent) difference(before, now map[string]mark, since int64) *changedBy 
 	said := &changedBy{Paths: []wireName{}, Count: len(found)}
 	left := changedBytes
 	for _, name := range found[:min(len(found), changedNamed)] {
-		if left -= len(name); left < 0 {
+		if left -= wireName(name).written(); left < 0 {
 			break
 		}
 		if m, there := now[name]; there && m.isDir() {

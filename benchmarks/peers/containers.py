@@ -18,6 +18,8 @@ class Containers:
         self.boundary = "a guest kernel (runsc)" if runtime else "namespaces; this computer's kernel"
         self._program, self._machines = program, set[str]()
         self._stands_for: dict[str, str] = {}
+        # Docker's knows no --time, and kills at once.
+        self._remove = [program, "rm", "--force", *(["--time=0"] if program == "podman" else [])]
         self._flags = ["--network=host", *([f"--runtime={runtime}"] if runtime else [])]
         if shutil.which(program) is None:
             raise Absent(f"{program} is not installed")
@@ -63,7 +65,7 @@ class Containers:
 
     def reset(self, machine: str) -> None:
         old, new = self._now(machine), self._begin(self._kept(machine))
-        must([self._program, "rm", "--force", "--time=0", old])
+        must([*self._remove, old])
         self._machines.discard(old)
         self._stands_for[machine] = new
 
@@ -78,13 +80,13 @@ class Containers:
 
     def delete(self, machine: str) -> None:
         now = self._now(machine)
-        must([self._program, "rm", "--force", "--time=0", now])
+        must([*self._remove, now])
         self._machines.discard(now)
 
     def close(self) -> None:
         with contextlib.suppress(RuntimeError):
             for machine in list(self._machines):
-                must([self._program, "rm", "--force", "--time=0", machine])
+                must([*self._remove, machine])
             images = must([self._program, "images", "--quiet", "--filter=reference=*pyro-bench*"]).split()
             if images:
                 must([self._program, "rmi", "--force", *set(images)])

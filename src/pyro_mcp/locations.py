@@ -25,6 +25,10 @@ SOCKET_PATH_LIMIT = 107
 """sun_path holds 108 bytes with the closing NUL (unix(7))."""
 
 
+ON = "PYRO_ON"
+"""The variable that names another computer, whose daemon is meant (`client.place`)."""
+
+
 class Locations:
     """The directories of one user's pyro.
 
@@ -66,6 +70,17 @@ class Locations:
     def state_name(self) -> str:
         """The state directory as text."""
         return self._roots[1]
+
+    @property
+    def contexts_name(self) -> str:
+        """The path, as text, of the file that names other computers."""
+        return os.path.join(self._roots[1], "contexts.json")
+
+    @classmethod
+    def meant(cls) -> Locations | None:
+        """Those of this user, where nothing names another computer; None where something does."""
+        here = cls.of_this_user()
+        return None if os.environ.get(ON) or os.path.lexists(here.contexts_name) else here
 
     @property
     def socket(self) -> Path:

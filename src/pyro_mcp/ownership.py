@@ -59,8 +59,8 @@ def owner(file: Path) -> tuple[int, str] | None:
         os.close(lock)
 
 
-def own(file: Path, path: str, seconds: float) -> int:
-    """Own the state, and say that its daemon listens on `path`. Gives the lock, held until it is closed.
+def own(file: Path, seconds: float) -> int:
+    """Own the state. Gives the lock, held until it is closed; `say` where its daemon listens once it does.
 
     A daemon whose socket is gone, as with the runtime directory of a login that ended, is asked to leave: nobody
     reaches it any more, and its machines live on.
@@ -86,13 +86,18 @@ def own(file: Path, path: str, seconds: float) -> int:
                 code="daemon_runs",
             )
     os.ftruncate(lock, 0)
-    os.pwrite(lock, b"%d\n%s" % (os.getpid(), os.fsencode(path)), 0)
     return lock
+
+
+def say(lock: int, path: str) -> None:
+    """Say that this daemon listens on `path`. Not before it does: one whose socket is not there is asked to leave."""
+    os.pwrite(lock, b"%d\n%s" % (os.getpid(), os.fsencode(path)), 0)
 
 
 def _asked_to_leave(process: int) -> bool:
     try:
-        if b"pyro_mcp.daemon" in Path(f"/proc/{process}/cmdline").read_bytes():
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        if b"pyro_mcp.daemon" in words or b"pyro_mcp.remote" in words:
             os.kill(process, signal.SIGTERM)
     except OSError:
         return False

@@ -167,7 +167,7 @@ def test_an_environment_is_exported_as_an_image_that_other_tools_load(pyro: Pyro
     ran = pyro.run_in_vm(f"docker-archive:{tmp_path}/out.tar", "tool; ls -ld /tmp; readlink /bin/cat; id -u")
     pyro.remove_environment(f"docker-archive:{tmp_path}/out.tar")
     lines = ran.stdout.splitlines()
-    assert (lines[0], lines[1].split()[0], lines[2:]) == ("tool hammer", "drwxrwxrwt", ["busybox", "0"])
+    assert (lines[0], lines[1].split()[0], lines[2:]) == ("tool hammer", "drwxrwxrwt", ["busybox", "65534"])
     with pytest.raises(Conflict, match="already exists"):
         pyro.export_environment(name, output=str(tmp_path / "out"))
     with pytest.raises(PyroError, match="no directory"):

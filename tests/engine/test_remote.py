@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+import itertools
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -20,6 +24,7 @@ from pyro_mcp.sdk import Pyro
 from tests import remote
 from tests.faces.test_cli import pyro_command
 from tests.remote import Box
+from tests.servers import answering
 from tests.support import Installation, wait_until
 
 
@@ -119,7 +124,17 @@ def test_ports_that_are_published_there_are_reached_here(far: Pyro, box: Box) ->
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         assert b"Directory listing" in answer.read()
     assert far.status_workspace(ws.id).published_ports[0].host_port == port
+    listening = _listening()
+    assert port in {number for _, number in listening}
+    assert {address for address, _ in listening} == {"0100007F"}, "somebody else could reach it"  # 127.0.0.1
     _break(box)
+
+    def reached() -> bool:  # nobody calls, and yet the port leads there again
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+            return bool(answer.status == 200)
+        return False
+
+    wait_until(reached, 60)
     assert ws.exec("echo still").stdout == "still\n"
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
         assert answer.status == 200
@@ -130,6 +145,79 @@ def test_ports_that_are_published_there_are_reached_here(far: Pyro, box: Box) ->
             return probe.connect_ex(("127.0.0.1", port)) != 0
 
     wait_until(refused)
+
+
+def _listening() -> list[tuple[str, int]]:
+    """Address, in hex, and port of each TCP socket on which relays and their connections listen."""
+    inodes = set()
+    for process in [*with_word_in_command_line(b"ControlPersist=no"), *with_word_in_command_line(b"pyro_mcp.remote")]:
+        with contextlib.suppress(OSError):
+            inodes |= {os.readlink(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()}
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in inodes:
+                address, _, number = local.partition(":")
+                found.append((address, int(number, 16)))
+    return found
+
+
+def test_a_call_to_a_kept_connection_costs_one_round_trip(box: Box, tmp_path: Path) -> None:
+    said: list[str] = []
+    port = place.parsed(box.address).port
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """25 ms away, in both directions."""
+        there = await asyncio.open_connection("127.0.0.1", port)
+
+        async def passed(source: asyncio.StreamReader, sink: asyncio.StreamWriter, who: str) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    said.append(who)
+                    asyncio.get_running_loop().call_later(0.025, sink.write, data)
+            sink.close()
+
+        await asyncio.gather(passed(reader, there[1], "here"), passed(there[0], writer, "there"))
+
+    with answering(between) as far_away:
+        known = tmp_path / "box" / "known"
+        known.write_text(known.read_text() + known.read_text().replace(f":{port} ", f":{far_away} "))
+        address = box.address.replace(f":{port}/", f":{far_away}/")
+        try:
+            with Pyro(on=address) as pyro:
+                ws = pyro.create_workspace("debian:12")
+                trips = []
+                for _ in range(4):
+                    said.clear()
+                    assert ws.exec("echo x").stdout == "x\n"
+                    trips.append([who for who, _ in itertools.groupby(said)].count("here"))
+                ws.delete()
+        finally:
+            remote.stop(address)
+    assert min(trips) == 1, trips  # a window may be opened again meanwhile
+
+
+def test_a_killed_relay_leaves_no_connection_and_the_next_one_takes_its_place(far: Pyro, box: Box) -> None:
+    far.list_workspaces()
+    [killed] = with_word_in_command_line(b"pyro_mcp.remote\0--on\0" + box.address.encode())
+    [before] = _connections()
+    descriptor = os.pidfd_open(killed.pid)
+    os.kill(killed.pid, signal.SIGKILL)
+    assert select.select([descriptor], [], [], 60)[0]
+    os.close(descriptor)
+    wait_until(lambda: before not in _connections())
+    far.list_workspaces()
+    assert len(_connections()) == 1
+
+
+def _connections() -> list[int]:
+    found = []
+    for process in with_word_in_command_line(os.fsencode(os.environ["XDG_RUNTIME_DIR"])):
+        with contextlib.suppress(OSError):
+            if b"\0-M\0" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                found.append(process.pid)
+    return found
 
 
 def _break(box: Box) -> None:

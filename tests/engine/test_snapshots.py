@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pyro_mcp.errors import Conflict, EngineError, InvalidInput, MachineLost, NotFound, PyroError
+from pyro_mcp.errors import Conflict, EngineError, HostError, InvalidInput, MachineLost, NotFound, PyroError
 from pyro_mcp.machines.pool import SHAPES
 from pyro_mcp.machines.processes import kill, with_word_in_command_line
 from pyro_mcp.models import NetworkPolicy
@@ -290,7 +290,7 @@ def test_a_snapshot_that_fails_leaves_the_machine_running_and_nothing_behind(
     in_the_way.unlink()
     with tiny_disk(installation, "1m"):
         for attempt in (lambda: pyro.create_snapshot(workspace, "x"), lambda: pyro.stop_workspace(workspace)):
-            with pytest.raises(EngineError):
+            with pytest.raises(HostError, match="full"):
                 attempt()
             assert [str(p) for p in installation.locations.images.glob("*/*")] == []
     status = pyro.status_workspace(workspace)

@@ -102,7 +102,7 @@ def test_a_state_has_one_daemon_wherever_its_clients_look_for_it(
     assert [starter.wait(60) for starter in starters] == [0] * 4
     (second,) = daemons(fresh)
     with pytest.raises(Conflict, match=f"`kill {second}` ends it"):
-        ownership.own(fresh.locations.ownership, "", 0)
+        ownership.own(fresh.locations.ownership, 0)
     # One that nobody reaches any more, because its runtime directory went with the login, hands over.
     for place in (here, elsewhere):
         (place / "pyro" / "daemon.sock").unlink(missing_ok=True)

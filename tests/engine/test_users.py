@@ -79,6 +79,9 @@ def test_a_command_a_shell_a_service_and_a_session_as_somebody_else(pyro: Pyro, 
     assert (
         out("ls ran 2>&1 || :").startswith("ls: ") and len(pyro.logs_workspace(ws.id, limit=100).commands) == before + 1
     )
+    for who in ("dev", None):
+        with pytest.raises(InvalidInput, match="is not there"):
+            pyro.open_shell(ws.id, user=who, cwd="/no/such")
     shell = pyro.open_shell(ws.id, user="dev")
     pyro.write_shell(ws.id, shell.shell, "id -un; tty; stat -c %U $(tty); sleep 100\n")
     seen = pyro.read_shell(ws.id, shell.shell, wait_for=r"/dev/pts/\d+\s+dev", wait_seconds=20, plain=True).output

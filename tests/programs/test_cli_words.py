@@ -123,7 +123,7 @@ def test_words_of_docker_git_and_kubectl_are_answered_by_meaning(pair: str, caps
     ("typed", "meant"),
     [
         ("build", "env build"),
-        ("rmi", "env prune"),
+        ("rmi", "env remove"),
         ("prune", "env prune"),
         ("connect", "host connect"),
         ("serve", "mcp serve"),

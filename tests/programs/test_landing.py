@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -280,6 +281,21 @@ def test_a_branch_in_a_rebase_is_refused(repo: Path) -> None:
     (repo / ".git" / "rebase-merge" / "head-name").write_text("refs/heads/work\n")
     with pytest.raises(Conflict, match="rebase"):
         put(repo, EDIT)
+
+
+def test_without_a_look_at_the_other_work_trees_nothing_is_moved(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repo / ".git" / "worktrees").mkdir()
+    before, listed = refs(repo), os.listdir
+
+    def full(place: str | Path) -> list[str]:
+        if str(place).endswith("/worktrees"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return listed(place)
+
+    monkeypatch.setattr(os, "listdir", full)
+    with pytest.raises(EngineError, match="worktrees` cannot be read: Too many open files"):
+        put(repo, EDIT)
+    assert refs(repo) == before
 
 
 def test_a_symbolic_branch_is_refused(repo: Path) -> None:

@@ -110,3 +110,24 @@ def test_a_host_that_leaves_at_once_leaves_nothing_behind(tmp_path: Path) -> Non
 
 def test_a_folder_that_there_is_not_cannot_be_allowed(tmp_path: Path) -> None:
     assert Host(tmp_path, "--allow-path", str(tmp_path / "nowhere")).leave() == 2
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in the opening", "handed over"])
+def test_a_full_disk_in_place_of_the_host_is_one_clear_line(tmp_path: Path, late: bool) -> None:
+    installation = Installation()
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pyro_mcp", "mcp", "serve"],
+            env={**os.environ, **installation.environment, "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    # The opening answers a handshake by itself; for what it does not know the library takes over.
+    opened = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "host", "version": "1"}}
+    first = {"method": "no/such", "id": 1} if late else {"method": "initialize", "id": 1, "params": opened}
+    _, said = process.communicate(json.dumps({"jsonrpc": "2.0", **first}).encode() + b"\n", timeout=60)
+    installation.close()
+    assert process.returncode == 1
+    assert said.decode().splitlines() == ["error: The output could not be written: No space left on device."]

@@ -138,6 +138,31 @@ def test_a_seed_whose_earlier_one_was_removed_stays_whole(source: Path, store: S
     assert store.check({second.digest}) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_seeds_of_different_owners_share_no_file(source: Path, store: SeedStore) -> None:
+    aged(source)
+    plan = scan(source, include_ignored=True)
+    ours, theirs = store.materialise(plan), store.materialise(plan, None, (1000, 1001))
+    assert linked(ours) == linked(theirs) == set()
+    assert store.check({ours.digest, theirs.digest}) == []
+    (source / "more").write_text("x")
+    later = store.materialise(scan(source, include_ignored=True), None, (1000, 1001))
+    assert linked(later) == linked(theirs) and linked(later)
+    assert {path.lstat().st_uid for path in later.tree.rglob("*")} == {1000}
+    assert store.check({ours.digest, theirs.digest, later.digest}) == []
+
+
+def test_nothing_is_taken_from_before_this_boot(source: Path, store: SeedStore, tmp_path: Path) -> None:
+    aged(source)
+    first = create(store, source)
+    boot = tmp_path / "boot_id"
+    boot.write_text("another\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pyro_mcp.seeds.store._BOOT_ID", boot)
+        second = create(SeedStore(store.root), source)
+    assert first.digest != second.digest and linked(second) == set()
+
+
 def test_a_config_with_a_password_is_not_shared(tmp_path: Path, store: SeedStore) -> None:
     root = tmp_path / "repo"
     subprocess.run(["git", "init", "-q", str(root)], check=True)

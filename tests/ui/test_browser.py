@@ -236,6 +236,11 @@ def test_a_terminal_of_ones_own(pyro: Pyro, context: BrowserContext, page_of: Se
     page.evaluate(paste, "echo one-$((1+1))\necho two-$((1+2))\x1b[201~")
     page.keyboard.press("Enter")
     lines.get_by_text("two-3", exact=True).wait_for()
+    # Marks within one another, and a Ctrl-C: the rest is pasted all the same, and nothing is run.
+    page.evaluate(paste, "echo three-$((1+2)) \x1b[20\x1b[201~1~\x03\recho four-$((2+2))")
+    lines.get_by_text("four-$((2+2))").wait_for()
+    assert lines.get_by_text("four-4").count() == 0
+    page.keyboard.press("Control+c")
     page.keyboard.type("(echo $((50+3)); exec sleep 300)")
     page.keyboard.press("Enter")
     lines.get_by_text("53", exact=True).wait_for()

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_mcp import wholeness
-from pyro_mcp.errors import EngineError
+from pyro_mcp.errors import Conflict, EngineError
 from pyro_mcp.seeds import arrivals
 
 KEY = "a" * 32
@@ -148,9 +148,11 @@ def test_only_what_changed_is_sent_and_a_large_file_goes_on_where_it_was(tmp_pat
     assert _sent(root, top, "1", 2_000_000)[0] is None
     path, sent = _sent(root, top, "1")
     assert path is not None and sent < 1_100_000 and _seen(Path(path)) == _seen(top)
+    changed = Path(path, "large").stat().st_ctime_ns
     (top / "small").write_text("more")
     path, sent = _sent(root, top, "2")
     assert path is not None and sent < 2000 and _seen(Path(path)) == _seen(top)
+    assert Path(path, "large").stat().st_ctime_ns == changed  # so that the next seed of it shares the file
     # What somebody changed over there is noticed, also under the same size and time.
     there = Path(path, "small")
     info = there.stat()
@@ -185,6 +187,79 @@ def test_a_bad_entry_is_refused_and_writes_nothing_outside(tmp_path: Path, line:
     with pytest.raises((ValueError, EOFError)):
         arrivals.receive(tmp_path / "root", io.BytesIO(said), io.BytesIO())
     assert [p.name for p in tmp_path.iterdir()] == ["root"]
+
+
+def test_a_tree_of_many_files_is_asked_for(tmp_path: Path) -> None:
+    root, top = tmp_path / "root", tmp_path / "tree"
+    top.mkdir()
+    for number in range(9000):
+        (top / f"{number}").touch()
+    path, _ = _sent(root, top, "1")
+    assert path is not None and len(os.listdir(path)) == 9000
+
+
+def test_what_is_kept_of_a_source_may_be_long(tmp_path: Path) -> None:
+    begin = {
+        "mirror": KEY,
+        "digest": "d",
+        "origin": {"seed": {"skipped": ["x" * 4000] * 100}},
+        "mode": 0,
+        "mtime_ns": 1,
+    }
+    said = b"".join(json.dumps(each).encode() + b"\n" for each in (begin, None))
+    answer = io.BytesIO()
+    arrivals.receive(tmp_path / "root", io.BytesIO(said), answer)
+    assert json.loads(answer.getvalue().splitlines()[-1]) == {"path": str(tmp_path / "root" / KEY / "tree")}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [{}, [9, 0], None],
+        [{}, [-1, 0], None],
+        [{}, [0, 0], [0, 0], None],
+        [{}, [0, 99], None],
+        [{}, [0, -1], None],
+        [{}, [0, "0"], None],
+        [{}, 7],
+        [{}, None, {}],
+        [{"path": 7}],
+        ["path"],
+    ],
+)
+def test_who_asks_for_what_was_not_offered_gets_nothing(tmp_path: Path, answers: list[Any]) -> None:
+    (tmp_path / "f").write_text("12")
+    said = b"".join(json.dumps(each).encode() + b"\n" for each in answers)
+    with pytest.raises(ValueError):
+        arrivals.send(io.BytesIO(said), io.BytesIO(), KEY, "d", {}, tmp_path, lambda: arrivals.items_of(tmp_path))
+
+
+def test_why_a_tree_is_not_taken_is_said_though_the_sender_is_still_sending(tmp_path: Path) -> None:
+    class Gone(io.BytesIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    said = json.dumps({"error": "The tree could not be written there: No space left on device."}).encode() + b"\n"
+    with pytest.raises(EngineError, match="No space left"):
+        arrivals.send(io.BytesIO(said), Gone(), KEY, "d", {}, tmp_path, list)
+    refusal = {"error": Conflict("It is in use.", code="in_use").to_record()}
+    with pytest.raises(Conflict, match="in use"):
+        arrivals.send(io.BytesIO(json.dumps(refusal).encode() + b"\n"), Gone(), KEY, "d", {}, tmp_path, list)
+    with pytest.raises(EOFError):
+        arrivals.send(io.BytesIO(), Gone(), KEY, "d", {}, tmp_path, list)
+
+
+def test_an_entry_behind_a_link_of_the_same_list_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    begin = {"mirror": KEY, "digest": "d", "origin": {}, "mode": 0o755, "mtime_ns": 1}
+    link = ["a", "link", 0, 1, 0, "", str(outside)]
+    below = ["a/x", "dir", 0o755, 1, 0, "", ""]
+    for lines in ([link, below], [link, ["a", "dir", 0o755, 1, 0, "", ""], below], [below]):
+        said = b"".join(json.dumps(each).encode() + b"\n" for each in (begin, *lines, None))
+        with pytest.raises(ValueError):
+            arrivals.receive(tmp_path / "root", io.BytesIO(said), io.BytesIO())
+        assert not list(outside.iterdir())
 
 
 @pytest.mark.parametrize("key", ["", "../../x", "A" * 32, "a" * 100, None, 7])
@@ -225,6 +300,8 @@ def test_a_mirror_that_nobody_uses_goes_and_what_is_no_mirror_stays(tmp_path: Pa
     (top / "f").write_text("1")
     assert _sent(root, top, "1")[0] is not None
     (root / "out-abcdefgh").mkdir()
+    (root / "out-forgotten").mkdir()
+    os.utime(root / "out-forgotten", (0, 0))
     record = root / KEY / "record.json"
     os.utime(record, (0, 0))
     arrivals.sweep(root, keep="b" * 32)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
 from pyro_mcp.cli.board import Board, cut
+from pyro_mcp.cli.watch_screen import SETTLED_SECONDS, _Screen
 
 HOSTILE = "x\x1b[2J\u202e\n\u65e5\u672c\u8a9e"
 NOTHING: dict[str, Any] = {"whole": False, "workspaces": [], "gone": [], "events": [], "questions": []}
@@ -107,3 +111,41 @@ def test_text_is_cut_by_columns() -> None:
         "~",
     ]
     assert cut("abcdef", 4) == "abc~" and cut("abc", 3) == "abc"
+
+
+def test_a_key_answers_only_the_question_that_a_person_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    curses = SimpleNamespace(
+        A_BOLD=1, A_REVERSE=2, KEY_UP=-1, KEY_DOWN=-2, KEY_PPAGE=-3, KEY_NPAGE=-4, error=ValueError
+    )
+    window = SimpleNamespace(
+        getmaxyx=lambda: (24, 80), erase=lambda: None, addstr=lambda *_: None, refresh=lambda: None
+    )
+    now, answered = [100.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(threading.Thread, "start", lambda self: answered.append(self._args))
+    seen = _Screen(curses, window, None)
+
+    def asks(*questions: dict[str, Any]) -> None:
+        seen._board.take({**NOTHING, "workspaces": [workspace(1)], "questions": list(questions)})
+
+    asks(question(1, 1))
+    seen._pressed("a")
+    assert not answered, "it is not on the screen yet"
+    seen._draw()
+    seen._pressed("a")
+    assert answered.pop() == ("q1", "workspace")
+    # The guest takes it back, and another stands in its place just as a key is pressed.
+    asks(question(2, 1, "evil.example"))
+    seen._pressed("a")
+    seen._draw()
+    seen._pressed("a")
+    asks()
+    seen._draw()
+    asks(question(3, 1, "evil.example"))
+    seen._draw()
+    now[0] += SETTLED_SECONDS / 2
+    seen._pressed("a")
+    assert not answered and "press again" in seen._board.said
+    now[0] += SETTLED_SECONDS
+    seen._pressed("a")
+    assert answered.pop() == ("q3", "workspace")

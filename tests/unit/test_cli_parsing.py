@@ -151,3 +151,34 @@ def test_tables_align_and_hints_follow_content() -> None:
     text = render("FileList", {"entries": entries, "hint": "more"})
     assert text.splitlines() == ["0644  5 B      -  a", "0777  symlink  -  bb -> a", "[more]"]
     assert render("FileContent", {"content": "x\n", "hint": ""}) == "x\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("kit", {"context": "."}),
+        ("kit .", {"context": "."}),
+        ("kit --context dir", {"context": "dir"}),
+        ("-t kit dir", {"context": "dir"}),
+        ("dir --tag=kit", {"context": "dir"}),
+        ("-t kit", {"context": "."}),
+        ("-t kit -f docker/Dockerfile --no-cache .", {"context": ".", "file": "docker/Dockerfile", "again": True}),
+    ],
+)
+def test_a_build_is_named_as_here_or_as_with_docker(line: str, meant: dict[str, Any]) -> None:
+    assert parsed(["env", "build", *line.split()]).arguments == {"name": "kit", **meant}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (".", "NAME is missing"),
+        ("../dir", "NAME is missing"),
+        ("", "NAME is missing"),
+        ("kit a --context b", "Unexpected argument: 'a'"),
+        ("-t kit a b", "Unexpected argument: 'a'"),
+    ],
+)
+def test_a_build_with_other_words_is_refused(line: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        parsed(["env", "build", *line.split()])

@@ -152,6 +152,8 @@ def test_nothing_is_lost_in_silence(arguments: dict[str, Any]) -> None:
         ({"view_range": "[5, 7]"}, {"offset": 5, "limit": 3}),
         ({"start_line": "5", "end_line": "6"}, {"offset": 5, "limit": 2}),
         ({"offset": "3", "end_line": 4}, {"offset": 3, "limit": 2}),
+        ({"view_range": "[005, 07]", "offset": None}, {"offset": 5, "limit": 3}),
+        ({"start_line": "05"}, {"offset": 5}),
         ({"view_range": "5-7"}, {"view_range": "5-7"}),
         ({"end_line": "last"}, {"end_line": "last"}),
     ],

@@ -101,6 +101,9 @@ def test_instructions_fit_and_begin_with_the_choice(profile: Profile, project: P
     assert len(text) <= MAX_CHARACTERS
     assert not text.endswith("…")
     assert "isolated" in text[:247] or "disposable" in text[:247]
+    assert "as root:" not in text, "a workspace may have another user"
+    asking = instructions(profile, Access(project, (), "ask", secrets={"TOKEN": "x"}))
+    assert not asking.endswith("…"), len(asking)
 
 
 # -- what the user allowed

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import os
+import shutil
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -19,14 +21,15 @@ from hypothesis import strategies as st
 
 from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.network.authority import Authority
+from pyro_mcp.network.cache import fetching
 from pyro_mcp.network.cache import store as stores
 from pyro_mcp.network.cache.fetching import Connections
 from pyro_mcp.network.cache.registries import REGISTRIES, wanted
 from pyro_mcp.network.cache.registry_cache import RegistryCache
 from pyro_mcp.network.cached import CachedWay
-from pyro_mcp.network.connection import EgressEvent
+from pyro_mcp.network.connection import Ask, EgressEvent
 from pyro_mcp.network.egress import EgressProxy
-from pyro_mcp.network.policy import EgressPolicy, IPAddress
+from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused
 from pyro_mcp.network.resolve import Unreachable
 
 WHEEL = b"a wheel" * 30_000
@@ -46,8 +49,14 @@ class Registry:
     port: int = 0
     gone: bool = False
     cut: bool = False
+    more: bytes = b""
+    """Further header lines."""
+    until_close: bool = False
+    writer: asyncio.StreamWriter | None = None
+    """Of the last connection."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -62,10 +71,11 @@ class Registry:
                 status = b"200 OK" if body is not None else b"404 Not Found"
                 body = b"nothing" if body is None else body
                 writer.write(b'HTTP/1.1 %s\r\nETag: "%s"\r\n' % (status, etag.encode()))
-                writer.write(b"Set-Cookie: a=b\r\nContent-Length: %d\r\n\r\n" % len(body))
+                length = b"" if self.until_close else b"Content-Length: %d\r\n" % len(body)
+                writer.write(b"Set-Cookie: a=b\r\n" + self.more + length + b"\r\n")
                 writer.write(body[: len(body) // 2] if self.cut else body)
                 await writer.drain()
-                if self.cut:
+                if self.cut or self.until_close:
                     break
         writer.close()
 
@@ -81,6 +91,32 @@ class World:
     cache: RegistryCache
     events: list[EgressEvent]
     policy: EgressPolicy = field(default_factory=EgressPolicy)
+    ask: Ask | None = None
+
+    def _proxy(self, workspace: str) -> EgressProxy:
+        return EgressProxy(
+            self.policy,
+            on_event=self.events.append,
+            resolver=_nowhere,
+            cached=CachedWay(self.cache, workspace, AUTHORITY),
+            ask=self.ask,
+        )
+
+    async def plain(self, request: bytes) -> tuple[int, bytes]:
+        """What a guest gets for a plain request through the proxy."""
+
+        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                await self._proxy("ws-1").serve(reader, writer)
+            writer.close()
+
+        async with await asyncio.start_server(one, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request)
+            try:
+                return await _answer(reader)
+            finally:
+                writer.close()
 
     async def get(
         self, host: str, *requests: bytes, workspace: str = "ws-1", port: int = 443
@@ -88,14 +124,8 @@ class World:
         """What a guest gets that asks through the proxy, by TLS that it ends at the workspace's authority."""
 
         async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            proxy = EgressProxy(
-                self.policy,
-                on_event=self.events.append,
-                resolver=_nowhere,
-                cached=CachedWay(self.cache, workspace, AUTHORITY),
-            )
             with contextlib.suppress(OSError):
-                await proxy.serve(reader, writer)
+                await self._proxy(workspace).serve(reader, writer)
             writer.close()
             ended.set()
 
@@ -238,6 +268,149 @@ def test_content_that_was_damaged_on_disk_is_fetched_again(tmp_path: Path, damag
     asyncio.run(go())
 
 
+TARBALL = "/is-odd/-/is-odd-3.0.1.tgz"
+
+
+@pytest.mark.parametrize("wrong", ["a page", "ends with the connection", "a long header", "no text in a header"])
+def test_what_cannot_be_the_file_or_be_given_out_again_is_not_kept(tmp_path: Path, wrong: str) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            w.registry.answers[TARBALL] = b"please wait"
+            w.registry.until_close = wrong == "ends with the connection"
+            w.registry.more = {
+                "a page": b"Content-Type: Text/HTML; charset=utf-8\r\n",
+                "a long header": b"Location: /%s\r\n" % (b"a" * 2000),
+                "no text in a header": b"Cache-Control: \xe9\r\n",
+            }.get(wrong, b"")
+            npm = "registry.npmjs.org"
+            assert (await w.get(npm, get(npm, TARBALL)))[0][0] == 502, "it is passed on, which leads nowhere here"
+            assert not w.cache.store.all()
+
+    asyncio.run(go())
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            w.registry.answers[TARBALL] = b"the tarball"
+            npm = "registry.npmjs.org"
+            assert await w.get(npm, get(npm, "/is-odd")) == [(404, b"nothing")]
+            assert w.registry.writer is not None and w.cache.connections.opened == 1
+            w.registry.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            await w.registry.writer.drain()
+            assert await w.get(npm, get(npm, TARBALL)) == [(200, b"the tarball")]
+            assert w.cache.connections.opened == 2
+            assert await w.get(npm, get(npm, "/is-odd")) == [(404, b"nothing")] and w.cache.connections.opened == 2
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_no_fetch_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    if when == "meanwhile":  # as when others fill it
+        looks = iter([True, True])
+        monkeypatch.setattr(stores.Store, "room", lambda self, size=0: next(looks, False))
+        monkeypatch.setattr(fetching, "LOOK_BYTES", 1000)
+    else:
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=stores.SPARE_BYTES + 1000))
+
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            w.cache.store.set(stores.Settings(limit_bytes=1 << 30))
+            with contextlib.suppress(h11.RemoteProtocolError, OSError):  # broken off, where it had begun
+                assert (await w.get(FILES, get(FILES, PLACE)))[0][0] == 502
+            assert not w.cache.store.all() and not list((tmp_path / "registries" / "partial").iterdir())
+            assert (await w.get(FILES, get(FILES, PLACE)))[0][0] == 502, "passed on from then on"
+
+    asyncio.run(go())
+
+
+def test_a_content_is_compared_once_and_again_when_its_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            await w.get(FILES, get(FILES, PLACE), get(FILES, PLACE))
+            [content] = (tmp_path / "registries" / "objects").glob("*/*")
+            with monkeypatch.context() as patched:
+                patched.setattr(stores, "CHUNK", 0)  # nothing can be read to be compared
+                assert await w.get(FILES, get(FILES, PLACE)) == [(200, WHEEL)]
+            content.write_bytes(WHEEL[:-1] + b"!")
+            assert await w.get(FILES, get(FILES, PLACE)) == [(200, WHEEL)] and len(w.registry.seen) == 2
+
+    asyncio.run(go())
+
+
+def test_the_user_is_asked_once_for_a_connection(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def yes(host: str, port: int) -> None:
+        asked.append(host)
+
+    async def no(host: str, port: int) -> None:
+        asked.append(host)
+        raise Refused("no", "not_allowed")
+
+    async def go() -> None:
+        async with world(tmp_path) as w:
+            w.policy, w.ask = EgressPolicy(ask=True), yes
+            assert (await w.get("pypi.org", get("pypi.org", "/pypi/six/json")))[0][0] == 502  # passed on
+            assert asked == ["pypi.org"]
+            w.ask = no
+            plain = get("deb.debian.org", "http://deb.debian.org/debian/dists/stable/InRelease")
+            assert (await w.plain(plain))[0] == 403 and asked == ["pypi.org", "deb.debian.org"]
+            assert [(e.verdict, e.protocol) for e in w.events[1:]] == [("refused", "http")]
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("says", [True, False])
+def test_a_program_that_does_not_trust_the_authority_reaches_the_host_itself_soon(
+    tmp_path: Path, version: ssl.TLSVersion, says: bool
+) -> None:
+    async def go() -> None:
+        async with world(tmp_path) as w:
+
+            async def fails() -> None:
+                context = ssl.create_default_context()
+                context.maximum_version = version
+                coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = context.wrap_bio(coming, going, server_hostname="pypi.org")
+                async with await asyncio.start_server(one, "127.0.0.1", 0) as server:
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    writer.write(b"CONNECT pypi.org:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await reader.readuntil(b"\r\n\r\n")
+                    with pytest.raises(ssl.SSLCertVerificationError):
+                        while True:
+                            try:
+                                tls.do_handshake()
+                            except ssl.SSLWantReadError:
+                                writer.write(going.read())
+                                coming.write(await reader.read(65536))
+                    if says:
+                        writer.write(going.read())
+                    writer.close()
+                    async with asyncio.timeout(30):
+                        await ended.wait()
+
+            async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                with contextlib.suppress(OSError):
+                    await w._proxy("ws-1").serve(reader, writer)
+                writer.close()
+                ended.set()
+
+            for _ in range(1 if says else 2):
+                assert w.cache.serves("ws-1", "pypi.org")
+                ended = asyncio.Event()
+                await fails()
+            assert not w.cache.serves("ws-1", "pypi.org") and w.cache.serves("ws-2", "pypi.org")
+            assert {e.verdict for e in w.events} == {"failed"} and len(w.events) == (1 if says else 2)
+
+    asyncio.run(go())
+
+
 def test_what_a_guest_says_reaches_neither_the_registry_nor_what_is_kept(tmp_path: Path) -> None:
     async def go() -> None:
         async with world(tmp_path) as w:
@@ -306,6 +479,25 @@ def test_the_cache_stays_within_its_size_and_lets_the_oldest_go(tmp_path: Path) 
     assert store.shrink(0)[0] == 10 and store.size() == 0 and not store.all()
 
 
+def test_small_answers_are_counted_and_a_full_cache_is_not_walked_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "MOST_ANSWERS", 32)
+    walks = itertools.count()
+    walk = stores.Store._walk
+    monkeypatch.setattr(stores.Store, "_walk", lambda self: (next(walks), walk(self))[1])
+    store = stores.Store(tmp_path, tmp_path / "settings")
+    store.set(stores.Settings(limit_bytes=1 << 30))
+    digest = hashlib.sha256(b"").hexdigest()  # as of the versions of a Go module that has none
+    for number in range(64):
+        partial = store.partial()
+        assert partial is not None
+        with partial:
+            path = f"/example.org/{number}/@v/list"
+            store.keep(stores.Answer("proxy.golang.org", path, "*/*", False, digest, 0, (), time.time()), partial)
+    assert next(walks) <= 64 / 3 and 30 <= len(store.all()) <= 32
+
+
 def test_what_a_killed_daemon_left_is_let_go(tmp_path: Path) -> None:
     store = stores.Store(tmp_path, tmp_path / "settings")
     partial = store.partial()
@@ -353,6 +545,7 @@ def test_only_what_is_read_is_kept(method: bytes) -> None:
         ("index.crates.io", "/3/l/log", False),
         ("static.crates.io", "/crates/serde/1.0.0/download", True),
         ("proxy.golang.org", "/github.com/!burnt!sushi/toml/@v/v1.0.0.zip", True),
+        ("proxy.golang.org", "/golang.org/x/net/@v/v2.0.0-!r!c1+incompatible.mod", True),
         ("proxy.golang.org", "/golang.org/x/net/@v/list", False),
         ("deb.debian.org", "/debian/dists/bookworm/InRelease", False),
         ("deb.debian.org", "/debian/pool/main/g/g++/g++_12.2-1_amd64.deb", True),
@@ -379,6 +572,11 @@ def test_what_registries_serve(host: str, path: str, lasting: bool) -> None:
 )
 def test_garbage_is_not_kept(path: str) -> None:
     assert wanted("pypi.org", b"GET", path.encode(), []) is None
+
+
+@pytest.mark.parametrize("version", ["v2", "v2.1", "v2-dev", "vendored", "v1.2.x"])
+def test_a_branch_of_a_go_module_is_not_taken_for_a_version(version: str) -> None:
+    assert wanted("proxy.golang.org", b"GET", f"/example.org/m/@v/{version}.info".encode(), []) is None
 
 
 @given(st.sampled_from(sorted(REGISTRIES)), st.binary(max_size=600), st.lists(st.tuples(st.binary(), st.binary())))

@@ -17,6 +17,7 @@ from pyro_mcp.cli.host import project_of
 from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.cli.parsing import Parsed
 from pyro_mcp.client.connection import Connection
+from pyro_mcp.client.place import check_here
 from pyro_mcp.coding_agents import endpoint, machine, told
 from pyro_mcp.coding_agents.programs import FOLDER, PROGRAMS, Program
 from pyro_mcp.definitions.known import KNOWN
@@ -44,6 +45,8 @@ def run(prog: str, words: list[str], after: list[str] | None) -> int:
     if found.prompt is not None and not found.prompt.strip():
         raise usage_error("--prompt is empty.")
     chosen = endpoint.find(program, url=found.api_url, variable=found.key, domains=found.allow_domain)
+    if chosen.host_ports:
+        check_here("An --api-url on loopback")
     folder = project_of(found)
     project = git_root(folder) or folder
     if found.land:

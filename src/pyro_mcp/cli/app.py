@@ -16,9 +16,9 @@ from pyro_mcp.cli.help import group_page
 from pyro_mcp.cli.options import HelpShown, usage_error
 from pyro_mcp.cli.parsing import OUTPUT_FLAGS, Parsed, begin_of_command, option_parser, parse, takes_command
 from pyro_mcp.cli.words import SHORT, expanded, nearest_command
-from pyro_mcp.client.place import LOCAL, VARIABLE
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InternalError, InvalidInput, NotFound, PyroError
+from pyro_mcp.locations import ON
 from pyro_mcp.version import VERSION
 from pyro_mcp.visible import visible_lines
 
@@ -115,7 +115,7 @@ def _run(words: list[str]) -> int:
     leading: list[str] = []
     while before and before[0].removeprefix("--").replace("-", "_") in OUTPUT_FLAGS and before[0].startswith("--"):
         leading.append(before[0])
-        before = before[1:]
+        before = _with_place(before[1:])
     if before[:1] == ["--version"]:
         print(json.dumps({"version": VERSION}) if leading == ["--json"] else f"pyro {VERSION}")
         return 0
@@ -149,7 +149,7 @@ def _with_place(words: list[str]) -> list[str]:
     _, sign, named = words[0].partition("=")
     if not sign and len(words) < 2:
         raise usage_error("--on needs a computer.", hint="For example: pyro --on ssh://me@box workspace list")
-    os.environ[VARIABLE] = (named if sign else words[1]) or LOCAL
+    os.environ[ON] = (named if sign else words[1]) or "local"
     return words[1:] if sign else words[2:]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pyro_mcp.cli.options import Parser, too_many, usage_error
 from pyro_mcp.client import place
 from pyro_mcp.errors import NotFound, PyroError
-from pyro_mcp.locations import Locations
+from pyro_mcp.locations import ON, Locations
 from pyro_mcp.visible import visible_lines
 
 TYPE_CHECKING = False
@@ -51,8 +51,9 @@ def add(prog: str, words: list[str], after: list[str] | None) -> int:
     )
     name, address = place.checked_name(found.name), place.parsed(found.address)
     here = Locations.of_this_user()
-    current, known = place.contexts(here)
+    place.contexts(here)  # that they can be read is seen before anything is done
     said = asyncio.run(_checked(address, found.install))
+    current, known = place.contexts(here)  # another may have been added meanwhile
     place.keep_contexts(here, name if found.use else current, {**known, name: str(address)})
     if found.json:
         print(json.dumps({"name": name, "address": str(address), **said}))
@@ -68,6 +69,7 @@ def add(prog: str, words: list[str], after: list[str] | None) -> int:
 async def _checked(address: place.Address, install: bool) -> dict[str, Any]:
     """Its version, and what its doctor says is wrong there."""
     from pyro_mcp.remote.install import install_there
+    from pyro_mcp.remote.link import answered, checked
     from pyro_mcp.remote.ssh import Ssh
 
     with tempfile.TemporaryDirectory(prefix="pyro-") as directory:
@@ -76,14 +78,12 @@ async def _checked(address: place.Address, install: bool) -> dict[str, Any]:
             await ssh.connect()
             if install:
                 await install_there(ssh)
-            said = json.loads(await ssh.run("doctor"))
+            said = checked(ssh, answered(await ssh.run("doctor")))
         finally:
             await ssh.close()
-    if "error" in said:
-        from pyro_mcp.errors import from_record
-
-        raise from_record(said["error"])
-    return dict(said)
+    problems = said.get("problems")
+    listed = [str(each) for each in problems] if isinstance(problems, list) else []
+    return {"version": visible_lines(str(said.get("version"))), "ok": said.get("ok") is True, "problems": listed}
 
 
 def use(prog: str, words: list[str], after: list[str] | None) -> int:
@@ -135,7 +135,7 @@ def _stop(name: str) -> None:
 
 
 def _show(as_json: bool, current: str, known: dict[str, str]) -> int:
-    meant = os.environ.get(place.VARIABLE) or current
+    meant = os.environ.get(ON) or current
     listed = {place.LOCAL: "this computer", **known}
     if as_json:
         print(json.dumps({"current": meant, "contexts": known}))
@@ -144,5 +144,5 @@ def _show(as_json: bool, current: str, known: dict[str, str]) -> int:
     for name, address in listed.items():
         print(f"{'*' if name == meant else ' '} {name:{width}}  {address}")
     if meant not in listed:
-        print(f"* {meant} (from {place.VARIABLE})")
+        print(f"* {meant} (from {ON})")
     return 0

@@ -26,6 +26,8 @@ BRANCHES = 50
 """The newest, in which a workspace's changes are looked for."""
 GIT_SECONDS = 60
 SHOWN_FILES = 8
+_ANOTHER_MODE = b" has type "
+"""What git apply says of a file whose mode is not the one that the patch tells of."""
 
 
 def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> int:
@@ -79,15 +81,17 @@ def _refuse_to_lose(pyro: Connection, there: list[dict[str, Any]], *, may_ask: b
         return
     lines = [f"{name_of(each)}: {why}" for each, why in held]
     if may_ask and at_terminal():
-        print(visible_lines("Not landed:\n  " + "\n  ".join(lines)))
+        print(visible_lines("Not landed, as far as pyro can tell:\n  " + "\n  ".join(lines)))
+        print("(A branch that has it with other line ends, or changed since, is not recognized.)")
         if agreed("Delete this work for good?", otherwise=False):
             return
         raise Conflict("Nothing was deleted.", code="not_landed")
     first = name_of(held[0][0])
     raise Conflict(
-        f"There is work that is in no branch; nothing was deleted. {'; '.join(lines)}.",
+        f"There is work that no branch is known to have; nothing was deleted. {'; '.join(lines)}.",
         hint=f"Keep it with `pyro land {first} --branch NAME`, or look at it with `pyro diff {first}`. "
-        "`pyro down --force` deletes it.",
+        "`pyro down --force` deletes it. A branch that has it with other line ends, or changed since, is not "
+        "recognized: if you landed it, use --force.",
         code="not_landed",
         details={"workspaces": [each["id"] for each, _ in held]},
     )
@@ -105,7 +109,9 @@ def _holds(pyro: Connection, workspace: dict[str, Any]) -> str:
             running = workspace["running_commands"]
             if running and not started:
                 return f"{plural(len(running), 'command')} still running"
-            if not diff["files"] or _landed(pyro, workspace):
+            # What git ignores counts as made; a repository of its own does not, and no branch can have it.
+            own = [each["path"] for each in diff["left_out"] if each["why"] == "repository"]
+            if not own and (not diff["files"] or _landed(pyro, workspace)):
                 return ""
         finally:
             if started:
@@ -115,8 +121,13 @@ def _holds(pyro: Connection, workspace: dict[str, Any]) -> str:
     except PyroError as error:
         return f"its changes cannot be read ({error.message.rstrip('.')})"
     paths = [each["path"] for each in diff["files"]]
-    shown = ", ".join(paths[:SHOWN_FILES]) + (", …" if paths[SHOWN_FILES:] else "")
-    return f"{plural(len(paths), 'changed file')} ({shown})"
+    told = [f"{plural(len(paths), 'changed file')} ({_shown(paths)})"] if paths else []
+    told += [f"repositories of their own ({_shown(own)})"] if own else []
+    return ", ".join(told)
+
+
+def _shown(paths: list[str]) -> str:
+    return ", ".join(paths[:SHOWN_FILES]) + (", …" if paths[SHOWN_FILES:] else "")
 
 
 def _landed(pyro: Connection, workspace: dict[str, Any]) -> bool:
@@ -129,13 +140,17 @@ def _landed(pyro: Connection, workspace: dict[str, Any]) -> bool:
         told = pyro.call(KNOWN["export_workspace"], {"workspace": workspace["id"], "patch": True, "output": patch})
         if told["left_out_files"] and not told["files"]:
             return False
-        git = _Git(seed["source"], os.path.join(folder, "index"))
-        prefix = [f"--directory={seed['prefix'].rstrip('/')}"] if seed["prefix"] else []
-        return any(
-            git.does("read-tree", tree)
-            and git.does("apply", "--cached", "--check", "--reverse", "--whitespace=nowarn", *prefix, patch)
-            for tree in git.branches()
-        )
+        return is_landed(seed["source"], seed["prefix"], patch, os.path.join(folder, "index"))
+
+
+def is_landed(place: str, prefix: str, patch: str, index: str) -> bool:
+    """Whether some branch of the repository at `place` has all of a patch, whose paths are below `prefix`.
+
+    `index` is a path for a file of this function's own.
+    """
+    git = _Git(place, index)
+    below = [f"--directory={prefix.rstrip('/')}"] if prefix else []
+    return any(git.holds(tree, *below, patch) for tree in git.branches())
 
 
 class _Git:
@@ -149,8 +164,22 @@ class _Git:
         newest = ("for-each-ref", "--sort=-committerdate", f"--count={BRANCHES}", "--format=%(objectname)")
         return ["HEAD", *dict.fromkeys(self._run(*newest, "refs/heads").stdout.decode().split())]
 
-    def does(self, *words: str) -> bool:
-        return self._run(*words).returncode == 0
+    def holds(self, tree: str, *patch: str) -> bool:
+        """Whether a tree has every change of a patch: each can be taken back there, and none be made once more.
+
+        Taking back alone proves little: of lines that repeat git finds others, and another mode is a warning to it.
+        """
+        if self._run("read-tree", tree).returncode:
+            return False
+        back = self._applied("--reverse", *patch)
+        if back.returncode or _ANOTHER_MODE in back.stderr:
+            return False
+        again = self._applied("--verbose", *patch).stderr.split(b"Checking patch ")[1:]
+        return bool(again) and all(b"\nerror: " in said or _ANOTHER_MODE in said for said in again)
+
+    def _applied(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        exact = ("-c", "apply.ignoreWhitespace=no", "-c", "apply.whitespace=nowarn")
+        return self._run(*exact, "apply", "--cached", "--check", *words)
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         command = ["git", *SAFE, *words]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.parsing import Pairs, SecretHost, SecretValue
-from pyro_mcp.client.place import VARIABLE, locations
 from pyro_mcp.plain import Plain
 
 TYPE_CHECKING = False
@@ -211,7 +210,10 @@ def _mcp_serve(prog: str, words: list[str], after: list[str] | None) -> int:
         if not os.path.exists(os.path.expanduser(path)):
             raise usage_error(f"--allow-path {path}: no such file or directory.")
     if found.on is not None:
-        os.environ[VARIABLE] = found.on
+        from pyro_mcp.client.place import locations
+        from pyro_mcp.locations import ON
+
+        os.environ[ON] = found.on
         locations()  # a bad one is said before the host speaks
     from pyro_mcp.mcp.access import Access
     from pyro_mcp.mcp.serve import serve

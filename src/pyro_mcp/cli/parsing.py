@@ -88,6 +88,9 @@ def option_parser(operation: Operation, prog: str, *, with_positionals: bool = F
         parser.add_argument("--rm", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # always so
     if operation.name == "list_workspaces":
         parser.add_argument("-a", "--all", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    if operation.name == "build_environment":
+        said = "The name, as docker has it: `-t NAME CONTEXT` is `NAME CONTEXT`."
+        parser.add_argument("-t", "--tag", metavar="NAME", default=argparse.SUPPRESS, help=said)
     if operation.name in FOLLOWED:
         parser.add_argument(
             "--follow",
@@ -126,9 +129,13 @@ def _usage_of(operation: Operation) -> str:
     for p in operation.listed:
         if p.name in operation.positional and p.name != COMMAND:
             words.append(p.name.upper() if p.required else f"[{p.name.upper()}]")
-        elif p.required and p.name != COMMAND and (operation.name, p.name) not in TEXT_OPTIONS:
+        elif _needed(operation, p) and p.name != COMMAND and (operation.name, p.name) not in TEXT_OPTIONS:
             words.append(f"{option(singular(p))} …")
     return " ".join(words)
+
+
+def _needed(operation: Operation, p: Parameter) -> bool:
+    return p.required and p.name not in operation.cli_defaults
 
 
 def _default(operation: Operation, p: Parameter) -> str:
@@ -145,7 +152,7 @@ def _escaped(text: str) -> str:
 def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parameter) -> None:
     given: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": p.name}
     said = f"{p.description} {_default(operation, p)}"
-    name = option(singular(p))
+    name, needed = option(singular(p)), _needed(operation, p)
     if (operation.name, p.name) in TEXT_OPTIONS:
         parser.add_argument(name, metavar="TEXT", help=_escaped(said), **given)
         parser.add_argument(
@@ -181,11 +188,13 @@ def _add_option(parser: argparse.ArgumentParser, operation: Operation, p: Parame
         parser.add_argument(name, type=_json_list, metavar="JSON", help=_escaped(said), **given)
     elif p.kind == "list":
         parser.add_argument(name, action="append", metavar="TEXT", help=_escaped(f"{said} Repeatable."), **given)
+    elif (operation.name, p.name) == ("build_environment", "file"):
+        parser.add_argument("-f", name, metavar="FILE", help=_escaped(said), **given)
     elif p.choices:
-        parser.add_argument(name, choices=p.choices, help=_escaped(said), required=p.required, **given)
+        parser.add_argument(name, choices=p.choices, help=_escaped(said), required=needed, **given)
     else:
         metavar = {"integer": "N", "number": "SECONDS" if p.name.endswith("seconds") else "N"}.get(p.kind, "TEXT")
-        parser.add_argument(name, type=_reader(p), metavar=metavar, help=_escaped(said), required=p.required, **given)
+        parser.add_argument(name, type=_reader(p), metavar=metavar, help=_escaped(said), required=needed, **given)
 
 
 class Pairs(argparse.Action):
@@ -312,6 +321,8 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
         raise usage_error("Use only one of --json, --id-only and --content-only.")
     if not takes_command(operation):
         rest += after or []
+    if operation.name == "build_environment":
+        rest = _of_build(prog, arguments, rest)
     if len(rest) > len(positionals):
         if takes_command(operation) and after is None:
             raise usage_error(
@@ -328,7 +339,7 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
         arguments[COMMAND] = after[0] if len(after) == 1 else after
     _take_texts(operation, arguments)
     for p in operation.listed:
-        if p.required and p.name not in arguments:
+        if _needed(operation, p) and p.name not in arguments:
             if p.name == COMMAND:
                 raise usage_error(
                     "The command to run is missing.",
@@ -340,6 +351,19 @@ def parse(operation: Operation, prog: str, words: list[str], after: list[str] | 
                 shown += f" or {shown}-file"
             raise usage_error(f"{shown} is missing: {p.description}", hint=f"See `{prog} --help`.", missing=p.name)
     return Parsed({**operation.cli_defaults, **arguments}, **flags, follow=follow)
+
+
+def _of_build(prog: str, arguments: dict[str, Any], words: list[str]) -> list[str]:
+    """The words of a build without its context, which may stand second, or where --tag has the name alone."""
+    tag = arguments.pop("tag", None)
+    if tag is None and len(words) == 1 and (words[0] in (".", "..") or "/" in words[0]):
+        raise usage_error(
+            "NAME is missing: of the environment that is built.", hint=f"For example: {prog} NAME {words[0]}"
+        )
+    words = words if tag is None else [tag, *words]
+    if len(words) == 2 and "context" not in arguments:
+        arguments["context"] = words.pop()
+    return words
 
 
 def begin_of_command(operation: Operation, prog: str, words: list[str]) -> int | None:

@@ -21,10 +21,10 @@ from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.client.answers import Output, Result, Started
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.following import follow
-from pyro_mcp.client.place import VARIABLE, locations
+from pyro_mcp.client.place import locations
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import NotFound, PyroError
-from pyro_mcp.locations import Locations
+from pyro_mcp.locations import ON, Locations
 from pyro_mcp.operations.fields import MAX_TIMEOUT_SECONDS
 
 PROXY = "__ssh"
@@ -76,7 +76,7 @@ def block(workspace: str, name: str, keys: Keys) -> str:
     command = [sys.executable, "-m", "pyro_mcp", PROXY, workspace]
     on = locations().on
     variables = [f"PYRO_HOME={os.path.abspath(home)}"] if home else []
-    variables += [f"{VARIABLE}={on}"] if on else []
+    variables += [f"{ON}={on}"] if on else []
     if variables:
         command = ["env", *variables, *command]
     said = shlex.join(command).replace("%", "%%")

@@ -14,6 +14,7 @@ from typing import Any
 
 from pyro_mcp.cli import meant
 from pyro_mcp.cli.options import usage_error
+from pyro_mcp.client import place
 from pyro_mcp.locations import Locations
 from pyro_mcp.visible import visible, visible_lines
 from pyro_mcp.wholeness import write_new
@@ -27,13 +28,13 @@ def project_of(word: str | None) -> Path:
     """
     if word is not None and not os.path.isdir(os.path.expanduser(word)):
         raise usage_error(f"{word}: no such directory.", hint="Give the project's directory, or change to it.")
-    place = os.path.realpath(os.path.expanduser(word) if word is not None else meant.top() or os.getcwd())
-    if place in ("/", os.path.realpath(os.path.expanduser("~"))):
+    found = os.path.realpath(os.path.expanduser(word) if word is not None else meant.top() or os.getcwd())
+    if found in ("/", os.path.realpath(os.path.expanduser("~"))):
         raise usage_error(
-            f"{place} is not a project: the workspace would begin with a copy of all that is in it.",
+            f"{found} is not a project: the workspace would begin with a copy of all that is in it.",
             hint="Change to a project's directory, or name one: pyro up DIR",
         )
-    return Path(place)
+    return Path(found)
 
 
 class Remembered:
@@ -41,22 +42,24 @@ class Remembered:
 
     def __init__(self, project: Path) -> None:
         self.folder = Locations.of_this_user().state / "up"
-        self._path = self.folder / f"{hashlib.sha256(os.fsencode(project)).hexdigest()[:32]}.json"
+        """Of this computer, whose chat hosts are connected; the facts are of the one that the workspaces are on."""
+        self._path = place.locations().state / "up" / f"{hashlib.sha256(os.fsencode(project)).hexdigest()[:32]}.json"
         self._project = project
         self.facts: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Remembered]:
         """Wait until no other process is at it, and read what there is."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._path.with_suffix(".lock"), "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"Another pyro up or down is at work in {self._project}; waiting for it.", file=sys.stderr)
+                shown = visible(str(self._project))
+                print(f"Another pyro up or down is at work in {shown}; waiting for it.", file=sys.stderr)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                self.facts = json.loads(self._path.read_text())
+            with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+                self.facts = dict(json.loads(self._path.read_text()))
             yield self
 
     def write(self, **facts: Any) -> None:

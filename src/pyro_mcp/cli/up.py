@@ -14,14 +14,13 @@ from pyro_mcp import hosts
 from pyro_mcp.cli.execute import ProgressView, doctor_without_daemon
 from pyro_mcp.cli.options import Parser, usage_error
 from pyro_mcp.cli.steps import Remembered, Steps, agreed, at_terminal, name_of, project_of
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import ComponentMissing, Conflict, DaemonUnavailable, HostError, NotPermitted, PyroError
 from pyro_mcp.hosts import connect
 from pyro_mcp.hosts.base import Host, server_argv
 from pyro_mcp.hosts.ours import Ours
-from pyro_mcp.locations import Locations
 
 SETUP_WAIT_SECONDS = 45.0
 
@@ -47,16 +46,12 @@ def run(prog: str, words: Sequence[str], after: Sequence[str] | None = None) -> 
         raise usage_error("Use either --yes or --no-connect, not both.")
     project = project_of(rest[0] if rest else None)
     steps = Steps(project, found.json)
-    with Remembered(project).held() as remembered, _connection(project) as pyro:
+    with Remembered(project).held() as remembered, Connection(face="cli", client="up", project=str(project)) as pyro:
         if not _machine(pyro, remembered, steps, shown=not found.json):
             return steps.end("pyro up, once that is fixed")
         connected, offered = _hosts(project, remembered, steps, found)
         workspace = _workspace(pyro, project, steps, shown=not found.json)
     return steps.end(_following(project, connected, offered, workspace))
-
-
-def _connection(project: Path) -> Connection:
-    return Connection(face="cli", client="up", project=str(project), transport=Transport(Locations.of_this_user()))
 
 
 # -- the machine
@@ -91,8 +86,8 @@ def _examined(pyro: Connection, *, fix: bool, shown: bool) -> dict[str, Any]:
         try:
             return pyro.call(KNOWN["doctor"], {"fix": fix}, on_event=view.show)
         except (DaemonUnavailable, HostError, NotPermitted, ComponentMissing) as error:
-            if fix and not isinstance(error, DaemonUnavailable):
-                raise  # it was not fetched, and says why
+            if place.locations().on or (fix and not isinstance(error, DaemonUnavailable)):
+                raise  # it was not fetched, or is on another computer, and says why
             return doctor_without_daemon(error)
 
 

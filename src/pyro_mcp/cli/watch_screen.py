@@ -9,19 +9,22 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from pyro_mcp.cli.board import ANSWERS, BOLD, REVERSED, Board
 from pyro_mcp.cli.options import usage_error
+from pyro_mcp.client import place
 from pyro_mcp.client.connection import Connection
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import DaemonUnavailable, PyroError, Unsupported
-from pyro_mcp.locations import Locations
 
 WAIT_SECONDS = 45
 AGAIN_SECONDS = 1.0
 GATHER_SECONDS = 0.05
+SETTLED_SECONDS = 1.0
+"""For which no key answers after a question has made way: it was pressed for the one before."""
 TAIL_BYTES = 16 * 1024
 """Of the end of an output that are shown."""
 
@@ -86,6 +89,9 @@ class _Screen:
         os.set_blocking(self._tell, False)
         self._look = threading.Event()
         self._resized = False
+        self._shown: str | None = None
+        """The question on the screen."""
+        self._left = -SETTLED_SECONDS
 
     def run(self) -> None:
         self._window.keypad(True)
@@ -136,10 +142,14 @@ class _Screen:
                 self._look.set()
             elif key == "\t":
                 board.next_question()
+                self._shown = None  # nobody is surprised
             elif key == "\x0c":  # Ctrl-L
                 self._window.clear()
             elif key in ANSWERS and board.question is not None and board.answerable(*self._window.getmaxyx()):
                 asked = board.question["id"]
+                if asked != self._shown or time.monotonic() - self._left < SETTLED_SECONDS:
+                    board.said = "another question: press again"
+                    return
                 board.said = "…"
                 threading.Thread(target=self._answer, args=(asked, ANSWERS[str(key)]), daemon=True).start()
 
@@ -148,6 +158,10 @@ class _Screen:
         rows, columns = self._window.getmaxyx()
         with self._lock:
             pieces = self._board.pieces(rows, columns)
+            asked = self._board.question["id"] if self._board.question is not None else None
+            if self._shown not in (None, asked):
+                self._left = time.monotonic()
+            self._shown = asked
         self._window.erase()
         for piece in pieces:
             with contextlib.suppress(self._curses.error):  # the last cell cannot be written without an error
@@ -219,7 +233,7 @@ class _Screen:
 
 
 def _connection(*, start: bool) -> Connection:
-    locations = Locations.of_this_user()
+    locations = place.locations()
     return Connection(
         face="cli", client="watch", transport=Transport(locations) if start else Transport(locations, start=None)
     )

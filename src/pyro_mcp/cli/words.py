@@ -131,7 +131,7 @@ MEANT = {
     "resume": "start",
     "revert": "rewind",
     "rg": "search",
-    "rmi": "env prune",
+    "rmi": "env remove",
     "rollback": "reset",
     "rsync": "cp",
     "save": "snapshot",
@@ -217,6 +217,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "-it": ("--tty",),
     "-ti": ("--tty",),
     "--interactive": ("--tty",),
+    "--no-cache": ("--again",),
 }
 """An option by the name that other tools give it, and ours that it may mean: the first that the command has."""
 

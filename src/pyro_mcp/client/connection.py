@@ -5,12 +5,12 @@ The command line is this and no more, so that it starts quickly; `Pyro` adds the
 
 from __future__ import annotations
 
-from pyro_mcp.client import place
 from pyro_mcp.client.answers import Noted, Result, understand
 from pyro_mcp.client.calls import headers, made_absolute
 from pyro_mcp.client.sync import Transport
 from pyro_mcp.client.trace import begun
 from pyro_mcp.client.wire import operation_path, went_away
+from pyro_mcp.locations import Locations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,17 @@ if TYPE_CHECKING:
 
     from pyro_mcp.client.answers import Event
     from pyro_mcp.definitions.operation import Operation
-    from pyro_mcp.locations import Locations
     from pyro_mcp.vocabulary import Face
+
+
+def _meant(on: str | None) -> Locations:
+    """Where the daemon is; what other computers need is loaded only where one may be meant."""
+    here = Locations.meant() if on is None else None
+    if here is None:
+        from pyro_mcp.client.place import locations
+
+        return locations(on)
+    return here
 
 
 class Connection:
@@ -51,7 +60,7 @@ class Connection:
         self._face: Face = face
         self._client = client
         self._project = project
-        self._transport = transport or Transport(locations or place.locations(on))
+        self._transport = transport or Transport(locations or _meant(on))
 
     def close(self) -> None:
         """Close the connections; the daemon and the workspaces live on."""

@@ -11,14 +11,13 @@ import os
 import re
 
 from pyro_mcp.errors import HostError, InvalidInput
-from pyro_mcp.locations import Locations
+from pyro_mcp.locations import ON, Locations
 from pyro_mcp.plain import Plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-VARIABLE = "PYRO_ON"
 LOCAL = "local"
 """The name of this computer among the contexts."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -75,9 +74,9 @@ def locations(on: str | None = None) -> Locations:
         HostError: the contexts cannot be read.
     """
     here = Locations.of_this_user()
-    named = on if on is not None else os.environ.get(VARIABLE) or None
+    named = on if on is not None else os.environ.get(ON) or None
     if named is None:
-        if not os.path.lexists(_file(here)):
+        if not os.path.lexists(here.contexts_name):
             return here
         named = str(contexts(here)[0])
     if named in ("", LOCAL):
@@ -94,6 +93,18 @@ def locations(on: str | None = None) -> Locations:
     return _of(here, parsed(named))
 
 
+def check_here(what: str) -> None:
+    """See that the daemon of this computer is meant, for what concerns this computer alone.
+
+    Raises:
+        InvalidInput: PYRO_ON, `--on` or the chosen context says another one.
+    """
+    if on := locations().on:
+        raise InvalidInput(
+            f"{what} is about this computer, and {on} was chosen.", hint="Try: pyro --on local …", code="elsewhere"
+        )
+
+
 def _of(here: Locations, address: Address) -> Locations:
     """Directories of this computer for one that is elsewhere; the caches are shared."""
     import hashlib
@@ -103,17 +114,13 @@ def _of(here: Locations, address: Address) -> Locations:
     return Locations(runtime, state, here.cache, on=str(address))
 
 
-def _file(here: Locations) -> str:
-    return os.path.join(here.state_name, "contexts.json")
-
-
 def contexts(here: Locations) -> tuple[str, dict[str, str]]:
     """The name of the chosen context, and the address of each.
 
     Raises:
         HostError: the file cannot be read, or holds something else.
     """
-    place = _file(here)
+    place = here.contexts_name
     try:
         with open(place, encoding="utf-8") as file:
             found: dict[str, Any] = json.load(file)

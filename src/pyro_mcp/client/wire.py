@@ -36,6 +36,8 @@ def went_away() -> DaemonUnavailable:
 
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's head; the daemon's are a few hundred."""
+MAX_LINE = 1 << 30
+"""Bytes of one line: the largest holds a file that a landing brings from another computer."""
 MAX_SIZE_LINE = 256
 """Bytes of the line before a chunk (RFC 9112, 7.1)."""
 
@@ -141,7 +143,10 @@ class Wire:
         del self._came[: len(piece)]
         self._left -= len(piece)
         self._text += piece
-        self._take_lines(records)
+        if b"\n" in piece:
+            self._take_lines(records)
+        elif len(self._text) > MAX_LINE:
+            raise ValueError("a line does not end")
         if self._left:
             return False
         if self._chunked:

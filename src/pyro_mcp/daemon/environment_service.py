@@ -414,6 +414,8 @@ async def spool(
         async with asyncio.timeout(stall_seconds) as limit:
             await _spool(guest, archive, path, query, most, limit, stall_seconds)
     except TimeoutError:
+        if stall_seconds is None or not limit.expired():
+            raise
         raise EngineError(
             f"Reading it came to a halt: less than {STEP_BYTES} bytes in {stall_seconds:.0f} s."
         ) from None

@@ -75,7 +75,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     try:
         locations.prepare()
         Reserve(locations.reserve).give_up_when_low()
-        ownership.own(locations.ownership, locations.socket_name, LEAVE_SECONDS + 5)
+        owned = ownership.own(locations.ownership, LEAVE_SECONDS + 5)
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _be_the_only_one(lock)
         for directory in (locations.machines, locations.microvms, locations.outputs):
@@ -90,7 +90,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
         for directory in (locations.machines, locations.environments, locations.agents):
             directory.mkdir(mode=0o700, exist_ok=True)
             shown.add(directory)
-        asyncio.run(_serve(locations, shown, ready_fd, launch_fd))
+        asyncio.run(_serve(locations, shown, owned, ready_fd, launch_fd))
     except (PyroError, OSError) as problem:
         if isinstance(problem, PyroError):
             error: PyroError | None = problem
@@ -158,7 +158,9 @@ def _log_descriptor(locations: Locations) -> int:
         return 2
 
 
-async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | None, launch_fd: int | None) -> None:
+async def _serve(
+    locations: Locations, shown: enclosure.Shown, owned: int, ready_fd: int | None, launch_fd: int | None
+) -> None:
     logging.raiseExceptions = False  # a full disk must not stop what frees it
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -221,11 +223,11 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
         decisions=decisions,
         cache=cache,
     )
+    await asyncio.to_thread(cache.store.begin)  # before any workspace fetches
     await Adoption(registry, occupancy, vault, images, manager.forget).run()
     registry.spawn(builds.sweep(context))
     for workspace in registry.all():
         resume(context, workspace)
-    await asyncio.to_thread(cache.store.begin)
     await asyncio.to_thread(seeds.sweep)
     await asyncio.to_thread(backups.sweep)
     await asyncio.to_thread(seeds.prune, registry.seeds_in_use())
@@ -236,6 +238,7 @@ async def _serve(locations: Locations, shown: enclosure.Shown, ready_fd: int | N
     app = App(Dispatcher(context), stop.set, locations.state)
     server = Server.of(app, timeout_keep_alive=3600, h11_max_incomplete_event_size=65536)
     listener = Door(locations.socket, stop.set)
+    ownership.say(owned, locations.socket_name)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")

@@ -6,6 +6,7 @@ is asked whom the project belongs to.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pyro_mcp.visible import shortened, visible
 from pyro_mcp.vocabulary import ROOT_USER
 
 MAX_ID = 2**31 - 1
+MOST_FIELDS = 7
 _NUMBER = re.compile("[0-9]{1,10}")
 
 
@@ -60,8 +62,9 @@ def _id(text: str) -> int | None:
 
 
 def _lines(root: Path, path: str) -> Iterator[list[str]]:
-    for line in (rooted.read_text(root, path) or "").split("\n"):
-        fields = line.removesuffix("\r").split(":")
+    # A stranger's: neither lines nor fields are all held at once.
+    for line in io.StringIO(rooted.read_text(root, path) or ""):
+        fields = line.removesuffix("\n").removesuffix("\r").split(":", MOST_FIELDS)
         if len(fields) > 2 and fields[0]:
             yield fields
 

@@ -28,9 +28,9 @@ STAGING = ".staging"
 """In the backups' directory: what is being unpacked."""
 KEPT_SECONDS = 30 * 86400
 LEAST_SECONDS = 7 * 86400
+"""Younger ones stay, whatever room they take."""
 YOUNG = 5
 """So many stay however old they seem, within `MOST_BYTES`: a clock that is set forward must end none of them."""
-"""Younger ones stay, whatever room they take."""
 MOST_BYTES = 2 * 1024**3
 
 

@@ -24,9 +24,9 @@ MOST = 200
 MOST_BYTES = 256 * 1024 * 1024
 """Of contents that are kept for a workspace; the oldest checkpoints go first."""
 MOST_SECONDS = 7 * 24 * 3600.0
+"""Age of a checkpoint, while there are newer ones."""
 YOUNG = 20
 """So many stay however old they seem: a clock that is set forward must not end what can be undone."""
-"""Age of a checkpoint, while there are newer ones."""
 State = dict[str, Any]
 """kind, mode, and sha256 and size of a file (sha256 None: not kept), or link of a symbolic link; kind "absent"."""
 

@@ -6,6 +6,7 @@ anything else than before plus the change. Otherwise `Conflict` is raised, and t
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -93,15 +94,15 @@ class Document(ABC):
         for key in path[:-1]:
             inner = inner[key]
         del inner[path[-1]]
-        self._accept(lambda: self._remove(path), wanted)
+        self._accept(lambda: self._remove(path), wanted, _without_empty(wanted, path[:-1]))
 
-    def _accept(self, edit: Any, wanted: dict[str, Any]) -> None:
+    def _accept(self, edit: Any, *wanted: dict[str, Any]) -> None:
         try:
             text = edit()
             data = self._read(text)
         except Exception as error:
             raise self._cannot() from error
-        if data != wanted:
+        if data not in wanted:
             raise self._cannot()
         self.text, self.data = text, data
 
@@ -111,6 +112,19 @@ class Document(ABC):
             hint="`pyro host print-config` prints the entry to paste.",
             code="configuration_not_editable",
         )
+
+
+def _without_empty(data: dict[str, Any], path: Path_) -> dict[str, Any]:
+    """The same without tables on that path that are empty: in TOML one may be there for what is in it only."""
+    found = copy.deepcopy(data)
+    for end in range(len(path), 0, -1):
+        inner = found
+        for key in path[: end - 1]:
+            inner = inner[key]
+        if inner[path[end - 1]] != {}:
+            break
+        del inner[path[end - 1]]
+    return found
 
 
 class JsonDocument(Document):
@@ -199,7 +213,30 @@ class TomlDocument(Document):
             return ""  # the tables around it are written inline
         return text
 
+    def _without_table(self, path: Path_) -> str | None:
+        """The text without the lines of a table, where these are by themselves; comments after them are not its own."""
+        name = ".".join(_toml_key(key) for key in path)
+        lines = self.text.splitlines(keepends=True)
+        first = next((n for n, line in enumerate(lines) if line.strip() == f"[{name}]"), None)
+        if first is None:
+            return None
+        end = next((n for n in range(first + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
+        while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+            end -= 1
+        if first and not lines[first - 1].strip():
+            first -= 1  # as it was put there
+        return "".join([*lines[:first], *lines[end:]])
+
     def _remove(self, path: Path_) -> str:
+        if (text := self._without_table(path)) is not None:
+            wanted = copy.deepcopy(self.data)
+            table: Any = wanted
+            for each in path[:-1]:
+                table = table[each]
+            del table[path[-1]]
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                if tomllib.loads(text) in (wanted, _without_empty(wanted, path[:-1])):
+                    return text
         import tomlkit
 
         document = tomlkit.parse(self.text)

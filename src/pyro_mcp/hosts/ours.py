@@ -33,17 +33,23 @@ class Ours:
     def make(self, plan: connect.Plan, project: Path) -> Path | None:
         """Carry out a plan, and remember it as made for a project. Gives the backup's path."""
         with self._changing() as known:
+            earlier = known.get(plan.host.name, {})
+            before = plan.before
+            again = before is not None and [before.command, *before.arguments] == earlier.get("argv")
+            untouched = again and earlier["text"] == _mark(plan.edit.before)
             known[plan.host.name] = {
                 "argv": list(plan.argv),
-                "projects": sorted({str(project), *known.get(plan.host.name, {}).get("projects", [])}),
-                "new_file": plan.edit.before is None,
-                "backup": None,
+                "projects": sorted({str(project), *earlier.get("projects", [])}),
+                "new_file": earlier["new_file"] if untouched else plan.edit.before is None,
+                "backup": earlier["backup"] if untouched else None,
                 "text": None,
             }
             self._write(known)
             saved = connect.apply(plan)
-            now = files.read(plan.edit.path)
-            known[plan.host.name] |= {"backup": str(saved) if saved else None, "text": _mark(now)}
+            known[plan.host.name]["text"] = _mark(files.read(plan.edit.path))
+            # A backup with an earlier entry of ours in it is none to go back to.
+            if not again:
+                known[plan.host.name]["backup"] = str(saved) if saved else None
         return saved
 
     def join(self, plan: connect.Plan, project: Path) -> None:

@@ -15,6 +15,7 @@ from pyro_mcp.errors import ComponentMissing, Conflict, EngineError, InvalidInpu
 from pyro_mcp.git import SAFE, environment
 from pyro_mcp.patches.names import quote
 from pyro_mcp.paths import show
+from pyro_mcp.trees import matching
 
 GIT_SECONDS = 60
 _IDENT = re.compile(r"(.*) <(.*)> \d+ [+-]\d+", re.DOTALL)
@@ -144,9 +145,21 @@ class Repository:
             )
 
     def _in_rebase(self) -> set[bytes]:
+        """The references that are being rebased.
+
+        Raises:
+            EngineError: the work trees cannot be listed.
+        """
         common = Path(self.common)
         names = set()
-        for place in (common, *common.glob("worktrees/*")):
+        try:
+            others = matching(common / "worktrees", "*")
+        except OSError as error:
+            raise EngineError(
+                f"{show(str(common / 'worktrees'))} cannot be read: {error.strerror}. The branch was not changed.",
+                code="git_failed",
+            ) from error
+        for place in (common, *others):
             for file in ("rebase-merge/head-name", "rebase-apply/head-name"):
                 try:
                     names.add((place / file).read_bytes().strip())

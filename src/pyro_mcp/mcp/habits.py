@@ -75,7 +75,6 @@ INSTEAD: dict[str, tuple[str, str]] = {
     "expected_replacements": ("old_string", "old_string must be unique; replace_all=true takes every place."),
     "stdin": ("command", "Put the input into the command: a pipe, or a here-document."),
     "input": ("command", "Put the input into the command: a pipe, or a here-document."),
-    "user": ("command", "Commands run as root; begin it with `sudo -u USER`."),
     "allow_domains": (
         "network_policy",
         "Which hosts it reaches is the user's choice: `pyro workspace update WS --allow-domain HOST`.",
@@ -239,7 +238,10 @@ def _search_meant(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _written(text: str) -> Any:
     """A whole number, or a list of them, that was written as text; any other text as it is."""
-    return json.loads(text) if re.fullmatch(r"\s*(-?\d{1,18}|\[\s*-?\d{1,18}\s*,\s*-?\d{1,18}\s*\])\s*", text) else text
+    if re.fullmatch(r"\s*-?\d{1,18}\s*", text):
+        return int(text)
+    pair = re.fullmatch(r"\s*\[\s*(-?\d{1,18})\s*,\s*(-?\d{1,18})\s*\]\s*", text)
+    return [int(pair[1]), int(pair[2])] if pair else text
 
 
 def _whole(value: Any) -> int | None:

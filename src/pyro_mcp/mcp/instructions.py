@@ -18,7 +18,7 @@ _VM_RUN = (
 )
 
 _WORKSPACE = (
-    "pyro gives you a disposable Linux machine to work in as root: prefer it over the user's computer for "
+    "pyro gives you a disposable Linux machine to work in: prefer it over the user's computer for "
     "building, testing, installing packages and running untrusted code. Nothing in it touches the "
     "user's files until you export.\n"
     "\n"
@@ -33,7 +33,8 @@ _WORKSPACE = (
     "handle works with workspace_logs (wait_seconds=45 waits for its end) and workspace_cancel. That is not a "
     "failure; do not start it again.\n"
     "- Long output keeps its head and tail; workspace_logs with handle and offset or grep reads the rest.\n"
-    "- Each command starts in its own shell in /workspace; set cwd, or chain with &&.\n"
+    "- Each command starts in its own shell in /workspace, as root or the project's user; set cwd, "
+    "or chain with &&.\n"
     "- The network is off unless you create the workspace with {network}.\n"
     "- When the user's files change, workspace_sync_push copies them in. {reach}\n"
     "- vm_run runs one command in an empty machine, without a workspace.\n"

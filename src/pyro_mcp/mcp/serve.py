@@ -50,8 +50,18 @@ def serve(*, profile: Profile, access: Access) -> int:
         finally:
             fetching.cancel()
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    except BaseExceptionGroup as group:
+        raise _alone(group) from None
     return 0
+
+
+def _alone(error: BaseException) -> BaseException:
+    """What the library's task groups are wrapped around: a full disk, say, or a host that has left."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _nothing_runs() -> bool:

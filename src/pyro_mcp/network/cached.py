@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import h11
@@ -64,24 +64,26 @@ class CachedWay:
     workspace: str
     authority: Authority
 
-    def takes(self, name: str, port: int, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether a tunnel to a host, asked for with `headers`, is looked at."""
-        led = any(key == LED for key, _ in headers)
-        return port == HTTPS and not led and self.cache.serves(self.workspace, name)
+    def takes(self, name: str, port: int, tunnel: h11.Request | None) -> bool:
+        """Whether what is asked of a host is looked at: plain requests, or those in a tunnel that `tunnel` asks for."""
+        led = tunnel is not None and any(key == LED for key, _ in tunnel.headers)
+        meant = name in PLAIN if tunnel is None else port == HTTPS and not led
+        return meant and self.cache.serves(self.workspace, name)
 
     async def tunnel(self, name: str, guest: Streams, early: bytes, open_upstream: Open, served: Served) -> None:
         """Serve the requests of a guest's TLS connection to `name`, to its end. `early` is how it begins.
 
         Raises:
-            ssl.SSLError: the guest does not take this computer's word for the host.
+            OSError: the guest does not take this computer's word for the host (ssl.SSLError is one), or left.
         """
         context = self.authority.server_context(name)
         try:
             inside = await accept_tls(guest, context, early)
-        except ssl.SSLError as error:
-            if "ALERT" in (error.reason or ""):
-                self.cache.distrust(self.workspace, name)
+        except OSError as error:
+            said = isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+            self.cache.distrust(self.workspace, name, said=said)
             raise
+        self.cache.trust(self.workspace, name)
         session = _Session(self, name, inside, open_upstream, served)
         try:
             await session.run()
@@ -91,9 +93,7 @@ class CachedWay:
             session.close()
 
     async def plain(self, name: str, request: h11.Request, guest: h11.Connection, streams: Streams, s: Served) -> bool:
-        """Answer a plain request to a host that is also asked that way; False where it has to be passed on."""
-        if name not in PLAIN or not self.cache.serves(self.workspace, name):
-            return False
+        """Answer a plain request to a host of which they are looked at; False where it has to be passed on."""
         target = b"/" + request.target.split(b"://", 1)[-1].partition(b"/")[2]
         asked = wanted(name, request.method, target, request.headers)
         if asked is None:

@@ -26,7 +26,7 @@ from pyro_mcp.network.grants import Grants
 from pyro_mcp.network.guest_tls import accept_tls
 from pyro_mcp.network.intercept import serve_intercepted
 from pyro_mcp.network.policy import EgressPolicy, IPAddress, Refused, guests_own, normalised
-from pyro_mcp.network.relay import CHUNK, join
+from pyro_mcp.network.relay import CHUNK, counter, join
 from pyro_mcp.network.resolve import (
     AddressCheck,
     Resolver,
@@ -34,6 +34,7 @@ from pyro_mcp.network.resolve import (
     checked_addresses,
     connect,
     own_addresses,
+    proved,
     strict_check,
     system_resolver,
 )
@@ -82,6 +83,7 @@ class EgressProxy:
         self._ssh_agent = ssh_agent
         self._upstream_tls = upstream_tls
         self._cached = cached
+        self._answered: set[str] = set()  # what the user allowed since: the policy is from before
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end. The caller closes `writer`."""
@@ -121,7 +123,9 @@ class EgressProxy:
             if refusal.rule != "ask" or self._ask is None:
                 raise
         name = normalised(host)
-        await self._ask(name, port)
+        if name not in self._answered:
+            await self._ask(name, port)
+            self._answered.add(name)
         return name
 
     async def _to_itself(self, host: str, port: int) -> Streams | None:
@@ -230,55 +234,57 @@ class EgressProxy:
             return False
         with contextlib.suppress(Refused):
             if self._policy.rules(host) is None:
-                return request is None or self._cached.takes(normalised(host), port, request.headers)
+                return self._cached.takes(normalised(host), port, request)
         return False
 
-    async def _registry_tunnel(self, host: str, port: int, guest: h11.Connection, streams: Streams) -> None:
-        assert self._cached is not None
+    async def _lets(self, protocol: str, host: str, port: int, guest: h11.Connection, streams: Streams) -> bool:
+        """Whether the policy or the user lets a request pass; the guest was told why not."""
 
         async def permitted() -> Streams:
             await self._permitted(host, port)
             return streams
 
-        if await self._open_or_answer("cache", host, port, guest, streams[1], permitted) is None:
+        return await self._open_or_answer(protocol, host, port, guest, streams[1], permitted) is not None
+
+    async def _registry_tunnel(self, host: str, port: int, guest: h11.Connection, streams: Streams) -> None:
+        assert self._cached is not None
+        if not await self._lets("cache", host, port, guest, streams):
             return
-        early, _ = guest.trailing_data
         streams[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         async with asyncio.timeout(FIRST_BYTES_SECONDS):
-            early = early or await streams[0].read(CHUNK)
+            early = guest.trailing_data[0] or await streams[0].read(CHUNK)
         if early[:1] != TLS_HANDSHAKE:
-            await self._carry("connect", host, port, early, streams, await self._open(host, port), None)
+            try:
+                upstream = await self._open(host, port)
+            except (Refused, Unreachable) as problem:  # it was told that it is connected: nothing can be said
+                self._event("connect", host, port, "failed", str(problem))
+                return
+            await self._carry("connect", host, port, early, streams, upstream, None)
             return
 
         async def opened() -> Streams:
-            upstream = await self._open(host, port)
-            try:
-                await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
-            except BaseException:
-                upstream[1].close()
-                raise
-            return upstream
+            return await proved(await self._open(host, port), normalised(host), self._upstream_tls)
 
-        begun, served = time.monotonic(), Served()
+        begun, served, trusted = time.monotonic(), Served(), True
         try:
             await self._cached.tunnel(normalised(host), streams, early, opened, served)
-        except ssl.SSLError as error:
-            self._event(
-                "cache", host, port, "failed", f"the program does not trust this workspace's authority: {error}"
-            )
+        except OSError as error:
+            trusted = False
+            why = f"the program does not trust this workspace's authority, or left: {error}"
+            self._event("cache", host, port, "failed", why)
         finally:
-            self._allowed("cache", host, port, served.counts, begun, str(served))
+            if trusted:
+                self._allowed("cache", host, port, served.counts, begun, str(served))
 
     async def _from_cache(self, request: h11.Request, host: str, guest: h11.Connection, streams: Streams) -> bool:
         """Answer a plain request of a registry that is asked that way, too; False where it has to be passed on."""
         if self._cached is None or not self._looked_at(host, 80):
             return False
+        if not await self._lets("http", host, 80, guest, streams):
+            return True  # asked again where it is passed on, the user would be, too
         begun, served = time.monotonic(), Served()
         try:
-            name = await self._permitted(host, 80)
-            return await self._cached.plain(name, request, guest, streams, served)
-        except Refused:
-            return False  # said where it is passed on
+            return await self._cached.plain(normalised(host), request, guest, streams, served)
         finally:
             if str(served):
                 self._allowed("cache", host, 80, served.counts, begun, str(served))
@@ -297,9 +303,8 @@ class EgressProxy:
     ) -> bool:
         """Begin TLS with a host that gets a secret; where it does not prove who it is, the guest hears that."""
         try:
-            await upstream[1].start_tls(self._upstream_tls(), server_hostname=normalised(host))
-        except (OSError, ssl.SSLError) as error:
-            upstream[1].close()
+            await proved(upstream, normalised(host), self._upstream_tls)
+        except OSError as error:
             self._event("connect", host, port, "failed", f"TLS: {error}")
             await answer(guest, writer, 502, f"pyro: {host} failed to prove its identity: {error}\n")
             return False
@@ -337,7 +342,7 @@ class EgressProxy:
                 inside = await accept_tls(guest, self._interception.authority.server_context(name), early)
                 early = b""
                 if bound is None:
-                    await upstream[1].start_tls(self._upstream_tls(), server_hostname=name)
+                    await proved(upstream, name, self._upstream_tls)
             await serve_intercepted(
                 inside,
                 upstream,
@@ -484,14 +489,7 @@ class EgressProxy:
         if early:
             upstream[1].write(early)
         try:
-            await join(guest, upstream, up=_counter(counts, "bytes_up"), down=_counter(counts, "bytes_down"))
+            await join(guest, upstream, up=counter(counts, "bytes_up"), down=counter(counts, "bytes_down"))
         finally:
             upstream[1].close()
             self._allowed(protocol, host, port, counts, begun)
-
-
-def _counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
-    def count(size: int) -> None:
-        counts[key] += size
-
-    return count

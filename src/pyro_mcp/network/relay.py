@@ -52,3 +52,12 @@ async def join(
             group.create_task(copy(other[0], one[1], down, idle_seconds))
     except* (OSError, TimeoutError):
         pass  # one side broke; the caller closes the other
+
+
+def counter(counts: dict[str, int], key: str) -> Callable[[int], None]:
+    """Adds to `counts[key]`: for `join`."""
+
+    def count(size: int) -> None:
+        counts[key] += size
+
+    return count

@@ -40,7 +40,7 @@ IDLE_SECONDS = 900.0
 MESSAGE_SECONDS = 60.0
 """For the rest of a message that has begun, and for the machine to take an answer."""
 MAX_REFUSED = 32
-"""Messages of one connection; then it ends. `ssh` gives up after six."""
+"""Messages of one connection; then it ends. `ssh` asks for a signature once for each key that the server takes."""
 _NAMED = re.compile(r"(?:([A-Za-z_][A-Za-z0-9_.-]{0,31})@)?([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]{1,5}))?")
 
 

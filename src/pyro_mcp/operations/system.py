@@ -104,7 +104,7 @@ class SystemOperations(Operations):
         """Build a Dockerfile, and make an environment of the result, for `create NAME`.
 
         The build runs in a machine of its own, by buildah; RUN has the network that network_policy allows, and no
-        more. Images that it begins with are fetched by this machine: any name of an environment. A .dockerignore
+        more. pyro on this computer fetches the images in FROM: any name of an environment. A .dockerignore
         holds. Layers are kept: the next build of this name does again only what changed.
         """
 

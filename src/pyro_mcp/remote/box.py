@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.client.launch import start_daemon
+from pyro_mcp.client.sync import Transport
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.errors import InvalidInput, PyroError
 from pyro_mcp.locations import Locations
@@ -41,7 +41,8 @@ def main(words: list[str]) -> int:
             case ["room"]:
                 locations.prepare()
                 locations.arrived.mkdir(mode=0o700, exist_ok=True)
-                _say({"path": tempfile.mkdtemp(prefix="out-", dir=locations.arrived)})
+                arrivals.sweep(locations.arrived)
+                _say({"path": tempfile.mkdtemp(prefix=arrivals.ROOM, dir=locations.arrived)})
             case ["give", name]:
                 return subprocess.run(
                     ["tar", "--format=pax", "--sparse", "-C", str(_room(locations, name)), "-cf", "-", "."]
@@ -63,7 +64,11 @@ def main(words: list[str]) -> int:
 
 
 def _hello(locations: Locations) -> dict[str, object]:
-    start_daemon(locations)
+    transport = Transport(locations)
+    try:
+        list(transport.request("GET", "/v1/health"))  # starts it, or replaces one of an older pyro
+    finally:
+        transport.close()
     versions = {"version": VERSION, "protocol": PROTOCOL, "serves": SERVES}
     return {**versions, "socket": os.fspath(locations.socket)}
 

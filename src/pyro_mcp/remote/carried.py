@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pyro_mcp import models
+from pyro_mcp import models, trees
 from pyro_mcp.client.wire import Record
 from pyro_mcp.devcontainers.suggest import suggest
-from pyro_mcp.errors import Conflict, EngineError, InvalidInput
+from pyro_mcp.errors import Conflict, EngineError, InvalidInput, PyroError
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.landing.land import land
 from pyro_mcp.operations.relayed import Changes
@@ -39,6 +41,10 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 """Carries out an operation over there, its events passed on; gives the plain result."""
 Lines = Callable[[str, dict[str, Any]], AsyncIterator[Record]]
 Say = Callable[[str, float | None], Coroutine[Any, Any, None]]
+MOST_BYTES = 4 * 1024**3
+MOST_ENTRIES = 1_000_000
+"""Of a landing: what that computer may have this one hold in memory."""
+_WORKSPACE = re.compile(r"ws-[0-9a-f]{8}\Z")
 _BACKED_UP = re.compile(r"Replaced files are kept in \S+\. ?")
 
 
@@ -120,32 +126,38 @@ class Carried:
     @asynccontextmanager
     async def _there(self, source: Source, origin: dict[str, Any], say: Say) -> AsyncIterator[str]:
         """The source as a tree over there, which stays as it is meanwhile."""
-        async with self._sender.turn(str(source.path)):
-            tree = await asyncio.to_thread(self._sender.copied, source, origin)
-            yield await self._sent(tree, say)
+        async with self._sender.copied(source, origin) as tree:
+            turn, what = self._sender.turn(tree.name), tree.digest + json.dumps(origin)
+            if turn.must_wait(what):
+                await say("waiting for another workspace of this folder", None)
+            async with turn.held(what):
+                yield await self._sent(tree, say)
 
     @asynccontextmanager
     async def _file(self, path: Path, say: Say) -> AsyncIterator[str]:
         """One file over there, under its own name."""
-        async with self._sender.turn(str(path)), self._alone(path) as tree:
+        async with self._alone(path) as tree, self._sender.turn(tree.name).held(tree.digest):
             yield f"{await self._sent(tree, say)}/{path.name}"
 
     @asynccontextmanager
     async def _alone(self, path: Path) -> AsyncIterator[Tree]:
-        place = self._backups.directory / f".file-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
+        place = self._backups.directory / f".file-{os.urandom(8).hex()}"
 
         def copy() -> str:
-            shutil.rmtree(place, ignore_errors=True)
             place.mkdir(mode=0o700, parents=True)
-            shutil.copy2(path, place / path.name)
-            info = (place / path.name).stat()
-            return f"{info.st_size} {info.st_mtime_ns} {os.urandom(8).hex()}"
+            with trees.opened(Path(os.path.realpath(path))) as source, (place / path.name).open("xb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+                info = os.fstat(source.fileno())
+            os.utime(place / path.name, ns=(info.st_atime_ns, info.st_mtime_ns))
+            (place / path.name).chmod(info.st_mode & 0o777)
+            return hashlib.sha256(os.urandom(16)).hexdigest()
 
         try:
-            digest = hashlib.sha256((await asyncio.to_thread(copy)).encode()).hexdigest()
+            try:
+                digest = await asyncio.to_thread(copy)
+            except OSError as error:
+                raise InvalidInput(f"{show(str(path))} cannot be read: {error.strerror}.", code="unreadable") from None
             yield Tree(f"file {path}", digest, place, {})
-        except OSError as error:
-            raise InvalidInput(f"{show(str(path))} cannot be read: {error.strerror}.", code="unreadable") from None
         finally:
             await asyncio.to_thread(shutil.rmtree, place, True)
 
@@ -158,7 +170,7 @@ class Carried:
                 text = f"sent {done >> 20} of {whole >> 20} MiB"
                 asyncio.run_coroutine_threadsafe(say(text, done / whole), loop)
 
-        return await asyncio.to_thread(self._sender.send, tree, tell)
+        return await self._sender.bring(tree, tell)
 
     @asynccontextmanager
     async def _image(self, reference: Any, say: Say) -> AsyncIterator[Any]:
@@ -190,6 +202,8 @@ class Carried:
         output, path = str(arguments["output"]), arguments.get("path")
         status = await ask("status_workspace", {"workspace": arguments["workspace"]})
         relative = "" if path is None else str(workspace_path(str(path)))
+        if not _WORKSPACE.match(str(status.get("id"))):
+            raise EngineError("The workspace is not described as it should be; nothing was exported.", code="remote")
         name = f"{status['id']}.patch" if path is None else Path(relative).name
         name = exporting.WHOLE if relative == "." else name
         to = exporting.Destination(
@@ -203,14 +217,17 @@ class Carried:
         await asyncio.to_thread(exporting.check_place, name, to)
         async with self._rooms.room() as room:
             result = await ask(operation, {**arguments, "output": f"{room}/{name}", "overwrite": False})
-            if to.folder and result["kind"] != "directory" and not to.output.is_dir():
+            if to.folder and result.get("kind") != "directory" and not to.output.is_dir():
                 raise InvalidInput(
                     f"The directory {show(output)} does not exist.", hint="Create it first.", code="no_directory"
                 )
             async with self._rooms.brought(room) as tree:
                 staged = tree / name
-                if not os.path.lexists(staged):
-                    raise EngineError("The export did not arrive; nothing was written.", code="remote")
+                await asyncio.to_thread(_check_brought, staged, path is None)
+                if path is not None and staged.is_dir() and not staged.is_symlink():
+                    # As over there: that computer may be in other hands.
+                    with_git = bool(arguments.get("include_git"))
+                    await asyncio.to_thread(exporting.without_git, staged, relative, with_git)
                 outcome = await asyncio.to_thread(exporting.put, staged, name, to)
         kept = f"Replaced files are kept in {outcome.backup}." if outcome.backup else ""
         return {
@@ -234,6 +251,7 @@ class Carried:
         async with self._rooms.room() as room:
             result = await ask("export_environment", {**arguments, "output": f"oci:{room}/image"})
             async with self._rooms.brought(room) as tree:
+                await asyncio.to_thread(_check_brought, tree / "image", False)
                 await asyncio.to_thread(exporting.put, tree / "image", Path(output).name, to)
         return {**result, "output": output, "image": f"oci:{output}:latest"}
 
@@ -242,31 +260,48 @@ class Carried:
         asked = {"workspace": arguments["workspace"], "named": repo is not None}
         asked["include_ignored"] = bool(arguments.get("include_ignored"))
         entries: list[DiffEntry] = []
+        size = 0
         told: Changes | None = None
         async for line in lines("tell_changes", asked):
             event = line.get("event")
             if isinstance(event, dict) and event.get("type") == "entry":
                 entries.append(_entry(event))
+                size += sum(len(side.content) for side in (entries[-1].old, entries[-1].new) if side is not None)
+                if size > MOST_BYTES or len(entries) > MOST_ENTRIES:
+                    raise InvalidInput(
+                        f"More than {MOST_BYTES >> 30} GiB or {MOST_ENTRIES:,} files changed; nothing was landed.",
+                        hint="Export the changes instead.",
+                        code="too_much_to_land",
+                    )
             elif "result" in line:
-                told = Changes.model_validate(line["result"], extra="ignore")
+                told = _changes(line["result"])
         if told is None:
             raise EngineError("What changed was not told to its end; nothing was landed.", code="remote")
-        place = Path(repo or told.seed["source"])
+        source = str(told.seed.get("source"))
+        prefix = "" if repo is not None else self._sender.sent.prefix(source)
+        if prefix is None:
+            raise InvalidInput(
+                f"The workspace comes from {show(source)}, which was not sent there from this computer.",
+                hint="Name the repository of this computer with --repo.",
+                code="no_repository",
+            )
+        place = Path(repo or source)
         before = [commit for name, _, commit in (each.rpartition(" ") for each in told.landed) if name == branch]
         landed = await asyncio.to_thread(
             functools.partial(
                 land,
                 place,
-                str(told.seed.get("prefix", "")) if repo is None else "",
+                prefix,
                 entries,
-                base_commit=told.seed.get("commit"),
+                base_commit=str(told.seed.get("commit") or ""),
                 branch=branch,
                 message=arguments.get("message") or f"Changes from pyro workspace {told.name or told.workspace}",
                 previous=before,
             )
         )
         commit = landed.commit if landed.plain else ""
-        await ask("record_landing", {"workspace": told.workspace, "branch": branch, "commit": commit})
+        with contextlib.suppress(PyroError):  # it was landed, whether or not that is known over there
+            await ask("record_landing", {"workspace": told.workspace, "branch": branch, "commit": commit})
         record = models.Landed(
             workspace=told.workspace,
             repository=str(place),
@@ -277,12 +312,31 @@ class Carried:
         return json.loads(record.model_dump_json())  # type: ignore[no-any-return]
 
 
+def _changes(record: Any) -> Changes:
+    try:
+        return Changes.model_validate(record, extra="ignore")
+    except ValueError:
+        raise EngineError("The changes are not told as they should be; nothing was landed.", code="remote") from None
+
+
+def _check_brought(staged: Path, patch: bool) -> None:
+    """That what was asked for is there; a patch is a file.
+
+    Raises:
+        EngineError: it is not.
+    """
+    if not os.path.lexists(staged) or (patch and not stat.S_ISREG(staged.lstat().st_mode)):
+        raise EngineError("The export did not arrive; nothing was written.", code="remote")
+
+
 def _entry(event: dict[str, Any]) -> DiffEntry:
     def side(record: Any) -> FileVersion | None:
         if record is None:
             return None
-        content = base64.b64decode(record["content"], validate=True)
-        return FileVersion(record["kind"], content, int(record["mode"]), str(record["withheld"]))
+        kind, mode, content = record["kind"], record["mode"], base64.b64decode(record["content"], validate=True)
+        if kind not in ("file", "symlink", "dir") or type(mode) is not int:
+            raise ValueError(kind)
+        return FileVersion(kind, content, mode & 0o777, str(record["withheld"]))
 
     try:
         return DiffEntry(str(event["path"]), side(event["old"]), side(event["new"]))

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 """Before the connection is made again after it broke; doubled each time."""
+LONGEST_PAUSE_SECONDS = 60.0
+TRIES = 60
+"""To make it again though nobody calls; the next call tries anew."""
 
 
 class Unsent(Exception):
@@ -44,14 +47,51 @@ class _Transport(AsyncTransport):
             raise Unsent(error) from None
 
 
-class Link:
-    """One computer's daemon. `directory` is private to this user; `up` is called whenever the connection was made."""
+def answered(said: bytes) -> Any:
+    """What was said, if it is JSON; a greeting of the shell over there may stand before it."""
+    lines = said.strip().splitlines()
+    try:
+        return json.loads(lines[-1]) if lines else None
+    except (ValueError, RecursionError):
+        return None
 
-    def __init__(self, ssh: Ssh, directory: Path, up: Callable[[], Awaitable[None]]) -> None:
+
+def checked(ssh: Ssh, said: Any) -> dict[str, Any]:
+    """An answer of pyro's.
+
+    Raises:
+        DaemonUnavailable: it is none.
+        PyroError: what it says that is wrong.
+    """
+    if not isinstance(said, dict):
+        raise _other(ssh)
+    if isinstance(said.get("error"), dict):
+        raise from_record(said["error"])
+    return said
+
+
+def _other(ssh: Ssh) -> DaemonUnavailable:
+    return DaemonUnavailable(
+        f"What answers on {ssh.address} is not this pyro.",
+        hint="`pyro context add --install` installs it there.",
+        code="remote_version",
+    )
+
+
+class Link:
+    """One computer's daemon. `directory` is private to this user; `up` is called whenever the connection was made.
+
+    One that breaks is made again when somebody calls, and at once where it is `wanted` without a call.
+    """
+
+    def __init__(
+        self, ssh: Ssh, directory: Path, up: Callable[[], Awaitable[None]], wanted: Callable[[], bool] = lambda: False
+    ) -> None:
         self.ssh = ssh
         self._socket = directory / "daemon.sock"
         self._transport = _Transport(Locations(directory, directory, directory), start=None)
         self._up = up
+        self._wanted = wanted
         self._turn = asyncio.Lock()
         self._stale = True
         self._watch: asyncio.Task[None] | None = None
@@ -74,7 +114,7 @@ class Link:
             if not self.ssh.connected:
                 await self.ssh.connect()
                 log.info("connected to %s", self.ssh.address)
-            said = self._checked(json.loads(await self.ssh.run("hello")))
+            said = self._checked(answered(await self.ssh.run("hello")))
             what = f"{self._socket}:{said['socket']}"
             await self.ssh.forward(what, cancel=True)
             self._socket.unlink(missing_ok=True)
@@ -86,7 +126,7 @@ class Link:
                     code="forwarding_refused",
                 )
             self._stale = False
-            if self._watch is not None:
+            if self._watch is not None and self._watch is not asyncio.current_task():
                 self._watch.cancel()
             self._watch = asyncio.create_task(self._watched())
             await self._up()
@@ -95,19 +135,25 @@ class Link:
         await self.ssh.ended()
         self._stale = True
         log.info("the connection to %s broke", self.ssh.address)
+        pause = FIRST_PAUSE_SECONDS
+        for _ in range(TRIES):
+            if not self._wanted():
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            try:
+                await self.ready()
+                return  # the new connection has a watch of its own
+            except PyroError as error:
+                log.info("%s", error)
 
     def _checked(self, said: Any) -> dict[str, Any]:
-        if not isinstance(said, dict) or ("error" not in said and "socket" not in said):
-            raise DaemonUnavailable(
-                f"What answers on {self.ssh.address} is not this pyro.",
-                hint="`pyro context add --install` installs it there.",
-                code="remote_version",
-            )
-        if "error" in said:
-            raise from_record(said["error"])
-        found = str(said.get("version"))
+        answer = checked(self.ssh, said)
+        if not str(answer.get("socket")).startswith("/"):
+            raise _other(self.ssh)
+        found = str(answer.get("version"))
         try:
-            check_health(said)
+            check_health(answer)
             newer = False
         except (Outdated, DaemonUnavailable):
             newer = True
@@ -119,7 +165,7 @@ class Link:
                 code="remote_version",
                 details={"remote": found, "local": VERSION},
             )
-        return said
+        return answer
 
     async def request(
         self, path: str, body: Any, fields: dict[str, str], *, again: bool = False

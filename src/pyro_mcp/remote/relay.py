@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
 import logging.handlers
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+from pyro_mcp import ownership
 from pyro_mcp.client.calls import headers
 from pyro_mcp.client.place import parsed
 from pyro_mcp.client.wire import Record, operation_path
@@ -27,13 +28,14 @@ from pyro_mcp.daemon.app import App
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.door import Door
 from pyro_mcp.definitions.operation import Operation
-from pyro_mcp.errors import DaemonUnavailable, PyroError, from_record
+from pyro_mcp.errors import Conflict, DaemonUnavailable, PyroError, from_record
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.locations import Locations
 from pyro_mcp.operations import REGISTRY
 from pyro_mcp.remote.carried import Carried
 from pyro_mcp.remote.link import Link
 from pyro_mcp.remote.ports import Ports, published
+from pyro_mcp.remote.sent import Sent
 from pyro_mcp.remote.ssh import Ssh, private_directory
 from pyro_mcp.remote.trees import Rooms, Sender
 from pyro_mcp.seeds.store import SeedStore
@@ -43,6 +45,8 @@ log = logging.getLogger("pyro_mcp.remote")
 IDLE_SECONDS = 600.0
 """A relay that nobody calls leaves after this long, unless a port leads through it."""
 LEAVE_SECONDS = 10
+PATIENCE_SECONDS = 20.0
+"""For a relay that leaves, and ends its connection."""
 COMMANDS = frozenset({"exec_workspace", "run_in_vm"})
 PUBLISHING = frozenset(
     {
@@ -73,9 +77,12 @@ class Relay:
         directory = private_directory(locations.runtime / "far")
         self.ssh = Ssh(address, directory)
         self.ports = Ports(self.ssh, locations.state / "ports.json")
-        self.link = Link(self.ssh, directory, self.ports.again)
-        sender = Sender(self.ssh, SeedStore(locations.seeds), locations.state / "lists")
-        self._carried = Carried(sender, Rooms(self.ssh, locations.state / "brought"), Backups(locations.backups))
+        self.link = Link(self.ssh, directory, self.ports.again, lambda: bool(self.ports))
+        self._seeds, self._backups = SeedStore(locations.seeds), Backups(locations.backups)
+        self._brought = locations.state / "brought"
+        sent = Sent(locations.state / "sent.json")
+        sender = Sender(self.ssh, self._seeds, locations.state / "lists", sent)
+        self._carried = Carried(sender, Rooms(self.ssh, self._brought), self._backups)
         self._tidying: set[asyncio.Task[None]] = set()
 
     async def __call__(self, operation: Operation, call: Call, arguments: dict[str, Any]) -> Answer:
@@ -96,15 +103,24 @@ class Relay:
             result = await self._asked(operation.name, call, plain)
         result = await self.ports.localised(result)
         if operation.name in PUBLISHING and self.ports:
-            task = asyncio.ensure_future(self._tidy(call))
+            task = asyncio.ensure_future(self.tidy(call))
             self._tidying.add(task)
             task.add_done_callback(self._tidying.discard)
         return Answer(result)
 
-    async def _tidy(self, call: Call) -> None:
+    async def tidy(self, call: Call | None = None) -> None:
+        """Drop the ports that nothing publishes any more."""
         with contextlib.suppress(PyroError):
-            everyone = Call(face=call.face, client=call.client)
-            await self.ports.only(published(await self._asked("list_workspaces", everyone, {})))
+            everyone = Call(face=call.face, client=call.client) if call else Call(face="sdk", client="")
+            known = self.ports.known()  # what is published from here on stays
+            await self.ports.drop(known - published(await self._asked("list_workspaces", everyone, {})))
+
+    def sweep(self) -> None:
+        """Remove what a relay left that was killed, and old backups. Blocks."""
+        shutil.rmtree(self._brought, ignore_errors=True)
+        self._seeds.sweep()
+        with contextlib.suppress(OSError):
+            self._backups.sweep()
 
     async def close(self) -> None:
         for task in self._tidying:
@@ -117,6 +133,7 @@ class Relay:
         fields = headers(call.face, call.client, True, call.wants_output, call.scope)  # type: ignore[arg-type]
         again = operation is None or operation.read_only
         path = operation_path(name)
+        error: PyroError | None = None
         async with contextlib.aclosing(self.link.request(path, arguments, fields, again=again)) as lines:  # type: ignore[type-var]
             async for line in lines:
                 event = line.get("event")
@@ -127,28 +144,34 @@ class Relay:
                     elif call.emit is not None:
                         await call.emit(event)
                 if "error" in line:
-                    raise from_record(line["error"])
-                yield line
+                    error = from_record(line["error"])
+                else:
+                    yield line
+        if error is not None:
+            raise error
 
     async def _asked(self, name: str, call: Call, arguments: dict[str, Any]) -> dict[str, Any]:
         started: dict[str, Any] = {}
-        seen = {"stdout": 0, "stderr": 0}
+        result: dict[str, Any] | None = None
         try:
             async with contextlib.aclosing(self._lines(name, call, arguments)) as lines:  # type: ignore[type-var]
                 async for line in lines:
-                    if "result" in line:
-                        return dict(line["result"])
+                    # To the end of the answer: then the connection is kept for the next call.
                     event = line.get("event") or {}
-                    if event.get("type") == "started":
+                    if isinstance(line.get("result"), dict):
+                        result = line["result"]
+                    elif event.get("type") == "started":
                         started = event
-                    elif event.get("type") == "output":
-                        seen[event.get("stream", "stdout")] += 1
         except DaemonUnavailable as error:
+            if result is not None:
+                return result
             if error.code != "daemon_went_away" or name not in COMMANDS or "handle" not in started:
                 raise self._broke(error) from None
             await self.link.ready()
             return self._still_runs(name, started, arguments)
-        raise self._broke(DaemonUnavailable("", code="daemon_went_away"))
+        if result is None:
+            raise self._broke(DaemonUnavailable("", code="daemon_went_away"))
+        return result
 
     def _still_runs(self, name: str, started: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
         """The answer of a command that goes on, as if the wait for it had been over."""
@@ -179,9 +202,12 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     """Be the relay until nobody needs it, or until told to stop. Gives the exit status."""
     try:
         locations.prepare()
+        # One that leaves has both for some seconds.
+        owned = ownership.own(locations.ownership, PATIENCE_SECONDS)
         lock = os.open(locations.daemon_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one that leaves has it for some seconds
-        asyncio.run(_serve(locations, ready_fd, launch_fd))
+        if not ownership.taken(lock, PATIENCE_SECONDS):
+            raise Conflict(f"Another relay uses {locations.runtime}.", code="daemon_runs")
+        asyncio.run(_serve(locations, owned, ready_fd, launch_fd))
     except PyroError as error:
         if ready_fd is not None:
             with contextlib.suppress(OSError):
@@ -191,7 +217,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
     return 0
 
 
-async def _serve(locations: Locations, ready_fd: int | None, launch_fd: int | None) -> None:
+async def _serve(locations: Locations, owned: int, ready_fd: int | None, launch_fd: int | None) -> None:
     handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=1 << 20, backupCount=1)
     logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = asyncio.Event()
@@ -199,10 +225,12 @@ async def _serve(locations: Locations, ready_fd: int | None, launch_fd: int | No
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     relay = Relay(locations)
     try:
+        await asyncio.to_thread(relay.sweep)
         await relay.link.ready()  # who starts it is told at once what is wrong
         app = App(relay, stop.set, locations.state)
         server = Server.of(app, timeout_keep_alive=3600, h11_max_incomplete_event_size=65536)
         serving = asyncio.create_task(server.serve(sockets=[Door(locations.socket, stop.set)]))
+        ownership.say(owned, locations.socket_name)
         idling = asyncio.create_task(_idle(app, relay, stop))
         if ready_fd is not None:
             with contextlib.suppress(OSError):
@@ -232,6 +260,8 @@ async def _idle(app: App, relay: Relay, stop: asyncio.Event) -> None:
             async with asyncio.timeout(patience):
                 await quiet.wait()
         except TimeoutError:
+            if not app.active and relay.ports:
+                await relay.tidy()
             if not app.active and not relay.ports:
                 stop.set()
                 return

@@ -1,28 +1,41 @@
 """The system's own ssh to one computer: one connection, which all that crosses shares.
 
 Keys, agent, configuration and known hosts are the user's; nothing is asked, because nobody sits at the relay. The
-connection is ours: its socket stands in the relay's private directory, and it ends with the relay.
+connection is ours: its socket stands in the relay's private directory, and it ends with the relay, however that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import logging
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from pyro_mcp.client.place import Address
-from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, PyroError
+from pyro_mcp.errors import ComponentMissing, DaemonUnavailable, NotPermitted, PyroError
+from pyro_mcp.locations import SOCKET_PATH_LIMIT
 
+log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20
 ALIVE_SECONDS = 5
 """Between two signs of life; after three without an answer the connection counts as broken."""
 RUN_SECONDS = 120
 NO_PROGRAM = 127
 """The status of a shell that found no such program (POSIX, 2.8.2)."""
+MAX_SAID = 1024 * 1024
+"""Bytes that pyro over there may answer to a question."""
+CONTROL = "ctl"
+_SUFFIX = 16
+"""Characters, after a dot, of the name under which ssh makes its socket first (muxserver_listen)."""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 _BOX = 'p=$(command -v pyro || echo "$HOME/.local/bin/pyro"); exec "$p" __box "$@"'
 
 
@@ -31,9 +44,9 @@ class Ssh:
 
     def __init__(self, address: Address, directory: Path) -> None:
         self.address = address
-        self._control = directory / "ctl"
+        self._control = directory / CONTROL
         self._master: asyncio.subprocess.Process | None = None
-        self._said = ""
+        self._draining: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -54,26 +67,40 @@ class Ssh:
         pipe = asyncio.subprocess.PIPE
         try:
             self._master = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
+                preexec_fn=_ends_with(os.getpid()),
             )
         except FileNotFoundError:
             raise _no_ssh() from None
         master = self._master
         assert master.stdout is not None and master.stderr is not None
-        said = b""
+        said, why = b"", ""
         try:
             async with asyncio.timeout(CONNECT_SECONDS + 5):
                 said = await master.stdout.readline()
                 if not said:
-                    self._said = (await master.stderr.read(4096)).decode("utf-8", "replace")
+                    why = (await master.stderr.read(4096)).decode("utf-8", "replace")
         except TimeoutError:
-            self._said = f"it did not answer within {CONNECT_SECONDS} s"
+            why = f"it did not answer within {CONNECT_SECONDS} s"
+        except ValueError:
+            why = "what answers is not ssh"
+        except BaseException:  # a cancelled call, too, leaves no half-made connection
+            await self.close()
+            raise
         if said.strip() != b"ready":
             await self.close()
-            raise self._refused(self._said)
+            raise self._refused(why)
+        self._draining = asyncio.create_task(_drain(master.stderr))
 
     async def close(self) -> None:
         master, self._master = self._master, None
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            draining.cancel()
         if master is not None:
             with contextlib.suppress(ProcessLookupError):
                 master.terminate()
@@ -98,15 +125,24 @@ class Ssh:
         process = await asyncio.create_subprocess_exec(
             *self.box(*words), stdin=asyncio.subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        assert process.stdout is not None and process.stderr is not None
         try:
             async with asyncio.timeout(RUN_SECONDS):
-                out, err = await process.communicate()
+                out, err = await asyncio.gather(_bounded(process, process.stdout), _bounded(process, process.stderr))
+                await process.wait()
         except TimeoutError:
             raise self._refused(f"pyro there did not answer within {RUN_SECONDS} s") from None
         finally:
             if process.returncode is None:
-                process.kill()
-                await process.wait()
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                # asyncio knows of the end only when the pipes are empty.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await asyncio.gather(_emptied(process.stdout), _emptied(process.stderr))
+                        await process.wait()
+        if max(len(out), len(err)) > MAX_SAID:
+            raise self._refused("pyro there says more than it was asked for")
         if process.returncode == NO_PROGRAM or b"__box" in err:
             raise self._no_pyro()
         if process.returncode and not out:
@@ -115,7 +151,8 @@ class Ssh:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """pyro's own command on that computer, to speak with."""
-        return subprocess.Popen(self.box(*words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL  # one that nobody reads would fill up
+        return subprocess.Popen(self.box(*words), stdin=pipe, stdout=pipe, stderr=nothing)
 
     def box(self, *words: str) -> list[str]:
         """A command line that runs pyro's side of things on that computer."""
@@ -191,8 +228,52 @@ def _no_ssh() -> ComponentMissing:
     )
 
 
+def _ends_with(parent: int) -> Callable[[], None]:
+    """For a child that is being started: it ends when this process does (prctl(2)), also by SIGKILL."""
+
+    def tie() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return tie
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    """Read what ssh says of single channels: its pipe would fill up, and the connection stand still."""
+    while data := await stream.read(4096):
+        log.info("ssh: %s", data.decode("utf-8", "replace").strip()[:500])
+
+
+async def _emptied(stream: asyncio.StreamReader) -> None:
+    while await stream.read(65536):
+        pass
+
+
+async def _bounded(process: asyncio.subprocess.Process, stream: asyncio.StreamReader) -> bytes:
+    """All that it says; where that is more than any answer, it ends."""
+    said = b""
+    while data := await stream.read(65536):
+        if len(said) <= MAX_SAID:
+            said += data
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    return said
+
+
 def private_directory(place: Path) -> Path:
-    """Made, for this user alone."""
+    """Made, for this user alone.
+
+    Raises:
+        NotPermitted: its path is too long for the sockets in it.
+    """
+    if len(os.fsencode(place / CONTROL)) + len(".") + _SUFFIX > SOCKET_PATH_LIMIT:
+        raise NotPermitted(
+            f"{place} is too long a path for ssh's socket: the kernel allows {SOCKET_PATH_LIMIT} bytes.",
+            hint="Set PYRO_HOME or XDG_RUNTIME_DIR to a shorter path.",
+            code="socket_path_too_long",
+        )
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(place, 0o700)
     return place

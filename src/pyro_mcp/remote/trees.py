@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from pyro_mcp import wholeness
 from pyro_mcp.errors import DaemonUnavailable, EngineError
+from pyro_mcp.remote.sent import Sent
 from pyro_mcp.remote.ssh import Ssh
 from pyro_mcp.seeds import archives, arrivals
 from pyro_mcp.seeds.sources import Source
@@ -26,7 +27,6 @@ from pyro_mcp.seeds.store import SeedStore
 MACHINE_ID = Path("/etc/machine-id")
 ATTEMPTS = 3
 """To bring a tree there: what came before a connection broke is there already."""
-GIVE_SECONDS = 3600
 Tell = Callable[[int, int], None]
 
 
@@ -49,34 +49,101 @@ def here() -> str:
         return platform.node()
 
 
+class Turn:
+    """Held while something reads a mirror: by one at a time, or by several that want the very same in it."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._holders = 0
+        self._free = asyncio.Event()
+
+    def must_wait(self, what: str) -> bool:
+        return self._holders > 0 and self._what != what
+
+    @contextlib.asynccontextmanager
+    async def held(self, what: str) -> AsyncIterator[None]:
+        while self.must_wait(what):
+            await self._free.wait()
+        self._free.clear()
+        self._what = what
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            if not self._holders:
+                self._free.set()
+
+
+class Sending:
+    """One tree on its way. `cancel` may come from another thread."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def by(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        if self.cancelled:
+            process.kill()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self._process is not None:
+            self._process.kill()
+
+
 class Sender:
-    """Sends trees, each to its mirror; one call a mirror at a time."""
+    """Sends trees, each to its mirror."""
 
-    def __init__(self, ssh: Ssh, seeds: SeedStore, lists: Path) -> None:
+    def __init__(self, ssh: Ssh, seeds: SeedStore, lists: Path, sent: Sent) -> None:
         self._ssh, self._seeds, self._lists = ssh, seeds, lists
+        self.sent = sent
         self._computer = here()
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, Turn] = {}
 
-    def turn(self, name: str) -> asyncio.Lock:
+    def turn(self, name: str) -> Turn:
         """Held while something reads the mirror of that name."""
-        return self._turns.setdefault(name, asyncio.Lock())
+        return self._turns.setdefault(name, Turn())
 
-    def copied(self, source: Source, origin: dict[str, Any], progress: Any = None) -> Tree:
+    @contextlib.asynccontextmanager
+    async def copied(self, source: Source, origin: dict[str, Any]) -> AsyncIterator[Tree]:
         """A private copy of what is to be sent, so that it stands still. `origin` is for its receiver."""
-        assert source.plan is not None
-        seed = self._seeds.materialise(source.plan, progress)
-        return Tree(str(source.path), seed.digest, seed.tree, origin)
+        plan = source.plan
+        assert plan is not None
+        try:
+            with self._seeds.used():
+                seed = await asyncio.to_thread(self._seeds.materialise, plan)
+                self.sent.note(str(source.path), seed.digest, plan.prefix)
+                yield Tree(str(source.path), seed.digest, seed.tree, origin)
+        finally:
+            await asyncio.to_thread(self._seeds.tidy, self.sent.copies)
 
-    def send(self, tree: Tree, tell: Tell) -> str:
-        """The path of the tree over there.
+    async def bring(self, tree: Tree, tell: Tell) -> str:
+        """The path of the tree over there; see `send`. A call that is cancelled ends when nothing is sent any more."""
+        sending = Sending()
+        work = asyncio.ensure_future(asyncio.to_thread(self.send, tree, tell, sending))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            sending.cancel()
+            await asyncio.wait({work})
+            work.cancelled() or work.exception()  # nobody asks for it any more
+            raise
+
+    def send(self, tree: Tree, tell: Tell, sending: Sending) -> str:
+        """The path of the tree over there. Blocks.
 
         Raises:
-            DaemonUnavailable: the connection broke again and again.
+            DaemonUnavailable: the connection broke again and again, or it was cancelled.
             PyroError: it could not be taken.
         """
         key = hashlib.sha256(f"{self._computer}\0{os.getuid()}\0{tree.name}".encode("utf-8", "surrogateescape"))
         for _ in range(ATTEMPTS):
+            if sending.cancelled:
+                break
             process = self._ssh.start("take")
+            sending.by(process)
             assert process.stdin is not None and process.stdout is not None
             try:
                 return arrivals.send(
@@ -134,9 +201,11 @@ class Rooms:
     @contextlib.asynccontextmanager
     async def room(self) -> AsyncIterator[str]:
         """An empty directory over there; it goes."""
-        said = json.loads(await self._ssh.run("room"))
-        path = str(said.get("path", ""))
-        if "/out-" not in path:
+        said: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(await self._ssh.run("room"))
+        path = str(said.get("path", "")) if isinstance(said, dict) else ""
+        if not os.path.basename(path).startswith(arrivals.ROOM):
             raise EngineError(f"{self._ssh.address} made no directory to export into.", code="remote")
         try:
             yield path

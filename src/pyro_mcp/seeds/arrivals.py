@@ -20,15 +20,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pyro_mcp import models, trees, wholeness
-from pyro_mcp.errors import Conflict, EngineError, InvalidInput
+from pyro_mcp.errors import Conflict, EngineError, InvalidInput, from_record
 from pyro_mcp.paths import show
 from pyro_mcp.seeds.prepared import PreparedSeed
 
 MAX_LINE = 64 * 1024
 """Bytes of one line: a path of 4,096 bytes, escaped, and a link's target."""
+MAX_BEGIN = 8 * 1024 * 1024
+"""Bytes of the first line: with what is kept of the source, such as a hundred paths that were skipped."""
 MAX_ENTRIES = 5_000_000
 KEPT_SECONDS = 14 * 24 * 3600
 """How long a mirror is kept that nothing was sent to."""
+ROOM = "out-"
+"""How the directory begins that an export is made in, to be fetched (`remote.box`)."""
+ROOM_SECONDS = 24 * 3600
+"""After which one is forgotten: the connection broke before it could be removed."""
 _CHUNK = 1024 * 1024
 _KEY = re.compile(r"[0-9a-f]{16,64}\Z")
 _SHA = re.compile(r"[0-9a-f]{64}\Z")
@@ -96,11 +102,11 @@ def _write(stream: BinaryIO, record: Any) -> None:
     stream.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
 
-def _read(stream: BinaryIO) -> Any:
+def _read(stream: BinaryIO, most: int = MAX_LINE) -> Any:
     """The next line. Raises EOFError where the other side has gone, ValueError for what is none."""
-    line = stream.readline(MAX_LINE + 1)
+    line = stream.readline(most + 1)
     if not line.endswith(b"\n"):
-        if len(line) > MAX_LINE:
+        if len(line) > most:
             raise ValueError("a line does not end")
         raise EOFError
     try:
@@ -136,35 +142,62 @@ def send(
     """
     info = top.stat()
     top_of = {"mode": stat.S_IMODE(info.st_mode) & 0o1777, "mtime_ns": info.st_mtime_ns}
-    _write(writer, {"mirror": key, "digest": digest, "origin": origin, **top_of})
-    writer.flush()
-    answer = _told(reader)
-    if "path" not in answer:
-        listed = items()
-        for item in listed:
-            _write(writer, item.line())
-        _write(writer, None)
+    try:
+        _write(writer, {"mirror": key, "digest": digest, "origin": origin, **top_of})
         writer.flush()
-        wanted = _told(reader)["wanted"]
-        whole = sum(listed[at].size - offset for at, offset in wanted)
-        done = 0
-        for at, offset in wanted:
-            for data in _content(top, listed[at], offset):
-                writer.write(data)
-                done += len(data)
-                tell(done, whole)
-        writer.flush()
-        answer = _told(reader)
-    return str(answer["path"])
+        if (path := _told(reader).get("path")) is None:
+            listed = items()
+            for item in listed:
+                _write(writer, item.line())
+            _write(writer, None)
+            writer.flush()
+            wanted = _wanted(reader, listed)
+            whole = sum(listed[at].size - offset for at, offset in wanted)
+            done = 0
+            for at, offset in wanted:
+                for data in _content(top, listed[at], offset):
+                    writer.write(data)
+                    done += len(data)
+                    tell(done, whole)
+            writer.flush()
+            path = _told(reader).get("path")
+    except BrokenPipeError:
+        _told(reader)  # it may have said why it takes no more
+        raise
+    if not isinstance(path, str):
+        raise ValueError("no path is told")
+    return path
+
+
+def _wanted(reader: BinaryIO, listed: list[Item]) -> list[tuple[int, int]]:
+    """Which files are asked for, by their places in the list, in its order, each from a byte on."""
+    wanted: list[tuple[int, int]] = []
+    while (line := _read(reader)) is not None:
+        if isinstance(line, dict):
+            _refused(line)
+        if not isinstance(line, list) or len(line) != 2 or not all(type(number) is int for number in line):
+            raise ValueError("a wish is not as it should be")
+        at, offset = line
+        if not (wanted[-1][0] if wanted else -1) < at < len(listed) or not 0 <= offset <= listed[at].size:
+            raise ValueError("a wish is for what was not offered")
+        wanted.append((at, offset))
+    return wanted
 
 
 def _told(reader: BinaryIO) -> dict[str, Any]:
     answer = _read(reader)
     if not isinstance(answer, dict):
         raise ValueError("an answer is not as it should be")
-    if "error" in answer:
-        raise EngineError(str(answer["error"]), code="not_taken")
+    _refused(answer)
     return answer
+
+
+def _refused(answer: dict[str, Any]) -> None:
+    error = answer.get("error")
+    if isinstance(error, dict):
+        raise from_record(error)
+    if error is not None:
+        raise EngineError(str(error), code="not_taken")
 
 
 def _content(top: Path, item: Item, offset: int) -> Iterator[bytes]:
@@ -190,7 +223,7 @@ def receive(root: Path, reader: BinaryIO, writer: BinaryIO) -> None:
         EOFError: the sender has gone; what came is kept for the next time.
         ValueError: it is not as it should be.
     """
-    begin = _read(reader)
+    begin = _read(reader, MAX_BEGIN)
     if not isinstance(begin, dict) or not _KEY.match(str(begin.get("mirror"))):
         raise ValueError("no mirror is named")
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -204,9 +237,15 @@ def receive(root: Path, reader: BinaryIO, writer: BinaryIO) -> None:
         if not mirror.is_at(str(begin.get("digest"))):
             _write(writer, {"send": True})
             writer.flush()
-            items = []
+            items: list[Item] = []
+            kinds = {"": "dir"}
             while (line := _read(reader)) is not None:
-                items.append(Item.of(line))
+                item = Item.of(line)
+                # Else it could stand behind a link that the same list makes.
+                if item.path in kinds or kinds.get(item.path.rpartition("/")[0]) != "dir":
+                    raise ValueError(f"{item.path!a} comes twice, or stands in no directory")
+                kinds[item.path] = item.kind
+                items.append(item)
                 if len(items) > MAX_ENTRIES:
                     raise ValueError("the tree has too many entries")
             try:
@@ -265,7 +304,9 @@ class _Mirror:
                 # Of equal files only the first may go on from what came before: it takes that with it.
                 wanted.append((at, 0 if item.sha256 in asked else self._begun(item)))
                 asked.add(item.sha256)
-        _write(writer, {"wanted": wanted})
+        for wish in wanted:
+            _write(writer, wish)
+        _write(writer, None)
         writer.flush()
         try:
             for at, offset in wanted:
@@ -295,9 +336,14 @@ class _Mirror:
         """Whether the file stands there as it was received; its mode and time are brought up to date."""
         place, known = self.tree / item.path, self._known.get(item.path)
         try:
-            if known is None or known[0] != item.sha256 or wholeness.signature(place) != known[1]:
+            now = wholeness.signature(place)
+            if known is None or known[0] != item.sha256 or now != known[1]:
                 return False
-            self._settle(place, item)
+            if (stat.S_IMODE(now[0]), now[3]) != (
+                item.mode,
+                item.mtime_ns,
+            ):  # else its change time stays: `seeds.index`
+                self._settle(place, item)
         except OSError:
             return False
         return True
@@ -364,8 +410,14 @@ def _allow(place: Path) -> None:
 
 
 def sweep(root: Path, keep: str = "") -> None:
-    """Remove mirrors that were not used for `KEPT_SECONDS`, unless one is being written. Blocks."""
+    """Remove mirrors not used for `KEPT_SECONDS`, but for one that is being written, and forgotten rooms. Blocks."""
     for home in root.iterdir():
+        if home.name.startswith(ROOM):
+            with contextlib.suppress(OSError):
+                if time.time() - home.lstat().st_mtime > ROOM_SECONDS:
+                    _allow(home)
+                    wholeness.remove(home)
+            continue
         if not _KEY.match(home.name) or home.name == keep:
             continue
         with contextlib.suppress(OSError):

@@ -50,14 +50,17 @@ class Index:
         self._tree, self._files = None if tree is None else f"{tree}/", files
 
     @classmethod
-    def of_source(cls, root: Path, source: Path, kind: str) -> Index:
-        """That of the newest seed below `root` of that source. Blocks."""
+    def of_seed(cls, root: Path, like: dict[str, Any]) -> Index:
+        """That of the newest seed below `root` whose record says the same. Blocks.
+
+        One file has one owner, so what is `like` names that; and the boot: what an earlier one left may be torn.
+        """
         found: list[tuple[int, Path]] = []
         for home in root.iterdir():
             if _WHOLE.match(home.name):
                 with contextlib.suppress(OSError, ValueError):
                     record = wholeness.read_record(home / "seed.json")
-                    if (record.get("source"), record.get("kind")) == (str(source), kind):
+                    if like.items() <= record.items():
                         found.append((os.lstat(home / NAME).st_mtime_ns, home))
         for _, home in sorted(found, reverse=True):
             with contextlib.suppress(OSError, ValueError):

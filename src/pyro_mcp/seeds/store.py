@@ -76,6 +76,7 @@ class SeedStore:
         self.root = root
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+        self._boot = boot
         self._salt = f"pyro seed 1 {boot} "
         self._users = 0
         self._turn = threading.Lock()
@@ -102,12 +103,13 @@ class SeedStore:
                 # It could change again without a trace in its times: a name that is never looked for.
                 digest = hashlib.sha256((digest + secrets.token_hex(16)).encode()).hexdigest()
             with self._staging() as staging:
-                files, size = self._fill(plan, staging / "tree", progress)
+                record = self._like(plan, owner)
+                files, size = self._fill(plan, staging / "tree", progress, record)
                 if owner != (0, 0):
                     _give(staging / "tree", owner)
                 if restat(plan):
                     self._note(plan, staging, started)
-                    return self._publish(staging, digest, plan, files, size)
+                    return self._publish(staging, digest, record, files, size)
             again = functools.partial(scan, plan.source, include_ignored=plan.kind == "directory", bare=plan.bare)
             plan = (plan.lister or again)()
         raise Conflict(
@@ -236,7 +238,11 @@ class SeedStore:
             _remove(path)
             os.close(lock)
 
-    def _fill(self, plan: SeedPlan, tree: Path, progress: Progress | None) -> tuple[int, int]:
+    def _like(self, plan: SeedPlan, owner: tuple[int, int]) -> dict[str, Any]:
+        """What two seeds have in common that may share files."""
+        return {"source": str(plan.source), "kind": plan.kind, "owner": list(owner), "boot": self._boot}
+
+    def _fill(self, plan: SeedPlan, tree: Path, progress: Progress | None, like: dict[str, Any]) -> tuple[int, int]:
         tree.mkdir(mode=0o755)
         if plan.kind == "archive":
             try:
@@ -246,7 +252,7 @@ class SeedStore:
             configs = _git_configs(_files(tree, tree))
             files, size = found.files, found.bytes
         else:
-            _Copy(plan, tree, progress, index.Index.of_source(self.root, plan.source, plan.kind)).run()
+            _Copy(plan, tree, progress, index.Index.of_seed(self.root, like)).run()
             paths = {entry.path for entry in plan.entries}
             if plan.repository is not None:
                 build(plan.repository, tree)
@@ -267,8 +273,8 @@ class SeedStore:
             with contextlib.suppress(OSError):
                 index.write(home, plan.entries, listed_ns, unlike)
 
-    def _publish(self, staging: Path, digest: str, plan: SeedPlan, files: int, size: int) -> Seed:
-        record: dict[str, Any] = {"source": str(plan.source), "kind": plan.kind, "files": files, "bytes": size}
+    def _publish(self, staging: Path, digest: str, like: dict[str, Any], files: int, size: int) -> Seed:
+        record = {**like, "files": files, "bytes": size}
         record["mark"] = wholeness.tree_mark(staging / "tree")
         (staging / "seed.json").write_text(json.dumps(record))
         home = self.root / digest
@@ -380,10 +386,12 @@ def _give(tree: Path, owner: tuple[int, int]) -> None:
             raise
         return
     for entry in trees.walk(tree):
-        mode = entry.stat(follow_symlinks=False).st_mode
+        info = entry.stat(follow_symlinks=False)
+        if (info.st_uid, info.st_gid) == owner:
+            continue  # linked from an earlier seed, whose it is, too
         os.lchown(entry.path, *owner)
-        if mode & 0o6000 and stat.S_ISREG(mode):
-            os.chmod(entry.path, stat.S_IMODE(mode))  # the change of owner took it away
+        if info.st_mode & 0o6000 and stat.S_ISREG(info.st_mode):
+            os.chmod(entry.path, stat.S_IMODE(info.st_mode))  # the change of owner took it away
 
 
 def _files(top: Path, tree: Path) -> Iterator[str]:

@@ -155,7 +155,7 @@ async def export_path(
         left = LeftOut()
         if is_directory:
             staged.chmod(info.whole("mode") & 0o777 | 0o700)
-            left = await asyncio.to_thread(_without_git, staged, relative, include_git)
+            left = await asyncio.to_thread(without_git, staged, relative, include_git)
             await asyncio.to_thread(_leave_out, staged, relative, omitted.paths)
         if redactor:
             await asyncio.to_thread(_refuse_secret_names, tree, redactor)
@@ -236,7 +236,7 @@ def _leave_out(staged: Path, relative: str, paths: frozenset[str]) -> None:
                 emptied.add(directory)
 
 
-def _without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
+def without_git(staged: Path, relative: str, include_git: bool) -> LeftOut:
     """Repositories are left out, or disarmed where they were asked for."""
     parts = [part.lower() for part in relative.split("/")]
     try:

@@ -345,7 +345,7 @@ def _of_fork(parent: Workspace, handles: dict[str, str]) -> dict[str, Any] | Non
     if kept is None or record is None:
         return None
     ended = {"status": record.setup_status, "exit_code": record.setup_exit_code}
-    return {**kept, "setup": handles.get(str(record.setup)), **ended}
+    return {**kept, "setup": handles.get(str(record.setup)), "started": handles.get(record.post_start, ""), **ended}
 
 
 def _network_of(row: WorkspaceRow) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Readiness:
     def of(cls, record: dict[str, Any]) -> Readiness:
         return cls(**record)
 
+    def record(self) -> dict[str, Any]:
+        """For its row; empty where nothing is looked at."""
+        looked = any(value is not None for _, value in self._kinds())
+        return {kind: value for kind, value in asdict(self).items() if value is not None} if looked else {}
+
     def __str__(self) -> str:
         return " ".join(f"{kind} {value}" for kind, value in self._kinds() if value is not None)
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -145,7 +145,7 @@ class Services:
             workspace_id=workspace.id,
             name=name,
             handle=command.row.handle,
-            ready={kind: value for kind, value in asdict(readiness).items() if value is not None},
+            ready=readiness.record(),
             ready_timeout_seconds=ready_timeout_seconds,
             published=[
                 {"host": listener.wanted.host, "host_port": listener.port, "guest_port": listener.wanted.guest_port}

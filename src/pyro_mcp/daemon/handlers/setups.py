@@ -188,7 +188,7 @@ async def started(call: Call, context: Context, workspace: Workspace, begun: flo
 
 async def _begin(context: Context, workspace: Workspace, record: dict[str, Any], shown: list[str]) -> Command:
     argv = [shell_of(workspace.row.runtime), "-c", record["script"]]
-    fresh = {**record, "setup": None, "failure": "", "status": None, "kept": "", "unkept": ""}
+    fresh = {**record, "setup": None, "started": "", "failure": "", "status": None, "kept": "", "unkept": ""}
     workspace.row = replace(workspace.row, devcontainer=fresh)
     command = await launch(
         context.occupancy,
@@ -303,7 +303,7 @@ async def reset(context: Context, workspace: Workspace) -> None:
             folder = Path(str((before.seed or {}).get("source", "")))
             found = await context.preparing.find(wanted, folder, tree) if tree is not None else None
             if found is not None and found.fits:
-                begins = {**_restored(record["prepare"]["restored"], found), "setup": None}
+                begins = {**_restored(record["prepare"]["restored"], found), "setup": None, "started": ""}
                 workspace.row = replace(workspace.row, environment_digest=found.manifest.digest, devcontainer=begins)
     try:
         await context.machines.reset(workspace, None)

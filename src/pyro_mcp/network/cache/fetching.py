@@ -22,6 +22,7 @@ from pyro_mcp.guest.duplex import Streams
 from pyro_mcp.http1 import next_event
 from pyro_mcp.network.cache.registries import Wanted
 from pyro_mcp.network.cache.store import Answer, Store, confirmed
+from pyro_mcp.network.policy import Refused
 from pyro_mcp.network.resolve import Unreachable
 from pyro_mcp.version import VERSION
 
@@ -44,6 +45,8 @@ KEPT_HEADERS = (
     "retry-after",
 )
 MAX_VALUE = 1024
+LOOK_BYTES = 64 << 20
+"""After so many bytes the disk is looked at again: other fetches fill it, too."""
 LARGEST_SHARE = 2
 """One answer takes at most this part of all that may be kept."""
 Open = Callable[[str], Awaitable[Streams]]
@@ -77,7 +80,7 @@ class Connections:
         idle = self._idle.get(host, [])
         while idle:
             streams, since = idle.pop()
-            if time.monotonic() - since < KEEP_ALIVE_SECONDS and not streams[0].at_eof():
+            if time.monotonic() - since < KEEP_ALIVE_SECONDS and await _silent(streams):
                 return streams, True
             streams[1].close()
         if self._context is None:
@@ -124,6 +127,7 @@ class Fetch:
         self._connections = connections
         self._store = store
         self._file: BinaryIO | None = None
+        self._left = False
         self._size = 0
         self._done = False
         self._failure: Unreachable | None = None
@@ -169,6 +173,7 @@ class Fetch:
 
     def close(self) -> None:
         """All readers have left."""
+        self._left = True
         self.task.cancel()
         self.task.add_done_callback(lambda _: self._dispose())
 
@@ -178,11 +183,19 @@ class Fetch:
             with contextlib.suppress(OSError):
                 os.unlink(self._file.name)  # moved away where it is kept
 
+    def _begin(self) -> None:
+        """Blocks, and may end after `close`: a cancelled thread goes on."""
+        self._file = self._store.partial()
+        if self._left:
+            self._dispose()
+
     async def _run(self) -> None:
         try:
             await self._fetch()
         except Unreachable as failure:
             self._failure = failure
+        except Refused as refusal:
+            self._failure = Unreachable(str(refusal))  # who passes the request on is refused the same, and says so
         except (OSError, TimeoutError, h11.ProtocolError) as error:
             self._failure = Damaged(f"{self.wanted.host} broke off: {str(error) or 'timeout'}")
         except Exception as error:
@@ -218,7 +231,7 @@ class Fetch:
         good = False
         try:
             await self._take_in(response, http, streams)
-            good = http.our_state is h11.DONE and http.their_state is h11.DONE
+            good = http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]
         finally:
             if good:
                 self._connections.give_back(host, streams)
@@ -255,11 +268,12 @@ class Fetch:
                 if not isinstance(event, h11.Data):
                     raise Damaged(f"{self.wanted.host} broke off")
             return
-        self._file = await asyncio.to_thread(self._store.partial)
+        await asyncio.to_thread(self._begin)
         if self._file is None:
             raise Unkept("there is no room on this computer's disk")
         largest = self._store.limit() // LARGEST_SHARE
         await self._tell(response)
+        looked_at = 0
         sha256 = hashlib.sha256()
         named = hashlib.blake2b(digest_size=32) if self.wanted.digest and self.wanted.digest[0] == "blake2b" else None
         while not isinstance(event := await self._next(http, streams), h11.EndOfMessage):
@@ -268,6 +282,10 @@ class Fetch:
             data = bytes(event.data)
             if self._size + len(data) > largest:
                 raise Unkept("it is too large to be kept")
+            if self._size - looked_at > LOOK_BYTES:
+                looked_at = self._size
+                if not await asyncio.to_thread(self._store.room):
+                    raise Unkept("there is no room on this computer's disk")
             await asyncio.to_thread(self._write, data, sha256, named)
             async with self._news:
                 self._size += len(data)
@@ -275,12 +293,12 @@ class Fetch:
         if self.status != 200:
             return
         digest = sha256.hexdigest()
-        if self.wanted.digest is not None and self.status == 200:
+        if self.wanted.digest is not None:
             found = named.hexdigest() if named is not None else digest
             if found != self.wanted.digest[1]:
                 raise Damaged(f"{self.wanted.host} gave something else than {self.wanted.path} says")
         wanted = self.wanted
-        kept = tuple((name, value) for name, value in self.headers)
+        kept = tuple(self.headers)
         answer = Answer(wanted.host, wanted.path, wanted.accept, wanted.lasting, digest, self._size, kept, time.time())
         await asyncio.to_thread(self._keep, answer)
 
@@ -292,9 +310,15 @@ class Fetch:
         length = said.get("content-length", "")
         if length.isdigit() and int(length) > self._store.limit() // LARGEST_SHARE:
             raise Unkept("it is too large to be kept")
+        if length.isdigit() and not await asyncio.to_thread(self._store.room, int(length)):
+            raise Unkept("there is no room on this computer's disk")
+        if response.status_code == 200 and not _plausible(self.wanted, said):
+            raise Unkept(f"{self.wanted.host} answers with something else than it should")
+        if any(len(said[name]) > MAX_VALUE or not said[name].isascii() for name in KEPT_HEADERS if name in said):
+            raise Unkept(f"a header of {self.wanted.host} is too long, or not text")
         async with self._news:
             self.status = response.status_code
-            self.headers = [(name, said[name][:MAX_VALUE]) for name in KEPT_HEADERS if name in said]
+            self.headers = [(name, said[name]) for name in KEPT_HEADERS if name in said]
             self.length = int(length) if length.isdigit() and "transfer-encoding" not in said else None
             self._news.notify_all()
 
@@ -315,3 +339,21 @@ class Fetch:
     def _confirm(self, answer: Answer) -> None:
         with contextlib.suppress(OSError):
             self._store.confirm(answer)
+
+
+async def _silent(streams: Streams) -> bool:
+    """Whether an idle connection holds nothing: what came unasked would be taken for the next answer, and kept."""
+    with contextlib.suppress(OSError):
+        try:
+            async with asyncio.timeout(0):
+                await streams[0].read(1)
+        except TimeoutError:
+            return True
+    return False
+
+
+def _plausible(wanted: Wanted, said: dict[str, str]) -> bool:
+    """Whether a 200 can be what its path says, by its head: a page of a proxy or a guard that this computer trusts
+    would be given out for ever, and where only the close ends an answer, one that was cut looks whole."""
+    page = "html" in said.get("content-type", "").lower() and "html" not in wanted.accept
+    return not page and ("content-length" in said or "transfer-encoding" in said)

@@ -20,6 +20,8 @@ _CREDENTIALS = frozenset(
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NPM = r"(?:@[a-z0-9~-][a-z0-9._~-]*(?:/|%2[fF]))?[A-Za-z0-9~-][A-Za-z0-9._~-]*"
 _GO = r"[a-z0-9][a-z0-9.-]*(?:/[A-Za-z0-9!._~-]+)*"
+_GO_VERSION = r"v[0-9]+\.[0-9]+\.[0-9]+(?:[-+][A-Za-z0-9!.+~-]+)?"
+"""Whole, as Go writes it: `v2` or `v2-dev` in its place may be a branch, whose answer changes."""
 _DEBIAN = r"/(?:debian|debian-security)"
 _FILE = r"[A-Za-z0-9][A-Za-z0-9._+~:-]*"
 
@@ -65,7 +67,7 @@ _CRATES_INDEX = (
 )
 _CRATES = (_form(rf"/crates/{_NAME}/(?:{_FILE}/download|{_FILE}\.crate)", lasting=True),)
 _GO_PROXY = (
-    _form(rf"/{_GO}/@v/v{_FILE}\.(?:info|mod|zip)", lasting=True),
+    _form(rf"/{_GO}/@v/{_GO_VERSION}\.(?:info|mod|zip)", lasting=True),
     _form(rf"/{_GO}/@(?:v/list|latest)", lasting=False),
 )
 _GO_SUMS = (

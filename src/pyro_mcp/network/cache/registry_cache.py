@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +27,8 @@ HTTPS = 443
 PER_WORKSPACE = 16
 """Fetches of one workspace at once; what is beyond goes its own way out, and is not kept."""
 MAX_PASSED = 1024
+COMPARING = 2
+"""Contents that are compared with their digests at once: a gigabyte takes a second, and guests ask for any number."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,14 @@ class RegistryCache:
     ) -> None:
         self.store = Store(root, settings)
         self.connections = connections or Connections(_open_registry)
+        self._threads = ThreadPoolExecutor(COMPARING, "registries")
         self._fetches: dict[str, Fetch] = {}
         self._passed: dict[str, None] = {}
         self._busy: Counter[str] = Counter()
         self.distrusted: dict[tuple[str, str], None] = {}
         """Workspaces and hosts where a program did not take this computer's certificate for the host's."""
+        self._left: dict[tuple[str, str], None] = {}
+        """Those where the last one left in the middle of the handshake."""
 
     @property
     def enabled(self) -> bool:
@@ -67,11 +73,19 @@ class RegistryCache:
         """Whether a workspace's requests to a host are looked at."""
         return host in REGISTRIES and self.enabled and (workspace, host) not in self.distrusted
 
-    def distrust(self, workspace: str, host: str) -> None:
-        """A program of the workspace wants to see the host's own certificate: from now on it does."""
-        self.distrusted[(workspace, host)] = None
-        while len(self.distrusted) > MAX_PASSED:
-            self.distrusted.pop(next(iter(self.distrusted)))
+    def distrust(self, workspace: str, host: str, *, said: bool) -> None:
+        """A program of the workspace did not end the TLS handshake: if it said that it wants to see the host's own
+        certificate, from now on it does. Some leave without a word (asyncio's): so does the second in a row.
+        """
+        key = workspace, host
+        found = self.distrusted if said or key in self._left else self._left
+        found[key] = None
+        while len(found) > MAX_PASSED:
+            found.pop(next(iter(found)))
+
+    def trust(self, workspace: str, host: str) -> None:
+        """A program of the workspace took this computer's certificate for the host's."""
+        self._left.pop((workspace, host), None)
 
     @contextlib.asynccontextmanager
     async def answer(self, workspace: str, wanted: Wanted) -> AsyncIterator[Given | None]:
@@ -83,7 +97,7 @@ class RegistryCache:
         """
         known = await asyncio.to_thread(self.store.find, wanted)
         if known is not None and known.fresh() and not (wanted.anew and not known.lasting):
-            file = await asyncio.to_thread(self.store.open, known)
+            file = await self._content(known)
             if file is not None:
                 with file:
                     yield _given(known, file, kept=True)
@@ -105,14 +119,14 @@ class RegistryCache:
                 yield None
                 return
             except Unreachable:
-                file = await asyncio.to_thread(self.store.open, known) if known is not None else None
+                file = await self._content(known) if known is not None else None
                 if known is None or file is None:
                     raise
                 with file:  # this computer is offline: better an old index than none
                     yield _given(known, file, kept=True)
                 return
             if fetch.confirmed is not None:
-                file = await asyncio.to_thread(self.store.open, fetch.confirmed)
+                file = await self._content(fetch.confirmed)
                 if file is None:
                     yield None
                     return
@@ -136,6 +150,10 @@ class RegistryCache:
             fetch.close()
         await asyncio.gather(*(fetch.task for fetch in fetches), return_exceptions=True)
         self.connections.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _content(self, answer: Answer) -> BinaryIO | None:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.store.open, answer)
 
     async def _watched(self, fetch: Fetch) -> AsyncIterator[bytes]:
         try:

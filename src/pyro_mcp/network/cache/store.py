@@ -1,6 +1,7 @@
 """The kept answers on disk: contents by their digest, and beside them what each answers. Blocks.
 
-    objects/AB/SHA256     content; whole or not there, and compared with its name each time before it is given out
+    objects/AB/SHA256     content; whole or not there, and compared with its name before a daemon first gives it out,
+                          and again when its file changed
     answers/AB/KEY.json   host, path, digest, headers; its time of modification is when it was last given out
     partial/              what is being fetched; emptied when a daemon starts
 
@@ -32,6 +33,11 @@ SPARE_BYTES = 2 << 30
 """With less free disk than this, nothing more is kept."""
 TOUCH_SECONDS = 60.0
 CHUNK = 1 << 20
+MOST_ANSWERS = 200_000
+"""Small ones take room that their bytes do not show."""
+SLACK = 16
+"""A full cache is brought under its limit by this part of it: each time takes a look at every answer."""
+MOST_COMPARED = 4096
 UNNAMED_SECONDS = 3600.0
 """A content that no answer names goes when it is older; a younger one may be about to be named."""
 
@@ -82,6 +88,10 @@ class Store:
         self._settings_file = settings
         self._lock = threading.Lock()
         self._size: int | None = None
+        self._answers = 0
+        """How many there are; known when `_size` is."""
+        self._compared: dict[str, tuple[int, ...]] = {}
+        """Contents that were whole, and what their file looked like then."""
         self._settings: Settings | None = None
 
     # -- settings
@@ -126,7 +136,11 @@ class Store:
             return None
 
     def open(self, answer: Answer) -> BinaryIO | None:
-        """Its content, once it was compared with its digest; None, and it is kept no more, where it is not whole."""
+        """Its content, compared with its digest; None, and it is kept no more, where it is not whole.
+
+        What was compared before, and whose file has not been touched since, is not read again: a guest may ask for a
+        large one any number of times.
+        """
         name = self._object(answer.sha256)
         try:
             file = name.open("rb")
@@ -134,10 +148,17 @@ class Store:
             return None
         found = hashlib.sha256()
         try:
+            looks = _looks(file)
+            if self._compared.get(answer.sha256) == looks and looks[1] == answer.size:
+                return file
             while piece := file.read(CHUNK):
                 found.update(piece)
             if found.hexdigest() == answer.sha256 and file.tell() == answer.size:
                 file.seek(0)
+                with self._lock:
+                    self._compared[answer.sha256] = looks
+                    while len(self._compared) > MOST_COMPARED:
+                        self._compared.pop(next(iter(self._compared)))
                 return file
         except OSError:
             pass
@@ -151,15 +172,22 @@ class Store:
         directory = self.root / "partial"
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if shutil.disk_usage(directory).free < SPARE_BYTES:
+            if not self.room():
                 return None
             return (directory / secrets.token_hex(16)).open("xb+")
         except OSError:
             return None
 
+    def room(self, size: int = 0) -> bool:
+        """Whether so many bytes more leave this computer's disk enough."""
+        try:
+            return shutil.disk_usage(_standing(self.root)).free - size >= SPARE_BYTES
+        except OSError:
+            return False
+
     def keep(self, answer: Answer, partial: BinaryIO) -> None:
         """Keep what was fetched whole, and let what was used longest ago go. Raises OSError."""
-        name = self._object(answer.sha256)
+        name, named = self._object(answer.sha256), self._answer(_key(answer))
         name.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock:
             size = self._counted()
@@ -167,14 +195,16 @@ class Store:
                 size += answer.size
             os.replace(partial.name, name)
             self._size = size
+            self._answers += not named.exists()
+            many = self._answers > MOST_ANSWERS
         self.confirm(answer)
-        if size > self.limit():
-            self.shrink(self.limit())
+        limit = self.limit()
+        if size > limit or many:
+            self.shrink(limit - limit // SLACK, MOST_ANSWERS - MOST_ANSWERS // SLACK)
 
     def confirm(self, answer: Answer) -> None:
         """Write down what is known of an answer. Raises OSError."""
-        wanted = Wanted(answer.host, answer.path, answer.accept, answer.lasting)
-        name = self._answer(wanted.key)
+        name = self._answer(_key(answer))
         name.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_new(name, json.dumps(asdict(answer)).encode())
 
@@ -193,8 +223,9 @@ class Store:
         with self._lock:
             return self._counted()
 
-    def shrink(self, limit: int) -> tuple[int, int]:
-        """Let answers go, those used longest ago first, until all contents take no more than `limit` bytes.
+    def shrink(self, limit: int, most: int = MOST_ANSWERS) -> tuple[int, int]:
+        """Let answers go, those used longest ago first, until all contents take no more than `limit` bytes, and `most`
+        are left.
 
         Returns how many answers went, and how many bytes.
         """
@@ -213,7 +244,7 @@ class Store:
                         left -= status.st_size
             gone = 0
             for listed in answers:
-                if left <= limit and limit:
+                if left <= limit and limit and len(answers) - gone <= most:
                     break
                 with contextlib.suppress(OSError):
                     listed.name.unlink()
@@ -222,7 +253,7 @@ class Store:
                     if not named[listed.answer.sha256]:
                         self._object(listed.answer.sha256).unlink()
                         left -= listed.answer.size
-            self._size = max(left, 0)
+            self._size, self._answers = max(left, 0), len(answers) - gone
             return gone, before - self._size
 
     def _walk(self) -> Iterator[Listed]:
@@ -239,6 +270,7 @@ class Store:
     def _counted(self) -> int:
         if self._size is None:
             self._size = self._measured()
+            self._answers = sum(1 for _ in self._files("answers", "*.json"))
         return self._size
 
     def _measured(self) -> int:
@@ -274,6 +306,16 @@ def _read(name: Path) -> Answer:
     if len(answer.sha256) != 64 or not answer.sha256.isalnum() or answer.size < 0:
         raise ValueError("not what this module writes")
     return answer
+
+
+def _key(answer: Answer) -> str:
+    return Wanted(answer.host, answer.path, answer.accept, answer.lasting).key
+
+
+def _looks(file: BinaryIO) -> tuple[int, ...]:
+    """What is not the same of a file that was written to, or is another one."""
+    found = os.fstat(file.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _standing(path: Path) -> Path:

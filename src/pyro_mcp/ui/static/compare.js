@@ -26,7 +26,7 @@ export function compare(main, id) {
   const columns = h("div.compare"), between = h("div");
   const command = h("input", { id: "check", type: "text", value: checks.get(id) ?? "", placeholder: "for example: make test" });
   const results = new Map(), diffs = new Map();
-  let shownIds = "", pair = null;
+  let shownIds = "", pair = null, over = false;
   fill(main, h("h1", "Forks side by side"),
     h("div.bar", h("div.field", h("label", { for: "check" }, "Check, run in each"), command), button("Run in each", run, { class: "main" }), button("Read the changes again", changes)),
     columns, between);
@@ -75,7 +75,7 @@ export function compare(main, id) {
       try {
         let record = await call("exec_workspace", { workspace: w.id, command: text, timeout_seconds: CHECK_SECONDS, wait_seconds: 45, max_output_bytes: 20000 });
         let output = record.stdout + (record.stderr ? `\n${record.stderr}` : "");
-        while (record.status === "running") {
+        while (record.status === "running" && !over) {
           record = await call("logs_workspace", { workspace: w.id, handle: record.handle, offset: 0, wait_seconds: 45, max_output_bytes: 20000 });
           output = record.output;
         }
@@ -135,5 +135,5 @@ export function compare(main, id) {
   draw();
   changes();
   const end = listen((change) => { if (!change.problem) draw(); });
-  return () => { end(); pair = null; };
+  return () => { end(); pair = null; over = true; };
 }

@@ -217,7 +217,7 @@ async function create() {
   const given = await ask("New workspace", "A new machine, filled from a directory on this computer.", [
     { name: "name", label: "Name", hint: "may be left out" },
     { name: "environment", label: "Environment", hint: "the project's own, else debian:12" },
-    { name: "seed_path", label: "Folder", hint: "an absolute path; empty for an empty one" },
+    { name: "seed_path", label: "Directory", hint: "an absolute path; empty for an empty one" },
     { name: "network_policy", label: "Network", choices: ["off", "ask", "egress", "egress+published-ports"] },
   ], "Create");
   if (!given) return;

@@ -34,6 +34,11 @@ export function spoken(event, cursorKeys) {
   return null;
 }
 
+// What is pasted, as text alone: with control characters in it, such as those of the end mark or of Ctrl-C, the rest would be typed.
+export function pasted(text) {
+  return text.replaceAll("\x1b[201~", "").replace(/\r?\n/g, "\r").replace(/(?![\t\r])\p{Cc}/gu, "");
+}
+
 export function terminal(body, id) {
   const list = h("div.acts"), outcome = h("p", { role: "status" });
   const past = h("div"), lines = h("div"), screen = h("div.screen.terminal", { "aria-hidden": "true" }, past, lines);
@@ -178,8 +183,7 @@ export function terminal(body, id) {
   input.addEventListener("compositionend", () => { write(input.value); input.value = ""; });
   input.addEventListener("paste", (event) => {
     event.preventDefault();
-    // The end mark within what is pasted would have the rest be typed.
-    const text = event.clipboardData.getData("text").replaceAll("\x1b[201~", "").replace(/\r?\n/g, "\r");
+    const text = pasted(event.clipboardData.getData("text"));
     write(modes.paste_marked ? `\x1b[200~${text}\x1b[201~` : text);
   });
   screen.addEventListener("mouseup", () => { if (!String(getSelection())) input.focus({ preventScroll: true }); });

@@ -26,7 +26,8 @@ const NAMED = { makefile: "sh", dockerfile: "sh", ".bashrc": "sh", ".profile": "
 
 export function language(path) {
   const name = path.split("/").pop().toLowerCase();
-  return LANGUAGES[NAMED[name] ?? (name.includes(".") ? name.split(".").pop() : "")] ?? null;
+  const kind = Object.hasOwn(NAMED, name) ? NAMED[name] : name.includes(".") ? name.split(".").pop() : "";
+  return Object.hasOwn(LANGUAGES, kind) ? LANGUAGES[kind] : null; // not what every object has: `x.constructor`
 }
 
 // Gives [kind, text] pairs: every character of the text once, in order. It takes time in proportion to the text.

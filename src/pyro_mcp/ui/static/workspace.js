@@ -132,7 +132,7 @@ function timeline(body, id) {
 // -- files
 
 function files(body, id) {
-  const crumbs = h("nav.crumbs", { "aria-label": "Folder" }), list = h("ul.files"), content = h("div");
+  const crumbs = h("nav.crumbs", { "aria-label": "Directory" }), list = h("ul.files"), content = h("div");
   fill(body, h("div.split", h("div", crumbs, list), content));
 
   async function open(path) {
