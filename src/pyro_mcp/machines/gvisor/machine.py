@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -105,9 +104,14 @@ class GvisorMachine:
 
     def _keep_room(self, directory: Path) -> None:
         # A checkpoint that fails for want of room leaves the guest stopped for good: it is not begun.
-        with contextlib.suppress(FileNotFoundError):  # the machine is gone; what follows says so
-            directory.mkdir(parents=True, exist_ok=True)
-            keep_room(directory, self.memory_bytes() + self._disk.held_bytes())
+        try:
+            coming = self.memory_bytes() + self._disk.held_bytes()
+        except FileNotFoundError:
+            return  # the machine is gone; what follows says so
+        except PermissionError:
+            coming = 0  # one that an earlier daemon's enclosure began: its files are shown to nobody
+        directory.mkdir(parents=True, exist_ok=True)
+        keep_room(directory, coming)
 
     async def _freeze(self) -> None:
         """Have the agent close all its connections, which a checkpoint would choke on, and wait until it has.
