@@ -76,7 +76,7 @@ $(SMOKES:%=smoke-%): smoke-%: setup
 test-hosts: setup ## The real Claude Code, Codex and OpenCode, outside and inside, against a scripted model on loopback.
 	@$(RUN) python -m pytest -rs tests/hosts/real_hosts.py tests/hosts/real_agents.py
 
-test-integrations: setup ## Inspect, deepagents, Harbor with pyro as their sandbox, each from PyPI in an environment of its own; ONLY="inspect".
+test-integrations: setup ## Inspect, deepagents, Harbor, OpenAI Agents with pyro as their sandbox, each from PyPI in an environment of its own; ONLY="inspect".
 	@$(RUN) python -m tests.integrations $(ONLY)
 
 test-clients: setup ## npm, Node, uv, go, Java, psql, ssh and more find the way out of a machine: minutes, from PyPI, npm and Debian.

@@ -19,6 +19,7 @@ PACKAGES = {
     "inspect": ("inspect-ai>=0.3.285", "3.11"),
     "deepagents": ("deepagents>=0.7.32", "3.11"),
     "harbor": ("harbor>=0.26", "3.12"),
+    "openai_agents": ("openai-agents>=0.24", "3.11"),
 }
 """What is installed, and for which Python; docs/integrations says the same bounds."""
 TESTERS = ("pytest", "pytest-timeout", "hypothesis")

@@ -155,8 +155,10 @@ class Machine:
             except InvalidInput as error:
                 return _not_started(CANNOT_RUN, error)
 
-    async def read(self, path: str, *, limit_bytes: int | None = None, user: str | None = None) -> bytes:
-        """A file's bytes.
+    async def read(
+        self, path: str, *, limit_bytes: int | None = None, user: str | None = None, beginning: bool = False
+    ) -> bytes:
+        """A file's bytes; with `beginning`, the first of them where there are more than the limit.
 
         Raises:
             OSError: of the class that `open` would raise here; EINVAL for what is no regular file.
@@ -165,8 +167,10 @@ class Machine:
         """
         ran = await self.run(_script(_READ, self.path(path)), limit_bytes=limit_bytes, user=user)
         if ran.truncated:
-            raise TooMuch(path)
-        _check(ran, path)
+            if not beginning:
+                raise TooMuch(path)
+        else:
+            _check(ran, path)
         return ran.stdout
 
     async def write(self, path: str, data: bytes, *, user: str | None = None) -> None:
