@@ -133,6 +133,19 @@ async def test_a_machine_that_is_gone_is_unavailable(place: Installation, nothin
     await PyroSandboxEnvironment.sample_cleanup("gone", None, made, True)
 
 
+async def test_input_that_a_stopped_machine_did_not_get_is_no_success(place: Installation, nothing_left: None) -> None:
+    made = await PyroSandboxEnvironment.sample_init("stopped", None, {})
+    environment = made["default"].as_type(PyroSandboxEnvironment)
+    line = ["sh", "-c", "head -c1000 >/dev/null; touch /begun; sleep 600; cat >/got"]
+    running = asyncio.ensure_future(environment.exec(line, input=b"\xff" * 20_000_000))
+    while not (await environment.exec(["test", "-e", "/begun"])).success:
+        assert not running.done()
+    await environment.machine.pyro.stop_workspace(environment.machine.workspace)
+    with pytest.raises(SandboxUnavailableError):
+        await running
+    await PyroSandboxEnvironment.sample_cleanup("stopped", None, made, False)
+
+
 @pytest.mark.parametrize("config", ["compose.yaml", "no-such:image:at-all"])
 async def test_a_configuration_that_cannot_be_is_refused(place: Installation, config: str, nothing_left: None) -> None:
     with pytest.raises(Exception, match=r"compose.yaml|no-such"):

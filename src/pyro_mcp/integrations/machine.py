@@ -201,17 +201,26 @@ class Machine:
             result = await stream.result()
             ended = True
         finally:
-            if feeding is not None:
+            if feeding is not None and not feeding.done():
                 feeding.cancel()
-                await asyncio.gather(feeding, return_exceptions=True)
+            await asyncio.gather(*(each for each in (feeding, ending) if each is not None), return_exceptions=True)
             if not ended:  # whoever waited was cancelled: so is the command
                 await asyncio.shield(asyncio.ensure_future(_cancelled(stream)))
         if result.status in ("lost", "suspended"):
             raise Gone(result.cause or "The machine was reset or lost before the command ended.")
+        if feeding is not None and not feeding.cancelled() and (error := feeding.exception()) is not None:
+            raise error  # the command saw an end of its input that was none
         status = -1 if result.exit_code is None else result.exit_code
         return kept.of(status, timed_out=result.status == "timed_out")
 
     async def _feed(self, stream: AsyncExecStream, data: bytes) -> None:
+        try:
+            await self._offer(stream, data)
+        except PyroError:
+            await _cancelled(stream)  # it shall not take what it got for all
+            raise
+
+    async def _offer(self, stream: AsyncExecStream, data: bytes) -> None:
         await stream.started.wait()
         for begin in range(0, max(len(data), 1), PIECE_BYTES):
             piece = base64.b64encode(data[begin : begin + PIECE_BYTES]).decode()
@@ -221,10 +230,10 @@ class Machine:
                     await self.pyro.feed_workspace_exec(self.workspace, str(stream.handle), data=piece, end=end)
                     break
                 except Conflict as error:
-                    if error.code != "input_full":  # it has ended, or reads no more
+                    if error.code == "no_input":  # it has ended, or has closed its input
                         return
-                except PyroError:
-                    return  # whoever reads the output learns why
+                    if error.code != "input_full":
+                        raise
 
 
 class _Kept:
