@@ -6,6 +6,7 @@ not), and all have one state. Two daemons on it would end and reset each other's
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -53,7 +54,7 @@ def owner(file: Path) -> tuple[int, str] | None:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
-        process, _, path = os.read(lock, _MOST).partition(b"\n")
+        process, _, path = os.read(lock, _MOST).rstrip(b"\0").partition(b"\n")
         return (int(process), os.fsdecode(path)) if process.isdigit() and path else None
     finally:
         os.close(lock)
@@ -85,13 +86,15 @@ def own(file: Path, seconds: float) -> int:
                 else "",
                 code="daemon_runs",
             )
-    os.ftruncate(lock, 0)
+    with contextlib.suppress(OSError):
+        os.pwrite(lock, bytes(_MOST), 0)  # the file keeps its size, and with it its place on a disk that is full
     return lock
 
 
 def say(lock: int, path: str) -> None:
     """Say that this daemon listens on `path`. Not before it does: one whose socket is not there is asked to leave."""
-    os.pwrite(lock, b"%d\n%s" % (os.getpid(), os.fsencode(path)), 0)
+    with contextlib.suppress(OSError):  # a full disk: it works, though others cannot be led to it
+        os.pwrite(lock, (b"%d\n%s" % (os.getpid(), os.fsencode(path))).ljust(_MOST, b"\0"), 0)
 
 
 def _asked_to_leave(process: int) -> bool:
