@@ -15,7 +15,6 @@ from pyro_mcp.cli.options import usage_error
 from pyro_mcp.cli.parsing import COMMAND, Parsed, passes_output_on
 from pyro_mcp.client.answers import Output, Progress, Result, Started
 from pyro_mcp.client.connection import Connection
-from pyro_mcp.client.place import locations
 from pyro_mcp.definitions.known import KNOWN
 from pyro_mcp.definitions.operation import Operation
 from pyro_mcp.errors import (
@@ -87,7 +86,7 @@ def execute(operation: Operation, parsed: Parsed) -> int:
             try:
                 record = pyro.call(operation, parsed.arguments, on_event=view.show if operation.streams else None)
             except (ComponentMissing, DaemonUnavailable, HostError, InternalError, NotPermitted) as error:
-                if operation.name != "doctor" or locations().on:
+                if operation.name != "doctor" or _elsewhere():
                     raise
                 # Where the daemon itself cannot start, doctor is needed most.
                 record = doctor_without_daemon(error)
