@@ -100,6 +100,13 @@ def _none_passed(record: dict[str, Any]) -> bool:
     return bool(tried) and record.get("status") == "done" and all(one["status"] != "passed" for one in tried or ())
 
 
+def _elsewhere() -> bool:
+    """Whether another computer is meant."""
+    from pyro_mcp.client.place import locations
+
+    return bool(locations().on)
+
+
 def doctor_without_daemon(error: PyroError) -> dict[str, Any]:
     """What can be found out from here, with the reason why the daemon does not run."""
     from pyro_mcp.locations import Locations
