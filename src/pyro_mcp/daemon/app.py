@@ -49,7 +49,7 @@ class App:
         self._state = state
         self.active = 0
         """Calls under way; the daemon does not go idle meanwhile."""
-        self.on_idle: Callable[[], None] = lambda: None
+        self._quiet = asyncio.Event()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +60,24 @@ class App:
         finally:
             self.active -= 1
             if not self.active:
-                self.on_idle()
+                self._quiet.set()
+
+    async def stop_when_unused(self, seconds: float, owns: Callable[[], Awaitable[object]]) -> None:
+        """Stop when for a while nobody called and there is nothing to own.
+
+        PYRO_DAEMON_IDLE_SECONDS overrides how long.
+        """
+        patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", seconds))
+        while True:
+            self._quiet.clear()
+            try:
+                # Not wait_for: before Python 3.12 it may swallow a cancellation that comes with the event.
+                async with asyncio.timeout(patience):
+                    await self._quiet.wait()
+            except TimeoutError:
+                if not self.active and not await owns() and not self.active:  # somebody may have called meanwhile
+                    self._stop()
+                    return
 
     async def _route(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]

@@ -6,22 +6,20 @@ Leaving never ends a machine that belongs to a workspace. Only spare machines an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import fcntl
 import json
 import logging
-import logging.handlers
 import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
 from pyro_mcp import enclosure, ownership
 from pyro_mcp.daemon.app import App
+from pyro_mcp.daemon.background import log_to, tell
 from pyro_mcp.daemon.context import Context, DaemonInfo
 from pyro_mcp.daemon.dispatch import Dispatcher
 from pyro_mcp.daemon.door import Door
@@ -61,10 +59,9 @@ from pyro_mcp.workspaces.whole_machine import WholeMachine
 
 log = logging.getLogger("pyro_mcp.daemon")
 IDLE_SECONDS = 120.0
-"""A daemon with no workspace leaves this long after its last call; PYRO_DAEMON_IDLE_SECONDS overrides it."""
+"""A daemon with no workspace leaves this long after its last call."""
 LEAVE_SECONDS = 15
 """The longest that leaving in good order may take; after that the stacks go to the log, and the process ends."""
-LOG_BYTES = 2 * 1024 * 1024
 
 
 def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None = None) -> int:
@@ -98,7 +95,7 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
             error = of_this_machine(problem, locations.state) or in_the_way(problem)
         if error is None:
             raise
-        _tell(ready_fd, json.dumps(error.to_record()))
+        tell(ready_fd, json.dumps(error.to_record()))
         print(f"pyro daemon: {error}", file=sys.stderr)
         return error.exit_status
     return 0
@@ -119,13 +116,6 @@ def _be_the_only_one(lock: int) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _tell(ready_fd: int | None, line: str) -> None:
-    if ready_fd is not None:
-        with contextlib.suppress(OSError):
-            os.write(ready_fd, line.encode() + b"\n")
-            os.close(ready_fd)
 
 
 def _agent_binary() -> Path:
@@ -162,8 +152,7 @@ async def _serve(
     locations: Locations, shown: enclosure.Shown, owned: int, ready_fd: int | None, launch_fd: int | None
 ) -> None:
     logging.raiseExceptions = False  # a full disk must not stop what frees it
-    handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=LOG_BYTES, backupCount=1)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to(locations.daemon_log)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -242,10 +231,14 @@ async def _serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     watching = asyncio.create_task(watchdog.run())
     expiring = asyncio.create_task(expiry.run(), name="expiry")
-    idling = asyncio.create_task(_idle(app, lambda: registry.all() or context.environments.pulling, stop))
+
+    async def owns() -> object:
+        return registry.all() or context.environments.pulling
+
+    idling = asyncio.create_task(app.stop_when_unused(IDLE_SECONDS, owns))
     checking = asyncio.create_task(_check(environments, seeds, registry))
     log.info("daemon %s of pyro %s serves %s", os.getpid(), VERSION, locations.socket)
-    _tell(ready_fd, "ready")
+    tell(ready_fd, "ready")
     if launch_fd is not None:
         os.close(launch_fd)
     await stop.wait()
@@ -280,20 +273,3 @@ async def _check(environments: EnvironmentService, seeds: SeedStore, registry: R
         await asyncio.to_thread(seeds.check, registry.seeds_in_use())
     except OSError as error:
         log.warning("what workspaces share was not looked at, for each is when it is used: %s", error)
-
-
-async def _idle(app: App, owns: Callable[[], object], stop: asyncio.Event) -> None:
-    """Stop when for a while nobody called and there is nothing to own."""
-    patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
-    quiet = asyncio.Event()
-    app.on_idle = quiet.set
-    while True:
-        quiet.clear()
-        try:
-            # Not wait_for: before Python 3.12 it may swallow a cancellation that comes with the event.
-            async with asyncio.timeout(patience):
-                await quiet.wait()
-        except TimeoutError:
-            if not app.active and not owns():
-                stop.set()
-                return

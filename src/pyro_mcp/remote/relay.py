@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import logging.handlers
 import os
 import shutil
 import signal
@@ -25,6 +24,7 @@ from pyro_mcp.client.calls import headers
 from pyro_mcp.client.place import parsed
 from pyro_mcp.client.wire import Record, operation_path
 from pyro_mcp.daemon.app import App
+from pyro_mcp.daemon.background import log_to, tell
 from pyro_mcp.daemon.call import Call
 from pyro_mcp.daemon.door import Door
 from pyro_mcp.definitions.operation import Operation
@@ -114,6 +114,12 @@ class Relay:
             everyone = Call(face=call.face, client=call.client) if call else Call(face="sdk", client="")
             known = self.ports.known()  # what is published from here on stays
             await self.ports.drop(known - published(await self._asked("list_workspaces", everyone, {})))
+
+    async def leads_anywhere(self) -> bool:
+        """Whether a port that is published leads through here."""
+        if self.ports:
+            await self.tidy()
+        return bool(self.ports)
 
     def sweep(self) -> None:
         """Remove what a relay left that was killed, and old backups. Blocks."""
@@ -209,17 +215,14 @@ def run(locations: Locations, ready_fd: int | None = None, launch_fd: int | None
             raise Conflict(f"Another relay uses {locations.runtime}.", code="daemon_runs")
         asyncio.run(_serve(locations, owned, ready_fd, launch_fd))
     except PyroError as error:
-        if ready_fd is not None:
-            with contextlib.suppress(OSError):
-                os.write(ready_fd, json.dumps(error.to_record()).encode() + b"\n")
+        tell(ready_fd, json.dumps(error.to_record()))
         sys.stderr.write(f"pyro relay: {error}\n")
         return error.exit_status
     return 0
 
 
 async def _serve(locations: Locations, owned: int, ready_fd: int | None, launch_fd: int | None) -> None:
-    handler = logging.handlers.RotatingFileHandler(locations.daemon_log, maxBytes=1 << 20, backupCount=1)
-    logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to(locations.daemon_log)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -231,11 +234,8 @@ async def _serve(locations: Locations, owned: int, ready_fd: int | None, launch_
         server = Server.of(app, timeout_keep_alive=3600, h11_max_incomplete_event_size=65536)
         serving = asyncio.create_task(server.serve(sockets=[Door(locations.socket, stop.set)]))
         ownership.say(owned, locations.socket_name)
-        idling = asyncio.create_task(_idle(app, relay, stop))
-        if ready_fd is not None:
-            with contextlib.suppress(OSError):
-                os.write(ready_fd, b"ready\n")
-            os.close(ready_fd)
+        idling = asyncio.create_task(app.stop_when_unused(IDLE_SECONDS, relay.leads_anywhere))
+        tell(ready_fd, "ready")
         if launch_fd is not None:
             os.close(launch_fd)
         await stop.wait()
@@ -247,21 +247,3 @@ async def _serve(locations: Locations, owned: int, ready_fd: int | None, launch_
                 await asyncio.gather(serving, idling, return_exceptions=True)
     finally:
         await relay.close()
-
-
-async def _idle(app: App, relay: Relay, stop: asyncio.Event) -> None:
-    """Leave when for a while nobody called, and no port leads through here."""
-    patience = float(os.environ.get("PYRO_DAEMON_IDLE_SECONDS", IDLE_SECONDS))
-    quiet = asyncio.Event()
-    app.on_idle = quiet.set
-    while True:
-        quiet.clear()
-        try:
-            async with asyncio.timeout(patience):
-                await quiet.wait()
-        except TimeoutError:
-            if not app.active and relay.ports:
-                await relay.tidy()
-            if not app.active and not relay.ports:
-                stop.set()
-                return
