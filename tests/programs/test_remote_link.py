@@ -25,6 +25,7 @@ from pyro_mcp.errors import Conflict, DaemonUnavailable, EngineError, InvalidInp
 from pyro_mcp.exports.backups import Backups
 from pyro_mcp.locations import Locations
 from pyro_mcp.remote import relay
+from pyro_mcp.remote import ssh as ssh_module
 from pyro_mcp.remote.carried import Carried
 from pyro_mcp.remote.link import answered, checked
 from pyro_mcp.remote.ports import Ports, published
@@ -386,7 +387,7 @@ def test_one_relay_owns_a_state_whatever_its_runtime_directory(tmp_path: Path, m
         assert relay.run(locations, told) == Conflict("").exit_status
         assert json.loads(os.read(ready, 65536))["code"] == "daemon_runs"
     finally:
-        for descriptor in (held, ready, told):
+        for descriptor in (held, ready):  # the relay has closed the other end, once it told
             os.close(descriptor)
 
 
@@ -413,3 +414,11 @@ def test_an_endpoint_on_loopback_is_not_looked_for_on_another_computer(
     words = ["agent", "opencode", "--prompt", "x", "--api-url", "http://127.0.0.1:11434/v1"]
     assert run(["--on", "ssh://nowhere.invalid", *words]) == 2
     assert "loopback" in capsys.readouterr().err
+
+
+def test_a_connection_that_stands_still_is_not_waited_for(
+    scripted: Callable[[str], Ssh], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_module, "FORWARD_SECONDS", 0.2)
+    still = scripted("exec sleep 1000")
+    assert not asyncio.run(still.forward("127.0.0.1:1:127.0.0.1:1"))

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20
 ALIVE_SECONDS = 5
 """Between two signs of life; after three without an answer the connection counts as broken."""
+FORWARD_SECONDS = 20
+"""It asks a process of this computer; that one may ask nobody but itself."""
 RUN_SECONDS = 120
 NO_PROGRAM = 127
 """The status of a shell that found no such program (POSIX, 2.8.2)."""
@@ -173,7 +175,15 @@ class Ssh:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        return await process.wait() == 0
+        try:
+            async with asyncio.timeout(FORWARD_SECONDS):
+                return await process.wait() == 0
+        except TimeoutError:
+            return False  # the connection's process is stopped, or stuck
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
     def _command(self, *more: str) -> list[str]:
         ssh = shutil.which("ssh")
