@@ -8,16 +8,17 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from pyro_mcp import wholeness
 from pyro_mcp.errors import DaemonUnavailable, EngineError
+from pyro_mcp.remote.link import answered, checked
 from pyro_mcp.remote.sent import Sent
 from pyro_mcp.remote.ssh import Ssh
 from pyro_mcp.seeds import archives, arrivals
@@ -28,6 +29,7 @@ MACHINE_ID = Path("/etc/machine-id")
 ATTEMPTS = 3
 """To bring a tree there: what came before a connection broke is there already."""
 Tell = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Turn:
                 self._free.set()
 
 
-class Sending:
-    """One tree on its way. `cancel` may come from another thread."""
+class Transfer:
+    """A process that moves bytes, driven by a thread. `cancel` may come from another one."""
 
     def __init__(self) -> None:
         self.cancelled = False
@@ -91,6 +93,19 @@ class Sending:
         self.cancelled = True
         if self._process is not None:
             self._process.kill()
+
+
+async def moved(work: Callable[[Transfer], Result]) -> Result:
+    """What `work` gives, which blocks. A call that is cancelled ends when nothing is moved any more."""
+    transfer = Transfer()
+    moving = asyncio.ensure_future(asyncio.to_thread(work, transfer))
+    try:
+        return await asyncio.shield(moving)
+    except asyncio.CancelledError:
+        transfer.cancel()
+        await asyncio.wait({moving})
+        moving.cancelled() or moving.exception()  # nobody asks for it any more
+        raise
 
 
 class Sender:
@@ -120,18 +135,10 @@ class Sender:
             await asyncio.to_thread(self._seeds.tidy, self.sent.copies)
 
     async def bring(self, tree: Tree, tell: Tell) -> str:
-        """The path of the tree over there; see `send`. A call that is cancelled ends when nothing is sent any more."""
-        sending = Sending()
-        work = asyncio.ensure_future(asyncio.to_thread(self.send, tree, tell, sending))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            sending.cancel()
-            await asyncio.wait({work})
-            work.cancelled() or work.exception()  # nobody asks for it any more
-            raise
+        """The path of the tree over there; see `send`."""
+        return await moved(lambda transfer: self.send(tree, tell, transfer))
 
-    def send(self, tree: Tree, tell: Tell, sending: Sending) -> str:
+    def send(self, tree: Tree, tell: Tell, transfer: Transfer) -> str:
         """The path of the tree over there. Blocks.
 
         Raises:
@@ -140,10 +147,10 @@ class Sender:
         """
         key = hashlib.sha256(f"{self._computer}\0{os.getuid()}\0{tree.name}".encode("utf-8", "surrogateescape"))
         for _ in range(ATTEMPTS):
-            if sending.cancelled:
+            if transfer.cancelled:
                 break
             process = self._ssh.start("take")
-            sending.by(process)
+            transfer.by(process)
             assert process.stdin is not None and process.stdout is not None
             try:
                 return arrivals.send(
@@ -201,10 +208,7 @@ class Rooms:
     @contextlib.asynccontextmanager
     async def room(self) -> AsyncIterator[str]:
         """An empty directory over there; it goes."""
-        said: Any = None
-        with contextlib.suppress(ValueError, RecursionError):
-            said = json.loads(await self._ssh.run("room"))
-        path = str(said.get("path", "")) if isinstance(said, dict) else ""
+        path = str(checked(self._ssh, answered(await self._ssh.run("room"))).get("path", ""))
         if not os.path.basename(path).startswith(arrivals.ROOM):
             raise EngineError(f"{self._ssh.address} made no directory to export into.", code="remote")
         try:
@@ -220,18 +224,19 @@ class Rooms:
         with tempfile.TemporaryDirectory(prefix="brought-", dir=self._staging) as place:
             tree = Path(place, "tree")
             tree.mkdir()
-            await _in_thread(lambda stop: self._bring(room, Path(place, "stream.tar"), stop))
-            await asyncio.to_thread(archives.extract, Path(place, "stream.tar"), tree, of_workspace=True)
+            archive = Path(place, "stream.tar")
+            await moved(lambda transfer: self._bring(room, archive, transfer))
+            await asyncio.to_thread(archives.extract, archive, tree, of_workspace=True)
             yield tree
 
-    def _bring(self, room: str, archive: Path, stop: threading.Event) -> None:
+    def _bring(self, room: str, archive: Path, transfer: Transfer) -> None:
         process = self._ssh.start("give", os.path.basename(room))
+        transfer.by(process)
         assert process.stdout is not None
         try:
             with archive.open("wb") as file:
-                while not stop.is_set() and (data := process.stdout.read(1 << 20)):
-                    file.write(data)
-            if process.wait(timeout=10) != 0 and not stop.is_set():
+                shutil.copyfileobj(process.stdout, file, 1 << 20)
+            if process.wait(timeout=10) != 0:
                 raise DaemonUnavailable(
                     f"The connection to {self._ssh.address} broke while the export was fetched; nothing was written.",
                     hint="Export again.",
@@ -239,11 +244,3 @@ class Rooms:
                 )
         finally:
             _end(process)
-
-
-async def _in_thread(work: Callable[[threading.Event], None]) -> None:
-    stop = threading.Event()
-    try:
-        await asyncio.to_thread(work, stop)
-    finally:
-        stop.set()
