@@ -170,12 +170,29 @@ def broken(directory: Path, note: str = SEAL) -> str | None:
 
 
 def remove(place: Path) -> None:
-    """Remove whatever stands at `place`, and what a directory holds; nothing is followed. Blocks. Raises nothing."""
+    """Remove whatever stands at `place`, and what a directory holds, also where its modes forbid that.
+
+    Nothing is followed. Blocks. Raises nothing.
+    """
     if place.is_symlink() or not place.is_dir():
         with contextlib.suppress(OSError):
             place.unlink()
-    else:
+        return
+    shutil.rmtree(place, ignore_errors=True)
+    if os.path.lexists(place):
+        _open_up(os.fspath(place))
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _open_up(directory: str) -> None:
+    """Let the owner into a directory and all below it, each before it is listed."""
+    waiting = [directory]
+    while waiting:
+        at = waiting.pop()
+        with contextlib.suppress(OSError):
+            os.chmod(at, 0o700)
+            with os.scandir(at) as entries:
+                waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def write_new(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -8,6 +8,7 @@ import os
 import resource
 import shutil
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -374,3 +375,26 @@ def test_a_seed_that_was_damaged_in_any_way_is_copied_again_and_never_shown(
     assert running.find(made.digest) is not None
     running.prune(set())
     assert not [entry for entry in (tmp_path / "seeds").iterdir() if not entry.is_symlink()]
+
+
+def test_what_its_modes_protect_is_removed_and_nothing_behind_a_link() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        ordinary = os.geteuid() or 65534  # to root no mode is closed
+        os.chown(top, ordinary, -1)
+        before = os.geteuid()
+        os.seteuid(ordinary)
+        try:
+            place, outside = Path(top, "place"), Path(top, "outside")
+            outside.mkdir()
+            outside.chmod(0o755)
+            (outside / "stays").write_text("x")
+            (place / "a" / "b").mkdir(parents=True)
+            (place / "a" / "b" / "f").write_text("x")
+            (place / "a" / "out").symlink_to(outside)
+            for directory, mode in ((place / "a" / "b", 0), (place / "a", 0o500), (place, 0o300)):
+                directory.chmod(mode)
+            wholeness.remove(place)
+            assert not os.path.lexists(place)
+            assert (outside / "stays").read_text() == "x" and outside.stat().st_mode & 0o777 == 0o755
+        finally:
+            os.seteuid(before)

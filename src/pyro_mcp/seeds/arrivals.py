@@ -392,21 +392,11 @@ class _Mirror:
                 right = item is not None and item.kind == kind and (kind != "link" or os.readlink(place) == item.link)
                 if not right:
                     self._known.pop(path, None)
-                    _allow(place)
                     wholeness.remove(place)
                     if name in names:
                         names.remove(name)
                 elif kind == "dir":
                     os.chmod(place, 0o700)
-
-
-def _allow(place: Path) -> None:
-    """Let a directory be removed that its modes protect."""
-    if place.is_symlink() or not place.is_dir():
-        return
-    for directory, _, _ in os.walk(place, topdown=True):
-        with contextlib.suppress(OSError):
-            os.chmod(directory, 0o700)
 
 
 def sweep(root: Path, keep: str = "") -> None:
@@ -415,7 +405,6 @@ def sweep(root: Path, keep: str = "") -> None:
         if home.name.startswith(ROOM):
             with contextlib.suppress(OSError):
                 if time.time() - home.lstat().st_mtime > ROOM_SECONDS:
-                    _allow(home)
                     wholeness.remove(home)
             continue
         if not _KEY.match(home.name) or home.name == keep:
@@ -426,7 +415,6 @@ def sweep(root: Path, keep: str = "") -> None:
             lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _allow(home)
                 wholeness.remove(home)
             finally:
                 os.close(lock)

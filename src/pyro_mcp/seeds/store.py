@@ -21,7 +21,6 @@ import logging
 import os
 import re
 import secrets
-import shutil
 import stat
 import threading
 import time
@@ -189,7 +188,7 @@ class SeedStore:
             aside = self.root / f".staging-removed-{secrets.token_hex(8)}"
             with contextlib.suppress(FileNotFoundError):
                 path.rename(aside)
-                _remove(aside)
+                wholeness.remove(aside)
                 removed.append(path.name)
         return removed
 
@@ -201,7 +200,7 @@ class SeedStore:
                 lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove(path)
+                    wholeness.remove(path)
                     count += 1
                 except BlockingIOError:
                     pass
@@ -235,7 +234,7 @@ class SeedStore:
         try:
             yield path
         finally:
-            _remove(path)
+            wholeness.remove(path)
             os.close(lock)
 
     def _like(self, plan: SeedPlan, owner: tuple[int, int]) -> dict[str, Any]:
@@ -451,19 +450,3 @@ def _unreadable(path: str, error: OSError) -> InvalidInput:
         hint="Make it readable, or seed from a directory without it.",
         code="seed_unreadable",
     )
-
-
-def _remove(path: Path) -> None:
-    """Remove a tree, also where its directories forbid it by their modes."""
-
-    def allow(function: Callable[..., Any], name: str, _: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(name), 0o700)
-            if os.path.isdir(name) and not os.path.islink(name):
-                os.chmod(name, 0o700)
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                function(name)
-
-    if os.path.lexists(path):
-        shutil.rmtree(path, onerror=allow)
