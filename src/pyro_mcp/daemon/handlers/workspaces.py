@@ -77,7 +77,9 @@ class WorkspaceHandlers:
         engine: str,
     ) -> models.Workspace:
         context, begun = self._context, time.monotonic()
-        origin = await asyncio.to_thread(arrivals.origin_of, context.locations.arrived, seed_path)
+        origin = None
+        if seed_path is not None:
+            origin = await asyncio.to_thread(arrivals.origin_of, context.locations.arrived, seed_path)
         if (allow_domains or allow_host_ports or allow_addresses or ssh_hosts) and not online(network_policy):
             raise InvalidInput(
                 f"{'Domains' if allow_domains else 'Ports, addresses or servers'} are allowed, but the network is off.",
