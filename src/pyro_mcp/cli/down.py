@@ -202,7 +202,7 @@ def _delete(pyro: Connection, there: list[dict[str, Any]], steps: Steps) -> None
         except NotFound:
             steps.say("already", "workspace", f"{name_of(each)} is deleted")
         except PyroError as error:
-            steps.say("failed", "workspace", f"{name_of(each)}: {error.message}", *([error.hint] if error.hint else []))
+            steps.refused("workspace", error, name_of(each))
     if not there:
         steps.say("already", "workspace", "this project has none")
 
@@ -220,7 +220,7 @@ def _disconnect(project: Path, remembered: Remembered, steps: Steps) -> None:
                 continue
             became, others = ours.leave(name, project)
         except PyroError as error:
-            steps.say("failed", name, error.message, *([error.hint] if error.hint else []))
+            steps.refused(name, error)
             continue
         match became:
             case "removed":
@@ -257,5 +257,5 @@ def _fetched(names: list[str], steps: Steps, *, remove: bool) -> None:
                 pyro.call(KNOWN["remove_environment"], {"environment": name})
                 steps.say("done", "fetched", f"{name} is removed")
             except PyroError as error:
-                steps.say("failed", "fetched", f"{name}: {error.message}", *([error.hint] if error.hint else []))
+                steps.refused("fetched", error, name)
     steps.say("kept", "fetched", f"the engine's programs, in {cache}: they serve all projects")

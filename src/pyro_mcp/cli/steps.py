@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -12,12 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pyro_mcp import ownership
 from pyro_mcp.cli import meant
 from pyro_mcp.cli.options import usage_error
 from pyro_mcp.client import place
+from pyro_mcp.errors import Conflict, PyroError
 from pyro_mcp.locations import Locations
 from pyro_mcp.visible import visible, visible_lines
 from pyro_mcp.wholeness import write_new
+
+OTHERS_SECONDS = 600.0
+"""How long one `up` or `down` waits for another of the same project, which may be fetching or asking."""
 
 
 def project_of(word: str | None) -> Path:
@@ -49,15 +53,22 @@ class Remembered:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[Remembered]:
-        """Wait until no other process is at it, and read what there is."""
+        """Wait until no other process is at it, and read what there is.
+
+        Raises:
+            Conflict: another one still was after `OTHERS_SECONDS`.
+        """
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._path.with_suffix(".lock"), "a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not ownership.taken(lock.fileno(), 0):
                 shown = visible(str(self._project))
                 print(f"Another pyro up or down is at work in {shown}; waiting for it.", file=sys.stderr)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not ownership.taken(lock.fileno(), OTHERS_SECONDS):
+                    raise Conflict(
+                        f"Another pyro up or down is still at work in {shown}; nothing was done.",
+                        hint="It may be asking a question in another terminal.",
+                        code="busy",
+                    )
             with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
                 self.facts = dict(json.loads(self._path.read_text()))
             yield self
@@ -87,6 +98,12 @@ class Steps:
         print(f"{outcome:8} {step:10} {visible(text)}", flush=True)
         for each in more:
             print("\n".join(f"         {line}" for line in visible_lines(each).rstrip("\n").split("\n")), flush=True)
+
+    def refused(self, step: str, error: PyroError, of: str = "") -> None:
+        """A step failed; `of` is what it was about, where the step's name does not say it."""
+        self.say(
+            "failed", step, f"{of}: {error.message}" if of else error.message, *([error.hint] if error.hint else [])
+        )
 
     @property
     def failed(self) -> bool:

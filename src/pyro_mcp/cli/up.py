@@ -116,7 +116,7 @@ def _hosts(project: Path, remembered: Remembered, steps: Steps, found: Any) -> t
                 steps.say("done", host.name, f"connected in {plan.edit.path}", *([f"backup {saved}"] if saved else []))
             connected.append(host)
         except PyroError as error:
-            steps.say("failed", host.name, error.message, *([error.hint] if error.hint else []))
+            steps.refused(host.name, error)
     return connected, offered
 
 
@@ -157,7 +157,7 @@ def _workspace(pyro: Connection, project: Path, steps: Steps, *, shown: bool) ->
                 outcome = "done"
             chosen = _set_up(pyro, chosen, view)
     except PyroError as error:
-        steps.say("failed", "workspace", error.message, *([error.hint] if error.hint else []))
+        steps.refused("workspace", error)
         return None
     others = [name_of(each) for each in there if each["id"] != chosen["id"]]
     setup = chosen["devcontainer"] or {}

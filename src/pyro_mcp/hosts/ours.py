@@ -7,7 +7,6 @@ connection that nobody knows of. A connection serves all of the user's projects,
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pyro_mcp import hosts
+from pyro_mcp import hosts, ownership
+from pyro_mcp.errors import Conflict
 from pyro_mcp.hosts import connect, files
 from pyro_mcp.wholeness import write_new
 
+OTHERS_SECONDS = 30.0
+"""How long one process waits for another that is at it: some files are written meanwhile."""
 Became = Literal["removed", "gone", "changed", "needed"]
 
 
@@ -84,7 +86,12 @@ class Ours:
     def _changing(self) -> Iterator[dict[str, Any]]:
         """What is known, by one process at a time; written when it was changed, and not after a failure."""
         with open(self._folder / "lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not ownership.taken(lock.fileno(), OTHERS_SECONDS):
+                raise Conflict(
+                    "Another pyro is changing the chat hosts' connections; nothing was changed.",
+                    hint="Try again when it has ended.",
+                    code="busy",
+                )
             try:
                 known = json.loads(self._path.read_text())
             except (FileNotFoundError, ValueError):
