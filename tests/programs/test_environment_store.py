@@ -33,13 +33,6 @@ print(pull(parse(sys.argv[2]), cache, "", lambda text, fraction: None).digest)
 """
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> EnvironmentCache:
-    found = EnvironmentCache(tmp_path / "cache")
-    found.prepare()
-    return found
-
-
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("image") / "app"

@@ -28,13 +28,6 @@ def quiet(text: str, fraction: float | None) -> None:
     pass
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> EnvironmentCache:
-    found = EnvironmentCache(tmp_path / "cache")
-    found.prepare()
-    return found
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A registry with `app:1`, of which the second layer has two megabytes that do not compress."""

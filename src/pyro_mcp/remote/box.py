@@ -44,9 +44,9 @@ def main(words: list[str]) -> int:
                 arrivals.sweep(locations.arrived)
                 _say({"path": tempfile.mkdtemp(prefix=arrivals.ROOM, dir=locations.arrived)})
             case ["give", name]:
-                return subprocess.run(
-                    ["tar", "--format=pax", "--sparse", "-C", str(_room(locations, name)), "-cf", "-", "."]
-                ).returncode
+                from pyro_mcp.workspaces.transfer import tar_command  # with all that speaks to a machine
+
+                return subprocess.run(tar_command(_room(locations, name), ".", "--sparse")).returncode
             case ["drop", name]:
                 shutil.rmtree(_room(locations, name), ignore_errors=True)
                 _say({"dropped": True})

@@ -69,18 +69,19 @@ with tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMA
 """What stands in for `tar` on a computer without one; it takes about twice the time."""
 
 
-def _tar(directory: Path, member: str) -> list[str]:
+def tar_command(directory: Path, member: str, *more: str) -> list[str]:
+    """What writes a member of a directory as a tar of root's to standard output; `more` are options of GNU tar."""
     tar = shutil.which("tar", path=os.environ.get("PATH", "") + ":/usr/bin:/bin")
     if tar is None:
         return [sys.executable, "-I", "-c", _TAR, str(directory), member]
     options = ("--format=pax", "--numeric-owner", "--owner=0", "--group=0")
-    return [tar, *options, "-C", str(directory), "-cf", "-", "--", member]
+    return [tar, *options, *more, "-C", str(directory), "-cf", "-", "--", member]
 
 
 @contextlib.asynccontextmanager
 async def tar_of(directory: Path, member: str) -> AsyncIterator[AsyncIterator[bytes]]:
     process = await asyncio.create_subprocess_exec(
-        *_tar(directory, member),
+        *tar_command(directory, member),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
