@@ -51,7 +51,9 @@ class PyroOptions(EnvironmentOptions):
     """What `--environment-kwarg` (`--ek`) sets."""
 
     environment: str | None = Field(default=None, description="An environment or image instead of the task's own.")
-    ttl_seconds: int = Field(default=6 * 3600, ge=10, description="Delete a machine after so long without use.")
+    ttl_seconds: int = Field(
+        default=machines.TTL_SECONDS, ge=10, description="Delete a machine after so long without use."
+    )
     build_network: bool = Field(default=True, description="Whether a Dockerfile's RUN reaches public hosts.")
 
 

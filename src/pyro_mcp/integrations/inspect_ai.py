@@ -23,41 +23,29 @@ from inspect_ai.util import (
     SandboxUnavailableError,
     sandboxenv,
 )
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.handles import AsyncWorkspace
-from pyro_mcp.integrations.machine import Gone, Machine, TooMuch, delete, opened
+from pyro_mcp.integrations.machine import Gone, Machine, MachineOptions, TooMuch, delete, opened
 
 LABELS = {"integration": "inspect"}
 SETUP_SECONDS = 3600.0
 
 
-class PyroSandboxConfig(BaseModel):
-    """What each sample's machine is: as the arguments of `Pyro.create_workspace`."""
+class PyroSandboxConfig(MachineOptions):
+    """What each sample's machine is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    environment: str = "debian:12"
     seed_path: str | None = None
     """What /workspace is filled with, before the sample's own files."""
     setup: str | None = None
     """A line for bash that is run once, before the samples, whose machines are then forks of the one where it ran."""
-    user: str | None = None
-    network_policy: Literal["off", "egress"] = "off"
-    allow_domains: tuple[str, ...] | None = None
-    vcpu_count: int | None = None
-    mem_mib: int | None = None
-    disk_gib: int | None = None
-    ttl_seconds: int = Field(default=6 * 3600, ge=10)
-    """A machine is deleted after so long without use, should Inspect end without cleaning up."""
 
     async def create(self, pyro: AsyncPyro, task_name: str) -> AsyncWorkspace:
-        arguments = self.model_dump(exclude={"setup"}, exclude_none=True)
-        if self.allow_domains is not None:
-            arguments["allow_domains"] = list(self.allow_domains)
         labels = {**LABELS, "task": re.sub(r"[^A-Za-z0-9._-]", "-", task_name)[:60] or "task"}
-        return await pyro.create_workspace(**arguments, labels=labels)
+        return await pyro.create_workspace(**self.arguments("seed_path"), labels=labels)
 
 
 @dataclass

@@ -15,7 +15,9 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from pyro_mcp.aio import AsyncExecStream, AsyncPyro
 from pyro_mcp.errors import (
@@ -57,6 +59,27 @@ _NUMBERS = (
     errno.ENAMETOOLONG,
     errno.EDQUOT,
 )
+
+
+TTL_SECONDS = 6 * 3600
+"""A machine is deleted after so long without use, should its framework end without doing so."""
+
+
+class MachineOptions(BaseModel):
+    """What a framework's machine is: as the arguments of `Pyro.create_workspace`."""
+
+    environment: str = "debian:12"
+    user: str | None = None
+    network_policy: Literal["off", "egress"] = "off"
+    allow_domains: tuple[str, ...] | None = None
+    vcpu_count: int | None = None
+    mem_mib: int | None = None
+    disk_gib: int | None = None
+    ttl_seconds: int = Field(default=TTL_SECONDS, ge=10)
+
+    def arguments(self, *more: str) -> dict[str, Any]:
+        """Those that were given, for `create_workspace`: these, and `more` that a framework's own class has."""
+        return self.model_dump(mode="json", include={*MachineOptions.model_fields, *more}, exclude_none=True)
 
 
 class Gone(Exception):

@@ -36,12 +36,11 @@ from agents.sandbox.session.workspace_payloads import coerce_write_payload
 from agents.sandbox.snapshot import SnapshotBase, SnapshotSpec, resolve_snapshot
 from agents.sandbox.types import ExecResult, User
 from agents.sandbox.util.tar_utils import UnsafeTarMemberError, strip_tar_member_prefix, validate_tarfile
-from pydantic import Field
 
 from pyro_mcp.aio import AsyncPyro
 from pyro_mcp.errors import NotFound
 from pyro_mcp.handles import AsyncWorkspace
-from pyro_mcp.integrations.machine import Gone, Machine, Ran, TooMuch, delete, opened
+from pyro_mcp.integrations.machine import Gone, Machine, MachineOptions, Ran, TooMuch, delete, opened
 
 LABELS = {"integration": "openai-agents"}
 OUTPUT_BYTES = 64 * 1024 * 1024
@@ -49,30 +48,19 @@ FILE_BYTES = 256 * 1024 * 1024
 ARCHIVE_BYTES = 1024 * 1024 * 1024
 
 
-class PyroSandboxClientOptions(BaseSandboxClientOptions):
-    """What each session's machine is: as the arguments of `Pyro.create_workspace`."""
+class PyroSandboxClientOptions(MachineOptions, BaseSandboxClientOptions):
+    """What each session's machine is."""
 
     type: Literal["pyro"] = "pyro"
-    environment: str = "debian:12"
     fork_of: str | None = None
     """A workspace by name or id: sessions begin as forks of it, running processes included."""
-    user: str | None = None
-    network_policy: Literal["off", "egress"] = "off"
-    allow_domains: tuple[str, ...] | None = None
-    vcpu_count: int | None = None
-    mem_mib: int | None = None
-    disk_gib: int | None = None
-    ttl_seconds: int = Field(default=6 * 3600, ge=10)
-    """A machine is deleted after so long without use, should nobody delete its session."""
 
     async def make(self, pyro: AsyncPyro) -> AsyncWorkspace:
         if self.fork_of is not None:
             (fork,) = await pyro.fork_workspace(self.fork_of)
             return await fork.update(labels=LABELS, ttl_seconds=self.ttl_seconds)
-        arguments = self.model_dump(exclude={"fork_of"}, exclude_none=True)
-        del arguments["type"]  # the SDK's serializer adds it in any case
-        if self.allow_domains is not None:
-            arguments["allow_domains"] = list(self.allow_domains)
+        arguments = self.arguments()
+        arguments.pop("type", None)  # the SDK's serializer adds it in any case
         return await pyro.create_workspace(**arguments, labels=LABELS)
 
 
